@@ -1,0 +1,64 @@
+"""The frame that gateway and worker exchange: a JSON head, then the arrays it names as raw bytes.
+
+    4 bytes  length of the head, little-endian
+    head     {"arrays": [{"name", "dtype", "shape"}, ...], ...}
+    arrays   C-contiguous, in the head's order
+
+A request carries the array `picture`, uint8 (h, w, 3). An answer's head has `ok`: true with the task's arrays,
+`batch` (pictures in the forward pass) and `inference_ms`; or false with `code` and `detail` of an error.
+"""
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+LENGTH = struct.Struct("<I")
+DTYPES = {"uint8", "uint16", "float32"}
+
+Array = npt.NDArray[Any]
+
+
+def pack(head: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> bytes:
+    """The frame of `head` (JSON values) and `arrays` of the allowed types."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    described = [{"name": name, "dtype": array.dtype.name, "shape": array.shape} for name, array in contiguous.items()]
+    encoded = orjson.dumps({**head, "arrays": described})
+    return b"".join([LENGTH.pack(len(encoded)), encoded, *(array.data for array in contiguous.values())])
+
+
+def unpack(frame: bytes | bytearray | memoryview) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The head and arrays of a frame, as views of its bytes.
+
+    Raises `ValueError` for bytes that are no whole frame.
+    """
+    view = memoryview(frame)
+    try:
+        (length,) = LENGTH.unpack_from(view)
+        head = orjson.loads(view[LENGTH.size : LENGTH.size + length])
+        arrays, end = _arrays(view, LENGTH.size + length, head.pop("arrays"))
+    except (struct.error, orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not an envelope: {error}") from error
+    if end != len(view):
+        raise ValueError(f"not an envelope: {len(view) - end} bytes too many")
+    return head, arrays
+
+
+def _arrays(view: memoryview, start: int, described: list[dict[str, Any]]) -> tuple[dict[str, Array], int]:
+    arrays: dict[str, Array] = {}
+    for row in described:
+        if row["dtype"] not in DTYPES:
+            raise ValueError(f"not an envelope: dtype {row['dtype']}")
+        dtype = np.dtype(row["dtype"])
+        shape = tuple(int(side) for side in row["shape"])
+        if any(side < 0 for side in shape):
+            raise ValueError(f"not an envelope: shape {shape}")
+        count = int(np.prod(shape, dtype=object))
+        if start + count * dtype.itemsize > len(view):
+            raise ValueError(f"not an envelope: it ends inside {row['name']}")
+        arrays[row["name"]] = np.frombuffer(view, dtype, count, start).reshape(shape)
+        start += count * dtype.itemsize
+    return arrays, start

@@ -1,0 +1,249 @@
+"""Every problem we tell a caller about. The class name is the wire code, `status` the HTTP status (RFC 9457).
+
+    ServiceError
+    ├── 400 EmptyBody  MalformedJson  MalformedMultipart  InvalidBase64
+    ├── 404 RouteNotFound  ModelNotFound
+    ├── 405 MethodNotAllowed
+    ├── 406 NotAcceptable
+    ├── 408 UploadTimeout
+    ├── 413 BodyTooLarge  ImageTooLarge  TooManyImages
+    ├── 415 UnsupportedMediaType
+    ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageModeUnsupported
+    ├── 500 Internal
+    ├── 502 BackendBadResponse
+    ├── 503 Overloaded  BackendUnavailable  Draining
+    └── 504 DeadlineExceeded
+
+A 4xx is what the caller can mend; 408 and 503 may be tried again.
+"""
+
+import re
+from typing import Any, ClassVar
+
+
+class ServiceError(Exception):
+    """A problem with a status, a one-line title and what the caller can do about it (`cure`).
+
+    `detail` says what happened this time; `limit` and `actual` the bound that was broken; `members` are further
+    members of the problem document.
+    """
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = ""
+    cure: ClassVar[str] = ""
+    retry_after_s: ClassVar[int | None] = None
+
+    def __init__(self, detail: str, *, limit: int | None = None, actual: int | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.limit = limit
+        self.actual = actual
+        self.members = members
+
+    @classmethod
+    def code(cls) -> str:
+        """The class name in snake case: `ImageTooLarge` is `image_too_large`."""
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def problem(self) -> dict[str, Any]:
+        """The problem document (RFC 9457, section 3) without `instance`; `type` is a page of this service."""
+        document = {
+            "type": f"/problems/{self.code()}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code(),
+        }
+        bounds = {"limit": self.limit, "actual": self.actual}
+        return document | {name: value for name, value in bounds.items() if value is not None} | self.members
+
+
+class EmptyBody(ServiceError):
+    """The request has no body, or a part of it holds no bytes."""
+
+    status = 400
+    title = "No picture was sent"
+    cure = "Send the picture as the body, as a multipart field named file, or as base64 in JSON."
+
+
+class MalformedJson(ServiceError):
+    """The body says it is JSON and is not, or its members are not the documented ones."""
+
+    status = 400
+    title = "The JSON body could not be read"
+    cure = 'Send {"images": [{"content": "<base64>"}]}.'
+
+
+class MalformedMultipart(ServiceError):
+    """The body says it is multipart/form-data and breaks its grammar (RFC 7578)."""
+
+    status = 400
+    title = "The multipart body could not be read"
+    cure = "Let your HTTP library build the form, and its boundary with it."
+
+
+class InvalidBase64(ServiceError):
+    """A picture in a JSON body is not standard base64 (RFC 4648, section 4)."""
+
+    status = 400
+    title = "The picture is not valid base64"
+    cure = "Encode with the standard alphabet and padding; a data: URI prefix is allowed."
+
+
+class RouteNotFound(ServiceError):
+    """Nothing is served at this path."""
+
+    status = 404
+    title = "No such path"
+    cure = "See /docs for what is served."
+
+
+class ModelNotFound(ServiceError):
+    """No model of that name is served for this task."""
+
+    status = 404
+    title = "No such model"
+    cure = "GET /v1/models lists the models and their tasks."
+
+
+class MethodNotAllowed(ServiceError):
+    """The path exists, with other methods."""
+
+    status = 405
+    title = "Method not allowed"
+    cure = "Use one of the methods in the Allow header."
+
+
+class NotAcceptable(ServiceError):
+    """None of the media types in Accept can be produced for this request."""
+
+    status = 406
+    title = "No acceptable representation"
+    cure = "Accept application/json; image/png is for one picture sent to /v1/segment."
+
+
+class UploadTimeout(ServiceError):
+    """The body did not arrive in time."""
+
+    status = 408
+    title = "The upload was too slow"
+    cure = "Send again, on a faster connection or a smaller picture."
+
+
+class BodyTooLarge(ServiceError):
+    """The body, or one picture in it, has more bytes than allowed."""
+
+    status = 413
+    title = "The upload has too many bytes"
+    cure = "Send fewer bytes than limit says."
+
+
+class ImageTooLarge(ServiceError):
+    """The picture's header declares more pixels, or a longer side, than allowed; it was not decoded."""
+
+    status = 413
+    title = "The picture has too many pixels"
+    cure = "Scale the picture down before sending it."
+
+
+class TooManyImages(ServiceError):
+    """One request holds more pictures than allowed."""
+
+    status = 413
+    title = "Too many pictures in one request"
+    cure = "Spread the pictures over several requests."
+
+
+class UnsupportedMediaType(ServiceError):
+    """The bytes are no picture of an accepted format, or the request's content type is none we read."""
+
+    status = 415
+    title = "Not an accepted type"
+    cure = "Send one of the formats in accepted."
+
+
+class InvalidParameter(ServiceError):
+    """A query parameter, header or JSON member has a value outside its range."""
+
+    status = 422
+    title = "A parameter is out of range"
+    cure = "See errors for each parameter, and /docs for its range."
+
+
+class ImageCorrupt(ServiceError):
+    """The picture is damaged, or ends before its last pixel."""
+
+    status = 422
+    title = "The picture could not be decoded"
+    cure = "Check that the file opens elsewhere and was sent whole and unchanged."
+
+
+class ImageTooSmall(ServiceError):
+    """A side of the picture is shorter than allowed."""
+
+    status = 422
+    title = "The picture is too small"
+    cure = "Send a larger picture."
+
+
+class ImageModeUnsupported(ServiceError):
+    """The picture's pixels are of a kind with no agreed way to colours, 32-bit floats for one."""
+
+    status = 422
+    title = "The picture's pixel format is not supported"
+    cure = "Convert the picture to 8-bit RGB."
+
+
+class Internal(ServiceError):
+    """An error of ours."""
+
+    title = "Internal error"
+    cure = "Send it again later; report the request_id if it goes on."
+
+
+class BackendBadResponse(ServiceError):
+    """The model server gave an answer that makes no sense."""
+
+    status = 502
+    title = "The model server answered nonsense"
+    cure = "Send it again."
+
+
+class Overloaded(ServiceError):
+    """All places are taken; the request was refused before any work."""
+
+    status = 503
+    title = "The service is full"
+    cure = "Send it again after Retry-After seconds."
+    retry_after_s = 1
+
+
+class BackendUnavailable(ServiceError):
+    """No worker of the model is there to answer, or it died over this request."""
+
+    status = 503
+    title = "The model is not available now"
+    cure = "Send it again after Retry-After seconds."
+    retry_after_s = 2
+
+
+class Draining(ServiceError):
+    """This instance is shutting down."""
+
+    status = 503
+    title = "The service is shutting down"
+    cure = "Send it again; another instance will answer."
+    retry_after_s = 1
+
+
+class DeadlineExceeded(ServiceError):
+    """The answer was not there before the deadline."""
+
+    status = 504
+    title = "The deadline passed"
+    cure = "Send it again, with fewer pictures or a longer deadline."
+
+
+def every_error() -> list[type[ServiceError]]:
+    """All the classes above, in the order of their status."""
+    return sorted(ServiceError.__subclasses__(), key=lambda error: (error.status, error.__name__))

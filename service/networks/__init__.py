@@ -1,0 +1,29 @@
+"""The networks we serve, by name. Building one touches no disk; its weights are random."""
+
+from torch import nn
+
+from service.networks import resnest, resnet
+from service.networks.deeplab import DeepLabV3Head
+from service.networks.fcn import FCNHead
+from service.networks.resnet import FEATURES, ResNet
+from service.networks.segmentation import AUXILIARY_CHANNELS, Segmenter
+
+ARCHITECTURES = {**resnet.ARCHITECTURES, **resnest.ARCHITECTURES}
+HEADS = {"deeplab": DeepLabV3Head, "fcn": FCNHead}
+
+
+def names() -> list[str]:
+    """Every name `build` knows: backbones, and `<head>_<backbone>` for segmentation."""
+    return [*ARCHITECTURES, *(f"{head}_{backbone}" for head in HEADS for backbone in ARCHITECTURES)]
+
+
+def build(name: str, classes: int, output_stride: int | None = None) -> nn.Module:
+    """A classifier (`resnest50`) or a segmenter (`deeplab_resnest50`, output stride 8 unless told).
+
+    Raises `KeyError` for an unknown name.
+    """
+    head, _, backbone = name.partition("_")
+    if head in HEADS:
+        trunk = ResNet(ARCHITECTURES[backbone], classes=0, output_stride=output_stride or 8)
+        return Segmenter(trunk, HEADS[head](FEATURES, classes), FCNHead(AUXILIARY_CHANNELS, classes))
+    return ResNet(ARCHITECTURES[name], classes, output_stride or 32)

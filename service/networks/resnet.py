@@ -1,0 +1,118 @@
+"""The residual trunk and its published plain variants: ResNet, ResNeXt and ResNet-D.
+
+ResNet: arXiv 1512.03385. ResNeXt: arXiv 1611.05431. ResNet-D: arXiv 1812.01187. Key layouts are torchvision's
+(ResNet, ResNeXt) and timm's (ResNet-D).
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from service.networks.bottleneck import EXPANSION, BlockStyle, Bottleneck
+
+STAGE_PLANES = (64, 128, 256, 512)
+FEATURES = STAGE_PLANES[-1] * EXPANSION
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One row of a paper's table: blocks in each stage, the block's style, and the width of the stem.
+
+    `deep_stem` 0 is a 7x7 convolution; otherwise three 3x3 convolutions of that width, the last twice as wide.
+    """
+
+    blocks: tuple[int, int, int, int]
+    style: BlockStyle
+    deep_stem: int = 0
+
+
+RESNET_D = BlockStyle(average_down=True)
+ARCHITECTURES = {
+    "resnet50": Architecture((3, 4, 6, 3), BlockStyle()),
+    "resnet101": Architecture((3, 4, 23, 3), BlockStyle()),
+    "resnext50_32x4d": Architecture((3, 4, 6, 3), BlockStyle(cardinality=32, width=4)),
+    "resnext101_32x8d": Architecture((3, 4, 23, 3), BlockStyle(cardinality=32, width=8)),
+    "resnet14d": Architecture((1, 1, 1, 1), RESNET_D, deep_stem=32),
+    "resnet50d": Architecture((3, 4, 6, 3), RESNET_D, deep_stem=32),
+    "resnet101d": Architecture((3, 4, 23, 3), RESNET_D, deep_stem=32),
+}
+
+# Output stride -> (stride, dilation, dilation of the first block) of stages 3 and 4, as the official network has it.
+DILATIONS = {
+    32: ((2, 1, 1), (2, 1, 1)),
+    16: ((2, 1, 1), (1, 2, 1)),
+    8: ((1, 2, 1), (1, 4, 2)),
+}
+
+
+class ResNet(nn.Module):
+    """A stem, four stages of bottlenecks and a linear classifier: `(n, 3, h, w)` to `(n, classes)` logits.
+
+    `classes` 0 leaves out the classifier, for a segmentation backbone. `output_stride` 8 and 16 trade the strides of
+    the last stages for dilation; parameters keep their shapes, so classification weights load.
+    """
+
+    def __init__(self, architecture: Architecture, classes: int, output_stride: int = 32) -> None:
+        super().__init__()
+        stage3, stage4 = DILATIONS[output_stride]
+        geometry = ((1, 1, 1), (2, 1, 1), stage3, stage4)
+        self.conv1, channels = _stem(architecture.deep_stem)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        stages = []
+        for index, (planes, blocks) in enumerate(zip(STAGE_PLANES, architecture.blocks, strict=True)):
+            stages.append(_stage(channels, planes, blocks, architecture.style, geometry[index], first=index > 0))
+            channels = planes * EXPANSION
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(FEATURES, classes) if classes else nn.Identity()
+
+    def stages(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(n, 3, h, w)` to the maps of stages 3 and 4: `(n, 1024, h/16, w/16)` and `(n, 2048, h/32, w/32)`.
+
+        With output stride 8 both are h/8 by w/8; with 16 both are h/16 by w/16.
+        """
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (n, 64 or 128, h/4, w/4)
+        c3 = self.layer3(self.layer2(self.layer1(x)))
+        return c3, self.layer4(c3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = self.avgpool(self.stages(x)[1]).flatten(1)  # (n, 2048)
+        logits: Tensor = self.fc(pooled)
+        return logits
+
+
+def _stem(width: int) -> tuple[nn.Module, int]:
+    """The stem's convolutions, at half the picture's resolution, and its number of output channels."""
+    if not width:
+        return nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False), 64
+    layers = [
+        nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(width, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(width, 2 * width, 3, padding=1, bias=False),
+    ]
+    return nn.Sequential(*layers), 2 * width
+
+
+def _stage(
+    channels: int, planes: int, blocks: int, style: BlockStyle, geometry: tuple[int, int, int], *, first: bool
+) -> nn.Sequential:
+    stride, dilation, first_dilation = geometry
+    shortcut = _shortcut(channels, planes * EXPANSION, stride, pooled=style.average_down)
+    layers = [
+        Bottleneck(channels, planes, style, stride=stride, dilation=first_dilation, first=first, downsample=shortcut)
+    ]
+    layers += [Bottleneck(planes * EXPANSION, planes, style, dilation=dilation) for _ in range(1, blocks)]
+    return nn.Sequential(*layers)
+
+
+def _shortcut(channels: int, out: int, stride: int, *, pooled: bool) -> nn.Sequential:
+    if not pooled:
+        return nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+    pool = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
+    return nn.Sequential(pool, nn.Conv2d(channels, out, 1, bias=False), nn.BatchNorm2d(out))
