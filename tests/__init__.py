@@ -1,0 +1,1 @@
+"""The specification of the service: the names of the tests are its sentences."""

@@ -1,0 +1,91 @@
+"""Model stores for tests: the cards of tiny networks, their labels and, where asked for, random weights."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+SEED = 14
+GAIN = 40.0  # random classifiers answer nearly alike; this spreads their scores, so that a wrong answer shows
+
+FLOWERS_AND_PETS = ("cat", "dog", "daisy", "dandelion", "rose", "sunflower", "tulip")
+PETS = ("background\t#000000", "cat\t#e6194b", "dog\t#4363d8")
+
+Tables = Mapping[str, Mapping[str, Any]]
+
+MODELS: Mapping[str, tuple[str, tuple[str, ...], Tables]] = {
+    "tiny-classifier": (
+        "classification",
+        FLOWERS_AND_PETS,
+        {
+            "network": {"name": "resnest14", "classes": 7},
+            "input": {"profile": "official", "size": 64},
+            "serving": {"batch_size": 8, "max_batch_delay_ms": 20, "workers": 1, "deadline_s": 10},
+        },
+    ),
+    "tiny-classifier-b": (
+        "classification",
+        FLOWERS_AND_PETS[:3],
+        {
+            "network": {"name": "resnest14", "classes": 3},
+            "input": {"profile": "timm", "size": 64},
+            "serving": {"batch_size": 2, "max_batch_delay_ms": 2},
+        },
+    ),
+    "tiny-segmenter": (
+        "segmentation",
+        PETS,
+        {
+            "network": {"name": "deeplab_resnest14", "classes": 3, "output_stride": 16},
+            "input": {"profile": "segmentation", "size": 64, "interpolation": "bilinear", "multiple": 16},
+            "serving": {"batch_size": 4, "max_batch_delay_ms": 20, "workers": 1, "deadline_s": 10},
+        },
+    ),
+}
+
+
+def write_store(folder: Path, *names: str, weights: bool = True, changes: Tables | None = None) -> Path:
+    """Write the models of these names (all, where none is given) under `folder` and return it.
+
+    Without `weights` the cards name a weight file that is not there, which is enough for a gateway and needs no
+    torch. `changes` replaces fields of the cards' tables: `{"serving": {"workers": 2}}`.
+    """
+    for name in names or MODELS:
+        task, labels, tables = MODELS[name]
+        model = folder / name
+        model.mkdir(parents=True)
+        model.joinpath("labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
+        merged = {table: {**fields, **(changes or {}).get(table, {})} for table, fields in tables.items()}
+        digest = _write_weights(model / "weights.safetensors", merged["network"]) if weights else "0" * 64
+        merged["weights"] = {"file": "weights.safetensors", "sha256": digest}
+        model.joinpath("card.toml").write_text(_card(name, task, merged), encoding="utf-8")
+    return folder
+
+
+def _card(name: str, task: str, tables: Tables) -> str:
+    head = {"name": name, "version": "1.0", "task": task, "summary": f"A random {name}.", "licence": "CC0-1.0"}
+    lines = [*_fields({**head, "source": "https://example.org/tests"})]
+    for table, fields in tables.items():
+        lines += [f"\n[{table}]", *_fields(fields)]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(fields: Mapping[str, Any]) -> list[str]:
+    return [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}" for key, value in fields.items()]
+
+
+def _write_weights(path: Path, network: Mapping[str, Any]) -> str:
+    """Random weights in half precision, the same for the same network; returns the file's SHA-256."""
+    import torch  # noqa: PLC0415 - the gateway's tests write stores without weights, and without torch
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    from service import networks  # noqa: PLC0415
+
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        module = networks.build(network["name"], network["classes"], network.get("output_stride"))
+    state = {key: value for key, value in module.state_dict().items() if "num_batches_tracked" not in key}
+    last = "fc.weight" if "fc.weight" in state else "head.block.4.weight"
+    state[last] = state[last] * GAIN
+    save_file({key: value.half().contiguous() for key, value in state.items()}, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
