@@ -4,7 +4,6 @@ import math
 import random
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
@@ -74,10 +73,10 @@ def mix(images: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         return images, targets
     order = torch.randperm(len(images), device=images.device)
     if kind == "mixup":
-        share = float(np.random.beta(0.2, 0.2))
+        share = random.betavariate(0.2, 0.2)
         images = images * share + images[order] * (1 - share)
     else:
-        images, share = _cut(images, order, float(np.random.beta(1, 1)))
+        images, share = _cut(images, order, random.random())
     return images, targets * share + targets[order] * (1 - share)
 
 

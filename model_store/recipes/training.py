@@ -6,27 +6,29 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from service.networks.bottleneck import Bottleneck
 
+Batch = TypeVar("Batch")
+Module = TypeVar("Module", bound=nn.Module)
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
-def options(description: str, epochs: int, rate: float) -> argparse.ArgumentParser:
+def options(description: str, *, epochs: int, batch: int, rate: float) -> argparse.ArgumentParser:
     """The command line of a recipe."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--photos", type=Path, required=True, help="folder with index.csv")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the log")
     parser.add_argument("--epochs", type=int, default=epochs)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--rate", type=float, default=rate, help="peak learning rate")
     parser.add_argument("--decay", type=float, default=5e-4, help="weight decay of convolution and linear weights")
     parser.add_argument("--seed", type=int, default=2020)
@@ -37,9 +39,8 @@ def options(description: str, epochs: int, rate: float) -> argparse.ArgumentPars
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy and torch. Threaded sums keep runs from being equal to the last bit."""
+    """Seeds Python and torch. Threaded sums keep runs from being equal to the last bit."""
     random.seed(seed)
-    np.random.seed(seed)
     torch.manual_seed(seed)
 
 
@@ -53,6 +54,13 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, Bottleneck):
             nn.init.zeros_(module.bn3.weight)
+
+
+def placed(network: Module, device: str) -> Module:
+    """`network` on `device`, channels last: on CPU 1.2 times the speed of channels first, measured."""
+    network.to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub omits it
+    return network
 
 
 def normalise(pictures: Tensor, device: str) -> Tensor:
@@ -80,11 +88,17 @@ def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
         group["lr"] = rate * group["factor"]
 
 
-def cosine(step: int, steps: int, warm_up: int) -> float:
-    """Linear warm-up to 1 over `warm_up` steps, then a half cosine to 0."""
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up)))
+def cosine(step: int, steps: int, warm_up: float) -> float:
+    """Linear warm-up to 1 over a share `warm_up` of the steps, then a half cosine to 0."""
+    rising = max(1, round(steps * warm_up))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+
+
+def polynomial(step: int, steps: int) -> float:
+    """The poly schedule of segmentation (power 0.9), from 1 to 0."""
+    return float((1 - step / steps) ** 0.9)
 
 
 class Average:
@@ -156,3 +170,37 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast: epochs, steps in each, the peak rate, and a factor of it for each step of the run."""
+
+    epochs: int
+    steps: int
+    rate: float
+    factor: Callable[[int, int], float]
+
+
+def train(
+    run: Run,
+    schedule: Schedule,
+    batches: Callable[[int], Iterable[Batch]],
+    loss_of: Callable[[Batch], Tensor],
+    score: Callable[[], dict[str, float]],
+) -> None:
+    """Trains `run` over what `batches(epoch)` yields, and logs loss and score after each epoch."""
+    for epoch in run.epochs(schedule.epochs):
+        started = time.monotonic()
+        run.network.train()
+        losses = []
+        for step, batch in enumerate(batches(epoch)):
+            factor = schedule.factor(epoch * schedule.steps + step, schedule.epochs * schedule.steps)
+            set_rate(run.optimizer, schedule.rate * factor)
+            loss = loss_of(batch)
+            run.optimizer.zero_grad()
+            loss.backward()
+            run.optimizer.step()
+            run.average.update(run.network)
+            losses.append(loss.item())
+        run.log(started, loss=sum(losses) / len(losses), **score())

@@ -20,10 +20,15 @@ def names() -> list[str]:
 def build(name: str, classes: int, output_stride: int | None = None) -> nn.Module:
     """A classifier (`resnest50`) or a segmenter (`deeplab_resnest50`, output stride 8 unless told).
 
-    Raises `KeyError` for an unknown name.
+    Raises `KeyError` for an unknown name or output stride.
     """
     head, _, backbone = name.partition("_")
     if head in HEADS:
-        trunk = ResNet(ARCHITECTURES[backbone], classes=0, output_stride=output_stride or 8)
-        return Segmenter(trunk, HEADS[head](FEATURES, classes), FCNHead(AUXILIARY_CHANNELS, classes))
+        return build_segmenter(head, backbone, classes, output_stride or 8)
     return ResNet(ARCHITECTURES[name], classes, output_stride or 32)
+
+
+def build_segmenter(head: str, backbone: str, classes: int, output_stride: int = 8) -> Segmenter:
+    """`head` (a key of `HEADS`) and an auxiliary FCN head on a dilated `backbone`. Raises `KeyError`."""
+    trunk = ResNet(ARCHITECTURES[backbone], classes=0, output_stride=output_stride)
+    return Segmenter(trunk, HEADS[head](FEATURES, classes), FCNHead(AUXILIARY_CHANNELS, classes))

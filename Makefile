@@ -1,0 +1,56 @@
+# `make run` serves the built-in models; `make test` proves everything that can be proved on this machine.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PHOTOS ?= ../shared/data/starter-photos
+RUNS ?= runs
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format stress starter-models image-check clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/worker.stamp ## serve the built-in models on http://127.0.0.1:8000 (ARGS="--port 9000")
+	@exec $(BIN)/resnest-service run $(ARGS)
+
+test: check ## format, lint, types, unit tests, end-to-end tests against a real TorchServe
+	$(BIN)/python -m pytest -m "not stress" --cov --cov-report=term:skip-covered $(ARGS)
+
+check: $(VENV)/test.stamp ## format, lint and strict types alone
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/test.stamp ## put the code into the house's form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+stress: $(VENV)/test.stamp ## the long tests
+	$(BIN)/python -m pytest -m stress $(ARGS)
+
+starter-models: $(VENV)/worker.stamp ## train the built-in models again (PHOTOS=, RUNS=; hours on a CPU)
+	model_store/recipes/train-all $(BIN)/python $(PHOTOS) $(RUNS)
+
+image-check: ## build both images and answer one picture through them (root, buildah, podman)
+	.ci/image-check.sh
+
+clean: ## remove the environment and what was generated
+	rm -rf $(VENV) model_store/archives .pytest_cache .mypy_cache .ruff_cache .coverage build *.egg-info
+
+$(VENV)/worker.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say make PYTHON=/path/to/it")'
+	@echo "Setting up $(VENV) (the first time takes a few minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable '.[worker]'
+	@touch $@
+
+# Their metadata asks for torchvision, which would bring another torch; as numeric references they do without.
+$(VENV)/test.stamp: $(VENV)/worker.stamp
+	@echo "Adding the test tools to $(VENV)"
+	@$(PIP) --editable '.[worker,test]'
+	@$(PIP) --no-deps resnest timm
+	@touch $@
