@@ -1,0 +1,81 @@
+"""Weight files: nothing of one is parsed before its bytes have the checksum on the card."""
+
+import hashlib
+import io
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from service.cards import CardError, ModelCard
+
+State = dict[str, Tensor]
+SHOWN_KEYS = 4  # of a mismatch's keys; a wrong network has hundreds
+
+
+def read(card: ModelCard) -> State:
+    """The weights by key, in single precision, on the CPU. Raises `CardError`."""
+    try:
+        data = card.weights_path.read_bytes()
+    except OSError as error:
+        raise CardError(f"{card.name}: the weights {card.weights_path} cannot be read: {error.strerror}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != card.weights.sha256:
+        raise CardError(
+            f"{card.name}: {card.weights_path} has the SHA-256 {found}, and the card states {card.weights.sha256}"
+        )
+    try:
+        state = PARSERS[card.weights.format](data)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError) as error:
+        raise CardError(f"{card.name}: {card.weights_path} is no {card.weights.format} file of weights") from error
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Make `state` the parameters and buffers of `module`, which may be on the meta device.
+
+    The keys must be the module's own, save that BatchNorm's `num_batches_tracked`, which counts training steps, may
+    be missing. Raises `CardError` with the keys that differ.
+    """
+    expected = module.state_dict()
+    missing = [key for key in expected.keys() - state.keys() if not key.endswith(".num_batches_tracked")]
+    unexpected = state.keys() - expected.keys()
+    if missing or unexpected:
+        raise CardError(f"{name}: the weights do not fit the network: {_listed(missing, unexpected)}")
+    misshapen = {key: tuple(value.shape) for key, value in state.items() if value.shape != expected[key].shape}
+    if misshapen:
+        key, shape = min(misshapen.items())
+        raise CardError(f"{name}: the weight {key} is {shape}, and the network has {tuple(expected[key].shape)}")
+    counters = {key: torch.zeros((), dtype=torch.long) for key in expected.keys() - state.keys()}
+    module.load_state_dict({**state, **counters}, assign=True)
+
+
+def _listed(missing: list[str], unexpected: set[str]) -> str:
+    parts = (("missing", sorted(missing)), ("unexpected", sorted(unexpected)))
+    return "; ".join(
+        f"{len(keys)} {what} ({', '.join(keys[:SHOWN_KEYS])}{', ...' if len(keys) > SHOWN_KEYS else ''})"
+        for what, keys in parts
+        if keys
+    )
+
+
+def _parse_pickle(data: bytes) -> State:
+    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise TypeError(type(state).__name__)
+    state = state.get("state_dict", state)  # PyTorch-Encoding's checkpoints keep the weights beside the epoch
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise TypeError("values that are no tensors")
+    return dict(state)
+
+
+def _parse_safetensors(data: bytes) -> State:
+    state: dict[str, Any] = safetensors.torch.load(data)
+    return state
+
+
+PARSERS: dict[str, Callable[[bytes], State]] = {"safetensors": _parse_safetensors, "pth": _parse_pickle}

@@ -1,0 +1,33 @@
+"""How many processor cores this process may keep busy."""
+
+import math
+import os
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cores(cgroup: Path = CGROUP) -> int:
+    """The cores of the affinity mask, bounded by the control group's quota (version 2 or 1), at least 1."""
+    allowed = len(os.sched_getaffinity(0))
+    quota = _quota(cgroup)
+    return max(1, allowed if quota is None else min(allowed, math.floor(quota)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """The quota in cores, or None where there is none."""
+    fields = (_read(cgroup / "cpu.max") or _version_1(cgroup)).split()
+    if len(fields) != 2 or fields[0] in {"max", "-1"}:
+        return None
+    return int(fields[0]) / int(fields[1])
+
+
+def _version_1(cgroup: Path) -> str:
+    return f"{_read(cgroup / 'cpu/cpu.cfs_quota_us')} {_read(cgroup / 'cpu/cpu.cfs_period_us')}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
