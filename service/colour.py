@@ -1,0 +1,140 @@
+"""Any kind of pixels that an accepted file can hold, to 8-bit sRGB.
+
+Two steps, each a table by Pillow mode: to one of the bases L, RGB, CMYK and LAB, with alpha laid on white and 16 bits
+narrowed, and from there to RGB, through the picture's own ICC profile where it has a usable one.
+"""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from service.errors import ImageModeUnsupported
+
+ALPHA_COMPOSITED = "alpha_composited"
+DEPTH_REDUCED = "depth_reduced"
+PROFILE_IGNORED = "icc_profile_ignored"
+
+MAX_PROFILE_BYTES = 1_000_000
+
+# TIFF tags: bits of a sample, and the meaning of its zero (0 where zero is white).
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
+
+Flattened = tuple[Image.Image, tuple[str, ...]]
+
+
+def check_mode(mode: str) -> None:
+    """Raise `ImageModeUnsupported` for a Pillow mode with no agreed way to colours."""
+    if mode not in FLATTEN:
+        raise ImageModeUnsupported(f"Pixels of the kind {mode} have no agreed range of colours.")
+
+
+def to_rgb(image: Image.Image) -> Flattened:
+    """The loaded picture as 8-bit sRGB, and the warnings of what was given up on the way.
+
+    The result is `image` itself where it is plain RGB already. The mode must be one that `check_mode` lets pass.
+    """
+    profile = image.info.get("icc_profile")
+    base, warnings = FLATTEN[image.mode](image)
+    if profile:
+        managed = _through_profile(base, profile)
+        if managed is not None:
+            return managed, warnings
+        warnings = (*warnings, PROFILE_IGNORED)
+    return UNMANAGED[base.mode](base), warnings
+
+
+def _keep(image: Image.Image) -> Flattened:
+    if "transparency" in image.info:
+        return _alpha(image.convert("LA" if image.mode == "L" else "RGBA"))
+    return image, ()
+
+
+def _grey(image: Image.Image) -> Flattened:
+    # Pillow keeps a bilevel picture's transparent value as 0 or 255, which is what L needs too.
+    return _keep(image.convert("L"))
+
+
+def _palette(image: Image.Image) -> Flattened:
+    if image.has_transparency_data:
+        return _alpha(image.convert("RGBA"))
+    return image.convert("RGB"), ()
+
+
+def _alpha(image: Image.Image) -> Flattened:
+    opaque_mode = {"LA": "L", "RGBA": "RGB"}[image.mode]
+    if image.getchannel("A").getextrema()[0] == 255:
+        return image.convert(opaque_mode), ()
+    white = Image.new(opaque_mode, image.size, "white")
+    white.paste(image, mask=image)
+    return white, (ALPHA_COMPOSITED,)
+
+
+def _narrow(image: Image.Image) -> Flattened:
+    """Pillow's own conversion clips 16 bits at 255, which turns nearly every such picture white."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
+    narrowed = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+    if tags.get(PHOTOMETRIC) == 0:
+        narrowed = 255 - narrowed
+    return Image.fromarray(narrowed), (DEPTH_REDUCED,)
+
+
+def _as(mode: str, then: Callable[[Image.Image], Flattened]) -> Callable[[Image.Image], Flattened]:
+    return lambda image: then(image.convert(mode))
+
+
+FLATTEN: dict[str, Callable[[Image.Image], Flattened]] = {
+    "1": _grey,
+    "L": _keep,
+    "LA": _alpha,
+    "La": _as("LA", _alpha),
+    "P": _palette,
+    "PA": _as("RGBA", _alpha),
+    "RGB": _keep,
+    "RGBA": _alpha,
+    "RGBa": _as("RGBA", _alpha),
+    "RGBX": _as("RGB", _keep),
+    "YCbCr": _as("RGB", _keep),
+    "CMYK": _keep,
+    "LAB": _keep,
+    "I;16": _narrow,
+    "I;16L": _narrow,
+    "I;16B": _narrow,
+    "I;16N": _narrow,
+}
+
+
+def _lab(image: Image.Image) -> Image.Image:
+    converted = ImageCms.profileToProfile(
+        image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
+    )
+    assert converted is not None  # noqa: S101 - None is for inPlace only
+    return converted
+
+
+UNMANAGED: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "L": lambda image: image.convert("RGB"),
+    "RGB": lambda image: image,
+    "CMYK": lambda image: image.convert("RGB"),
+    "LAB": _lab,
+}
+
+# The base a profile is for, by the colour space in its header (ICC.1, section 7.2.6).
+PROFILED = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
+
+
+def _through_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
+    """The picture in sRGB, or None where the profile is too large, broken or for other pixels."""
+    if len(profile) > MAX_PROFILE_BYTES:
+        return None
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if PROFILED.get(source.profile.xcolor_space) != image.mode:
+            return None
+        if image.mode == "RGB" and ImageCms.getProfileDescription(source).startswith("sRGB"):
+            return image
+        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,125 @@
+"""What is made of a mask of class ids, uint8 (h, w): its picture, the blend with the photo, and figures per class.
+
+A mask of a 50-megapixel photo is as large as the photo, so all but `fit` go through it in bands of rows.
+"""
+
+import io
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Mask = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+BAND_PIXELS: Final = 1 << 20
+
+BACKGROUND: Final = frozenset({0})
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One class in a mask: its pixels, their share of the picture, and its box (x, y, width, height) in pixels."""
+
+    class_id: int
+    pixels: int
+    share: float
+    bbox: tuple[int, int, int, int]
+    score: float
+
+
+def fit(mask: Mask, width: int, height: int) -> Mask:
+    """The mask at `width` x `height` pixels, each with the class of the nearest."""
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+
+
+def png(mask: Mask, palette: Sequence[Colour]) -> bytes:
+    """An indexed PNG: the pixel is the class id, the palette the classes' colours in order (256 at most).
+
+    The same mask gives the same bytes. Raises `ValueError` for a class id without a colour.
+    """
+    _check(mask, palette)
+    return _encode(_indexed(mask, palette), zlib.Z_RLE)
+
+
+def overlay(
+    picture: Image.Image,
+    mask: Mask,
+    palette: Sequence[Colour],
+    *,
+    alpha: float = 0.5,
+    clear: Collection[int] = BACKGROUND,
+) -> bytes:
+    """A PNG of the picture under the classes' colours, `alpha` of them; the classes in `clear` are left uncoloured.
+
+    The result has the mask's size, so a picture decoded at a reduced scale is brought to it. Raises `ValueError` as
+    `png` does.
+    """
+    _check(mask, palette)
+    height, width = mask.shape
+    blended = picture.copy() if picture.size == (width, height) else picture.resize((width, height))
+    where = np.full(256, 255, np.uint8)
+    where[list(clear)] = 0
+    for top, band in _bands(mask):
+        box = (0, top, width, top + len(band))
+        colours = _indexed(band, palette).convert("RGB")
+        blended.paste(Image.blend(blended.crop(box), colours, alpha), box, Image.fromarray(where[band]))
+    return _encode(blended, zlib.Z_DEFAULT_STRATEGY)
+
+
+def figures(mask: Mask, scores: Sequence[float] | npt.NDArray[np.floating]) -> list[Figure]:
+    """The classes present, most pixels first; `scores` has one per class id."""
+    pixels = np.zeros(256, np.int64)
+    first = np.full((2, 256), max(mask.shape), np.int64)
+    last = np.zeros((2, 256), np.int64)
+    for top, band in _bands(mask):
+        classes, rows, starts, ends = _runs(band)
+        pixels += np.bincount(classes, ends - starts, 256).astype(np.int64)
+        for axis, (begin, end) in enumerate(((starts, ends), (rows + top, rows + top + 1))):
+            np.minimum.at(first[axis], classes, begin)
+            np.maximum.at(last[axis], classes, end)
+    present = np.flatnonzero(pixels)
+    boxes = np.concatenate([first, last - first])[:, present].T.tolist()
+    found = [
+        Figure(class_id, count, count / mask.size, tuple(box), float(scores[class_id]))
+        for class_id, count, box in zip(present.tolist(), pixels[present].tolist(), boxes, strict=True)
+    ]
+    return sorted(found, key=lambda figure: (-figure.pixels, figure.class_id))
+
+
+def _runs(band: Mask) -> tuple[npt.NDArray[np.uint8], ...]:
+    """The runs of one class along the rows: class, row, first column, column after the last."""
+    height, width = band.shape
+    begins = np.ones((height, width), bool)
+    np.not_equal(band[:, 1:], band[:, :-1], out=begins[:, 1:])
+    at = np.flatnonzero(begins)
+    rows, starts = np.divmod(at, width)
+    ends = starts + np.diff(at, append=band.size)
+    return band.ravel()[at], rows, starts, ends
+
+
+def _bands(mask: Mask) -> Iterator[tuple[int, Mask]]:
+    rows = max(1, BAND_PIXELS // mask.shape[1])
+    for top in range(0, mask.shape[0], rows):
+        yield top, np.ascontiguousarray(mask[top : top + rows])
+
+
+def _check(mask: Mask, palette: Sequence[Colour]) -> None:
+    if mask.max(initial=0) >= len(palette):
+        raise ValueError(f"class {mask.max()} has no colour among {len(palette)}")
+
+
+def _indexed(mask: Mask, palette: Sequence[Colour]) -> Image.Image:
+    image = Image.fromarray(mask)
+    image.putpalette([level for colour in palette for level in colour])
+    return image
+
+
+def _encode(image: Image.Image, strategy: int) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=1, compress_type=strategy)
+    return out.getvalue()

@@ -1,0 +1,69 @@
+"""A picture to the pixels that a network takes, by its card's input profile. The arithmetic is the authors' own."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from service.cards import Input
+
+FILTERS: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+# Beyond this many pixels `timm` computes only the part of the resized picture that is kept: 64 MB in Pillow's RGB.
+MAX_RESIZED_PIXELS = 16_000_000
+
+
+def needed_side(spec: Input) -> int:
+    """The short side in pixels below which `prepare` would enlarge the picture."""
+    return NEEDED[spec.profile](spec)
+
+
+def prepare(spec: Input, image: Image.Image) -> npt.NDArray[np.uint8]:
+    """The network's input, shape (H, W, 3), from an upright RGB picture of any size and shape."""
+    return np.asarray(PREPARE[spec.profile](spec, image))
+
+
+def _official(spec: Input, image: Image.Image) -> Image.Image:
+    """ECenterCrop of the authors' scripts/torch/verify.py; Pillow rounds the crop's far edges."""
+    side = spec.size / (spec.size + 32) * min(image.size)
+    left, top = round((image.width - side) / 2), round((image.height - side) / 2)
+    crop = image.crop((left, top, max(left + 1, round(left + side)), max(top + 1, round(top + side))))
+    return crop.resize((spec.size, spec.size), FILTERS[spec.interpolation])
+
+
+def _timm(spec: Input, image: Image.Image) -> Image.Image:
+    """torchvision's Resize of the short side, then its CenterCrop."""
+    short = needed_side(spec)
+    scale = min(image.size)
+    width, height = (int(short * side / scale) for side in image.size)
+    left, top = round((width - spec.size) / 2), round((height - spec.size) / 2)
+    window = (left, top, left + spec.size, top + spec.size)
+    if width * height <= MAX_RESIZED_PIXELS:
+        return image.resize((width, height), FILTERS[spec.interpolation]).crop(window)
+    # Pillow keeps a box as 32-bit floats, so this is the same but for a level here and there.
+    across, down = image.width / width, image.height / height
+    box = (window[0] * across, window[1] * down, window[2] * across, window[3] * down)
+    return image.resize((spec.size, spec.size), FILTERS[spec.interpolation], box=box)
+
+
+def _segmentation(spec: Input, image: Image.Image) -> Image.Image:
+    """The long side to `size`; MultiEvalModule's rounding, then that of the multiple."""
+    long = max(image.size)
+    sides = (spec.size if side == long else int(side / long * spec.size + 0.5) for side in image.size)
+    width, height = (max(1, int(side / spec.multiple + 0.5)) * spec.multiple for side in sides)
+    return image.resize((width, height), FILTERS[spec.interpolation])
+
+
+PREPARE: Final[dict[str, Callable[[Input, Image.Image], Image.Image]]] = {
+    "official": _official,
+    "timm": _timm,
+    "segmentation": _segmentation,
+}
+
+NEEDED: Final[dict[str, Callable[[Input], int]]] = {
+    "official": lambda spec: spec.size + 32,
+    "timm": lambda spec: int(spec.size / spec.crop_ratio),
+    "segmentation": lambda spec: spec.size,
+}
