@@ -1,6 +1,5 @@
 """Weight files: nothing of one is parsed before its bytes have the checksum on the card."""
 
-import hashlib
 import io
 import pickle
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from service import weights
 from service.cards import CardError, ModelCard
 
 State = dict[str, Tensor]
@@ -19,15 +19,7 @@ SHOWN_KEYS = 4  # of a mismatch's keys; a wrong network has hundreds
 
 def read(card: ModelCard) -> State:
     """The weights by key, in single precision, on the CPU. Raises `CardError`."""
-    try:
-        data = card.weights_path.read_bytes()
-    except OSError as error:
-        raise CardError(f"{card.name}: the weights {card.weights_path} cannot be read: {error.strerror}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != card.weights.sha256:
-        raise CardError(
-            f"{card.name}: {card.weights_path} has the SHA-256 {found}, and the card states {card.weights.sha256}"
-        )
+    data = weights.verified(card)
     try:
         state = PARSERS[card.weights.format](data)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError) as error:

@@ -1,0 +1,8 @@
+"""What a TorchServe worker runs: one handler per task. TorchServe wants exactly one class in each task's module."""
+
+from service.cards import Task
+
+MODULES: dict[Task, str] = {
+    "classification": "service.handlers.classification",
+    "segmentation": "service.handlers.segmentation",
+}

