@@ -75,6 +75,7 @@ class Bottleneck(nn.Module):
         self.plain = style.radix == 0
 
     def forward(self, x: Tensor) -> Tensor:
+        """The block's map, after the last ReLU."""
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.conv2(self.pool_before(out))
         if self.plain:  # Split-Attention normalises inside, and nothing follows its weighted sum

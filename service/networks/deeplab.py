@@ -20,6 +20,7 @@ class ImagePooling(nn.Module):
         self.gap = nn.Sequential(nn.AdaptiveAvgPool2d(1), *_normalised(channels, out, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The pooled feature, repeated over the map."""
         pooled: Tensor = self.gap(x)  # (n, out, 1, 1); upsampling one value bilinearly is repeating it
         return pooled.expand(-1, -1, x.shape[2], x.shape[3])
 
@@ -35,6 +36,7 @@ class AtrousPyramid(nn.Module):
         self.project = nn.Sequential(*_normalised(5 * out, out, 1), nn.Dropout2d(0.5))
 
     def forward(self, x: Tensor) -> Tensor:
+        """`(n, c, h, w)` to `(n, out, h, w)`."""
         branches = [branch(x) for branch in (self.b0, self.b1, self.b2, self.b3, self.b4)]
         projected: Tensor = self.project(torch.cat(branches, dim=1))
         return projected
@@ -50,5 +52,6 @@ class DeepLabV3Head(nn.Module):
         self.block = nn.Sequential(*_normalised(inner, inner, 3), nn.Dropout(0.1), nn.Conv2d(inner, classes, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits at the map's own resolution."""
         logits: Tensor = self.block(self.aspp(x))
         return logits

@@ -18,5 +18,6 @@ class FCNHead(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits at the map's own resolution."""
         logits: Tensor = self.conv5(x)
         return logits

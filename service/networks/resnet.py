@@ -48,8 +48,8 @@ DILATIONS = {
 class ResNet(nn.Module):
     """A stem, four stages of bottlenecks and a linear classifier: `(n, 3, h, w)` to `(n, classes)` logits.
 
-    `classes` 0 leaves out the classifier, for a segmentation backbone. `output_stride` 8 and 16 trade the strides of
-    the last stages for dilation; parameters keep their shapes, so classification weights load.
+    `classes` 0 leaves out the classifier, for a segmentation backbone or an embedding. `output_stride` 8 and 16 trade
+    the strides of the last stages for dilation; parameters keep their shapes, so classification weights load.
     """
 
     def __init__(self, architecture: Architecture, classes: int, output_stride: int = 32) -> None:
@@ -78,6 +78,7 @@ class ResNet(nn.Module):
         return c3, self.layer4(c3)
 
     def forward(self, x: Tensor) -> Tensor:
+        """`(n, classes)` logits, or with `classes` 0 the `(n, 2048)` pooled features."""
         pooled = self.avgpool(self.stages(x)[1]).flatten(1)  # (n, 2048)
         logits: Tensor = self.fc(pooled)
         return logits

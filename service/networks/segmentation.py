@@ -26,6 +26,7 @@ class Segmenter(nn.Module):
         return functional.interpolate(logits, size, mode="bilinear", align_corners=self.align_corners)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits at the picture's size."""
         _, c4 = self.pretrained.stages(x)
         return self.upsample(self.head(c4), (x.shape[2], x.shape[3]))
 

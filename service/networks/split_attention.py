@@ -17,6 +17,7 @@ class RadixSoftmax(nn.Module):
         self.cardinality = cardinality
 
     def forward(self, x: Tensor) -> Tensor:
+        """`(n, cardinality * radix * c)` logits to `(n, radix * cardinality * c)` weights."""
         if self.radix == 1:
             return torch.sigmoid(x)
         # (n, K*R*c) -> (n, K, R, c) -> (n, R, K, c): with K > 1 the transpose is what keeps groups apart
@@ -68,6 +69,7 @@ class SplitAttentionConv2d(nn.Module):
         return weights.view(weights.shape[0], self.radix, -1, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The splits' weighted sum."""
         x = self.relu(self.bn0(self.conv(x)))  # (n, R*c, h, w), radix-major
-        splits = x.unflatten(1, (self.radix, -1))  # (n, R, c, h, w)
+        splits = torch.unflatten(x, 1, (self.radix, -1))  # (n, R, c, h, w)
         return (self.attention(splits) * splits).sum(dim=1)
