@@ -1,0 +1,125 @@
+"""Every ResNeSt variant against the official package, and the trunk's options in combinations never released."""
+
+from typing import Any
+
+import pytest
+import resnest.torch.ablation
+import resnest.torch.resnest
+import torch
+from resnest.torch.resnet import Bottleneck as OfficialBottleneck
+from resnest.torch.resnet import ResNet as OfficialResNet
+from torch import Tensor, nn
+
+from service.networks import ARCHITECTURES, build
+from service.networks.bottleneck import BlockStyle
+from service.networks.resnest import DEPTHS, FAST_50
+from service.networks.resnet import Architecture, ResNet
+from tests.networks.sharing import FINE_TOLERANCE, TOLERANCE, distance, give, picture, random_state
+
+RELEASED = [
+    *(f"resnest{depth}" for depth in DEPTHS if depth >= 50),
+    *(f"resnest50_fast_{name}" for name in FAST_50),
+]
+# Not in the official package: GluonCV's two small ones, and the 101 that PyTorch-Encoding defines.
+COMMON = {"radix": 2, "deep_stem": True, "avg_down": True, "avd": True}
+BY_ARGUMENTS = {
+    "resnest14": ([1, 1, 1, 1], {"stem_width": 32}),
+    "resnest26": ([2, 2, 2, 2], {"stem_width": 32}),
+    "resnest101_fast": ([3, 4, 23, 3], {"stem_width": 64, "avd_first": True}),
+}
+COMBINATIONS = [(r, k, w) for r in (0, 1, 2, 4) for k, w in ((1, 64), (2, 40), (4, 24), (1, 24))]
+DILATION = {8: 4, 16: 2}  # output stride -> the official argument
+
+
+def official(name: str, **options: Any) -> Any:
+    with torch.device("meta"):
+        if name in BY_ARGUMENTS:
+            layers, arguments = BY_ARGUMENTS[name]
+            return OfficialResNet(OfficialBottleneck, layers, **COMMON, **arguments, **options)
+        home = resnest.torch.ablation if "fast" in name else resnest.torch.resnest
+        return getattr(home, name)(**options)
+
+
+def ours(name: str, output_stride: int | None = None) -> ResNet:
+    with torch.device("meta"):
+        network = build(name, 1000, output_stride)
+    assert isinstance(network, ResNet)
+    return network
+
+
+def official_stages(network: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    x = network.maxpool(network.relu(network.bn1(network.conv1(x))))
+    c3 = network.layer3(network.layer2(network.layer1(x)))
+    return c3, network.layer4(c3)
+
+
+def test_the_list_of_variants_is_complete() -> None:
+    assert set(RELEASED) == {*resnest.torch.ablation.__all__, *resnest.torch.resnest.__all__}
+    assert {*RELEASED, *BY_ARGUMENTS} == {name for name in ARCHITECTURES if name.startswith("resnest")}
+
+
+@pytest.mark.parametrize("name", [*RELEASED, *BY_ARGUMENTS])
+def test_a_variant_equals_the_official_one(name: str) -> None:
+    network, reference = ours(name), official(name)
+    give(random_state(network), network, reference)
+    x = picture(65, 97)  # odd sides: pools round up in the shortcut and down beside it
+
+    with torch.inference_mode():
+        answer = reference(x)
+        assert distance(network(x), answer) < TOLERANCE
+
+    assert list(network.state_dict()) == list(reference.state_dict())
+    assert answer.std() > 1e-2
+
+
+@pytest.mark.parametrize("sides", [(32, 32), (33, 64), (97, 95), (224, 224)])
+@pytest.mark.parametrize("name", ["resnest14", "resnest50_fast_4s2x40d"])
+def test_a_variant_equals_the_official_one_at_any_size(name: str, sides: tuple[int, int]) -> None:
+    network, reference = ours(name), official(name)
+    give(random_state(network), network, reference)
+
+    with torch.inference_mode():
+        assert distance(network(picture(*sides)), reference(picture(*sides))) < TOLERANCE
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["pool-after", "pool-before"])
+@pytest.mark.parametrize(("radix", "cardinality", "width"), COMBINATIONS)
+def test_any_radix_cardinality_and_width_equal_the_official_ones(
+    radix: int, cardinality: int, width: int, *, first: bool
+) -> None:
+    blocks, style = (1, 2, 1, 1), BlockStyle(radix, cardinality, width, True, True, first)  # noqa: FBT003 - a row
+    with torch.device("meta"):
+        network = ResNet(Architecture(blocks, style, deep_stem=8), classes=10)
+        reference: nn.Module = OfficialResNet(
+            OfficialBottleneck, blocks, radix, cardinality, width, 10, deep_stem=True, stem_width=8, avg_down=True,
+            avd=True, avd_first=first,
+        )  # fmt: skip
+    give(random_state(network, dtype=torch.float64), network, reference)
+    x = picture(37, 64, dtype=torch.float64)
+
+    with torch.inference_mode():
+        assert distance(network(x), reference(x)) < FINE_TOLERANCE
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("name", ["resnest14", "resnest26", "resnest50", "resnest50_fast_2s2x40d", "resnest101"])
+def test_a_dilated_backbone_equals_the_official_one(name: str, output_stride: int) -> None:
+    network, reference = ours(name, output_stride), official(name, dilation=DILATION[output_stride])
+    give(random_state(network), network, reference)
+    x = picture(65, 80)
+
+    with torch.inference_mode():
+        for answer, expected in zip(network.stages(x), official_stages(reference, x), strict=True):
+            assert distance(answer, expected) < TOLERANCE
+        assert distance(network(x), reference(x)) < TOLERANCE
+
+
+def test_dilation_changes_the_answer_and_the_maps_but_no_key() -> None:
+    plain, dilated = ours("resnest14"), ours("resnest14", 8)
+    give(random_state(plain), plain, dilated)
+    x = picture(64, 96)
+
+    with torch.inference_mode():
+        assert [tuple(each.shape[2:]) for each in plain.stages(x)] == [(4, 6), (2, 3)]
+        assert [tuple(each.shape[2:]) for each in dilated.stages(x)] == [(8, 12), (8, 12)]
+        assert distance(dilated(x), plain(x)) > 100 * TOLERANCE
