@@ -4,7 +4,8 @@ The order is the defence: the kind of file by its first bytes, its size from the
 only then the pixels. The bytes are hostile until decoded, so whatever Pillow raises is the picture's fault.
 """
 
-import io
+import logging
+import re
 import threading
 import warnings
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from service import colour
-from service.errors import ImageCorrupt, ImageTooLarge, ImageTooSmall, UnsupportedMediaType
+from service import bombs, colour
+from service.errors import ImageCorrupt, ImageTooLarge, ImageTooSmall, ServiceError, UnsupportedMediaType
 
 FIRST_FRAME_ONLY = "first_frame_only"
 EXIF_IGNORED = "exif_ignored"
@@ -55,6 +56,8 @@ MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
 # Long side to short side. Beyond it nothing is left to see in a square, and a resize by the short side would need
 # many times the upload's own pixels.
 MAX_ASPECT = 200
+
+PILLOW: Final = re.compile(r"PIL\.")
 
 ORIENTATION = 0x0112
 UPRIGHT: Final = {
@@ -121,10 +124,8 @@ def decode(data: bytes, limits: Limits, *, needed: int | None = None) -> Picture
     if kind is None:
         raise UnsupportedMediaType("The bytes are no picture of an accepted format.", accepted=list(FORMATS))
     _quieten_pillow()
-    opened = _open(kind, data)
+    opened = _open(kind, data, limits)
     mode, (width, height) = opened.mode, opened.size
-    check_size(width, height, limits)
-    colour.check_mode(mode)
     image, notes = _pixels(kind, opened, needed)
     turn, turn_notes = _turn(opened)
     if turn is not None:
@@ -157,13 +158,22 @@ def check_size(width: int, height: int, limits: Limits) -> None:
         )
 
 
-def _open(kind: str, data: bytes) -> ImageFile.ImageFile:
+def _open(kind: str, data: bytes, limits: Limits) -> ImageFile.ImageFile:
+    """The header read and found acceptable; no pixel is decoded."""
     try:
-        return FORMATS[kind](io.BytesIO(data))
+        opened = FORMATS[kind](bombs.BoundedReader(data))
+        check_size(*opened.size, limits)
+        colour.check_mode(opened.mode)
+        bombs.check_tiles(opened, limits.max_pixels)
+        if kind == "JPEG":
+            bombs.check_scans(data)
+    except ServiceError:
+        raise
     except Image.DecompressionBombError:
         raise ImageTooLarge("The picture declares more pixels than any that is accepted.") from None
     except Exception:  # whatever it is, the bytes are to blame, and its message may hold some of them
         raise ImageCorrupt(f"The header of the {kind} data could not be read.") from None
+    return opened
 
 
 def _pixels(kind: str, opened: ImageFile.ImageFile, needed: int | None) -> colour.Flattened:
@@ -193,11 +203,15 @@ def _has_more_frames(opened: ImageFile.ImageFile) -> bool:
         return False
 
 
-_filter_lock = threading.Lock()
+_quiet = threading.Lock()
 
 
 def _quieten_pillow() -> None:
-    """Keep Pillow from warning of damage: we answer for it ourselves. `catch_warnings` is not thread-safe."""
-    with _filter_lock:
-        if not any(rule[0] == "ignore" and str(rule[3]).find("PIL") >= 0 for rule in warnings.filters):
-            warnings.filterwarnings("ignore", module=r"PIL\.")
+    """Keep Pillow from telling of the damage that we answer for: a filter, as `catch_warnings` is not thread-safe.
+
+    libtiff's own lines on the standard error stream are out of Python's reach.
+    """
+    with _quiet:
+        if not any(rule[0] == "ignore" and rule[3] == PILLOW for rule in warnings.filters):
+            warnings.filterwarnings("ignore", module=PILLOW.pattern)
+            logging.getLogger("PIL").setLevel(logging.CRITICAL)

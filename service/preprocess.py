@@ -51,7 +51,7 @@ def _timm(spec: Input, image: Image.Image) -> Image.Image:
 def _segmentation(spec: Input, image: Image.Image) -> Image.Image:
     """The long side to `size`; MultiEvalModule's rounding, then that of the multiple."""
     long = max(image.size)
-    sides = (spec.size if side == long else int(side / long * spec.size + 0.5) for side in image.size)
+    sides = (spec.size if side == long else int(side * spec.size / long + 0.5) for side in image.size)
     width, height = (max(1, int(side / spec.multiple + 0.5)) * spec.multiple for side in sides)
     return image.resize((width, height), FILTERS[spec.interpolation])
 
