@@ -2,7 +2,7 @@
 
     4 bytes  length of the head, little-endian
     head     {"arrays": [{"name", "dtype", "shape"}, ...], ...}
-    arrays   C-contiguous, in the head's order
+    arrays   C-contiguous, little-endian, in the head's order
 
 A request carries the array `picture`, uint8 (h, w, 3). An answer's head has `ok`: true with the task's arrays,
 `batch` (pictures in the forward pass) and `inference_ms`; or false with `code` and `detail` of an error.
@@ -23,8 +23,10 @@ Array = npt.NDArray[Any]
 
 
 def pack(head: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> bytes:
-    """The frame of `head` (JSON values) and `arrays` of the allowed types."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    """The frame of `head` (JSON values) and `arrays` of the types in `DTYPES`; another type is a `ValueError`."""
+    contiguous = {
+        name: np.asarray(array, _dtype(array.dtype.name), order="C") for name, array in (arrays or {}).items()
+    }
     described = [{"name": name, "dtype": array.dtype.name, "shape": array.shape} for name, array in contiguous.items()]
     encoded = orjson.dumps({**head, "arrays": described})
     return b"".join([LENGTH.pack(len(encoded)), encoded, *(array.data for array in contiguous.values())])
@@ -40,7 +42,7 @@ def unpack(frame: bytes | bytearray | memoryview) -> tuple[dict[str, Any], dict[
         (length,) = LENGTH.unpack_from(view)
         head = orjson.loads(view[LENGTH.size : LENGTH.size + length])
         arrays, end = _arrays(view, LENGTH.size + length, head.pop("arrays"))
-    except (struct.error, orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+    except (struct.error, orjson.JSONDecodeError, AttributeError, KeyError, OverflowError, TypeError) as error:
         raise ValueError(f"not an envelope: {error}") from error
     if end != len(view):
         raise ValueError(f"not an envelope: {len(view) - end} bytes too many")
@@ -50,9 +52,7 @@ def unpack(frame: bytes | bytearray | memoryview) -> tuple[dict[str, Any], dict[
 def _arrays(view: memoryview, start: int, described: list[dict[str, Any]]) -> tuple[dict[str, Array], int]:
     arrays: dict[str, Array] = {}
     for row in described:
-        if row["dtype"] not in DTYPES:
-            raise ValueError(f"not an envelope: dtype {row['dtype']}")
-        dtype = np.dtype(row["dtype"])
+        dtype = _dtype(row["dtype"])
         shape = tuple(int(side) for side in row["shape"])
         if any(side < 0 for side in shape):
             raise ValueError(f"not an envelope: shape {shape}")
@@ -62,3 +62,9 @@ def _arrays(view: memoryview, start: int, described: list[dict[str, Any]]) -> tu
         arrays[row["name"]] = np.frombuffer(view, dtype, count, start).reshape(shape)
         start += count * dtype.itemsize
     return arrays, start
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    if name not in DTYPES:
+        raise ValueError(f"not an envelope: dtype {name}")
+    return np.dtype(name).newbyteorder("<")
