@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Unpacks the tools that tests/deploy holds the deployment files against into build/deploy-tools (or $1): prometheus,
+# promtool, kustomize and docker-compose. They come from Debian 13's archive, over the mirror that this
+# machine's own apt sources name, through an apt of their own: no root is needed and the system's packages stay as
+# they are. The programs are static Go ones and run on Debian 12 too.
+set -euo pipefail
+
+release=trixie
+packages=(prometheus promtool kustomize docker-compose)
+programs=(prometheus promtool kustomize docker-compose)
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+into=${1:-$top/build/deploy-tools}
+mkdir -p "$into"
+into=$(cd "$into" && pwd)
+
+all_there() {
+    local program
+    for program in "${programs[@]}"; do
+        [ -x "$into/bin/$program" ] || return 1
+    done
+}
+
+# The first archive in the apt sources that is Debian's own, neither its security nor its backports part.
+mirror() {
+    {
+        sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' /etc/apt/sources.list.d/*.sources
+        sed -n 's/^deb \(\[[^]]*\] \)\{0,1\}\([^[:space:]]*\).*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.list
+    } 2>/dev/null | grep -m1 -E '/debian/?$'
+}
+
+private_apt() {
+    local root=$1
+    mkdir -p "$root"/etc/apt/{preferences.d,apt.conf.d,sources.list.d} "$root"/var/lib/dpkg \
+        "$root"/var/lib/apt/lists/partial "$root"/var/cache/apt/archives/partial
+    : >"$root/var/lib/dpkg/status"
+    echo "deb [signed-by=$keyring] $(mirror) $release main" >"$root/etc/apt/sources.list"
+    printf 'Dir "%s";\nDir::State::status "%s/var/lib/dpkg/status";\nAPT::Sandbox::User "";\n' "$root" "$root" >"$root/apt.conf"
+    export APT_CONFIG=$root/apt.conf
+}
+
+if all_there; then
+    echo "deploy tools: in $into/bin"
+    exit 0
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+private_apt "$work/apt"
+apt-get -qq update
+(cd "$work" && apt-get -qq download "${packages[@]}")
+for package in "$work"/*.deb; do
+    dpkg-deb -x "$package" "$work/root"
+done
+mkdir -p "$into/bin"
+for program in "${programs[@]}"; do
+    found=$(find "$work"/root/usr/{bin,libexec} -type f -name "$program" -perm -u+x -print -quit)
+    [ -n "$found" ] || { echo "deploy tools: no $program in $release" >&2; exit 1; }
+    install -m 755 "$found" "$into/bin/$program"
+done
+echo "deploy tools: in $into/bin"

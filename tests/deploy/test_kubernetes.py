@@ -1,0 +1,255 @@
+"""The rendered manifests: valid to Kubernetes, right where schemas cannot see, and as the code says."""
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from service import __version__
+from service.gateway.settings import Settings
+from tests.deploy import reading
+from tests.deploy.reading import OVERLAYS, bytes_of, of_kind, pods, rendered
+
+RELEASES = ("1.30", "1.37")
+MEBIBYTE = 1 << 20
+SCALED = ("gateway", "worker")
+
+every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
+
+
+def containers(overlay: str) -> list[dict[str, Any]]:
+    return [container for pod in pods(overlay).values() for container in pod["containers"]]
+
+
+def environment(overlay: str) -> dict[str, str]:
+    """The gateway's settings as its ConfigMap has them."""
+    (found,) = [each["data"] for name, each in of_kind(overlay, "ConfigMap").items() if name.startswith("gateway-")]
+    return dict(found)
+
+
+def settings(overlay: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in environment(overlay).items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@every_overlay
+def test_every_manifest_is_valid_to_the_schemas_of_a_release(overlay: str, release: str) -> None:
+    for manifest in rendered(overlay):
+        kubernetes_validate.validate(manifest, release, strict=True)
+
+
+@every_overlay
+def test_every_manifest_has_its_namespace_and_says_what_it_is_part_of(overlay: str) -> None:
+    for manifest in rendered(overlay):
+        metadata = manifest["metadata"]
+        assert metadata.get("namespace", metadata["name"]) == "resnest"
+        assert metadata["labels"]["app.kubernetes.io/part-of"] == "resnest-service"
+
+
+@every_overlay
+def test_the_namespace_admits_only_restricted_pods(overlay: str) -> None:
+    (namespace,) = of_kind(overlay, "Namespace").values()
+
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@every_overlay
+def test_every_pod_meets_the_restricted_standard(overlay: str) -> None:
+    for pod in pods(overlay).values():
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in containers(overlay):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+@every_overlay
+def test_memory_is_asked_for_as_it_is_limited_and_every_container_asks_for_cpu(overlay: str) -> None:
+    for container in containers(overlay):
+        asked, limited = container["resources"]["requests"], container["resources"]["limits"]
+        assert asked["memory"] == limited["memory"]
+        assert asked["cpu"]
+
+
+@every_overlay
+def test_every_deployment_selects_its_own_pods(overlay: str) -> None:
+    for deployment in of_kind(overlay, "Deployment").values():
+        spec = deployment["spec"]
+        assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+
+
+@every_overlay
+def test_every_volume_that_is_mounted_is_there_and_every_one_there_is_mounted(overlay: str) -> None:
+    for pod in pods(overlay).values():
+        mounted = {mount["name"] for each in pod["containers"] for mount in each.get("volumeMounts", [])}
+        assert mounted == {volume["name"] for volume in pod.get("volumes", [])}
+
+
+@every_overlay
+def test_every_configuration_that_a_pod_names_is_rendered(overlay: str) -> None:
+    made = set(of_kind(overlay, "ConfigMap"))
+    for pod in pods(overlay).values():
+        volumes = {volume["configMap"]["name"] for volume in pod.get("volumes", []) if "configMap" in volume}
+        sources = {each["configMapRef"]["name"] for box in pod["containers"] for each in box.get("envFrom", [])}
+        assert volumes | sources <= made
+
+
+@every_overlay
+def test_services_and_network_policies_reach_ports_that_pods_have(overlay: str) -> None:
+    names = {
+        name: {port["name"] for each in pod["containers"] for port in each["ports"]}
+        for name, pod in pods(overlay).items()
+    }
+    for service in of_kind(overlay, "Service").values():
+        (selected,) = service["spec"]["selector"].values()
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= names[selected]
+    for policy in of_kind(overlay, "NetworkPolicy").values():
+        for rule in policy["spec"].get("ingress", []):
+            selected = policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
+            assert {port["port"] for port in rule["ports"]} <= names[selected]
+        for rule in policy["spec"].get("egress", []):
+            for target in rule["to"]:
+                labels = target["podSelector"]["matchLabels"]
+                if selected := labels.get("app.kubernetes.io/name"):
+                    assert {port["port"] for port in rule["ports"]} <= names[selected]
+
+
+@every_overlay
+def test_only_gateways_reach_workers_and_workers_reach_nobody(overlay: str) -> None:
+    policies = of_kind(overlay, "NetworkPolicy")
+    callers = [caller for rule in policies["worker"]["spec"]["ingress"] for caller in rule["from"]]
+
+    assert policies["default-deny"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    assert callers == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}]
+    assert "egress" not in policies["worker"]["spec"]
+    assert "Egress" in policies["worker"]["spec"]["policyTypes"]
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_a_deployment_that_is_scaled_leaves_its_number_of_pods_to_the_autoscaler(name: str) -> None:
+    scaler = of_kind("base", "HorizontalPodAutoscaler")[name]["spec"]
+
+    assert "replicas" not in of_kind("base", "Deployment")[name]["spec"]
+    assert scaler["scaleTargetRef"]["name"] == name
+    assert scaler["minReplicas"] >= 2
+    assert scaler["behavior"]["scaleDown"]["stabilizationWindowSeconds"] >= 300
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_a_node_can_be_drained_while_the_fewest_pods_run(name: str) -> None:
+    budget = of_kind("base", "PodDisruptionBudget")[name]["spec"]
+
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"] == of_kind("base", "Deployment")[name]["spec"]["selector"]
+
+
+def test_workers_scale_on_a_metric_that_the_adapter_makes() -> None:
+    (metric,) = of_kind("base", "HorizontalPodAutoscaler")["worker"]["spec"]["metrics"]
+
+    assert metric["external"]["metric"]["name"] in {rule["name"]["as"] for rule in reading.adapter_rules()}
+    assert metric["external"]["target"]["type"] == "AverageValue"
+
+
+def test_the_workers_readiness_asks_for_worker_processes_and_its_liveness_does_not() -> None:
+    (worker,) = pods("base")["worker"]["containers"]
+
+    assert worker["readinessProbe"]["exec"]["command"] == worker["startupProbe"]["exec"]["command"]
+    assert worker["livenessProbe"]["httpGet"] == {"path": "/ping", "port": "inference"}
+
+
+def test_the_gateway_is_ready_by_readyz_and_alive_by_livez() -> None:
+    (gateway,) = pods("base")["gateway"]["containers"]
+
+    assert gateway["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    assert gateway["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "http"}
+
+
+@every_overlay
+def test_the_gateway_has_the_time_to_drain_that_its_settings_give_it(
+    overlay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_to = settings(overlay, monkeypatch)
+
+    assert pods(overlay)["gateway"]["terminationGracePeriodSeconds"] > set_to.drain_s + set_to.graceful_timeout_s
+    assert set_to.drain_s >= 10, "two failed readiness probes, 5 s apart"
+
+
+@every_overlay
+def test_the_worker_is_told_to_stop_only_after_its_time_to_finish(overlay: str) -> None:
+    pod = pods(overlay)["worker"]
+    (worker,) = pod["containers"]
+    (_, seconds) = worker["lifecycle"]["preStop"]["exec"]["command"]
+
+    assert pod["terminationGracePeriodSeconds"] > int(seconds) >= 10
+
+
+@every_overlay
+def test_every_variable_of_the_gateway_is_a_setting(overlay: str) -> None:
+    known = {f"RESNEST_{name.upper()}" for name in Settings.model_fields}
+
+    assert environment(overlay).keys() <= known
+
+
+@every_overlay
+def test_the_gateways_memory_holds_what_its_settings_let_in(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_to = settings(overlay, monkeypatch)
+    (gateway,) = pods(overlay)["gateway"]["containers"]
+    # A picture of 3 bytes a pixel, once as decoded, once turned upright, once brought to RGB; half of that to encode.
+    pictures = set_to.decode_threads * set_to.max_pixels * 3 * 4.5
+    idle = 200 * MEBIBYTE
+
+    assert idle + set_to.max_buffered_bytes + pictures <= bytes_of(gateway["resources"]["limits"]["memory"])
+
+
+@every_overlay
+def test_the_gateway_asks_the_workers_at_the_ports_of_their_service(
+    overlay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_to = settings(overlay, monkeypatch)
+    ports = {port["name"]: port["port"] for port in of_kind(overlay, "Service")["worker"]["spec"]["ports"]}
+
+    assert set_to.inference_url == f"http://worker:{ports['inference']}"
+    assert set_to.management_url == f"http://worker:{ports['management']}"
+
+
+@every_overlay
+def test_prometheus_finds_gateways_under_the_name_and_port_of_a_headless_service(overlay: str) -> None:
+    (job,) = reading.load("deploy/prometheus/prometheus.yml")["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+    service = of_kind(overlay, "Service")[found["names"][0]]["spec"]
+    (gateway,) = pods(overlay)["gateway"]["containers"]
+
+    assert service["clusterIP"] == "None"
+    assert service["publishNotReadyAddresses"] is True
+    assert found["port"] in {port["containerPort"] for port in gateway["ports"]}
+
+
+def test_a_gpu_worker_gives_its_gpu_back_before_the_next_one_starts() -> None:
+    worker = of_kind("overlays/gpu", "Deployment")["worker"]["spec"]
+    (box,) = worker["template"]["spec"]["containers"]
+
+    assert box["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert worker["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert worker["template"]["spec"]["tolerations"][0]["key"] == "nvidia.com/gpu"
+
+
+@every_overlay
+def test_a_cpu_limit_tells_the_engine_how_many_threads_to_use(overlay: str) -> None:
+    (worker,) = pods(overlay)["worker"]["containers"]
+
+    assert worker["resources"]["limits"]["cpu"] == worker["resources"]["requests"]["cpu"]
+
+
+@every_overlay
+def test_images_carry_the_version_of_the_code(overlay: str) -> None:
+    tags = {box["image"].partition(":")[2] for name in SCALED for box in pods(overlay)[name]["containers"]}
+    allowed = {"local"} if overlay == "overlays/local" else {__version__, f"{__version__}-cuda"}
+
+    assert tags <= allowed

@@ -1,0 +1,83 @@
+import re
+from typing import Any
+
+import pytest
+
+from tests.deploy import reading
+from tests.deploy.programs import TOP, run
+
+UNIT_TESTS = "tests/deploy/rules/alerts.test.yml"
+ALERTS = [pytest.param(rule, id=rule["alert"]) for rule in reading.rules("alert")]
+
+
+def unit_tests_of(alert: str) -> list[list[Any]]:
+    """For each unit test of the alert, the alerts it expects at its times, in their order."""
+    tests = reading.load(UNIT_TESTS)["tests"]
+    expected = [
+        [case["exp_alerts"] for case in test.get("alert_rule_test", []) if case["alertname"] == alert] for test in tests
+    ]
+    return [each for each in expected if each]
+
+
+def headings(page: str) -> set[str]:
+    """The anchors of a Markdown page's headings, as they are made of their text."""
+    lines = (TOP / page).read_text(encoding="utf-8").splitlines()
+    texts = [line.lstrip("#").strip().lower() for line in lines if line.startswith("#")]
+    return {re.sub(r"[^\w-]", "", text.replace(" ", "-")) for text in texts}
+
+
+def test_the_configuration_is_valid_and_without_lint() -> None:
+    run("promtool", "check", "config", "--lint=all", "--lint-fatal", reading.PROMETHEUS / "prometheus.yml")
+
+
+def test_the_rules_are_valid_and_without_lint() -> None:
+    run("promtool", "check", "rules", "--lint=all", "--lint-fatal", *reading.PROMETHEUS.glob("rules/*.yml"))
+
+
+def test_the_rules_pass_their_unit_tests() -> None:
+    run("promtool", "test", "rules", TOP / UNIT_TESTS)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_whose_condition_never_holds_fails_the_unit_tests(alert: dict[str, Any], tmp_path: Any) -> None:
+    text = {path.name: path.read_text(encoding="utf-8") for path in reading.PROMETHEUS.glob("rules/*.yml")}
+    start = text["alerts.yml"].index(f"- alert: {alert['alert']}\n")
+    broken = re.sub(r"expr: (\|\n( {10}.*\n)+|.*\n)", "expr: vector(1) > 2\n", text["alerts.yml"][start:], count=1)
+    text["alerts.yml"] = text["alerts.yml"][:start] + broken
+    (tmp_path / "rules").mkdir()
+    for name, content in text.items():
+        (tmp_path / "rules" / name).write_text(content, encoding="utf-8")
+    tests = (TOP / UNIT_TESTS).read_text(encoding="utf-8").replace("../../../deploy/prometheus/", "")
+    (tmp_path / "broken.yml").write_text(tests, encoding="utf-8")
+
+    with pytest.raises(AssertionError, match=alert["alert"]):
+        run("promtool", "test", "rules", tmp_path / "broken.yml")
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_every_alert_is_tested_to_fire_keep_quiet_before_and_resolve(alert: dict[str, Any]) -> None:
+    shapes = [[bool(fires) for fires in times] for times in unit_tests_of(alert["alert"])]
+
+    assert [False, True, False] in shapes
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_every_alert_says_what_is_wrong_how_bad_and_what_to_do(alert: dict[str, Any]) -> None:
+    assert alert["labels"]["severity"] in {"page", "ticket"}
+    assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
+    assert alert["for"]
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_every_alert_has_its_section_in_the_runbook(alert: dict[str, Any]) -> None:
+    page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+
+    assert anchor == alert["alert"].lower()
+    assert anchor in headings(page)
+
+
+def test_the_runbook_has_no_section_of_an_alert_that_is_gone() -> None:
+    page = (TOP / "docs/operations.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^### (.+)$", page.partition("\n## Alerts\n")[2], re.MULTILINE)
+
+    assert sorted(sections) == sorted(rule["alert"] for rule in reading.rules("alert"))
