@@ -1,16 +1,25 @@
 """A model's card: everything that gateway, handlers and packaging know of it, read from `card.toml`."""
 
+import csv
+import re
 import tomllib
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Task = Literal["classification", "segmentation"]
 Colour = tuple[int, int, int]
 Triple = tuple[float, float, float]
+Deviation = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Address = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+KeyProfile = Literal["official", "timm", "encoding", "openmmlab"]
+
+LABEL_SETS = "labels"  # beside the models' folders
+CHECKSUM = re.compile(r"^([0-9a-f]{64})  ", re.MULTILINE)  # in a record, as `sha256sum` writes it
 
 
 class CardError(ValueError):
@@ -22,21 +31,51 @@ class _Part(BaseModel):
 
 
 class Network(_Part):
-    """Which network of `service.networks` to build, and with how many classes."""
+    """Which network of `service.networks` to build, and with how many classes; `parameters` is its published size."""
 
     name: str
     classes: int = Field(gt=0)
+    parameters: int | None = Field(default=None, gt=0)
     output_stride: Literal[8, 16, 32] | None = None
 
 
+class Source(_Part):
+    """A published checkpoint: its addresses, best first, with the same bytes at each, and how to know them.
+
+    Its authors state the first digits of its SHA-256 (in the file's name) or its whole SHA-1. Where the address gives
+    a zip, the checksum is that of the one checkpoint in it. `profile` is the layout of its keys.
+    """
+
+    urls: tuple[Address, ...] = Field(min_length=1)
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
+    sha1: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    profile: KeyProfile = "official"
+
+    @model_validator(mode="after")
+    def _checkable(self) -> Self:
+        if self.sha256 is None and self.sha1 is None:
+            raise ValueError("a source needs a sha256, or its first digits, or a sha1")
+        return self
+
+
 class Weights(_Part):
-    """Where the weights are: `file` beside the card, with its checksum, and the addresses it can be had from."""
+    """Where the weights are: `file` beside the card, with its checksum, and the addresses it can be had from.
+
+    Weights that `models pull` makes of one of the `sources` have no checksum on the card: it is recorded beside them.
+    """
 
     file: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     format: Literal["safetensors", "pth"] = "safetensors"
-    profile: Literal["official", "timm", "encoding"] = "official"
+    profile: KeyProfile = "official"
     urls: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.sha256 is None and not self.sources:
+            raise ValueError("weights need a sha256, or sources to be pulled from")
+        return self
 
 
 class Input(_Part):
@@ -53,13 +92,17 @@ class Input(_Part):
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     multiple: int = Field(default=1, ge=1, le=64)
     mean: Triple = (0.485, 0.456, 0.406)
-    std: Triple = (0.229, 0.224, 0.225)
+    std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
 
 
 class Labels(_Part):
-    """The label file beside the card: a line per class, and for masks a tab and its colour as `#rrggbb`."""
+    """The label file beside the card: a line per class, and for masks a tab and its colour as `#rrggbb`.
+
+    `set` names a shared one instead, `labels/<set>.tsv` in the model store, with a header row.
+    """
 
     file: str = "labels.txt"
+    set: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] | None = None
 
 
 class Serving(_Part):
@@ -94,28 +137,53 @@ class ModelCard(_Part):
     @cached_property
     def classes(self) -> tuple["Label", ...]:
         """The labels in the order of their class ids. Raises `CardError` where the file does not fit the network."""
-        path = self.folder / self.labels.file
+        path = self.labels_path
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            with path.open(encoding="utf-8", newline="") as file:
+                labels = tuple((_rows if self.labels.set else _lines)(file, self.name))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise CardError(f"{self.name}: the labels {path} cannot be read: {error}") from error
-        labels = tuple(_label(self.name, class_id, line) for class_id, line in enumerate(lines))
         if len(labels) != self.network.classes:
             raise CardError(f"{self.name}: {path} has {len(labels)} labels for {self.network.classes} classes")
         return labels
+
+    @property
+    def labels_path(self) -> Path:
+        """The label file; a shared set's copy beside the card, which an archive has, goes before the store's."""
+        if self.labels.set is None:
+            return self.folder / self.labels.file
+        copy = self.folder / f"{self.labels.set}.tsv"
+        return copy if copy.exists() else self.folder.parent / LABEL_SETS / copy.name
 
     @property
     def weights_path(self) -> Path:
         """The weight file, whether or not it is there."""
         return self.folder / self.weights.file
 
+    @property
+    def record_path(self) -> Path:
+        """The checksum of pulled weights, in the form of `sha256sum`."""
+        return self.weights_path.with_name(f"{self.weights_path.name}.sha256")
+
+    @property
+    def checksum(self) -> str | None:
+        """The weight file's SHA-256: the card's own, or the one recorded when the weights were pulled, or None."""
+        if self.weights.sha256 is not None:
+            return self.weights.sha256
+        try:
+            found = CHECKSUM.search(self.record_path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            return None
+        return found[1] if found else None
+
 
 class Label(_Part):
-    """A class: its name, and its colour in masks (black where the card has none)."""
+    """A class: its name, its colour in masks (black where the card has none), and its WordNet id where it has one."""
 
     class_id: int
     label: str
     color: Colour = (0, 0, 0)
+    wnid: str | None = None
 
     @property
     def hex_color(self) -> str:
@@ -123,10 +191,26 @@ class Label(_Part):
         return "#{:02x}{:02x}{:02x}".format(*self.color)
 
 
-def _label(card: str, class_id: int, line: str) -> Label:
-    name, _, colour = line.partition("\t")
+def _lines(file: Iterable[str], card: str) -> Iterator[Label]:
+    """The labels of a label file: `name`, or `name<tab>#rrggbb`."""
+    for class_id, line in enumerate(file):
+        name, _, colour = line.rstrip("\r\n").partition("\t")
+        yield _label(card, class_id, name, colour)
+
+
+def _rows(file: Iterable[str], card: str) -> Iterator[Label]:
+    """The labels of a shared set: columns `class_id`, `label`, and `color` or `wnid`; others are for people."""
+    for class_id, row in enumerate(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)):
+        if row.get("class_id") != str(class_id):
+            raise CardError(f"{card}: row {class_id} of its label set is not that of class {class_id}")
+        yield _label(card, class_id, row.get("label") or "", row.get("color"), row.get("wnid"))
+
+
+def _label(card: str, class_id: int, name: str, colour: str | None, wnid: str | None = None) -> Label:
+    if not name:
+        raise CardError(f"{card}: label {class_id} is empty")
     try:
-        return Label(class_id=class_id, label=name, color=_colour(colour) if colour else (0, 0, 0))
+        return Label(class_id=class_id, label=name, color=_colour(colour) if colour else (0, 0, 0), wnid=wnid)
     except ValueError as error:
         raise CardError(f"{card}: label {class_id} has the colour {colour!r}, which is not #rrggbb") from error
 
@@ -140,25 +224,43 @@ def _colour(text: str) -> Colour:
 
 def read(folder: Path) -> ModelCard:
     """The card of a model's folder. Raises `CardError` with every mistake in it."""
-    path = folder / "card.toml"
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-        card = ModelCard.model_validate({**fields, "folder": folder})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CardError(f"{path} cannot be read: {error}") from error
-    except ValidationError as error:
-        mistakes = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise CardError(f"{path}: {mistakes}") from error
+    card = _parse(folder)
     _ = card.classes
     return card
 
 
 def read_all(store: Path) -> dict[str, ModelCard]:
-    """The cards of a model store by name. Raises `CardError` where a name stands twice."""
+    """The cards by name of a store's models that can be served: those whose weights have been pulled or came with it.
+
+    Raises `CardError` where a name stands twice.
+    """
+    servable = {name: card for name, card in read_zoo(store).items() if card.checksum is not None}
+    for card in servable.values():
+        _ = card.classes
+    return servable
+
+
+def read_zoo(store: Path) -> dict[str, ModelCard]:
+    """Every card of a store by name, also of weights that are not here. Raises `CardError` as `read_all` does.
+
+    Labels are not read: a thousand of them for each of many models would take longer than all else.
+    """
     found: dict[str, ModelCard] = {}
-    for path in sorted(store.glob("*/card.toml")):
-        card = read(path.parent)
+    for path in sorted(store.glob("[!.]*/card.toml")):
+        card = _parse(path.parent)
         if card.name in found:
             raise CardError(f"{path.parent} and {found[card.name].folder} are both named {card.name}")
         found[card.name] = card
     return found
+
+
+def _parse(folder: Path) -> ModelCard:
+    path = folder / "card.toml"
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        return ModelCard.model_validate({**fields, "folder": folder})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CardError(f"{path} cannot be read: {error}") from error
+    except ValidationError as error:
+        mistakes = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise CardError(f"{path}: {mistakes}") from error

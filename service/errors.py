@@ -17,6 +17,9 @@
 A 4xx is what the caller can mend; 408 and 503 may be tried again.
 """
 
+# A class name is a wire code, and would carry the suffix Error to every caller.
+# ruff: noqa: N818
+
 import re
 from typing import Any, ClassVar
 
