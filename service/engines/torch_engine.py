@@ -1,7 +1,5 @@
 """PyTorch, eager: single precision on the CPU and on CUDA."""
 
-import os
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,7 +8,6 @@ from torch import Tensor, nn
 from service import networks
 from service.cards import ModelCard
 from service.engines import checkpoint
-from service.engines.cores import usable_cores
 
 Outputs = dict[str, Tensor]
 
@@ -103,8 +100,6 @@ def load(card: ModelCard, device: str | None = None) -> TorchEngine:
         network = networks.build(card.network.name, card.network.classes, card.network.output_stride)
     checkpoint.fill(network, checkpoint.read(card), card.name)
     graph = GRAPHS[card.task](Normalise(card.input.mean, card.input.std), network)
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, usable_cores() // card.serving.workers))
     return TorchEngine(graph.to(where).eval(), where)
 
 

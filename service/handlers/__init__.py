@@ -6,3 +6,6 @@ MODULES: dict[Task, str] = {
     "classification": "service.handlers.classification",
     "segmentation": "service.handlers.segmentation",
 }
+
+# How the supervisor knows, among all that workers write, the sentence that says why one cannot start.
+CANNOT_LOAD = "cannot load the model:"

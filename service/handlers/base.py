@@ -16,14 +16,11 @@ from service import cards, engines, envelope
 from service.cards import CardError, ModelCard, Task
 from service.engines import Engine, Pictures
 from service.errors import Internal
-from service.handlers import batches
+from service.handlers import CANNOT_LOAD, batches
 
 log = logging.getLogger("service.worker")
 
 Loader = Callable[[ModelCard, str | None], Engine]
-
-# How the supervisor knows, among all that workers write, the sentence that says why one cannot start.
-CANNOT_LOAD = "resnest-service cannot load"
 
 
 class RefusedError(ValueError):

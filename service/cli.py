@@ -1,0 +1,192 @@
+"""The command `resnest-service`. What a command needs is imported when it runs: torch alone takes a second."""
+# ruff: noqa: PLC0415
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from service import __version__, cards, packaging
+from service.cards import CardError, ModelCard
+from service.supervisor import Options, StartError, chosen
+from service.supervisor import run as supervise
+
+WORKER_FOLDER = "resnest-worker"  # in the temporary folder: where `worker` leaves what `health` reads
+
+store = click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("model_store"),
+    envvar="RESNEST_MODEL_STORE",
+    show_default=True,
+    help="The folder of the model folders.",
+)
+models = click.option(
+    "--models",
+    multiple=True,
+    metavar="NAME[,NAME...]",
+    envvar="RESNEST_MODELS",
+    callback=lambda _context, _option, names: _split(names),
+    help="Only these models; all that have their weights when left out.",
+)
+
+
+class Main(click.Group):
+    """Says what an operator can mend in one sentence, with exit code 1, and no traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (CardError, StartError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Main)
+@click.version_option(__version__, prog_name="resnest-service")
+def main() -> None:
+    """Image classification and segmentation over HTTP."""
+
+
+@main.command()
+@store
+@models
+@click.option("--host", default="127.0.0.1", envvar="RESNEST_HOST", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, envvar="RESNEST_PORT", show_default=True, type=click.IntRange(1, 65535))
+@click.option("--start-timeout", default=180.0, show_default=True, help="Seconds until every model must be ready.")
+def run(store: Path, models: tuple[str, ...], host: str, port: int, start_timeout: float) -> None:
+    """Serve: TorchServe and the gateway together, until Ctrl-C."""
+    supervise(Options(store, models, host, port, start_timeout), click.echo)
+
+
+@main.command()
+@store
+@models
+@click.option("--into", type=click.Path(path_type=Path), help="The archives' folder; STORE/archives when left out.")
+def package(store: Path, models: tuple[str, ...], into: Path | None) -> None:
+    """Write TorchServe's model directories."""
+    for card in chosen(Options(store, models), click.echo):
+        click.echo(packaging.package(card, into or store / packaging.ARCHIVES))
+
+
+@main.command()
+@store
+@models
+@click.option("--inference-address", default=packaging.Addresses.inference, show_default=True)
+@click.option("--management-address", default=packaging.Addresses.management, show_default=True)
+@click.option("--metrics-address", default=packaging.Addresses.metrics, show_default=True)
+@click.option("--folder", type=click.Path(path_type=Path), help="For all that is written; in the temporary folder.")
+def worker(
+    store: Path,
+    models: tuple[str, ...],
+    inference_address: str,
+    management_address: str,
+    metrics_address: str,
+    folder: Path | None,
+) -> None:
+    """Package the models, then become TorchServe alone, in the foreground: what a container runs."""
+    folder = (folder or _worker_folder()).resolve()
+    served = chosen(Options(store, models), click.echo)
+    for card in served:
+        packaging.package(card, folder / packaging.ARCHIVES)
+    addresses = packaging.Addresses(inference_address, management_address, metrics_address)
+    packaging.prepare(folder, served, folder / packaging.ARCHIVES, addresses)
+    command = packaging.command(folder, os.environ)
+    os.chdir(folder)
+    os.execve(command[0], command, packaging.environment(folder, served, os.environ))  # noqa: S606 - no shell wanted
+
+
+@main.command()
+def gateway() -> None:
+    """The HTTP gateway alone, by the settings in RESNEST_... variables."""
+    from service.gateway.server import serve
+    from service.gateway.settings import Settings
+
+    serve(Settings())
+
+
+@main.command()
+@click.option("--worker", "folder", type=click.Path(path_type=Path), help="The folder of a `worker` to ask.")
+def health(folder: Path | None) -> None:
+    """Exit 0 where the `worker` or `gateway` of this container can answer, 1 where not."""
+    from service import health as doors
+
+    folder = folder or _worker_folder()
+    if folder.is_dir():
+        management, names = packaging.doors(folder)
+        waiting = doors.waiting_models(management, names)
+    else:
+        options = Options(Path(), host=os.environ.get("RESNEST_HOST", "127.0.0.1"), port=_port())
+        waiting = [] if doors.gateway_is_ready(options.address) else [options.address]
+    if waiting:
+        raise click.ClickException(f"not ready: {', '.join(waiting)}")
+
+
+@main.command("models")
+@store
+@click.option("--json", "as_json", is_flag=True, help="The cards as JSON.")
+def list_models(store: Path, *, as_json: bool) -> None:
+    """List the models of the store."""
+    found = cards.read_all(store)
+    if as_json:
+        described = [card.model_dump(mode="json") | {"has_weights": _has_weights(card)} for card in found.values()]
+        click.echo(json.dumps(described, indent=2))
+        return
+    for card in found.values():
+        state = "" if _has_weights(card) else f"  (no weights: {card.weights_path})"
+        click.echo(f"{card.name:24} {card.version:6} {card.task:16} {card.summary}{state}")
+
+
+@main.command()
+@store
+@click.argument("model")
+@click.argument("photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--split", default="test", show_default=True, help="Of an index.csv.")
+@click.option("--json", "as_json", is_flag=True)
+def evaluate(store: Path, model: str, photos: Path, split: str, *, as_json: bool) -> None:
+    """Score MODEL on PHOTOS: a folder with a folder for each label, or with an index.csv."""
+    from service import evaluation
+
+    (card,) = chosen(Options(store, (model,)), click.echo)
+    indexed = (photos / "index.csv").is_file()
+    items = evaluation.starter_photos(photos, split) if indexed else evaluation.labelled_folders(photos)
+    if card.task == "classification":
+        labels = evaluation.classification(card, items)
+        report: dict[str, Any] = {"pictures": labels.pictures, "top1": labels.top1, "recall": labels.recall}
+        report |= {"labels": labels.labels, "confusion": labels.confusion}
+    else:
+        found = evaluation.segmentation(card, items)
+        report = asdict(found) | {"mean_iou": found.mean_iou}
+    click.echo(json.dumps(report, indent=2) if as_json else _table(report))
+
+
+def _table(report: dict[str, Any]) -> str:
+    lines = []
+    for name, value in report.items():
+        if isinstance(value, dict):
+            lines += [f"{name} {key}: {each:.4f}" for key, each in value.items()]
+        elif name == "confusion":
+            lines += [f"{name} {' '.join(f'{count:5}' for count in row)}" for row in value]
+        else:
+            lines.append(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+    return "\n".join(lines)
+
+
+def _split(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.strip() for part in names for name in part.split(",") if name.strip())
+
+
+def _worker_folder() -> Path:
+    return Path(tempfile.gettempdir()) / WORKER_FOLDER
+
+
+def _port() -> int:
+    return int(os.environ.get("RESNEST_PORT", "8000"))
+
+
+def _has_weights(card: ModelCard) -> bool:
+    return card.weights_path.is_file()

@@ -1,0 +1,57 @@
+"""Asking a running gateway or TorchServe whether it can answer, with nothing but the standard library."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+TIMEOUT_S = 3.0
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
+    """Status and body of a GET at `http://host:port` or `unix:/path`; status 0 where nothing answers."""
+    connection = _connection(address, timeout_s)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, http.client.HTTPException):
+        return 0, b""
+    finally:
+        connection.close()
+
+
+def gateway_is_ready(address: str) -> bool:
+    """Whether the gateway says that every model can answer now."""
+    return get(address, "/readyz")[0] == 200
+
+
+def waiting_models(management: str, models: Iterable[str]) -> list[str]:
+    """Those of the models that have no ready worker, by TorchServe's management address. Its /ping would not tell."""
+    return [name for name in models if not _has_ready_worker(management, name)]
+
+
+def _has_ready_worker(management: str, model: str) -> bool:
+    status, body = get(management, f"/models/{model}")
+    if status != 200:
+        return False
+    return any(worker["status"] == "READY" for version in json.loads(body) for worker in version["workers"])
+
+
+def _connection(address: str, timeout_s: float) -> http.client.HTTPConnection:
+    if address.startswith("unix:"):
+        return _UnixConnection(address.removeprefix("unix:"), timeout_s)
+    parts = urlsplit(address)
+    return http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=timeout_s)

@@ -1,0 +1,74 @@
+"""A model in this process, without HTTP: bytes to the same answer that the service gives for them."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from service import engines, images, masks, preprocess
+from service.cards import ModelCard
+from service.engines import Answers, Engine, Pictures
+from service.images import Limits
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of one upload: its task's arrays, and the upright upload's size in pixels."""
+
+    arrays: Answers
+    width: int
+    height: int
+
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """The probability of each class, of a classification model."""
+        return self.arrays["scores"]
+
+    @property
+    def mask(self) -> npt.NDArray[np.uint8]:
+        """The class ids at the upload's size, of a segmentation model."""
+        return masks.fit(self.arrays["mask"], self.width, self.height)
+
+    @property
+    def class_scores(self) -> npt.NDArray[np.float32]:
+        """The mean probability of each class over its pixels, of a segmentation model."""
+        return self.arrays["class_scores"]
+
+
+class Pipeline:
+    """Decoding, preparing and the engine of one card, by the code that serves."""
+
+    def __init__(self, card: ModelCard, engine: Engine, limits: Limits | None = None) -> None:
+        self.card = card
+        self._engine = engine
+        self._limits = limits or Limits()
+
+    @classmethod
+    def load(cls, card: ModelCard, device: str | None = None) -> Self:
+        """The pipeline of a card, with its weights. Raises `CardError`."""
+        return cls(card, engines.load(card, device))
+
+    def __call__(self, *uploads: bytes) -> list[Answer]:
+        """An answer for each upload; those whose pictures have one shape go through the network together.
+
+        Raises what `images.decode` raises.
+        """
+        shapes: dict[tuple[int, ...], dict[int, Pictures]] = defaultdict(dict)
+        sizes: list[dict[str, Any]] = []
+        needed = preprocess.needed_side(self.card.input)
+        for place, upload in enumerate(uploads):
+            decoded = images.decode(upload, self._limits, needed=needed)
+            prepared = preprocess.prepare(self.card.input, decoded.image)
+            shapes[prepared.shape][place] = prepared
+            sizes.append({"width": decoded.width, "height": decoded.height})
+        arrays: dict[int, Answers] = {}
+        for pictures in shapes.values():
+            arrays |= zip(pictures, self._run(list(pictures.values())), strict=True)
+        return [Answer(arrays[place], **size) for place, size in enumerate(sizes)]
+
+    def _run(self, pictures: Sequence[Pictures]) -> list[Answers]:
+        batch = self._engine(np.stack(pictures))
+        return [{name: array[place] for name, array in batch.items()} for place in range(len(pictures))]

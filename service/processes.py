@@ -1,0 +1,65 @@
+"""Child processes that leave nothing behind: each leads a group of its own, and ends when its parent does."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Self
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+POLL_S = 0.05
+
+
+class Child:
+    """A running command. Its group is its own, so that the terminal's Ctrl-C reaches only its parent."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @classmethod
+    def start(
+        cls, command: Sequence[str], environment: Mapping[str, str], folder: Path, output: IO[bytes] | None
+    ) -> Self:
+        """Run the command in `folder` with both its outputs to `output`, or to this process's own."""
+        process = subprocess.Popen(  # noqa: S603 - a command of ours
+            command,
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
+            preexec_fn=_end_with(os.getpid()),  # noqa: PLW1509 - the supervisor has one thread
+        )
+        return cls(process)
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, negative for a signal, or None while it runs."""
+        return self._process.poll()
+
+    def stop(self, timeout_s: float, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Ask it to end; end by force what is left of its group after `timeout_s`, or as soon as `hurry` says so."""
+        deadline = time.monotonic() + timeout_s
+        self._process.terminate()
+        while self.code is None and time.monotonic() < deadline and not hurry():
+            time.sleep(POLL_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    """What a child does before it runs its command: have the kernel end it when `parent` ends, however that ends."""
+    prctl = ctypes.CDLL(None).prctl
+
+    def prepare() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it ended in between, and the kernel tells only of later ends
+            os._exit(1)
+
+    return prepare

@@ -1,0 +1,264 @@
+"""`resnest-service run`: TorchServe and the gateway as one process tree, that starts, recovers and ends as one."""
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service import cards, health, packaging
+from service.cards import CardError, ModelCard
+from service.processes import Child
+from service.worker_log import Log
+
+TICK_S = 0.2
+LOOK_S = 5.0  # between two looks at the workers
+RESTARTS = 3  # of TorchServe without a moment of readiness between them
+STOP_GATEWAY_S = 45.0  # its requests in flight have 30 s
+STOP_TORCHSERVE_S = 15.0  # seen: 2.4 s
+LONGEST_PARENT = 60  # a Unix socket's path has at most 107 bytes; ours add 40 to the folder they are in
+EXAMPLE = "example.jpg"  # in the model store
+
+Say = Callable[[str], None]
+
+
+class StartError(RuntimeError):
+    """The service cannot start, or not go on; the message is one sentence for the operator."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What signals have asked for: to stop, and by a second one not to wait for anything."""
+
+    to_stop: threading.Event = field(default_factory=threading.Event)
+    to_hurry: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to serve and where; no `models` means all that have their weights.
+
+    A model may be without a ready worker for `start_timeout_s`: then a start has failed, and a running TorchServe is
+    started again, because 300 s after a worker's death it gives up on it for good.
+    """
+
+    store: Path
+    models: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = 8000
+    start_timeout_s: float = 180.0
+
+    @property
+    def address(self) -> str:
+        """The gateway's address as a client on this host writes it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - a name, not a bind
+        return f"http://{host}:{self.port}"
+
+
+def run(options: Options, say: Say) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP. Raises `StartError` or `CardError` with the reason in one sentence."""
+    started = time.monotonic()
+    models = chosen(options, say)
+    require_free_port(options.host, options.port)
+    with _signals() as asked, _short_folder() as folder:
+        say(f"Packaging {', '.join(f'{card.name} {card.version}' for card in models)}")
+        for card in models:
+            packaging.package(card, _archives(options))
+        tree = Tree(options, models, folder, asked, say)
+        try:
+            tree.start()
+            if tree.wait_until_ready():
+                say(f"READY after {time.monotonic() - started:.1f} s: {options.address}")
+                say(f"  {_example(options, models)}")
+                tree.watch()
+        finally:
+            tree.stop()
+
+
+def chosen(options: Options, say: Say) -> list[ModelCard]:
+    """The models to serve. Raises `CardError` for an unknown name, or where weights that are needed are missing."""
+    found = cards.read_all(options.store)
+    if not found:
+        raise CardError(f"{options.store.resolve()} holds no model: no <name>/card.toml is in it")
+    unknown = set(options.models) - found.keys()
+    if unknown:
+        raise CardError(f"no model is named {', '.join(sorted(unknown))}; there are {', '.join(found)}")
+    if options.models:
+        return [found[name] for name in dict.fromkeys(options.models)]
+    present = [card for card in found.values() if card.weights_path.is_file()]
+    missing = [card for card in found.values() if not card.weights_path.is_file()]
+    if not present:
+        raise CardError(f"no model has its weights: {', '.join(str(card.weights_path) for card in missing)} missing")
+    for card in missing:
+        say(f"Leaving out {card.name}: its weights {card.weights_path} are missing")
+    return present
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raise `StartError` where nothing can listen on this address."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port"
+        ) from error
+
+
+class Tree:
+    """TorchServe and the gateway, in a folder of their own."""
+
+    def __init__(self, options: Options, models: Sequence[ModelCard], folder: Path, asked: Asked, say: Say) -> None:
+        self._options = options
+        self._models = models
+        self._folder = folder
+        self._asked = asked
+        self._say = say
+        self._log = Log(folder / "torchserve.log")
+        self._addresses = packaging.Addresses(
+            f"unix:{folder / 'inference'}",
+            f"unix:{folder / 'management'}",
+            f"http://127.0.0.1:{free_port()}",
+            free_port(),
+            free_port(),
+        )
+        self._torchserve: Child | None = None
+        self._gateway: Child | None = None
+        self._restarts = 0
+
+    def start(self) -> None:
+        """Start both; neither waits for the other."""
+        workers = sum(card.serving.workers for card in self._models)
+        self._say(f"Starting TorchServe with {workers} worker{'s' * (workers > 1)}, and the gateway")
+        packaging.prepare(self._folder, self._models, _archives(self._options), self._addresses)
+        self._torchserve = self._start_torchserve()
+        settings = {
+            "RESNEST_MODEL_STORE": str(self._options.store.resolve()),
+            "RESNEST_MODELS": ",".join(card.name for card in self._models),
+            "RESNEST_INFERENCE_URL": self._addresses.inference,
+            "RESNEST_MANAGEMENT_URL": self._addresses.management,
+            "RESNEST_HOST": self._options.host,
+            "RESNEST_PORT": str(self._options.port),
+        }
+        command = [sys.executable, "-m", "service.gateway"]
+        self._gateway = Child.start(command, {**os.environ, **settings}, self._folder, output=None)
+
+    def wait_until_ready(self) -> bool:
+        """Whether every model can answer; False where a signal came first. Raises `StartError`."""
+        deadline = time.monotonic() + self._options.start_timeout_s
+        while not self._asked.to_stop.wait(TICK_S):
+            self._log.read(self._say)
+            if self._log.reason:
+                raise StartError(self._log.reason)
+            for name, child in (("TorchServe", self._torchserve), ("the gateway", self._gateway)):
+                if child and child.code is not None:
+                    raise StartError(f"{name} ended with code {child.code} while starting{self._log.last_words}")
+            if health.gateway_is_ready(self._options.address):
+                return True
+            if time.monotonic() > deadline:
+                raise StartError(f"not ready after {self._options.start_timeout_s:g} s{self._log.last_words}")
+        return False
+
+    def watch(self) -> None:
+        """Return when asked to stop; start TorchServe again when it ends, or gives up on a worker.
+
+        Raises `StartError` where the gateway ends, or that does not help.
+        """
+        names = [card.name for card in self._models]
+        looked_at = ready_at = time.monotonic()
+        while not self._asked.to_stop.wait(TICK_S):
+            self._log.read(self._say)
+            if self._gateway and self._gateway.code is not None:
+                raise StartError(f"the gateway ended with code {self._gateway.code}")
+            now = time.monotonic()
+            if now - looked_at > LOOK_S:
+                looked_at = now
+                if not health.waiting_models(self._addresses.management, names):
+                    ready_at, self._restarts = now, 0
+            if self._gone() or now - ready_at > self._options.start_timeout_s:
+                self._restart()
+                ready_at = time.monotonic()
+
+    def stop(self) -> None:
+        """End the gateway, which finishes its requests first, then TorchServe; a second signal hurries both."""
+        hurry = self._asked.to_hurry.is_set
+        if self._gateway:
+            self._say("Stopping")
+            self._gateway.stop(STOP_GATEWAY_S, hurry)
+        if self._torchserve:
+            self._torchserve.stop(STOP_TORCHSERVE_S, hurry)
+
+    def _gone(self) -> bool:
+        return self._torchserve is not None and self._torchserve.code is not None
+
+    def _restart(self) -> None:
+        if self._restarts == RESTARTS:
+            raise StartError(f"TorchServe does not come back after {RESTARTS} new starts{self._log.last_words}")
+        self._restarts += 1
+        if self._torchserve:
+            self._say("TorchServe ended; starting it again" if self._gone() else "A worker does not come back; again")
+            self._torchserve.stop(STOP_TORCHSERVE_S, self._asked.to_hurry.is_set)
+        self._torchserve = self._start_torchserve()
+
+    def _start_torchserve(self) -> Child:
+        for address in (self._addresses.inference, self._addresses.management):
+            Path(address.removeprefix("unix:")).unlink(missing_ok=True)
+        environment = packaging.environment(self._folder, self._models, os.environ)
+        with self._log.path.open("ab") as output:
+            return Child.start(packaging.command(self._folder, os.environ), environment, self._folder, output)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _archives(options: Options) -> Path:
+    return options.store / packaging.ARCHIVES
+
+
+def _example(options: Options, models: Sequence[ModelCard]) -> str:
+    """A command line for a first request, with the store's own picture where there is one."""
+    route = "classify" if any(card.task == "classification" for card in models) else "segment"
+    picture = options.store / EXAMPLE
+    return f"curl -F file=@{picture if picture.is_file() else 'photo.jpg'} {options.address}/v1/{route}"
+
+
+@contextmanager
+def _signals() -> Iterator[Asked]:
+    """Answer SIGINT, SIGTERM and SIGHUP by what they ask for instead of by an exception."""
+    asked = Asked()
+
+    def note(_number: int, _frame: object) -> None:
+        (asked.to_hurry if asked.to_stop.is_set() else asked.to_stop).set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _short_folder() -> Iterator[Path]:
+    """A temporary folder whose path leaves room for the names of Unix sockets; removed at the end."""
+    parent = tempfile.gettempdir()
+    short = parent if len(parent) <= LONGEST_PARENT else "/tmp"  # noqa: S108 - mkdtemp below makes it ours alone
+    folder = Path(tempfile.mkdtemp(prefix="resnest-", dir=short))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
