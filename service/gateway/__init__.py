@@ -1,0 +1,1 @@
+"""What FastAPI runs: it reads uploads, decodes them, asks the model server and tells the answers."""

@@ -1,0 +1,129 @@
+"""What classify and segment share: the way from a request to results, and from results to a response."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import Request
+from starlette.responses import Response
+from starlette.types import Receive
+
+from service.cards import ModelCard
+from service.errors import NotAcceptable, ServiceError
+from service.gateway import uploads
+from service.gateway.gateway import Gateway
+from service.gateway.inference import Result
+from service.gateway.metrics import STAGES
+from service.gateway.negotiation import preferred
+from service.gateway.uploads import ClientGoneError
+
+Value = TypeVar("Value")
+
+JSON = "application/json"
+CONTENT_TYPE_MISMATCH = "content_type_mismatch"
+ALIASES = {"image/jpg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
+TOLD_STAGES = ("decode", "queue", "inference")
+
+
+@dataclass
+class Answered:
+    """A request's results, and the seconds of each stage, of several pictures the slowest one's."""
+
+    request_id: str
+    started: float
+    results: list[Result]
+    stages: dict[str, float]
+
+    def respond(self, document: dict[str, Any]) -> Response:
+        """The JSON response: `document` with the request's id before it and the times behind."""
+        total = time.perf_counter() - self.started
+        times = {"total": total, **{stage: self.stages.get(stage, 0.0) for stage in TOLD_STAGES}}
+        timing = {stage: round(seconds * 1000, 2) for stage, seconds in times.items()}
+        body = orjson.dumps({"request_id": self.request_id, **document, "timing_ms": timing})
+        return Response(body, media_type=JSON, headers=self.headers())
+
+    def headers(self) -> dict[str, str]:
+        """`Server-Timing` (milliseconds), and what the response depends on."""
+        total = time.perf_counter() - self.started
+        rows = [(stage, self.stages[stage]) for stage in STAGES if stage in self.stages]
+        timing = ", ".join(f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in [*rows, ("total", total)])
+        return {"Server-Timing": timing, "Vary": "Accept"}
+
+
+def negotiate(request: Request, offers: Sequence[str]) -> str:
+    """The media type to answer with. Raises `NotAcceptable`."""
+    chosen = preferred(request.headers.get("accept"), offers)
+    if chosen is None:
+        raise NotAcceptable("None of the types in Accept can be sent.", accepted=list(offers))
+    return chosen
+
+
+@asynccontextmanager
+async def answered(
+    request: Request, gateway: Gateway, cards: Sequence[ModelCard], check: Callable[[int], object] | None = None
+) -> AsyncIterator[Answered]:
+    """The results of a request; its uploads stay in memory for the body of the `with`.
+
+    `check` may refuse the number of pictures before any is decoded. Raises `ServiceError`: what a lone picture fails
+    with fails the request.
+    """
+    gateway.admission.check([card.name for card in cards])
+    started = time.perf_counter()
+    with gateway.memory.reserve() as reservation:
+        pictures, size = await uploads.read(
+            request.receive, request.headers, gateway.settings, reservation, gateway.decoders
+        )
+        uploaded = time.perf_counter() - started
+        gateway.metrics.upload_bytes.labels(request.url.path).observe(size)
+        gateway.metrics.stages.labels("", "upload").observe(uploaded)
+        if check is not None:
+            check(len(pictures))
+        request_id = request.state.request_id
+        results = await unless_gone(request.receive, gateway.inference.run(pictures, cards, request_id))
+        if len(results) == 1 and results[0].failure is not None:
+            raise results[0].failure
+        slowest = {stage: max(result.stages[stage] for result in results) for stage in TOLD_STAGES}
+        yield Answered(request_id, request.state.started, results, {"upload": uploaded, **slowest})
+
+
+def failed(index: int, result: Result, error: ServiceError) -> dict[str, Any]:
+    """A `schemas.FailedPicture`."""
+    return {"index": index, "filename": result.upload.filename, "error": error.problem()}
+
+
+def told(index: int, result: Result, **found: Any) -> dict[str, Any]:
+    """A picture's result: the upload's facts around what was found in it, or why there are none."""
+    facts = result.facts
+    if isinstance(facts, ServiceError):
+        return failed(index, result, facts)
+    image = {"width": facts.width, "height": facts.height, "format": facts.format, "mode": facts.mode}
+    declared = result.upload.declared or ""
+    named = ALIASES.get(declared, declared)
+    wrong = named.startswith("image/") and named != uploads.MEDIA_TYPES[facts.format]
+    warnings = [*facts.warnings, *([CONTENT_TYPE_MISMATCH] if wrong else [])]
+    return {"index": index, "filename": result.upload.filename, "image": image, **found, "warnings": warnings}
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Value]) -> Value:
+    """What `work` gives; it is cancelled, and `ClientGoneError` raised, where the client leaves before."""
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(_disconnect(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGoneError
+        return task.result()
+    finally:
+        for each in (task, gone):
+            each.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await each
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,82 @@
+"""The FastAPI application: its parts, routes and middleware, in order."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from service import __version__, cards
+from service.errors import ServiceError
+from service.gateway import classification, discovery, pages, problems, segmentation
+from service.gateway.backend import Backend, TorchServe
+from service.gateway.catalogue import Catalogue
+from service.gateway.gateway import Gateway
+from service.gateway.metrics import Metrics
+from service.gateway.middleware import Context, Crash, Head, Linger, Meter
+from service.gateway.openapi import describe
+from service.gateway.settings import Settings
+
+ROUTERS: tuple[APIRouter, ...] = (classification.router, segmentation.router, discovery.router, pages.router)
+
+UNMATCHED = "unmatched"
+
+# FastAPI would look for OpenTelemetry's providers at every request and log messages of errors; ours do neither.
+NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
+
+
+def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
+    """The app of these settings, asking `backend`, or the TorchServe that the settings name.
+
+    Raises `CardError` for a model store that cannot be served. The parts are made when the lifespan begins.
+    """
+    catalogue = Catalogue(cards.read_all(settings.model_store), settings)
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        server = backend or TorchServe(settings.inference_url, settings.management_url)
+        app.state.gateway = gateway = Gateway(settings, metrics, catalogue, server)
+        gateway.start()
+        try:
+            yield
+        finally:
+            await gateway.close()
+
+    app: FastAPI = FastAPI(
+        title="resnest-service",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry=NO_TELEMETRY,
+        middleware=[
+            Middleware(Head),
+            Middleware(Linger),
+            Middleware(Context, is_draining=lambda: app.state.gateway.readiness.draining),
+            Middleware(Meter, metrics=metrics, template_of=templates(ROUTERS)),
+            Middleware(Crash, metrics=metrics),
+        ],
+        exception_handlers={
+            ServiceError: problems.on_service_error,
+            RequestValidationError: problems.on_invalid,
+            HTTPException: problems.on_http_error,
+        },
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    describe(app)
+    return app
+
+
+def templates(routers: Sequence[APIRouter]) -> Callable[[str], str]:
+    """What finds the template of the route that serves a path, or the one label of all other paths."""
+    routes = [(route.path_regex, route.path_format) for router in routers for route in router.routes]  # type: ignore[attr-defined]
+
+    def template_of(path: str) -> str:
+        return next((template for pattern, template in routes if pattern.match(path)), UNMATCHED)
+
+    return template_of

@@ -1,0 +1,74 @@
+"""The models that are served: which one a request means, and what is told of each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from service.cards import CardError, Label, ModelCard, Task
+from service.errors import ModelNotFound
+from service.gateway.settings import Settings
+from service.images import FORMATS
+from service.schemas import State
+
+
+class Catalogue:
+    """The served cards by name; the first of a task, by name, answers where a request names none."""
+
+    def __init__(self, cards: dict[str, ModelCard], settings: Settings) -> None:
+        """Raises `CardError` where a model to serve is not in the store, or none is."""
+        missing = [name for name in settings.models if name not in cards]
+        if missing:
+            raise CardError(f"the model store has no {', '.join(missing)}")
+        self.cards = {name: cards[name] for name in settings.models or cards}
+        if not self.cards:
+            raise CardError(f"the model store {settings.model_store} has no models")
+        self._settings = settings
+
+    def choose(self, task: Task, names: Sequence[str]) -> list[ModelCard]:
+        """The cards of these names, each once, or the task's default. Raises `ModelNotFound`."""
+        available = {name: card for name, card in self.cards.items() if card.task == task}
+        wanted = dict.fromkeys(names or list(available)[:1])
+        if not wanted or not all(name in available for name in wanted):
+            raise ModelNotFound(f"No model of that name is served for {task}.", available=list(available))
+        return [available[name] for name in wanted]
+
+    def card(self, name: str) -> ModelCard:
+        """The card of that name. Raises `ModelNotFound`."""
+        if name not in self.cards:
+            raise ModelNotFound("No model of that name is served.", available=list(self.cards))
+        return self.cards[name]
+
+    def summary(self, card: ModelCard, state: State) -> dict[str, Any]:
+        """A `schemas.ModelSummary`."""
+        return {
+            **name_of(card),
+            "summary": card.summary,
+            "licence": card.licence,
+            "source": card.source,
+            "state": state,
+            "default": self.choose(card.task, []) == [card],
+            "classes": card.network.classes,
+            "published": card.published,
+            "measured": card.measured,
+        }
+
+    def detail(self, card: ModelCard, state: State) -> dict[str, Any]:
+        """A `schemas.ModelDetail`."""
+        limits = ("max_upload_bytes", "max_images", "max_pixels", "max_side", "min_side")
+        return {
+            **self.summary(card, state),
+            "network": card.network.name,
+            "input": {"profile": card.input.profile, "size": card.input.size},
+            "labels": [_label(card, label) for label in card.classes],
+            "limits": {name: getattr(self._settings, name) for name in limits},
+            "formats": list(FORMATS),
+        }
+
+
+def name_of(card: ModelCard) -> dict[str, str]:
+    """A `schemas.ModelName`."""
+    return {"name": card.name, "version": card.version, "task": card.task}
+
+
+def _label(card: ModelCard, label: Label) -> dict[str, Any]:
+    row: dict[str, Any] = {"class_id": label.class_id, "label": label.label}
+    return row | ({"color": label.hex_color} if card.task == "segmentation" else {})

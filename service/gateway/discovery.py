@@ -1,0 +1,64 @@
+"""What the service tells of itself: its models, whether it lives and is ready, its metrics, its description."""
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.responses import HTMLResponse, Response
+
+from service.gateway.gateway import GatewayDep
+
+router = APIRouter()
+
+
+def _json(document: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(document), media_type="application/json")
+
+
+@router.get("/v1/models", tags=["models"], summary="List the models")
+async def models(gateway: GatewayDep) -> Response:
+    """List the models that are served, and whether they are ready."""
+    cards = gateway.catalogue.cards.values()
+    rows = [gateway.catalogue.summary(card, gateway.readiness.state(card.name)) for card in cards]
+    return _json({"models": rows})
+
+
+@router.get("/v1/models/{name}", tags=["models"], summary="Describe a model")
+async def model(name: str, gateway: GatewayDep) -> Response:
+    """Tell one model's labels, input, and what may be sent to it."""
+    card = gateway.catalogue.card(name)
+    return _json(gateway.catalogue.detail(card, gateway.readiness.state(name)))
+
+
+@router.get("/livez", tags=["operation"], summary="Does the process answer?")
+async def livez() -> Response:
+    """Say 200 as long as the event loop turns; it does not ask the model server."""
+    return _json({"status": "live"})
+
+
+@router.get("/readyz", tags=["operation"], summary="Would pictures be answered?")
+async def readyz(gateway: GatewayDep) -> Response:
+    """Say 200 if every model has a ready worker that answered a test picture, else 503 with each model's state."""
+    if not gateway.readiness.ready:
+        raise gateway.readiness.problem()
+    return _json({"status": "ready", "models": gateway.readiness.details()})
+
+
+@router.get("/metrics", tags=["operation"], summary="Metrics for Prometheus")
+async def metrics(gateway: GatewayDep) -> Response:
+    """Tell the gateway's metrics in Prometheus's text format."""
+    return Response(gateway.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    """Describe the API (OpenAPI 3.1)."""
+    return _json(request.app.openapi())
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> HTMLResponse:
+    """Show the description in a browser."""
+    return get_swagger_ui_html(openapi_url="/openapi.json", title=request.app.title)

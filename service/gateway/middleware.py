@@ -1,0 +1,207 @@
+"""What happens around every request, as plain ASGI classes, outermost first."""
+
+import asyncio
+import logging
+import re
+import time
+import traceback
+import uuid
+from collections.abc import Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import Internal
+from service.gateway.metrics import Metrics
+from service.gateway.problems import respond
+from service.gateway.uploads import ClientGoneError
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+CLIENT_GONE = "499"  # nginx's word for it
+LINGER_S = 2.0
+LINGER_BYTES = 1 << 22
+
+TemplateOf = Callable[[str], str]
+
+
+class Head:
+    """Answers HEAD wherever GET is answered, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def headers_only(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self.app({**scope, "method": "GET"}, receive, headers_only)
+
+
+class Linger:
+    """Closes the connection after an answer that came before the body's end, once the client has had time to read it.
+
+    Closing at once would reset a connection with unread bytes, and the reset can overtake the answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or not _has_body(scope):
+            await self.app(scope, receive, send)
+            return
+        whole = False
+
+        async def watched() -> Message:
+            nonlocal whole
+            message = await receive()
+            whole = whole or not message.get("more_body", False)
+            return message
+
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and not whole:
+                MutableHeaders(scope=message)["Connection"] = "close"
+            if message["type"] == "http.response.body" and not message.get("more_body", False) and not whole:
+                await send({**message, "more_body": True})
+                await _drop(receive)
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
+
+        await self.app(scope, watched, closing)
+
+
+class Context:
+    """Gives the request its id and clock, and the response the headers that all have."""
+
+    def __init__(self, app: ASGIApp, is_draining: Callable[[], bool]) -> None:
+        self.app = app
+        self._is_draining = is_draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {}).update(request_id=request_id, started=time.perf_counter())
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+                if self._is_draining():
+                    headers["Connection"] = "close"  # so that no request comes on a connection about to be closed
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+class Meter:
+    """Counts and times every request by its route's template; paths that match none share one label."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, template_of: TemplateOf) -> None:
+        self.app = app
+        self._metrics = metrics
+        self._template_of = template_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        route = self._template_of(scope["path"])
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        status = CLIENT_GONE
+
+        async def with_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            await send(message)
+
+        in_flight = self._metrics.in_flight.labels(route)
+        in_flight.inc()
+        try:
+            await self.app(scope, receive, with_status)
+        finally:
+            in_flight.dec()
+            self._metrics.requests.labels(route, method, status).inc()
+            elapsed = time.perf_counter() - scope["state"]["started"]
+            self._metrics.duration.labels(route, method).observe(elapsed)
+
+
+class Crash:
+    """Turns an error that nobody expected into the problem Internal; the log has the request id and the places.
+
+    The error's own message stays out of both: it may hold bytes of an upload.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except ClientGoneError:
+            return
+        except Exception as error:
+            request_id = scope["state"]["request_id"]
+            log.error("crash request_id=%s %s", request_id, _places(error))
+            if started:
+                raise
+            detail = "Something went wrong on our side."
+            await respond(self._metrics, request_id, Internal(detail))(scope, receive, send)
+
+
+def _request_id(scope: Scope) -> str:
+    sent = Headers(scope=scope).get("x-request-id", "")
+    return sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+async def _drop(receive: Receive) -> None:
+    """Read and forget what is still coming, for a bounded time and size."""
+    left = LINGER_BYTES
+    try:
+        async with asyncio.timeout(LINGER_S):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
+
+
+def _places(error: BaseException) -> str:
+    """The kinds of error and where they were raised, through groups and causes."""
+    lines = [f"{type(error).__name__}\n", *traceback.format_tb(error.__traceback__)]
+    inner = [*getattr(error, "exceptions", ()), *([error.__cause__] if error.__cause__ else [])]
+    return "".join(lines) + "".join(_places(each) for each in inner)

@@ -1,0 +1,47 @@
+"""Which media type an `Accept` header likes best (RFC 9110, section 12.5.1)."""
+
+from collections.abc import Sequence
+
+
+def preferred(accept: str | None, offers: Sequence[str]) -> str | None:
+    """The offer with the highest quality, the earlier of equals; None where all are refused.
+
+    No header accepts everything. A range that breaks the grammar counts as not sent.
+    """
+    if accept is None or not accept.strip():
+        return offers[0]
+    ranges = [parsed for item in accept.split(",") if (parsed := _range(item)) is not None]
+    qualities = [(_quality(offer, ranges), -place) for place, offer in enumerate(offers)]
+    best, place = max(qualities)
+    return offers[-place] if best > 0 else None
+
+
+def _range(item: str) -> tuple[str, float] | None:
+    media, *parameters = (part.strip().lower() for part in item.split(";"))
+    if "/" not in media:
+        return None
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            return _with_quality(media, value.strip())
+    return media, 1.0
+
+
+def _with_quality(media: str, value: str) -> tuple[str, float] | None:
+    whole, _, decimals = value.partition(".")
+    if whole not in {"0", "1"} or not (decimals == "" or (decimals.isdecimal() and decimals.isascii())):
+        return None
+    quality = float(value)
+    return (media, quality) if quality <= 1 else None
+
+
+def _quality(offer: str, ranges: list[tuple[str, float]]) -> float:
+    """The quality by the most specific range that holds the offer."""
+    kind = offer.partition("/")[0]
+    stated: dict[str, float] = {}
+    for media, quality in ranges:
+        stated.setdefault(media, quality)
+    for pattern in (offer, f"{kind}/*", "*/*"):
+        if pattern in stated:
+            return stated[pattern]
+    return 0.0

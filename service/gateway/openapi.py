@@ -1,0 +1,155 @@
+"""The description of the API (OpenAPI 3.1): FastAPI knows paths and parameters, this adds bodies, answers, problems."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from service import errors
+from service.errors import ServiceError
+from service.gateway import examples, pages, problems
+from service.gateway.uploads import JSON, MEDIA_TYPES, MULTIPART, OCTETS
+from service.schemas import (
+    ClassifyResponse,
+    CompareResponse,
+    ImagesBody,
+    Live,
+    ModelDetail,
+    ModelList,
+    Problem,
+    Ready,
+    SegmentResponse,
+)
+
+REF = "#/components/schemas/{model}"
+
+UPLOAD = (
+    errors.EmptyBody,
+    errors.MalformedJson,
+    errors.MalformedMultipart,
+    errors.InvalidBase64,
+    errors.ModelNotFound,
+    errors.NotAcceptable,
+    errors.UploadTimeout,
+    errors.BodyTooLarge,
+    errors.ImageTooLarge,
+    errors.TooManyImages,
+    errors.UnsupportedMediaType,
+    errors.InvalidParameter,
+    errors.ImageCorrupt,
+    errors.ImageTooSmall,
+    errors.ImageModeUnsupported,
+    errors.Internal,
+    errors.BackendBadResponse,
+    errors.Overloaded,
+    errors.BackendUnavailable,
+    errors.DeadlineExceeded,
+)
+
+DESCRIPTION = """Classify and segment pictures.
+
+A picture is sent as the raw body, as the field `file` of a form, or as base64 in JSON, and never fetched from a URL.
+Every failure is an RFC 9457 problem document; branch on `code`. A path that is not served answers `route_not_found`,
+a method that it has not `method_not_allowed`.
+
+"""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a route answers with, and the problems it can tell."""
+
+    answers: tuple[type[BaseModel], ...]
+    problems: tuple[type[ServiceError], ...] = (errors.Internal,)
+    takes_pictures: bool = False
+    other_content: Mapping[str, Any] | None = None
+
+
+PNG_CONTENT = {"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}}}
+TEXT_CONTENT = {"text/plain": {"schema": {"type": "string"}}}
+
+OPERATIONS: dict[tuple[str, str], Operation] = {
+    ("/v1/classify", "post"): Operation((ClassifyResponse, CompareResponse), UPLOAD, takes_pictures=True),
+    ("/v1/segment", "post"): Operation((SegmentResponse,), UPLOAD, takes_pictures=True, other_content=PNG_CONTENT),
+    ("/v1/models", "get"): Operation((ModelList,)),
+    ("/v1/models/{name}", "get"): Operation((ModelDetail,), (errors.ModelNotFound, errors.Internal)),
+    ("/livez", "get"): Operation((Live,)),
+    ("/readyz", "get"): Operation((Ready,), (errors.BackendUnavailable, errors.Draining, errors.Internal)),
+    ("/metrics", "get"): Operation((), other_content=TEXT_CONTENT),
+}
+
+
+def describe(app: FastAPI) -> None:
+    """Make `app.openapi` give the whole description, built at the first call."""
+    app.openapi = lambda: _cached(app)  # type: ignore[method-assign]
+
+
+def _cached(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        app.openapi_schema = _document(app)
+    return app.openapi_schema
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title, version=app.version, routes=app.routes, description=DESCRIPTION + pages.described()
+    )
+    answers = [shape for operation in OPERATIONS.values() for shape in operation.answers]
+    shapes: list[type[BaseModel]] = [*dict.fromkeys(answers), Problem, ImagesBody]
+    _, schemas = models_json_schema([(shape, "serialization") for shape in shapes], ref_template=REF)
+    document["components"] = {"schemas": schemas["$defs"]}
+    for (path, method), operation in OPERATIONS.items():
+        described = document["paths"][path][method]
+        described["responses"] = {"200": _success(operation), **_failures(operation.problems)}
+        if operation.takes_pictures:
+            described["requestBody"] = _request_body()
+    return document
+
+
+def _success(operation: Operation) -> dict[str, Any]:
+    content: dict[str, Any] = dict(operation.other_content or {})
+    if operation.answers:
+        told = {name: {"value": examples.ANSWERS[name]()} for name in (shape.__name__ for shape in operation.answers)}
+        content = {JSON: {"schema": _one_of(operation.answers), "examples": told}} | content
+    return {"description": "The answer.", "content": content}
+
+
+def _failures(classes: Iterable[type[ServiceError]]) -> dict[str, Any]:
+    """A response for each status, with an example for each of its problems."""
+    by_status: dict[str, list[type[ServiceError]]] = {}
+    for error in classes:
+        by_status.setdefault(str(error.status), []).append(error)
+    return {status: _problem_response(group) for status, group in sorted(by_status.items())}
+
+
+def _problem_response(group: list[type[ServiceError]]) -> dict[str, Any]:
+    told = {error.code(): {"summary": error.title, "value": examples.problem(error)} for error in group}
+    response: dict[str, Any] = {
+        "description": " ".join(f"`{error.code()}`: {error.title}." for error in group),
+        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}, "examples": told}},
+    }
+    if any(error.retry_after_s is not None for error in group):
+        header = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+        response["headers"] = {"Retry-After": header}
+    return response
+
+
+def _one_of(shapes: tuple[type[BaseModel], ...]) -> dict[str, Any]:
+    references = [{"$ref": REF.format(model=shape.__name__)} for shape in shapes]
+    return references[0] if len(references) == 1 else {"oneOf": references}
+
+
+def _request_body() -> dict[str, Any]:
+    picture = {"schema": {"type": "string", "contentMediaType": OCTETS}}
+    form = {
+        "type": "object",
+        "properties": {"file": {"type": "array", "items": {"type": "string", "contentMediaType": OCTETS}}},
+        "required": ["file"],
+    }
+    body = {"schema": {"$ref": REF.format(model="ImagesBody")}, "example": examples.request()}
+    content = dict.fromkeys([*MEDIA_TYPES.values(), OCTETS], picture)
+    return {"required": True, "content": {**content, MULTIPART: {"schema": form}, JSON: body}}

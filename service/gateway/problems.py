@@ -1,0 +1,91 @@
+"""Every failure as a problem document (RFC 9457): ours, the framework's, and a crash."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.errors import (
+    Internal,
+    InvalidParameter,
+    MethodNotAllowed,
+    RouteNotFound,
+    ServiceError,
+    UnsupportedMediaType,
+)
+from service.gateway.metrics import Metrics
+from service.gateway.uploads import ACCEPTED
+
+MEDIA_TYPE = "application/problem+json"
+PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def respond(
+    metrics: Metrics, request_id: str, error: ServiceError, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The response that tells `error`, counted."""
+    metrics.problems.labels(error.code()).inc()
+    document = {**error.problem(), "request_id": request_id}
+    return Response(
+        orjson.dumps(document), error.status, headers={**_headers(error), **(headers or {})}, media_type=MEDIA_TYPE
+    )
+
+
+def _headers(error: ServiceError) -> dict[str, str]:
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, UnsupportedMediaType):
+        headers["Accept-Post"] = ", ".join(ACCEPTED)  # RFC 9110 says it for POST, as Accept-Patch for PATCH
+    return headers
+
+
+async def on_service_error(request: Request, error: Exception) -> Response:
+    """Our own errors."""
+    return _tell(request, cast("ServiceError", error))
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """The framework's errors: a path that is not there, a method that is not."""
+    raised = cast("HTTPException", error)
+    headers = dict(raised.headers or {})
+    if raised.status_code == 404:
+        return _tell(request, RouteNotFound("Nothing is served at this path."))
+    if raised.status_code == 405:
+        allowed = _allowed(headers.get("Allow", ""))
+        return _tell(request, MethodNotAllowed(f"This path allows {allowed}."), {"Allow": allowed})
+    return _tell(request, Internal("The framework refused the request."))
+
+
+async def on_invalid(request: Request, error: Exception) -> Response:
+    """Parameters that do not fit their description, one row each, without their values."""
+    rows = [
+        {"parameter": _name(each), "detail": each["msg"]} for each in cast("RequestValidationError", error).errors()
+    ]
+    return _tell(request, InvalidParameter(f"{len(rows)} of the parameters cannot be used.", errors=rows))
+
+
+def invalid(parameter: str, detail: str, **bounds: int) -> InvalidParameter:
+    """The error of one parameter that only the model can judge."""
+    return InvalidParameter(detail, errors=[{"parameter": parameter, "detail": detail}], **bounds)
+
+
+def _tell(request: Request, error: ServiceError, headers: Mapping[str, str] | None = None) -> Response:
+    return respond(request.app.state.gateway.metrics, request.state.request_id, error, headers)
+
+
+def _name(mistake: Mapping[str, Any]) -> str:
+    """The parameter's name; an unknown one is told only if it looks like a name."""
+    name = ".".join(str(step) for step in mistake["loc"][1:2])
+    return name if PARAMETER.fullmatch(name) else "query"
+
+
+def _allowed(methods: str) -> str:
+    """In a fixed order, with HEAD, which every GET route answers."""
+    names = {name.strip() for name in methods.split(",")}
+    return ", ".join(sorted(names | {"HEAD"} if "GET" in names else names))

@@ -1,0 +1,197 @@
+"""Whether every model could answer now: its workers by the management door, and a real answer to a test picture.
+
+TorchServe's own /ping says 200 with no model loaded, so it is never asked.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from service import preprocess
+from service.cards import Input, ModelCard
+from service.errors import BackendUnavailable, DeadlineExceeded, Draining, Overloaded, ServiceError
+from service.gateway.backend import Backend, Pixels, Workers
+from service.gateway.metrics import Metrics
+from service.schemas import State
+
+log = logging.getLogger(__name__)
+
+WORKERS_TIMEOUT_S = 1.0
+# A management door that is slow under load is no news; one that stays silent so many times is a dead one.
+SILENCES = 5
+
+CANARY = "canary"
+
+
+@dataclass
+class Watch:
+    """What is known of one model: its workers, and those that were ready when it answered the test picture last."""
+
+    card: ModelCard
+    canary: Pixels
+    workers: Workers
+    witnesses: frozenset[int] = frozenset()
+    tried: frozenset[int] = frozenset()
+    answered_at: float = float("-inf")
+    silences: int = 0
+    was_ready: bool = False
+    told_ready: bool = False
+    running: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def answered(self) -> bool:
+        """Whether a worker that is still ready was there when the test picture was answered."""
+        return bool(self.witnesses & self.workers.ready)
+
+    @property
+    def state(self) -> State:
+        """`loading` until it is ready for the first time, `unavailable` when it no longer is."""
+        if self.answered:
+            return "ready"
+        return "unavailable" if self.was_ready else "loading"
+
+
+class Readiness:
+    """Polls the models; `ready` may change with every poll, and with `draining`."""
+
+    def __init__(
+        self,
+        cards: Iterable[ModelCard],
+        backend: Backend,
+        metrics: Metrics,
+        interval_s: float,
+        canary_interval_s: float,
+    ) -> None:
+        self.watches = {card.name: _watch(card) for card in cards}
+        self.draining = False
+        self._backend = backend
+        self._metrics = metrics
+        self._interval_s = interval_s
+        self._canary_interval_s = canary_interval_s
+        self._doubt = asyncio.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model is ready and the process is not about to end."""
+        return not self.draining and all(watch.answered for watch in self.watches.values())
+
+    def state(self, model: str) -> State:
+        """The state of one model."""
+        return self.watches[model].state
+
+    def details(self) -> dict[str, dict[str, Any]]:
+        """A `schemas.ModelReadiness` for each model."""
+        return {
+            name: {
+                "state": watch.state,
+                "workers_ready": len(watch.workers.ready),
+                "workers_configured": watch.workers.configured,
+                "answered": watch.answered,
+            }
+            for name, watch in self.watches.items()
+        }
+
+    def problem(self) -> ServiceError:
+        """Why it is not ready."""
+        if self.draining:
+            return Draining("This instance is shutting down.", models=self.details())
+        waiting = [name for name, watch in self.watches.items() if not watch.answered]
+        return BackendUnavailable(f"Not ready: {', '.join(waiting)}.", models=self.details())
+
+    def drain(self) -> None:
+        """Be not ready from now on: the process is about to end."""
+        self.draining = True
+        self._metrics.ready.set(0)
+
+    def doubt(self) -> None:
+        """Look at the workers at once: a request just failed for the lack of them."""
+        self._doubt.set()
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            await self.poll()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._doubt.wait(), self._interval_s)
+            self._doubt.clear()
+
+    async def poll(self) -> None:
+        """Look at the workers of every model once, and send test pictures where they are due."""
+        await asyncio.gather(*(self._look(watch) for watch in self.watches.values()))
+        for watch in self.watches.values():
+            self._start_canary(watch)
+        self._tell()
+
+    async def settle(self) -> None:
+        """Wait for the test pictures that are under way."""
+        await asyncio.gather(*(watch.running for watch in self.watches.values() if watch.running is not None))
+
+    async def close(self) -> None:
+        """Stop the test pictures that are under way."""
+        for watch in self.watches.values():
+            if watch.running is not None:
+                watch.running.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.settle()
+
+    async def _look(self, watch: Watch) -> None:
+        try:
+            async with asyncio.timeout(WORKERS_TIMEOUT_S):
+                watch.workers = await self._backend.workers(watch.card)
+            watch.silences = 0
+        except TimeoutError:
+            watch.silences += 1
+            if watch.silences >= SILENCES:
+                watch.workers = Workers(frozenset(), watch.workers.configured)
+        except ServiceError:
+            watch.workers = Workers(frozenset(), watch.workers.configured)
+
+    def _start_canary(self, watch: Watch) -> None:
+        ready = watch.workers.ready
+        old = asyncio.get_running_loop().time() - watch.answered_at > self._canary_interval_s
+        due = old or ready != watch.tried or not watch.answered
+        if ready and due and (watch.running is None or watch.running.done()):
+            watch.tried = ready
+            watch.running = asyncio.create_task(self._ask(watch, ready))
+
+    async def _ask(self, watch: Watch, ready: frozenset[int]) -> None:
+        """Send the test picture; a full queue or a late answer says nothing against the workers."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + watch.card.serving.deadline_s
+        try:
+            await self._backend.predict(watch.card, watch.canary, deadline=deadline, request_id=CANARY)
+        except (Overloaded, DeadlineExceeded):
+            watch.tried = frozenset()
+        except ServiceError as error:
+            watch.witnesses = frozenset()
+            log.warning("%s does not answer its test picture: %s", watch.card.name, error)
+        else:
+            watch.witnesses = ready
+            watch.answered_at = loop.time()
+        self._tell()
+
+    def _tell(self) -> None:
+        for name, watch in self.watches.items():
+            self._metrics.workers_ready.labels(name).set(len(watch.workers.ready))
+            self._metrics.workers_configured.labels(name).set(watch.workers.configured)
+            watch.was_ready = watch.was_ready or watch.answered
+            if watch.answered != watch.told_ready:
+                watch.told_ready = watch.answered
+                log.warning("%s is %s", name, watch.state)
+        self._metrics.ready.set(self.ready)
+
+
+def _watch(card: ModelCard) -> Watch:
+    return Watch(card, _canary(card.input), Workers(frozenset(), card.serving.workers))
+
+
+def _canary(spec: Input) -> Pixels:
+    """A picture of slopes, the same each time, as the network takes it."""
+    slope = Image.linear_gradient("L")
+    picture = Image.merge("RGB", (slope, slope.rotate(90), Image.radial_gradient("L")))
+    return preprocess.prepare(spec, picture)

@@ -1,0 +1,63 @@
+"""The process: uvicorn around the app, and an end that loses no request."""
+
+import logging
+import time
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.gateway.app import create_app
+from service.gateway.settings import Settings
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises `CardError` for a model store that cannot be served."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns with bytes of the upload
+    Server(create_app(settings), settings).run()
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that, at the first signal, goes on serving for `drain_s` while /readyz says 503, and then ends.
+
+    A load balancer takes seconds to notice that an instance is not ready; until then its requests are answered, each
+    with `Connection: close`. At the end requests in flight have `graceful_timeout_s`. A second signal ends at once.
+    """
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=settings.keep_alive_s,
+                timeout_graceful_shutdown=settings.graceful_timeout_s,
+            )
+        )
+        self._app = app
+        self._drain_s = settings.drain_s
+        self._signal: tuple[int, FrameType | None, float] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin the end; uvicorn calls it for SIGTERM and SIGINT."""
+        if hasattr(self._app.state, "gateway"):
+            self._app.state.gateway.readiness.drain()
+        if self._signal is not None or self._drain_s == 0:
+            super().handle_exit(sig, frame)
+        else:
+            self._signal = sig, frame, time.monotonic()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end; uvicorn asks every tenth of a second."""
+        if self._signal is not None and time.monotonic() - self._signal[2] >= self._drain_s:
+            super().handle_exit(*self._signal[:2])
+        return await super().on_tick(counter)

@@ -1,0 +1,69 @@
+"""What an operator may set, each by an environment variable with the prefix `RESNEST_`."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.images import Limits
+
+MEBIBYTE = 1 << 20
+
+
+def _split(names: object) -> object:
+    return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else names
+
+
+class Settings(BaseSettings):
+    """The gateway's settings; the environment is read when one is made."""
+
+    model_config = SettingsConfigDict(env_prefix="RESNEST_", frozen=True)
+
+    model_store: Path = Field(default=Path("model_store"), description="the folder of the model folders")
+    models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(), description="the models to serve, by commas; all of the store where empty"
+    )
+    inference_url: str = Field(
+        default="http://127.0.0.1:8080", description="TorchServe's inference door, http://host:port or unix:/path"
+    )
+    management_url: str = Field(
+        default="http://127.0.0.1:8081", description="TorchServe's management door, http://host:port or unix:/path"
+    )
+    host: str = Field(default="127.0.0.1", description="the address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="the port to listen on")
+    max_upload_bytes: int = Field(default=20 * MEBIBYTE, ge=1, description="bytes in the body of a request")
+    max_images: int = Field(default=32, ge=1, description="pictures in a request")
+    max_pixels: int = Field(default=50_000_000, ge=1, description="pixels of a picture, by its header")
+    max_side: int = Field(default=16_384, ge=1, description="pixels of a picture's longer side")
+    min_side: int = Field(default=8, ge=1, description="pixels of a picture's shorter side")
+    upload_timeout_s: float = Field(default=30, gt=0, description="seconds for a body to arrive")
+    max_buffered_bytes: int = Field(
+        default=256 * MEBIBYTE, ge=1, description="bytes of all the bodies held at one time"
+    )
+    decode_threads: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="threads that decode, and as many that encode; as many pictures are in memory decoded",
+    )
+    # Below TorchServe's job_queue_size of 100 for a model, so that the gateway refuses first, with Retry-After.
+    max_in_flight: int = Field(default=64, ge=1, description="pictures waiting for a model or in it")
+    readiness_interval_s: float = Field(default=1, gt=0, description="seconds between two looks at the workers")
+    canary_interval_s: float = Field(default=30, gt=0, description="seconds between two test pictures to a model")
+    drain_s: float = Field(default=0, ge=0, description="seconds to serve on, not ready, after SIGTERM")
+    graceful_timeout_s: int = Field(default=30, ge=1, description="seconds for requests in flight to end after that")
+    keep_alive_s: int = Field(default=75, ge=1, description="seconds that an idle connection is kept open")
+
+    @model_validator(mode="after")
+    def _room_for_one_request(self) -> Self:
+        if self.max_in_flight < self.max_images:
+            raise ValueError("max_in_flight is below max_images: a full request would never be let in")
+        if self.max_buffered_bytes < self.max_upload_bytes:
+            raise ValueError("max_buffered_bytes is below max_upload_bytes: a full body would never be let in")
+        return self
+
+    @property
+    def image_limits(self) -> Limits:
+        """The limits that `images.decode` holds a picture against."""
+        return Limits(max_pixels=self.max_pixels, max_side=self.max_side, min_side=self.min_side)

@@ -1,0 +1,218 @@
+"""A request's body to pictures' bytes: counted while it streams, refused at the limit, whatever its shape."""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from starlette.datastructures import Headers
+from starlette.types import Receive
+
+from service.errors import (
+    BodyTooLarge,
+    EmptyBody,
+    InvalidBase64,
+    MalformedJson,
+    ServiceError,
+    TooManyImages,
+    UnsupportedMediaType,
+    UploadTimeout,
+)
+from service.gateway.admission import Reservation
+from service.gateway.decoding import Pool
+from service.gateway.multipart import FIELDS, Form
+from service.gateway.settings import Settings
+from service.images import FORMATS
+from service.schemas import ImagesBody
+
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
+OCTETS = "application/octet-stream"
+MEDIA_TYPES = {name: f"image/{name.lower()}" for name in FORMATS}
+ACCEPTED = [*MEDIA_TYPES.values(), OCTETS, MULTIPART, JSON]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One picture's bytes, or why there are none; with the name and media type that the request gave it."""
+
+    content: bytes | ServiceError
+    filename: str | None = None
+    declared: str | None = None
+
+
+class ClientGoneError(Exception):
+    """The connection closed before the answer; nobody is there to tell."""
+
+
+class Body(Protocol):
+    """Takes a body chunk by chunk, and gives its pictures at the end."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes. Raises `ServiceError`."""
+
+    def finish(self) -> list[Upload]:
+        """The pictures; it may take long. Raises `ServiceError`."""
+
+
+class RawBody:
+    """A body that is one picture."""
+
+    def __init__(self, declared: str | None) -> None:
+        self._declared = declared
+        self._content = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        self._content += chunk
+
+    def finish(self) -> list[Upload]:
+        """The one picture."""
+        return [_upload(bytes(self._content), None, self._declared)]
+
+
+class FormBody:
+    """A form with a picture in each field named `file` or `image`."""
+
+    def __init__(self, content_type: str, max_images: int) -> None:
+        self._form = Form(content_type, max_images)
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        self._form.feed(chunk)
+
+    def finish(self) -> list[Upload]:
+        """The pictures of the form. Raises `EmptyBody` where it has none."""
+        parts = self._form.finish()
+        if not parts:
+            raise EmptyBody(f"The form has no field named {' or '.join(FIELDS)}.")
+        return [_upload(bytes(part.content), part.filename, part.declared) for part in parts]
+
+
+class JsonBody:
+    """`{"images": [{"content": "<base64 or data: URI>"}]}`."""
+
+    def __init__(self, max_images: int) -> None:
+        self._max_images = max_images
+        self._text = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        self._text += chunk
+
+    def finish(self) -> list[Upload]:
+        """The pictures; one that is not base64 carries that error. Raises `MalformedJson` and the like."""
+        text = bytes(self._text)
+        if not text:
+            raise EmptyBody("The body is empty.")
+        self._check_brackets(text)
+        try:
+            images = ImagesBody.model_validate_json(text).images
+        except ValidationError as error:
+            raise _malformed(error) from None
+        if not images:
+            raise EmptyBody("The list of images is empty.")
+        return [_decoded(image.content) for image in images]
+
+    def _check_brackets(self, text: bytes) -> None:
+        """Refuse before parsing what would make millions of objects: neither base64 nor a data: URI has brackets."""
+        images = text.count(b"{") - 1
+        if images > self._max_images:
+            raise TooManyImages(
+                f"The body holds more than {self._max_images} pictures.", limit=self._max_images, actual=images
+            )
+        # One between images, and one in each data: URI.
+        if text.count(b"[") > 1 or text.count(b",") > 2 * self._max_images:
+            raise MalformedJson("The body holds lists or members that are not documented.")
+
+
+async def read(
+    receive: Receive, headers: Headers, settings: Settings, reservation: Reservation, pool: Pool
+) -> tuple[list[Upload], int]:
+    """The pictures of a request, at least one, and the bytes of its body. Raises `ServiceError`, `ClientGoneError`."""
+    body = body_of(headers, settings.max_images)
+    check_length(headers, settings.max_upload_bytes)
+    size = 0
+    try:
+        async with asyncio.timeout(settings.upload_timeout_s):
+            async for chunk in _chunks(receive):
+                size += len(chunk)
+                if size > settings.max_upload_bytes:
+                    raise _too_large(settings.max_upload_bytes, size)
+                reservation.grow(len(chunk))
+                body.feed(chunk)
+    except TimeoutError:
+        raise UploadTimeout(f"The body did not arrive within {settings.upload_timeout_s:g} s.") from None
+    # Base64 of a whole body takes tens of milliseconds; a raw body only changes hands.
+    uploads = await pool.run(body.finish) if isinstance(body, JsonBody) else body.finish()
+    return uploads, size
+
+
+def body_of(headers: Headers, max_images: int) -> Body:
+    """What reads a body of this content type. Raises `UnsupportedMediaType`."""
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("The body has a content encoding; send it as it is.", accepted=ACCEPTED)
+    content_type = headers.get("content-type", OCTETS)
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == MULTIPART:
+        return FormBody(content_type, max_images)
+    if media_type == JSON:
+        return JsonBody(max_images)
+    if media_type == OCTETS or media_type.startswith("image/"):
+        return RawBody(media_type)
+    raise UnsupportedMediaType("The request's Content-Type is none of those accepted.", accepted=ACCEPTED)
+
+
+def check_length(headers: Headers, limit: int) -> None:
+    """Refuse a body that declares itself too long, before any of it is read. Raises `BodyTooLarge`."""
+    declared = headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(limit, int(declared))
+
+
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        more = message.get("more_body", False)
+        if chunk := message.get("body", b""):
+            yield chunk
+
+
+def _too_large(limit: int, actual: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body has more than {limit} bytes.", limit=limit, actual=actual)
+
+
+def _upload(content: bytes, filename: str | None, declared: str | None) -> Upload:
+    media_type = declared.partition(";")[0].strip().lower() if declared else None
+    return Upload(content or EmptyBody("The picture has no bytes."), filename, media_type)
+
+
+def _decoded(content: str) -> Upload:
+    declared = None
+    if content.startswith("data:"):
+        head, _, content = content.partition(",")
+        declared, _, encoding = head.removeprefix("data:").rpartition(";")
+        if encoding.lower() != "base64":
+            return Upload(InvalidBase64("A data: URI needs ;base64 before its comma."))
+    try:
+        return _upload(base64.b64decode(content, validate=True), None, declared)
+    except (binascii.Error, ValueError):  # ValueError: not ASCII
+        return Upload(InvalidBase64("The content is not standard base64 with padding."))
+
+
+def _malformed(error: ValidationError) -> MalformedJson:
+    """The first mistakes, without the values and the names of foreign members: they are the caller's bytes."""
+    rows = [{"parameter": ".".join(_documented(each)), "detail": each["msg"]} for each in error.errors()[:8]]
+    return MalformedJson("The body is not the documented JSON.", errors=rows)
+
+
+def _documented(mistake: ErrorDetails) -> list[str]:
+    where = mistake["loc"][:-1] if mistake["type"] == "extra_forbidden" else mistake["loc"]
+    return [str(step) for step in where]

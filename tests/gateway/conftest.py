@@ -1,0 +1,107 @@
+"""A gateway in the test's own loop, in front of a fake TorchServe that is a real server."""
+
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service import cards
+from service.cards import ModelCard
+from service.gateway.app import create_app
+from service.gateway.backend import Backend
+from service.gateway.gateway import Gateway
+from service.gateway.settings import Settings
+from tests.gateway.fake_torchserve import FakeTorchServe
+from tests.stores import write_store
+
+Running = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The gateway runs on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the tests' models, without weights: a gateway needs none."""
+    return write_store(tmp_path_factory.mktemp("store"), weights=False)
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's name within 108 characters."""
+    with tempfile.TemporaryDirectory(prefix="gw") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def served(store: Path) -> dict[str, ModelCard]:
+    """The cards of the store."""
+    return cards.read_all(store)
+
+
+@pytest.fixture
+async def fake(short_folder: Path, served: dict[str, ModelCard]) -> AsyncIterator[FakeTorchServe]:
+    """A fake TorchServe with a ready worker for each model."""
+    async with FakeTorchServe(short_folder, served).serving() as serving:
+        yield serving
+
+
+@pytest.fixture
+def settings(store: Path, fake: FakeTorchServe) -> Settings:
+    """Settings for the fake; nothing is polled but at the start and where a test does."""
+    return Settings(
+        model_store=store,
+        inference_url=fake.inference_url,
+        management_url=fake.management_url,
+        readiness_interval_s=600,
+    )
+
+
+def parts_of(app: FastAPI) -> Gateway:
+    """The parts of a running app."""
+    gateway: Gateway = app.state.gateway
+    return gateway
+
+
+def app_of(client: httpx.AsyncClient) -> FastAPI:
+    """The app behind a client of `running`."""
+    app: FastAPI = client._transport.app  # type: ignore[attr-defined]
+    return app
+
+
+async def settled(app: FastAPI) -> None:
+    """Look at the workers now, and wait for the test pictures."""
+    readiness = parts_of(app).readiness
+    await readiness.poll()
+    await readiness.settle()
+
+
+@pytest.fixture
+def running(settings: Settings) -> Running:
+    """What runs a gateway with changed settings, and gives a client to it."""
+
+    @asynccontextmanager
+    async def run(backend: Backend | None = None, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+        app = create_app(Settings(**(settings.model_dump() | changes)), backend)
+        async with app.router.lifespan_context(app):
+            await settled(app)
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+                yield client
+
+    return run
+
+
+@pytest.fixture
+async def client(running: Running) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway that is ready."""
+    async with running() as made:
+        yield made

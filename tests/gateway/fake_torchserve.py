@@ -1,0 +1,226 @@
+"""A small real server that speaks TorchServe's doors and our envelope, and misbehaves on request.
+
+It answers from the picture's own bytes: the same picture gets the same answer, another one another.
+"""
+
+import asyncio
+import zlib
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiohttp import web
+
+from service import envelope
+from service.cards import ModelCard
+
+BATCH = 3
+INFERENCE_MS = 2.5
+
+Behaviour = Callable[["FakeTorchServe", web.Request, ModelCard, bytes], Awaitable[web.StreamResponse]]
+
+
+def expected_scores(card: ModelCard, picture: envelope.Array) -> np.ndarray[Any, Any]:
+    """The scores that the fake tells of a picture."""
+    spread = np.random.default_rng(zlib.crc32(picture.tobytes())).random(card.network.classes)
+    return (spread / spread.sum()).astype(np.float32)
+
+
+def expected_mask(card: ModelCard, picture: envelope.Array) -> np.ndarray[Any, Any]:
+    """The mask that the fake tells of a picture: red decides."""
+    return (picture[..., 0].astype(np.uint16) * card.network.classes // 256).astype(np.uint8)
+
+
+class FakeTorchServe:
+    """Its workers by model, what it does next, and what it was asked."""
+
+    def __init__(self, folder: Path, cards: Mapping[str, ModelCard]) -> None:
+        self.inference_url = f"unix:{folder / 'inference.sock'}"
+        self.management_url = f"unix:{folder / 'management.sock'}"
+        self.cards = cards
+        self.workers = {name: [{"pid": 100, "status": "READY"}] for name in cards}
+        self.behaviour = "answer"
+        self.next: deque[str] = deque()
+        self.by_model: dict[str, str] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.waiting = 0
+        self.release = asyncio.Event()
+        self.management_silent = False
+        self.connections: set[Any] = set()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["FakeTorchServe"]:
+        """Serve both doors until the end of the `with`."""
+        inference = web.Application(client_max_size=1 << 30)
+        inference.router.add_post("/predictions/{model}", self._predict)
+        management = web.Application()
+        management.router.add_get("/models/{model}", self._describe)
+        runners = []
+        for app, url in ((inference, self.inference_url), (management, self.management_url)):
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+            await runner.setup()
+            await web.UnixSite(runner, url.removeprefix("unix:")).start()
+            runners.append(runner)
+        try:
+            yield self
+        finally:
+            self.release.set()
+            for runner in runners:
+                await runner.cleanup()
+
+    def asked_of(self, model: str) -> int:
+        """How many pictures, besides test pictures, the model was asked for."""
+        return sum(1 for name, request_id in self.asked if name == model and request_id != "canary")
+
+    async def _predict(self, request: web.Request) -> web.StreamResponse:
+        self.connections.add(request.transport)
+        card = self.cards[request.match_info["model"]]
+        request_id = request.headers["X-Request-ID"]
+        self.asked.append((card.name, request_id))
+        body = await request.read()
+        behaviour = self.by_model.get(card.name, self.behaviour)
+        if self.next and request_id != "canary":
+            behaviour = self.next.popleft()
+        return await BEHAVIOURS[behaviour](self, request, card, body)
+
+    async def _describe(self, request: web.Request) -> web.StreamResponse:
+        if self.management_silent:
+            await self.release.wait()
+        name = request.match_info["model"]
+        if name not in self.workers:
+            return _error(404, "ModelNotFoundException")
+        return web.json_response(
+            [{"modelName": name, "modelVersion": "1.0", "minWorkers": 1, "workers": self.workers[name]}]
+        )
+
+
+def _error(status: int, kind: str) -> web.Response:
+    response = web.json_response({"code": status, "type": kind, "message": "as TorchServe says"}, status=status)
+    response.force_close()
+    return response
+
+
+def _envelope(head: dict[str, Any], arrays: dict[str, Any] | None = None) -> web.Response:
+    return web.Response(body=envelope.pack(head, arrays), content_type="application/octet-stream")
+
+
+def answer_of(card: ModelCard, body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The right head and arrays for a request's body."""
+    picture = envelope.unpack(body)[1]["picture"]
+    head = {"ok": True, "batch": BATCH, "inference_ms": INFERENCE_MS}
+    scores = expected_scores(card, picture)
+    if card.task == "classification":
+        return head, {"scores": scores}
+    return head, {"mask": expected_mask(card, picture), "class_scores": scores}
+
+
+async def _answer(_fake: FakeTorchServe, _request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
+    return _envelope(*answer_of(card, body))
+
+
+async def _slow(fake: FakeTorchServe, request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
+    fake.waiting += 1
+    try:
+        await fake.release.wait()
+    finally:
+        fake.waiting -= 1
+    return await _answer(fake, request, card, body)
+
+
+async def _reset(_fake: FakeTorchServe, request: web.Request, _card: ModelCard, _body: bytes) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def _cut(_fake: FakeTorchServe, request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
+    frame = envelope.pack(*answer_of(card, body))
+    response = web.StreamResponse(headers={"Content-Length": str(len(frame))})
+    await response.prepare(request)
+    await response.write(frame[: len(frame) // 2])
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
+async def _not_http(_fake: FakeTorchServe, request: web.Request, _card: ModelCard, _body: bytes) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.write(b"SSH-2.0-nonsense\r\n\r\n")  # type: ignore[attr-defined]
+    request.transport.close()
+    return web.Response()
+
+
+def _changed(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Behaviour:
+    async def behave(
+        _fake: FakeTorchServe, _request: web.Request, card: ModelCard, body: bytes
+    ) -> web.StreamResponse:
+        head, arrays = answer_of(card, body)
+        change(head, arrays)
+        return _envelope(head, arrays)
+
+    return behave
+
+
+def _fixed(make: Callable[[], web.Response]) -> Behaviour:
+    async def behave(
+        _fake: FakeTorchServe, _request: web.Request, _card: ModelCard, _body: bytes
+    ) -> web.StreamResponse:
+        return make()
+
+    return behave
+
+
+def _told(code: str) -> Behaviour:
+    return _fixed(lambda: _envelope({"ok": False, "code": code, "detail": "the worker says so"}))
+
+
+def _drop_a_class(_head: dict[str, Any], arrays: dict[str, Any]) -> None:
+    name = "scores" if "scores" in arrays else "class_scores"
+    arrays[name] = arrays[name][:-1]
+
+
+def _not_a_number(_head: dict[str, Any], arrays: dict[str, Any]) -> None:
+    next(iter(arrays.values()))[...] = np.nan if "scores" in arrays else 255
+
+
+def _wider(_head: dict[str, Any], arrays: dict[str, Any]) -> None:
+    for name in ("mask", "scores"):
+        if name in arrays:
+            arrays[name] = np.concatenate([arrays[name], arrays[name]], axis=-1)
+
+
+def _negative_time(head: dict[str, Any], _arrays: dict[str, Any]) -> None:
+    head["inference_ms"] = -1
+
+
+def _no_batch(head: dict[str, Any], _arrays: dict[str, Any]) -> None:
+    del head["batch"]
+
+
+BEHAVIOURS: dict[str, Behaviour] = {
+    "answer": _answer,
+    "slow": _slow,
+    "reset": _reset,
+    "cut": _cut,
+    "not_http": _not_http,
+    "queue_full": _fixed(lambda: _error(503, "ServiceUnavailableException")),
+    "prediction_failed": _fixed(lambda: _error(503, "InternalServerException")),
+    "worker_died": _fixed(lambda: _error(500, "InternalServerException")),
+    "out_of_memory": _fixed(lambda: _error(507, "InternalServerException")),
+    "not_registered": _fixed(lambda: _error(404, "ModelNotFoundException")),
+    "too_large": _fixed(lambda: _error(413, "RequestEntityTooLargeException")),
+    "redirect": _fixed(lambda: web.Response(status=302, headers={"Location": "/elsewhere"})),
+    "nonsense": _fixed(lambda: web.Response(body=b"hello")),
+    "empty": _fixed(lambda: web.Response(body=b"")),
+    "says_internal": _told("internal"),
+    "says_corrupt": _told("image_corrupt"),
+    "says_unknown": _told("something_new"),
+    "wrong_length": _changed(_drop_a_class),
+    "wider": _changed(_wider),
+    "not_a_number": _changed(_not_a_number),
+    "negative_time": _changed(_negative_time),
+    "no_batch": _changed(_no_batch),
+}
