@@ -1,0 +1,129 @@
+"""A real gateway and a real Prometheus that scrapes it, for the tests that ask what an operator would see."""
+
+import asyncio
+import json
+import re
+import socket
+import subprocess
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import uvicorn
+import yaml
+from fastapi import FastAPI
+
+from service import envelope
+from service.cards import ModelCard
+from service.errors import BackendUnavailable, Overloaded
+from service.gateway.backend import Answer, Pixels, Workers
+from tests.deploy import reading
+from tests.deploy.programs import program
+
+WAIT_S = 30
+JOB = "resnest-gateway"
+
+
+def answers(card: ModelCard, picture: Pixels) -> dict[str, envelope.Array]:
+    """What a worker answers that knows nothing of pictures."""
+    classes = card.network.classes
+    if card.task == "classification":
+        return {"scores": np.full(classes, 1 / classes, np.float32)}
+    return {"mask": np.zeros(picture.shape[:2], np.uint8), "class_scores": np.zeros(classes, np.float32)}
+
+
+class Model:
+    """A model server in this process: refuses a black picture for want of room, and dies over a white one."""
+
+    async def predict(self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str) -> Answer:
+        await asyncio.sleep(0.002)
+        if picture.max() == 0:
+            raise Overloaded("full")
+        if picture.min() == 255:
+            raise BackendUnavailable("dead")
+        return Answer(answers(card, picture), batch=2, inference_s=0.001, queue_s=0.001)
+
+    async def workers(self, card: ModelCard) -> Workers:
+        return Workers(frozenset({1}), card.serving.workers)
+
+    async def close(self) -> None:
+        pass
+
+
+def until(what: Callable[[], Any], reason: str) -> Any:
+    """What the callable returns, as soon as that is true of it."""
+    end = time.monotonic() + WAIT_S
+    while not (found := what()):
+        assert time.monotonic() < end, f"{reason} within {WAIT_S} s"
+        time.sleep(0.05)
+    return found
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """The app's address, while it is served."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            address = f"127.0.0.1:{listener.getsockname()[1]}"
+            until(lambda: server.started or not thread.is_alive(), "the gateway starts")
+            until(lambda: httpx.get(f"http://{address}/readyz").status_code == 200, "the gateway is ready")
+            yield address
+        finally:
+            server.should_exit = True
+            thread.join(WAIT_S)
+
+
+class Prometheus:
+    """A running Prometheus."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        """The series that a query finds now; an error of the query fails the test."""
+        body = urllib.parse.urlencode({"query": query}).encode()
+        answer = json.loads(httpx.post(f"http://{self._address}/api/v1/query", content=body, headers=FORM).text)
+        assert answer["status"] == "success", answer
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def configuration(target: str, interval: str) -> str:
+    """The project's own configuration, with one target by its address and a shorter interval."""
+    found = yaml.safe_load((reading.PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
+    (job,) = found["scrape_configs"]
+    del job["dns_sd_configs"]
+    job["static_configs"] = [{"targets": [target]}]
+    found["global"] = dict.fromkeys(found["global"], interval)
+    found["rule_files"] = [str(reading.PROMETHEUS / "rules/*.yml")]
+    return yaml.safe_dump(found)
+
+
+@contextmanager
+def scraped(target: str, folder: Path) -> Iterator[Prometheus]:
+    """A Prometheus with the project's rules that scrapes the target four times a second."""
+    (folder / "prometheus.yml").write_text(configuration(target, "250ms"), encoding="utf-8")
+    command = [program("prometheus"), "--config.file", str(folder / "prometheus.yml")]
+    command += ["--storage.tsdb.path", str(folder / "data"), "--web.listen-address", "127.0.0.1:0"]
+    log = folder / "prometheus.log"
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
+        try:
+            said = until(
+                lambda: re.search(r"Listening on.*address=(\S+)", log.read_text("utf-8")), "Prometheus listens"
+            )
+            yield Prometheus(said[1])
+        finally:
+            process.terminate()

@@ -1,0 +1,122 @@
+"""Every query of dashboard, rules and adapter finds something in a real Prometheus that scrapes a real gateway."""
+
+import io
+import re
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from PIL import Image
+
+from service.gateway.app import create_app
+from service.gateway.settings import Settings
+from tests.deploy import reading
+from tests.deploy.live import JOB, Model, Prometheus, scraped, served, until
+from tests.deploy.programs import program
+from tests.stores import write_store
+
+ROUTES = ("/v1/classify?model=tiny-classifier", "/v1/segment?model=tiny-segmenter")
+COLOURS = ("red", "black", "white")
+VARIABLES = {"$__rate_interval": "1m", "$job": JOB, "$instance": ".+", "$route": ".+", "$model": ".+"}
+
+
+def png(colour: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def use(address: str) -> None:
+    """Pictures that are answered, refused and lost, one that is broken, and a request that is none."""
+    bodies = [*(png(colour) for colour in COLOURS), png("red")[:60]]
+    for route in ROUTES:
+        for body in bodies:
+            httpx.post(f"http://{address}{route}", content=body, headers={"Content-Type": "image/png"})
+    httpx.get(f"http://{address}/nothing")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    store = write_store(tmp_path_factory.mktemp("store"), "tiny-classifier", "tiny-segmenter", weights=False)
+    with served(create_app(Settings(model_store=store), Model())) as found:
+        use(found)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def prometheus(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    with scraped(address, tmp_path_factory.mktemp("prometheus")) as found:
+        until(lambda: found.ask('count_over_time(up{job="resnest-gateway"}[1m]) > 3'), "there are scrapes")
+        use(address)
+        recorded = [rule["record"] for rule in reading.rules("record")]
+        until(lambda: all(found.ask(name) for name in recorded), "every recording rule records")
+        yield found
+
+
+def filled(query: str) -> str:
+    """A panel's query with its variables as a reader would choose them."""
+    for name, value in VARIABLES.items():
+        query = query.replace(name, value)
+    return query
+
+
+def condition(alert: str) -> str:
+    """An alert's condition as a query that finds something whether or not it holds."""
+    if found := re.fullmatch(r"absent\((.*)\)", alert.strip()):
+        return found[1]
+    last = list(re.finditer(r" (>|<|==) (?=\S+$)", alert.strip()))[-1]
+    return f"{alert[: last.end()]} bool {alert[last.end() :]}"
+
+
+@pytest.mark.parametrize("query", [pytest.param(query, id=title) for title, query in reading.panel_queries()])
+def test_every_panel_shows_something(query: str, prometheus: Prometheus) -> None:
+    values = [series["value"][1] for series in prometheus.ask(filled(query))]
+
+    assert [value for value in values if value != "NaN"]
+
+
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=rule["record"]) for rule in reading.rules("record")])
+def test_every_recording_rule_finds_something(rule: dict[str, str], prometheus: Prometheus) -> None:
+    assert prometheus.ask(rule["expr"])
+
+
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=rule["alert"]) for rule in reading.rules("alert")])
+def test_every_alert_has_something_to_judge(rule: dict[str, str], prometheus: Prometheus) -> None:
+    assert prometheus.ask(condition(rule["expr"]))
+
+
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=rule["name"]["as"]) for rule in reading.adapter_rules()])
+def test_every_metric_of_the_autoscaler_is_one_number(rule: dict[str, str], prometheus: Prometheus) -> None:
+    assert len(prometheus.ask(reading.adapter_query(rule))) == 1
+
+
+@pytest.mark.parametrize("variable", ["job", "instance", "route", "model"])
+def test_every_variable_of_the_dashboard_has_values(variable: str, prometheus: Prometheus) -> None:
+    (dashboard,) = reading.dashboards().values()
+    (found,) = [each for each in dashboard["templating"]["list"] if each["name"] == variable]
+    query = re.fullmatch(rf"label_values\((.*), {variable}\)", found["definition"])
+
+    assert query is not None
+    assert all(series["metric"].get(variable) for series in prometheus.ask(filled(query[1])))
+    assert prometheus.ask(filled(query[1]))
+
+
+def test_no_alert_but_those_of_what_was_done_is_on_its_way(prometheus: Prometheus) -> None:
+    """A quarter of the pictures was refused and a quarter lost; nothing else is wrong with this gateway."""
+    pending = {series["metric"]["alertname"] for series in prometheus.ask("ALERTS")}
+
+    assert pending == {"GatewayErrors", "PicturesFailing", "Overloaded"}
+
+
+def test_the_running_service_exposes_every_metric_that_is_asked_for(address: str) -> None:
+    exposed = set(re.findall(r"^(resnest_\w+)", httpx.get(f"http://{address}/metrics").text, re.MULTILINE))
+
+    assert {name for _, query in reading.queries() for name in reading.RAW.findall(query)} <= exposed
+
+
+def test_promtool_finds_no_fault_in_what_the_service_exposes(address: str) -> None:
+    text = httpx.get(f"http://{address}/metrics").content
+    done = subprocess.run([program("promtool"), "check", "metrics"], input=text, capture_output=True, check=False)
+
+    assert done.returncode == 0, done.stderr.decode()
