@@ -31,12 +31,21 @@ class _Part(BaseModel):
 
 
 class Network(_Part):
-    """Which network of `service.networks` to build, and with how many classes; `parameters` is its published size."""
+    """Which network of `service.networks` to build, and with how many classes; `parameters` is its published size.
+
+    A segmenter's head may be narrower than the published one, and may lack the auxiliary head of its training.
+    """
 
     name: str
     classes: int = Field(gt=0)
     parameters: int | None = Field(default=None, gt=0)
     output_stride: Literal[8, 16, 32] | None = None
+    head_channels: int | None = Field(default=None, gt=0)
+    auxiliary: bool = True
+
+    def arguments(self) -> dict[str, Any]:
+        """What `networks.build` is called with."""
+        return self.model_dump(exclude={"parameters"})
 
 
 class Source(_Part):

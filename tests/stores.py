@@ -83,7 +83,7 @@ def _write_weights(path: Path, network: Mapping[str, Any]) -> str:
 
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(SEED)
-        module = networks.build(network["name"], network["classes"], network.get("output_stride"))
+        module = networks.build(**network)
         coarse = torch.randn(8, 3, 8, 8)
         upsampled = [
             torch.nn.functional.interpolate(coarse, size=(64, 64), mode=mode) for mode in ("bilinear", "nearest")

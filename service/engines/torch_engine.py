@@ -97,7 +97,7 @@ def load(card: ModelCard, device: str | None = None) -> TorchEngine:
     """The card's network with its weights. Raises `CardError` where they cannot be had or do not fit."""
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with torch.device("meta"):  # random weights that are replaced at once would take seconds to draw
-        network = networks.build(card.network.name, card.network.classes, card.network.output_stride)
+        network = networks.build(**card.network.arguments())
     checkpoint.fill(network, checkpoint.read(card), card.name)
     graph = GRAPHS[card.task](Normalise(card.input.mean, card.input.std), network)
     return TorchEngine(graph.to(where).eval(), where)

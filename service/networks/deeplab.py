@@ -43,11 +43,14 @@ class AtrousPyramid(nn.Module):
 
 
 class DeepLabV3Head(nn.Module):
-    """Atrous pyramid, 3x3 convolution, 1x1 classifier: `(n, c, h, w)` to `(n, classes, h, w)`."""
+    """Atrous pyramid, 3x3 convolution, 1x1 classifier: `(n, c, h, w)` to `(n, classes, h, w)`.
 
-    def __init__(self, channels: int, classes: int) -> None:
+    `inner` is the width between them, an eighth of `channels` in the published networks.
+    """
+
+    def __init__(self, channels: int, classes: int, inner: int | None = None) -> None:
         super().__init__()
-        inner = channels // 8
+        inner = inner or channels // 8
         self.aspp = AtrousPyramid(channels, inner)
         self.block = nn.Sequential(*_normalised(inner, inner, 3), nn.Dropout(0.1), nn.Conv2d(inner, classes, 1))
 

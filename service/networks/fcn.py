@@ -4,11 +4,14 @@ from torch import Tensor, nn
 
 
 class FCNHead(nn.Module):
-    """3x3 convolution to a quarter of the channels, then a 1x1 classifier: `(n, c, h, w)` to `(n, classes, h, w)`."""
+    """3x3 convolution to `inner` channels, a quarter where it is None, then a 1x1 classifier.
 
-    def __init__(self, channels: int, classes: int) -> None:
+    `(n, c, h, w)` becomes `(n, classes, h, w)`.
+    """
+
+    def __init__(self, channels: int, classes: int, inner: int | None = None) -> None:
         super().__init__()
-        inner = channels // 4
+        inner = inner or channels // 4
         self.conv5 = nn.Sequential(
             nn.Conv2d(channels, inner, 3, padding=1, bias=False),
             nn.BatchNorm2d(inner),

@@ -14,7 +14,9 @@ class Segmenter(nn.Module):
     The released checkpoints were trained and scored with `align_corners=True` (their `up_kwargs`).
     """
 
-    def __init__(self, backbone: ResNet, head: nn.Module, auxiliary: nn.Module, *, align_corners: bool = True) -> None:
+    def __init__(
+        self, backbone: ResNet, head: nn.Module, auxiliary: nn.Module | None, *, align_corners: bool = True
+    ) -> None:
         super().__init__()
         self.pretrained = backbone
         self.head = head
@@ -31,7 +33,9 @@ class Segmenter(nn.Module):
         return self.upsample(self.head(c4), (x.shape[2], x.shape[3]))
 
     def forward_with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Main and auxiliary logits, both at the picture's size."""
+        """Main and auxiliary logits, both at the picture's size. Raises `ValueError` without an auxiliary head."""
+        if self.auxlayer is None:
+            raise ValueError("this segmenter was built without its auxiliary head")
         c3, c4 = self.pretrained.stages(x)
         size = (x.shape[2], x.shape[3])
         return self.upsample(self.head(c4), size), self.upsample(self.auxlayer(c3), size)
