@@ -94,7 +94,7 @@ def run_of(args: argparse.Namespace) -> Run:
 
 def main() -> None:
     """Trains, logs validation accuracy, and saves the averaged weights as `weights.safetensors`."""
-    parser = options("Train a starter classifier.", epochs=80, batch=64, rate=0.06)
+    parser = options("Train a starter classifier.", epochs=72, batch=64, rate=0.06)
     parser.add_argument("--network", default="resnest14")
     args = parser.parse_args()
     seed_everything(args.seed)

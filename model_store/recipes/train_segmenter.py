@@ -125,7 +125,7 @@ def validation_iou(network: nn.Module, held: list[photos.Photo], device: str) ->
 
 def main() -> None:
     """Trains, logs validation scores, and saves the averaged weights as `weights.safetensors`."""
-    parser = options("Train the starter segmenter.", epochs=40, batch=16, rate=0.005)
+    parser = options("Train the starter segmenter.", epochs=20, batch=16, rate=0.005)
     parser.add_argument("--backbone", type=Path, required=True, help="the classifier's weights.safetensors")
     args = parser.parse_args()
     seed_everything(args.seed)

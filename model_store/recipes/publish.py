@@ -1,0 +1,94 @@
+"""Turns trained weights into a model of the store: copies them, chooses the input size, scores, completes the card.
+
+`python model_store/recipes/publish.py --photos DIR --weights FILE --model model_store/starter-classifier`
+"""
+
+import argparse
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import photos
+import tomlkit
+
+from service import cards, engines, evaluation
+from service.cards import Input, ModelCard
+from service.pipeline import Pipeline
+
+# What the validation pictures choose from; the test pictures are looked at once, with the choice.
+SIZES = {"classification": (128, 144, 160, 176, 192), "segmentation": (192, 224, 256, 320)}
+
+
+def held_out(folder: Path) -> list[evaluation.Photo]:
+    """The validation photos, without masks drawn as polygons."""
+    return [
+        evaluation.Photo(photo.path, photo.label, photo.mask if photo.mask_kind == "trimap" else None)
+        for photo in photos.read(folder)
+        if photo.split == "validation"
+    ]
+
+
+def inputs(card: ModelCard) -> Iterator[Input]:
+    """The card's input at each size, and for classifiers with a wider view of the picture too."""
+    for size in SIZES[card.task]:
+        yield card.input.model_copy(update={"size": size})
+        if card.task == "classification":
+            yield card.input.model_copy(update={"size": size, "profile": "timm", "crop_ratio": 1.0})
+
+
+def score(card: ModelCard, engine: engines.Engine, items: list[evaluation.Photo]) -> dict[str, Any]:
+    """What the card's `[measured]` says; the first figure is the one to choose by."""
+    run = Pipeline(card, engine)
+    if card.task == "classification":
+        found = evaluation.classification(card, items, run)
+        labels = {label: round(share, 4) for label, share in found.recall.items()}
+        confusion = [list(row) for row in found.confusion]
+        return {"top1": round(found.top1, 4), "pictures": found.pictures, "recall": labels, "confusion": confusion}
+    masks = evaluation.segmentation(card, items, run)
+    return {
+        "mean_iou": round(masks.mean_iou, 4),
+        "pet_iou": round(masks.foreground_iou, 4),
+        "pixel_accuracy": round(masks.pixel_accuracy, 4),
+        "pictures": masks.pictures,
+        "iou": {label: round(share, 4) for label, share in masks.iou.items()},
+    }
+
+
+def main() -> None:
+    """Completes one model's folder."""
+    parser = argparse.ArgumentParser(description="Publish trained weights as a model of the store.")
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True, help="the model's folder, with its card")
+    args = parser.parse_args()
+    document = tomlkit.parse((args.model / "card.toml").read_text())
+    shutil.copyfile(args.weights, args.model / "weights.safetensors")
+    document["weights"]["sha256"] = hashlib.sha256(args.weights.read_bytes()).hexdigest()
+    write(args.model, document)
+
+    card = cards.read(args.model)
+    engine = engines.load(card)
+    chosen, best = card.input, -1.0
+    for candidate in inputs(card):
+        figures = score(card.model_copy(update={"input": candidate}), engine, held_out(args.photos))
+        first = next(iter(figures.values()))
+        print(f"validation {candidate.profile} {candidate.size}: {first}", flush=True)
+        if first > best:
+            chosen, best = candidate, first
+    for name in ("profile", "size", "crop_ratio"):
+        document["input"][name] = getattr(chosen, name)
+    card = card.model_copy(update={"input": chosen})
+    document["measured"] = score(card, engine, evaluation.starter_photos(args.photos))
+    write(args.model, document)
+    print(document["measured"])
+
+
+def write(folder: Path, document: tomlkit.TOMLDocument) -> None:
+    """Puts the card in its place."""
+    (folder / "card.toml").write_text(tomlkit.dumps(document))
+
+
+if __name__ == "__main__":
+    main()
