@@ -126,12 +126,15 @@ def health(folder: Path | None) -> None:
         raise click.ClickException(f"not ready: {', '.join(waiting)}")
 
 
-@main.command("models")
+@main.group("models", invoke_without_command=True)
 @store
 @click.option("--json", "as_json", is_flag=True, help="The cards as JSON.")
-def list_models(store: Path, *, as_json: bool) -> None:
+@click.pass_context
+def list_models(context: click.Context, store: Path, *, as_json: bool) -> None:
     """List the models of the store."""
-    found = cards.read_all(store)
+    if context.invoked_subcommand:
+        return
+    found = cards.read_zoo(store)
     if as_json:
         described = [card.model_dump(mode="json") | {"has_weights": _has_weights(card)} for card in found.values()]
         click.echo(json.dumps(described, indent=2))

@@ -220,12 +220,15 @@ def _files(card: ModelCard) -> dict[str, bytes]:
         "responseTimeout": max(HANG_FLOOR_S, HANG_FACTOR * math.ceil(serving.deadline_s)),
         "jobQueueSize": JOB_QUEUE_SIZE,
     }
-    return {
+    files = {
         "MAR-INF/MANIFEST.json": json.dumps(manifest, indent=2).encode() + b"\n",
         "model-config.yaml": "".join(f"{key}: {value}\n" for key, value in settings.items()).encode(),
         "card.toml": (card.folder / "card.toml").read_bytes(),
-        card.labels.file: (card.folder / card.labels.file).read_bytes(),
+        card.labels_path.name if card.labels.set else card.labels.file: card.labels_path.read_bytes(),
     }
+    if card.weights.sha256 is None:  # the checksum of weights that were pulled is beside them
+        files[str(card.record_path.relative_to(card.folder))] = card.record_path.read_bytes()
+    return files
 
 
 def _up_to_date(archive: Path, files: Mapping[str, bytes], card: ModelCard) -> bool:
@@ -233,7 +236,7 @@ def _up_to_date(archive: Path, files: Mapping[str, bytes], card: ModelCard) -> b
     if present.keys() != {*files, card.weights.file}:
         return False
     ours = present[card.weights.file]
-    same_weights = ours.samefile(card.weights_path) or weights.sha256(ours) == card.weights.sha256
+    same_weights = ours.samefile(card.weights_path) or weights.sha256(ours) == card.checksum
     return same_weights and all(present[name].read_bytes() == content for name, content in files.items())
 
 

@@ -84,18 +84,20 @@ def run(options: Options, say: Say) -> None:
 
 def chosen(options: Options, say: Say) -> list[ModelCard]:
     """The models to serve. Raises `CardError` for an unknown name, or where weights that are needed are missing."""
-    found = cards.read_all(options.store)
-    if not found:
+    zoo = cards.read_zoo(options.store)
+    if not zoo:
         raise CardError(f"{options.store.resolve()} holds no model: no <name>/card.toml is in it")
-    unknown = set(options.models) - found.keys()
+    unknown = set(options.models) - zoo.keys()
     if unknown:
-        raise CardError(f"no model is named {', '.join(sorted(unknown))}; there are {', '.join(found)}")
+        raise CardError(f"no model is named {', '.join(sorted(unknown))}; there are {', '.join(zoo)}")
     if options.models:
-        return [found[name] for name in dict.fromkeys(options.models)]
-    present = [card for card in found.values() if card.weights_path.is_file()]
-    missing = [card for card in found.values() if not card.weights_path.is_file()]
+        return [zoo[name] for name in dict.fromkeys(options.models)]
+    ours = [card for card in zoo.values() if card.checksum is not None]
+    present = [card for card in ours if card.weights_path.is_file()]
+    missing = [card for card in ours if not card.weights_path.is_file()]
     if not present:
-        raise CardError(f"no model has its weights: {', '.join(str(card.weights_path) for card in missing)} missing")
+        where = ", ".join(str(card.weights_path) for card in missing) or f"{options.store.resolve()}/*/weights"
+        raise CardError(f"no model has its weights: {where} missing")
     for card in missing:
         say(f"Leaving out {card.name}: its weights {card.weights_path} are missing")
     return present

@@ -1,19 +1,18 @@
 """Weight files: nothing of one is parsed before its bytes have the checksum on the card."""
 
 import io
-import pickle
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import IO, Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from service import weights
 from service.cards import CardError, ModelCard
 
 State = dict[str, Tensor]
+WRAPPINGS = ("state_dict", "model")  # under which training scripts keep the weights, beside the epoch
 SHOWN_KEYS = 4  # of a mismatch's keys; a wrong network has hundreds
 
 
@@ -22,7 +21,7 @@ def read(card: ModelCard) -> State:
     data = weights.verified(card)
     try:
         state = PARSERS[card.weights.format](data)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError) as error:
+    except Exception as error:  # whatever a parser stumbles over, the file is to blame
         raise CardError(f"{card.name}: {card.weights_path} is no {card.weights.format} file of weights") from error
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
@@ -55,14 +54,19 @@ def _listed(missing: list[str], unexpected: set[str]) -> str:
     )
 
 
-def _parse_pickle(data: bytes) -> State:
-    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    if not isinstance(state, dict):
-        raise TypeError(type(state).__name__)
-    state = state.get("state_dict", state)  # PyTorch-Encoding's checkpoints keep the weights beside the epoch
-    if not all(isinstance(value, Tensor) for value in state.values()):
-        raise TypeError("values that are no tensors")
+def unpickle(file: IO[bytes]) -> State:
+    """The tensors of a PyTorch checkpoint, and nothing that runs. Raises as `torch.load` does, and `TypeError`."""
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    for wrapping in WRAPPINGS:
+        if isinstance(state, dict) and isinstance(state.get(wrapping), dict):
+            state = state[wrapping]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise TypeError("it holds other things than weights by name")
     return dict(state)
+
+
+def _parse_pickle(data: bytes) -> State:
+    return unpickle(io.BytesIO(data))
 
 
 def _parse_safetensors(data: bytes) -> State:

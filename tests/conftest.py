@@ -1,0 +1,22 @@
+"""What several parts of the specification are told with."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.stores import write_store
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the tiny models with their weights. Read it only; `write_store` makes one to change."""
+    return write_store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def pictures() -> npt.NDArray[np.uint8]:
+    """Six pictures of 64 px, (6, 64, 64, 3): squares of random colours, which the tiny models tell apart."""
+    colours = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    return np.kron(colours, np.ones((1, 8, 8, 1), np.uint8))

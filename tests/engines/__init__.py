@@ -1,0 +1,1 @@
+"""The engines, by their answers."""
