@@ -8,6 +8,7 @@ import logging
 import re
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +53,8 @@ MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"II+\0", "TIFF"),
     (b"MM\0+", "TIFF"),
 )
+
+CHECKS: Final[dict[str, Callable[[bytes], None]]] = {"JPEG": bombs.check_scans, "TIFF": bombs.check_tags}
 
 # Long side to short side. Beyond it nothing is left to see in a square, and a resize by the short side would need
 # many times the upload's own pixels.
@@ -165,8 +168,8 @@ def _open(kind: str, data: bytes, limits: Limits) -> ImageFile.ImageFile:
         check_size(*opened.size, limits)
         colour.check_mode(opened.mode)
         bombs.check_tiles(opened, limits.max_pixels)
-        if kind == "JPEG":
-            bombs.check_scans(data)
+        if check := CHECKS.get(kind):
+            check(data)
     except ServiceError:
         raise
     except Image.DecompressionBombError:

@@ -16,6 +16,15 @@ CORPUS = Path(__file__).parents[2] / "shared" / "data" / "odd-images"
 
 Pixels = npt.NDArray[np.uint8]
 
+# How each kind is told to keep every pixel as it was, and how far off, in levels, it is all the same.
+EXACT: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 100, "subsampling": 0},
+    "WEBP": {"lossless": True, "exact": True},
+    "TIFF": {"compression": "tiff_lzw"},
+    "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+}
+LOSSY = {"JPEG": 8, "AVIF": 8, "GIF": 2}
+
 
 def upright() -> Pixels:
     """RGB, 24 high and 32 wide, without any symmetry: four quarters and a white corner."""
@@ -38,6 +47,11 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, kind, **options)
     return out.getvalue()
+
+
+def written(kind: str, pixels: Pixels | None = None, **options: Any) -> bytes:
+    """The pixels, or else `upright`, in a format as exactly as it can."""
+    return encode(Image.fromarray(upright() if pixels is None else pixels), kind, **EXACT.get(kind, {}), **options)
 
 
 def chunk(name: bytes, body: bytes = b"") -> bytes:
@@ -66,7 +80,7 @@ def tiff(
         273: [8], 277: [len(bits)], 278: [height], 279: [len(body)],
     }  # fmt: skip
     numbers = {
-        "compression": 259, "orientation": 274, "colours": 320, "tile_width": 322, "tile_length": 323,
+        "compression": 259, "orientation": 274, "samples": 277, "colours": 320, "tile_width": 322, "tile_length": 323,
         "tile_offsets": 324, "tile_bytes": 325, "extra": 338, "sample_format": 339,
     }  # fmt: skip
     tags |= {numbers[name]: [value] if isinstance(value, int) else value for name, value in further.items()}
@@ -92,6 +106,16 @@ def profile(space: bytes, connection: bytes, **tags: bytes) -> bytes:
     head = struct.pack(">I4sI4s4s4s", at + len(body), b"\0" * 4, 0x02400000, b"prtr", space, connection)
     d50 = struct.pack(">III", 0xF6D6, 0x10000, 0xD32D)
     return (head + b"\0" * 12 + b"acsp" + b"\0" * 28 + d50).ljust(128, b"\0") + directory + body
+
+
+def with_chunk(data: bytes, name: bytes, body: bytes) -> bytes:
+    """A PNG with a further chunk after its header."""
+    return data[:33] + chunk(name, body) + data[33:]
+
+
+def with_exif(data: bytes, body: bytes) -> bytes:
+    """A JPEG with an EXIF segment before all others."""
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", 8 + len(body)) + b"Exif\0\0" + body + data[2:]
 
 
 def grey_profile(gamma: float) -> bytes:

@@ -1,0 +1,119 @@
+"""Small files that would cost a decoder minutes or gigabytes. Each is made here, and refused in a moment."""
+
+import re
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from service import bombs
+from service.errors import ImageCorrupt, ImageTooLarge
+from service.images import Limits, Picture, decode
+from tests.odd_images import chunk, encode, tiff, with_exif, written
+
+
+def read(data: bytes) -> Picture:
+    return decode(data, Limits())
+
+
+def progressive(scans: int) -> bytes:
+    """A grey progressive JPEG with its last scan repeated until there are so many."""
+    data = encode(Image.new("L", (64, 64), 128), "JPEG", progressive=True)
+    starts = [found.start() for found in re.finditer(rb"\xff\xda", data)]
+    return data[:-2] + data[starts[-1] : -2] * (scans - len(starts)) + b"\xff\xd9"
+
+
+def test_a_jpeg_may_have_as_many_scans_as_anyone_needs() -> None:
+    assert read(progressive(bombs.MAX_SCANS)).width == 64
+
+
+def test_a_jpeg_of_endless_scans_is_corrupt() -> None:
+    with pytest.raises(ImageCorrupt) as caught:
+        read(progressive(bombs.MAX_SCANS + 1))
+    assert caught.value.limit == bombs.MAX_SCANS
+
+
+def test_scans_behind_the_end_of_the_picture_do_not_count() -> None:
+    assert read(progressive(9) + progressive(bombs.MAX_SCANS + 1)).width == 64
+
+
+def test_what_looks_like_a_scan_inside_metadata_does_not_count() -> None:
+    assert read(with_exif(written("JPEG"), b"\xff\xda" * 1_000)).width == 32
+
+
+def test_a_jpeg_of_endless_segments_is_corrupt() -> None:
+    data = written("JPEG")
+    comments = b"\xff\xfe\0\2" * (bombs.MAX_SEGMENTS - 100)
+    assert read(data[:2] + comments + data[2:]).width == 32
+    with pytest.raises(ImageCorrupt) as caught:
+        read(data[:2] + comments + b"\xff\xfe\0\2" * 101 + data[2:])
+    assert caught.value.limit == bombs.MAX_SEGMENTS
+
+
+def test_a_progressive_jpeg_that_ends_in_a_marker_is_counted_to_its_end() -> None:
+    bombs.check_scans(b"\xff\xd8\xff\xda")
+    bombs.check_scans(b"\xff\xd8\xff\xda\0")
+
+
+def giant_tile(side: int) -> bytes:
+    """16 x 16 pixels in one tile of `side` squared zeros, deflated."""
+    deflate = zlib.compressobj(9)
+    body = b"".join(deflate.compress(bytes(side)) for _ in range(side)) + deflate.flush()
+    return tiff(
+        16, 16, (8,), 1, body, compression=8, tile_width=side, tile_length=side, tile_offsets=8, tile_bytes=len(body)
+    )
+
+
+def test_a_tiff_of_one_giant_tile_is_too_large() -> None:
+    assert read(giant_tile(512)).width == 16
+    with pytest.raises(ImageTooLarge) as caught:
+        decode(giant_tile(512), Limits(max_pixels=512 * 511))
+    assert (caught.value.limit, caught.value.actual) == (512 * 511, 512 * 512)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_of_endless_tags_is_corrupt(order: str) -> None:
+    data = tiff(16, 16, (8,), 1, bytes(256), order)
+    at = struct.unpack_from(order + "I", data, 4)[0]
+    (tags,) = struct.unpack_from(order + "H", data, at)
+    assert read(data).width == 16
+    further = b"".join(struct.pack(order + "HHII", 40_000 + tag, 4, 1, 0) for tag in range(bombs.MAX_TAGS))
+    end = at + 2 + 12 * tags
+    crowded = data[:at] + struct.pack(order + "H", tags + bombs.MAX_TAGS) + data[at + 2 : end] + further + bytes(4)
+    with pytest.raises(ImageCorrupt) as caught:
+        read(crowded)
+    assert (caught.value.limit, caught.value.actual) == (bombs.MAX_TAGS, tags + bombs.MAX_TAGS)
+
+
+def test_the_tags_of_a_bigtiff_are_counted_too() -> None:
+    header = b"II\x2b\0" + struct.pack("<HHQQ", 8, 0, 16, 0)
+    bombs.check_tags(header[:16] + struct.pack("<Q", bombs.MAX_TAGS))
+    with pytest.raises(ImageCorrupt):
+        bombs.check_tags(header[:16] + struct.pack("<Q", bombs.MAX_TAGS + 1))
+
+
+PIECES = bombs.MAX_READS
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(written("PNG")[:33] + chunk(b"abCd") * (PIECES // 2) + written("PNG")[33:], id="PNG, by its head"),
+        pytest.param(written("PNG")[:-12] + chunk(b"abCd") * (PIECES // 2), id="PNG, by its tail"),
+        pytest.param(written("JPEG")[:2] + b"\xff" * PIECES + written("JPEG")[2:], id="JPEG of fill bytes"),
+        pytest.param(b"GIF89a" + bytes(7) + b"!\xfe" + b"\1a" * PIECES, id="GIF of one-byte comments"),
+    ],
+)
+def test_a_file_cut_in_too_many_pieces_is_corrupt(data: bytes) -> None:
+    with pytest.raises(ImageCorrupt):
+        read(data)
+
+
+def test_a_reader_counts_its_reads() -> None:
+    reader = bombs.BoundedReader(b"abc")
+    assert reader.read(1) == b"a"
+    assert reader.read() == b"bc"
+    reader.reads = bombs.MAX_READS
+    with pytest.raises(OSError, match="too many pieces"):
+        reader.read(1)
