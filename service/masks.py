@@ -16,7 +16,8 @@ from PIL import Image
 Mask = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-BAND_PIXELS: Final = 1 << 20
+# The figures of a band of noise take some 85 bytes for each of its pixels.
+BAND_PIXELS: Final = 1 << 18
 
 BACKGROUND: Final = frozenset({0})
 

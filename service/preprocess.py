@@ -42,7 +42,7 @@ def _timm(spec: Input, image: Image.Image) -> Image.Image:
     window = (left, top, left + spec.size, top + spec.size)
     if width * height <= MAX_RESIZED_PIXELS:
         return image.resize((width, height), FILTERS[spec.interpolation]).crop(window)
-    # Pillow keeps a box as 32-bit floats, so this is the same but for a level here and there.
+    # The same filter over the same pixels; Pillow may take rows before columns here, and rounds between the two.
     across, down = image.width / width, image.height / height
     box = (window[0] * across, window[1] * down, window[2] * across, window[3] * down)
     return image.resize((spec.size, spec.size), FILTERS[spec.interpolation], box=box)
