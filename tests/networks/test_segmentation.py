@@ -1,78 +1,15 @@
-"""DeepLabV3, FCN and the auxiliary head against a reference written from their description, key by key."""
-
-from collections.abc import Callable, Mapping
+"""The whole segmenter: the official dilated backbone, a head, an auxiliary head, and the way back to full size."""
 
 import pytest
 import torch
 from resnest.torch.resnet import Bottleneck as OfficialBottleneck
 from resnest.torch.resnet import ResNet as OfficialResNet
-from torch import Tensor
 from torch.nn import functional
 
 from service.networks import build
-from service.networks.deeplab import DeepLabV3Head
-from service.networks.fcn import FCNHead
 from service.networks.segmentation import Segmenter
-from tests.networks.sharing import FINE_TOLERANCE, TOLERANCE, distance, give, picture, random_state
-
-State = Mapping[str, Tensor]
-
-
-def reference_layer(state: State, conv: str, norm: str, x: Tensor, *, rate: int = 1) -> Tensor:
-    """Convolution without bias, batch norm by its formula, ReLU; padding keeps the map's size."""
-    weight = state[f"{conv}.weight"]
-    x = functional.conv2d(x, weight, padding=rate * (weight.shape[2] // 2), dilation=rate)
-    mean, var, scale, shift = (
-        state[f"{norm}.{name}"].view(1, -1, 1, 1) for name in ("running_mean", "running_var", "weight", "bias")
-    )
-    return ((x - mean) / (var + 1e-5).sqrt() * scale + shift).clamp(min=0)
-
-
-def reference_classifier(state: State, name: str, x: Tensor) -> Tensor:
-    return functional.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"])
-
-
-def reference_deeplab(state: State, x: Tensor, root: str = "") -> Tensor:
-    aspp = f"{root}aspp"
-    branches = [reference_layer(state, f"{aspp}.b0.0", f"{aspp}.b0.1", x)]
-    for branch, rate in (("b1", 12), ("b2", 24), ("b3", 36)):
-        branches.append(reference_layer(state, f"{aspp}.{branch}.0", f"{aspp}.{branch}.1", x, rate=rate))
-    mean = x.mean((2, 3), keepdim=True)
-    pooled = reference_layer(state, f"{aspp}.b4.gap.1", f"{aspp}.b4.gap.2", mean)
-    branches.append(functional.interpolate(pooled, x.shape[2:], mode="bilinear", align_corners=True))
-    x = reference_layer(state, f"{aspp}.project.0", f"{aspp}.project.1", torch.cat(branches, dim=1))
-    return reference_classifier(state, f"{root}block.4", reference_layer(state, f"{root}block.0", f"{root}block.1", x))
-
-
-def reference_fcn(state: State, x: Tensor, root: str = "") -> Tensor:
-    x = reference_layer(state, f"{root}conv5.0", f"{root}conv5.1", x)
-    return reference_classifier(state, f"{root}conv5.4", x)
-
-
-HEADS: dict[str, Callable[..., Tensor]] = {"deeplab": reference_deeplab, "fcn": reference_fcn}
-
-
-def features(channels: int, height: int, width: int) -> Tensor:
-    generator = torch.Generator().manual_seed(4)
-    return torch.randn(2, channels, height, width, generator=generator, dtype=torch.float64)
-
-
-@pytest.mark.parametrize("sides", [(1, 1), (5, 9), (75, 80)])  # the last is wider than two steps of rate 36
-def test_the_deeplab_head_equals_the_reference(sides: tuple[int, int]) -> None:
-    head, x = DeepLabV3Head(64, 5), features(64, *sides)
-    give(random_state(head, dtype=torch.float64), head)
-
-    with torch.inference_mode():
-        assert distance(head(x), reference_deeplab(head.state_dict(), x)) < FINE_TOLERANCE
-
-
-@pytest.mark.parametrize("sides", [(1, 1), (5, 9)])
-def test_the_fcn_head_equals_the_reference(sides: tuple[int, int]) -> None:
-    head, x = FCNHead(64, 5), features(64, *sides)
-    give(random_state(head, dtype=torch.float64), head)
-
-    with torch.inference_mode():
-        assert distance(head(x), reference_fcn(head.state_dict(), x)) < FINE_TOLERANCE
+from tests.networks.heads import HEADS, fcn
+from tests.networks.sharing import TOLERANCE, distance, give, picture, random_state
 
 
 @pytest.mark.parametrize("sides", [(64, 96), (65, 81)])
@@ -97,7 +34,7 @@ def test_a_segmenter_is_the_official_dilated_backbone_with_a_head_and_an_auxilia
     with torch.inference_mode():
         stem = backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(x))))
         c3 = backbone.layer3(backbone.layer2(backbone.layer1(stem)))
-        logits = HEADS[head](state, backbone.layer4(c3), "head."), reference_fcn(state, c3, "auxlayer.")
+        logits = HEADS[head](state, backbone.layer4(c3), "head."), fcn(state, c3, "auxlayer.")
         expected = [functional.interpolate(each, sides, mode="bilinear", align_corners=True) for each in logits]
         main, auxiliary = network.forward_with_auxiliary(x)
 
@@ -122,3 +59,26 @@ def test_the_backbone_of_a_segmenter_has_no_classifier() -> None:
 
     assert not [key for key in keys if "fc.weight" in key]
     assert {key.split(".")[0] for key in keys} == {"pretrained", "head", "auxlayer"}
+
+
+def test_a_segmenter_without_its_auxiliary_head_answers_the_same_and_cannot_train_with_it() -> None:
+    with torch.device("meta"):
+        whole, bare = build("deeplab_resnest14", 3), build("deeplab_resnest14", 3, auxiliary=False)
+    state = random_state(whole)
+    give(state, whole)
+    give({key: value for key, value in state.items() if not key.startswith("auxlayer.")}, bare)
+    assert isinstance(bare, Segmenter)
+    x = picture(64, 64)
+
+    with torch.inference_mode():
+        assert torch.equal(bare(x), whole(x))
+        with pytest.raises(ValueError, match="without its auxiliary head"):
+            bare.forward_with_auxiliary(x)
+
+
+def test_a_segmenter_may_have_a_narrower_head() -> None:
+    with torch.device("meta"):
+        state = build("deeplab_resnest14", 3, head_channels=24).state_dict()
+
+    assert {value.shape[0] for key, value in state.items() if key.startswith("head.") and value.ndim} == {24, 3}
+    assert state["auxlayer.conv5.0.weight"].shape == (256, 1024, 3, 3)
