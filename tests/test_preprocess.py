@@ -120,7 +120,7 @@ def test_of_a_thin_picture_timms_profile_computes_only_what_is_kept(
     image = noise(*shape).point(lambda level: 64 + level // 2)
     expected = np.asarray(resize_then_centre_crop(image, size, ratio, interpolation)).astype(int)
     off = np.abs(prepare(Input(profile="timm", size=size, interpolation=interpolation), image) - expected)
-    assert off.max() <= 1
+    assert off.max() <= 2
 
 
 @settings(deadline=None, max_examples=200)
