@@ -14,7 +14,8 @@ Task = Literal["classification", "segmentation"]
 Colour = tuple[int, int, int]
 Triple = tuple[float, float, float]
 Deviation = Annotated[float, Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME)]
 Address = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 KeyProfile = Literal["official", "timm", "encoding", "openmmlab"]
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from service import __version__, cards, packaging
-from service.cards import CardError, ModelCard
+from service import __version__, packaging
+from service.cards import CardError
+from service.models_cli import models as models_group
 from service.supervisor import Options, StartError, chosen
 from service.supervisor import run as supervise
 
@@ -46,7 +47,7 @@ class Main(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=Main)
+@click.group(cls=Main, commands=[models_group])
 @click.version_option(__version__, prog_name="resnest-service")
 def main() -> None:
     """Image classification and segmentation over HTTP."""
@@ -126,24 +127,6 @@ def health(folder: Path | None) -> None:
         raise click.ClickException(f"not ready: {', '.join(waiting)}")
 
 
-@main.group("models", invoke_without_command=True)
-@store
-@click.option("--json", "as_json", is_flag=True, help="The cards as JSON.")
-@click.pass_context
-def list_models(context: click.Context, store: Path, *, as_json: bool) -> None:
-    """List the models of the store."""
-    if context.invoked_subcommand:
-        return
-    found = cards.read_zoo(store)
-    if as_json:
-        described = [card.model_dump(mode="json") | {"has_weights": _has_weights(card)} for card in found.values()]
-        click.echo(json.dumps(described, indent=2))
-        return
-    for card in found.values():
-        state = "" if _has_weights(card) else f"  (no weights: {card.weights_path})"
-        click.echo(f"{card.name:24} {card.version:6} {card.task:16} {card.summary}{state}")
-
-
 @main.command()
 @store
 @click.argument("model")
@@ -189,7 +172,3 @@ def _worker_folder() -> Path:
 
 def _port() -> int:
     return int(os.environ.get("RESNEST_PORT", "8000"))
-
-
-def _has_weights(card: ModelCard) -> bool:
-    return card.weights_path.is_file()

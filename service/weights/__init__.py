@@ -1,10 +1,14 @@
-"""The weight file of a card, held against the card's checksum."""
+"""The weight file of a card, held against its checksum: the card's own, or the one recorded when it was pulled."""
 
 import hashlib
 import io
 from pathlib import Path
 
 from service.cards import CardError, ModelCard
+
+
+class WeightsError(CardError):
+    """Weights that could not be had, read or put in their place; the message is for the operator."""
 
 
 def verify(card: ModelCard) -> None:
@@ -33,11 +37,16 @@ def sha256(path: Path) -> str:
 
 
 def _compare(card: ModelCard, found: str) -> None:
-    if found != card.weights.sha256:
-        raise CardError(
-            f"{card.name}: {card.weights_path} has the SHA-256 {found}, and the card states {card.weights.sha256}"
-        )
+    if card.checksum is None:
+        raise WeightsError(f"{card.name}: {card.record_path} with the checksum of its weights is missing")
+    if found != card.checksum:
+        stated = "the card states" if card.weights.sha256 else "it was pulled with"
+        raise WeightsError(f"{card.name}: {card.weights_path} has the SHA-256 {found}, and {stated} {card.checksum}")
 
 
 def _unreadable(card: ModelCard, error: OSError) -> CardError:
-    return CardError(f"{card.name}: the weights {card.weights_path} cannot be read: {error.strerror}")
+    if isinstance(error, FileNotFoundError) and card.weights.sources:
+        return WeightsError(
+            f"{card.name}: its weights are not here; `resnest-service models pull {card.name}` gets them"
+        )
+    return WeightsError(f"{card.name}: the weights {card.weights_path} cannot be read: {error.strerror}")

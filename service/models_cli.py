@@ -1,0 +1,237 @@
+"""`resnest-service models`: which models there are, and their weights into the store and out of it."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self, get_args
+
+import click
+
+from service import cards, packaging, weights
+from service.cards import CardError, KeyProfile, ModelCard
+from service.weights import WeightsError
+from service.weights import store as shelf
+from service.weights.download import Rules
+from service.weights.own import InputProfile, Model, add
+
+STATES = {"ready": "ready", "begun": "begun", "absent": "not pulled", "missing": "missing"}
+
+store_option = click.option(
+    "--store",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    default=Path("model_store"),
+    envvar="RESNEST_MODEL_STORE",
+    show_default=True,
+    help="The folder of the model folders.",
+)
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def models(context: click.Context) -> None:
+    """The models and their weights; alone, the list of them."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_models)
+
+
+@models.command("list")
+@store_option
+@click.option("--json", "as_json", is_flag=True, help="The cards, and the state of each, as JSON.")
+def list_models(store: Path, *, as_json: bool) -> None:
+    """Every model there is a card for, and whether its weights are here."""
+    found = cards.read_zoo(store)
+    if as_json:
+        click.echo(json.dumps([_described(card) for card in found.values()], indent=2))
+        return
+    rows = [
+        (card.name, card.task, _size(card), str(card.input.size), score(card), STATES[shelf.state(card)])
+        for card in found.values()
+    ]
+    click.echo(table(("NAME", "TASK", "PARAMETERS", "INPUT", "PUBLISHED", "STATE"), rows))
+
+
+@models.command()
+@store_option
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True)
+def show(store: Path, name: str, *, as_json: bool) -> None:
+    """All that is known of the model NAME."""
+    (card,) = _named(store, [name])
+    described = _described(card)
+    if as_json:
+        click.echo(json.dumps(described, indent=2))
+        return
+    rows = list(_flat(described))
+    width = max(len(key) for key, _ in rows)
+    click.echo("\n".join(f"{key:{width}}  {value}" for key, value in rows))
+
+
+@models.command()
+@store_option
+@click.argument("names", nargs=-1, required=True)
+def pull(store: Path, names: Sequence[str]) -> None:
+    """Fetch the weights of the models NAMES, check them, and convert them.
+
+    The addresses on the card are tried in their order; a broken download goes on where it ended. HTTP_PROXY,
+    HTTPS_PROXY and NO_PROXY are used.
+    """
+    failures = []
+    for card in _named(store, names):
+        try:
+            with Bar(card.name) as progress:
+                fetched = shelf.pull(card, Rules(), progress, _say)
+        except WeightsError as error:
+            failures.append(str(error))
+        else:
+            click.echo(f"{card.name}: {card.weights_path}{'' if fetched else ' is here already'}")
+    _fail(failures)
+
+
+@models.command("import")
+@store_option
+@click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
+@click.option("--name", required=True, help="Of the published model whose file this is, or of a new one.")
+@click.option("--network", help="For a new model: one of the networks, resnet50 or deeplab_resnest50 for instance.")
+@click.option("--labels", help="For a new model: a file with a line for each class, or a shared set: imagenet1k.")
+@click.option(
+    "--keys", "profile", type=click.Choice(get_args(KeyProfile)), default="official", help="How its weights are named."
+)
+@click.option(
+    "--input",
+    "input_profile",
+    type=click.Choice(get_args(InputProfile)),
+    default="official",
+    help="How pictures are cropped.",
+)
+@click.option("--size", type=click.IntRange(32, 4096), help="The input's side in pixels.")
+@click.option("--licence", default="not stated", show_default=True)
+def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
+    """Take weights from FILE: a published one, for a machine without internet, or a checkpoint of one's own.
+
+    A published file is known by its checksum. For one's own, --network and --labels make a new model.
+    """
+    given = [described["network"], described["labels"]]
+    if given == [None, None]:
+        (card,) = _named(store, [name])
+        shelf.take(card, file, _say)
+        click.echo(f"{name}: {card.weights_path}")
+        return
+    if None in given:
+        raise click.UsageError("a new model needs both --network and --labels")
+    folder = add(store, Model(name=name, **described), file)
+    click.echo(f"{name}: {folder}; serve it with `resnest-service run --models {name}`")
+
+
+@models.command()
+@store_option
+@click.argument("names", nargs=-1)
+def verify(store: Path, names: Sequence[str]) -> None:
+    """Hold the weights that are here against their checksums; exit 1 where any differ."""
+    chosen = (
+        _named(store, names)
+        if names
+        else [card for card in cards.read_zoo(store).values() if shelf.state(card) == "ready"]
+    )
+    failures = []
+    for card in chosen:
+        try:
+            weights.verify(card)
+        except CardError as error:
+            failures.append(str(error))
+        else:
+            click.echo(f"{card.name}: {card.checksum}")
+    _fail(failures)
+
+
+@models.command()
+@store_option
+@click.argument("names", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask before an imported model is deleted for good.")
+def remove(store: Path, names: Sequence[str], *, yes: bool) -> None:
+    """Delete pulled weights; of a model that was imported, the model."""
+    for card in _named(store, names):
+        if shelf.is_imported(card) and not yes:
+            click.confirm(f"{card.name} was imported and cannot be pulled again. Delete {card.folder}?", abort=True)
+        shelf.remove(card, store / packaging.ARCHIVES)
+        click.echo(f"{card.name}: removed")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = (
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+    )
+    return "\n".join(lines)
+
+
+def score(card: ModelCard) -> str:
+    """The published score in a few words, its protocol being on the card."""
+    published = card.published
+    if "top1" in published:
+        return f"{published['top1']:.2f} top-1"
+    if "miou" in published:
+        return f"{published['miou']:.2f} mIoU"
+    return "-"
+
+
+def _size(card: ModelCard) -> str:
+    return f"{card.network.parameters / 1e6:.1f} M" if card.network.parameters else "-"
+
+
+def _named(store: Path, names: Sequence[str]) -> list[ModelCard]:
+    found = cards.read_zoo(store)
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        raise CardError(f"no model is named {', '.join(unknown)}; `resnest-service models list` names them all")
+    return [found[name] for name in dict.fromkeys(names)]
+
+
+def _described(card: ModelCard) -> dict[str, Any]:
+    return card.model_dump(mode="json", exclude_none=True) | {"state": shelf.state(card), "checksum": card.checksum}
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of tables and lists, by their path."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _flat(each, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value and isinstance(value[0], dict | str):
+        for index, each in enumerate(value):
+            yield from _flat(each, f"{path}.{index + 1}")
+    elif value not in ([], {}, None):
+        yield path, value
+
+
+class Bar:
+    """A progress bar on standard error, from the first byte on."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._open = ExitStack()
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.close()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Show that `done` bytes of `total` are there."""
+        if self._bar is None:
+            label = f"{self._name}, {total / 1e6:.0f} MB" if total else self._name
+            bar = click.progressbar(length=total or 0, label=label, file=sys.stderr)
+            self._bar = self._open.enter_context(bar)
+        self._bar.update(done - self._bar.pos)
+
+
+def _say(what: str) -> None:
+    click.echo(what, err=True)
+
+
+def _fail(failures: Sequence[str]) -> None:
+    if failures:
+        raise WeightsError("\n".join(failures))

@@ -1,0 +1,74 @@
+"""A checkpoint of any published layout to a safetensors file with our network's keys: the one way by which foreign
+weights come in.
+"""
+
+import pickle
+import re
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from service import networks
+from service.cards import CardError, KeyProfile, Network
+from service.engines import checkpoint
+from service.weights import WeightsError, keys
+
+FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")  # in the message of torch.load(weights_only=True)
+
+
+def convert(source: Path, network: Network, profile: KeyProfile, target: Path) -> None:
+    """Write the checkpoint `source`, which must fit `network`, to `target`. Numbers and precision stay as they are.
+
+    Nothing but tensors is unpickled. Raises `WeightsError` where `source` is damaged, holds code, has keys or shapes
+    that are not the network's or numbers that are not finite, and where `target` cannot be written.
+    """
+    found = _read(source)
+    renamed = keys.translated(found, profile)
+    # Clones, because safetensors takes no views; one by one, so that no weight is in memory twice for long.
+    state = {renamed[key]: found.pop(key).detach().clone().contiguous() for key in list(found)}
+    _check(state, network)
+    try:
+        safetensors.torch.save_file(state, target, metadata={"format": "pt"})
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{target.parent} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check(state: checkpoint.State, network: Network) -> None:
+    try:
+        with torch.device("meta"):
+            module = networks.build(**network.arguments())
+    except KeyError as error:
+        known = ", ".join(networks.names())
+        raise WeightsError(f"there is no network {network.name}; there are {known}") from error
+    try:
+        checkpoint.fill(module, state, network.name)
+    except CardError as error:
+        raise WeightsError(str(error)) from error
+    broken = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise WeightsError(f"{len(broken)} weights hold numbers that are not finite ({', '.join(broken[:4])})")
+
+
+def _read(source: Path) -> checkpoint.State:
+    try:
+        with source.open("rb") as file:
+            if file.read(9)[8:] == b"{":  # safetensors: the length of a JSON header in 8 bytes, then the header
+                return dict(safetensors.torch.load_file(source))
+            file.seek(0)
+            return checkpoint.unpickle(file)
+    except pickle.UnpicklingError as error:
+        foreign = FORBIDDEN.search(str(error))
+        if foreign:
+            told = f"{source.name} holds more than tensors ({foreign[1]}), which may be code; it was not run"
+            raise WeightsError(told) from error
+        raise WeightsError(f"{source.name} is no checkpoint of PyTorch's") from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, TypeError) as error:
+        raise WeightsError(f"{source.name} is no checkpoint, or a damaged one: {_first_line(error)}") from error
+    except OSError as error:
+        raise WeightsError(f"{source} cannot be read: {error.strerror}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["it ends too early"])[0][:200]
