@@ -1,3 +1,5 @@
+"""What a card may say, and that each mistake in one is told by its place."""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

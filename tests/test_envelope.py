@@ -1,3 +1,5 @@
+"""What is packed comes back, and no bytes make the reader do more than raise `ValueError`."""
+
 import struct
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The tree of errors as drawn, and the problem document of each."""
+
 import re
 
 import pytest

@@ -1,3 +1,5 @@
+"""A sound upload: its kind, its limits, which way is up, at what scale, and which frame."""
+
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

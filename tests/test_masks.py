@@ -1,3 +1,5 @@
+"""Masks against arithmetic written out: size, indexed PNG, overlay, figures."""
+
 import io
 import tracemalloc
 
