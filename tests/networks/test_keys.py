@@ -1,5 +1,6 @@
 """The released key layouts: names, shapes and order, against the lists beside the project, and the published counts."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ UNLISTED = {"deeplab_resnest101_pcontext", "deeplab_resnest200_pcontext", "deepl
 DATASETS = {"ade": 150, "pcontext": 59}
 
 
+@cache
 def network_of(published: str) -> nn.Module:
     """The network of a released file's name: `deeplab_resnest50_ade` is `deeplab_resnest50` with ADE20K's classes."""
     name, _, dataset = published.rpartition("_")

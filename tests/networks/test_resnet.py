@@ -20,10 +20,7 @@ PEERS = [
     ("resnet101d", "resnet101d", 638, 44_568_392),
     ("resnest14", "resnest14d", 152, 10_611_688),
     ("resnest26", "resnest26d", 260, 17_069_448),
-    ("resnest50", "resnest50d", 476, 27_483_240),
-    ("resnest101", "resnest101e", 935, 48_275_016),
     ("resnest50_fast_4s2x40d", "resnest50d_4s2x40d", 476, 30_417_592),
-    ("resnest50_fast_1s4x24d", "resnest50d_1s4x24d", 476, 25_677_000),
 ]
 # A row of every kind in torchvision's state dict of ResNet-50.
 TORCHVISION_KEYS = [
