@@ -144,7 +144,7 @@ def _session(url: str) -> tuple[aiohttp.ClientSession, str]:
 
 async def _exchange(session: aiohttp.ClientSession, method: str, url: str, **options: Any) -> tuple[int, bytes]:
     try:
-        async with session.request(method, url, **options) as response:
+        async with session.request(method, url, allow_redirects=False, **options) as response:
             return response.status, await response.read()
     except aiohttp.ClientConnectorError as error:
         raise BackendUnavailable("the model server is not there") from error

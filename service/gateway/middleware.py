@@ -48,7 +48,8 @@ class Head:
 class Linger:
     """Closes the connection after an answer that came before the body's end, once the client has had time to read it.
 
-    Closing at once would reset a connection with unread bytes, and the reset can overtake the answer.
+    Closing at once would reset a connection with unread bytes, and the reset can overtake the answer. A client that
+    asks before it sends (`Expect: 100-continue`) and was not told to go on has sent none.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -60,9 +61,11 @@ class Linger:
             await self.app(scope, receive, send)
             return
         whole = False
+        quiet = "expect" in Headers(scope=scope)
 
         async def watched() -> Message:
-            nonlocal whole
+            nonlocal whole, quiet
+            quiet = False
             message = await receive()
             whole = whole or not message.get("more_body", False)
             return message
@@ -70,7 +73,8 @@ class Linger:
         async def closing(message: Message) -> None:
             if message["type"] == "http.response.start" and not whole:
                 MutableHeaders(scope=message)["Connection"] = "close"
-            if message["type"] == "http.response.body" and not message.get("more_body", False) and not whole:
+            last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if last and not whole and not quiet:
                 await send({**message, "more_body": True})
                 await _drop(receive)
                 message = {"type": "http.response.body", "body": b""}

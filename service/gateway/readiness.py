@@ -66,6 +66,7 @@ class Readiness:
         metrics: Metrics,
         interval_s: float,
         canary_interval_s: float,
+        workers_timeout_s: float = WORKERS_TIMEOUT_S,
     ) -> None:
         self.watches = {card.name: _watch(card) for card in cards}
         self.draining = False
@@ -73,6 +74,7 @@ class Readiness:
         self._metrics = metrics
         self._interval_s = interval_s
         self._canary_interval_s = canary_interval_s
+        self._workers_timeout_s = workers_timeout_s
         self._doubt = asyncio.Event()
 
     @property
@@ -141,7 +143,7 @@ class Readiness:
 
     async def _look(self, watch: Watch) -> None:
         try:
-            async with asyncio.timeout(WORKERS_TIMEOUT_S):
+            async with asyncio.timeout(self._workers_timeout_s):
                 watch.workers = await self._backend.workers(watch.card)
             watch.silences = 0
         except TimeoutError:

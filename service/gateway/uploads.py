@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -197,14 +196,18 @@ def _upload(content: bytes, filename: str | None, declared: str | None) -> Uploa
 def _decoded(content: str) -> Upload:
     declared = None
     if content.startswith("data:"):
-        head, _, content = content.partition(",")
+        head, comma, content = content.partition(",")
         declared, _, encoding = head.removeprefix("data:").rpartition(";")
-        if encoding.lower() != "base64":
-            return Upload(InvalidBase64("A data: URI needs ;base64 before its comma."))
+        if encoding.lower() != "base64" or not comma:
+            return Upload(InvalidBase64("A data: URI needs ;base64 and a comma before its data."))
     try:
-        return _upload(base64.b64decode(content, validate=True), None, declared)
-    except (binascii.Error, ValueError):  # ValueError: not ASCII
+        # CPython lets excess padding pass: AAAA= for one.
+        data = base64.b64decode(content, validate=True) if len(content) % 4 == 0 else None
+    except ValueError:  # binascii.Error, or a character beyond ASCII
+        data = None
+    if data is None:
         return Upload(InvalidBase64("The content is not standard base64 with padding."))
+    return _upload(data, None, declared)
 
 
 def _malformed(error: ValidationError) -> MalformedJson:

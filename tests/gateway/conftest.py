@@ -1,8 +1,11 @@
 """A gateway in the test's own loop, in front of a fake TorchServe that is a real server."""
 
+import asyncio
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from service.cards import ModelCard
 from service.gateway.app import create_app
 from service.gateway.backend import Backend
 from service.gateway.gateway import Gateway
+from service.gateway.server import Server
 from service.gateway.settings import Settings
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.stores import write_store
@@ -77,6 +81,16 @@ def app_of(client: httpx.AsyncClient) -> FastAPI:
     return app
 
 
+async def until(what: Callable[[], object], seconds: float = 10) -> None:
+    """Wait until what it returns, or what that awaits, is true, for a bounded time."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = what()
+            if await found if isawaitable(found) else found:
+                return
+            await asyncio.sleep(0.005)
+
+
 async def settled(app: FastAPI) -> None:
     """Look at the workers now, and wait for the test pictures."""
     readiness = parts_of(app).readiness
@@ -105,3 +119,25 @@ async def client(running: Running) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway that is ready."""
     async with running() as made:
         yield made
+
+
+@pytest.fixture
+def listening(settings: Settings) -> Running:
+    """What runs a gateway behind a real uvicorn on a free port, and gives a client to it."""
+
+    @asynccontextmanager
+    async def run(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+        changed = Settings(**(settings.model_dump() | changes))
+        server = Server(create_app(changed), changed)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            task = asyncio.create_task(server.serve(sockets=[listener]))
+            await until(lambda: server.started or task.done())
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            try:
+                async with httpx.AsyncClient(base_url=address, timeout=10) as client:
+                    yield client
+            finally:
+                server.should_exit = True
+                await task
+
+    return run

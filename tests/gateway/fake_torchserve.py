@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
-from service import envelope
+from service import envelope, images, preprocess
 from service.cards import ModelCard
 
 BATCH = 3
@@ -26,12 +26,20 @@ Behaviour = Callable[["FakeTorchServe", web.Request, ModelCard, bytes], Awaitabl
 def expected_scores(card: ModelCard, picture: envelope.Array) -> np.ndarray[Any, Any]:
     """The scores that the fake tells of a picture."""
     spread = np.random.default_rng(zlib.crc32(picture.tobytes())).random(card.network.classes)
-    return (spread / spread.sum()).astype(np.float32)
+    scores: np.ndarray[Any, Any] = (spread / spread.sum()).astype(np.float32)
+    return scores
 
 
 def expected_mask(card: ModelCard, picture: envelope.Array) -> np.ndarray[Any, Any]:
     """The mask that the fake tells of a picture: red decides."""
     return (picture[..., 0].astype(np.uint16) * card.network.classes // 256).astype(np.uint8)
+
+
+def offline_scores(card: ModelCard, content: bytes) -> list[float]:
+    """The scores that the model gives this picture when no gateway is between."""
+    decoded = images.decode(content, images.Limits(), needed=preprocess.needed_side(card.input))
+    scores = expected_scores(card, preprocess.prepare(card.input, decoded.image))
+    return [round(float(score), 6) for score in scores]
 
 
 class FakeTorchServe:
@@ -118,6 +126,7 @@ def answer_of(card: ModelCard, body: bytes) -> tuple[dict[str, Any], dict[str, A
 
 
 async def _answer(_fake: FakeTorchServe, _request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
+    await asyncio.sleep(INFERENCE_MS / 1000)  # it takes the time that it says
     return _envelope(*answer_of(card, body))
 
 
@@ -148,15 +157,13 @@ async def _cut(_fake: FakeTorchServe, request: web.Request, card: ModelCard, bod
 
 async def _not_http(_fake: FakeTorchServe, request: web.Request, _card: ModelCard, _body: bytes) -> web.StreamResponse:
     assert request.transport is not None
-    request.transport.write(b"SSH-2.0-nonsense\r\n\r\n")  # type: ignore[attr-defined]
+    request.transport.write(b"SSH-2.0-nonsense\r\n\r\n")
     request.transport.close()
     return web.Response()
 
 
 def _changed(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Behaviour:
-    async def behave(
-        _fake: FakeTorchServe, _request: web.Request, card: ModelCard, body: bytes
-    ) -> web.StreamResponse:
+    async def behave(_fake: FakeTorchServe, _request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
         head, arrays = answer_of(card, body)
         change(head, arrays)
         return _envelope(head, arrays)

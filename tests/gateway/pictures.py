@@ -30,4 +30,11 @@ def in_json(*contents: bytes, prefix: str = "") -> dict[str, list[dict[str, str]
     return {"images": [{"content": prefix + base64.b64encode(content).decode()} for content in contents]}
 
 
+def of_floats() -> bytes:
+    """A TIFF of 32-bit floats, which have no agreed way to colours."""
+    out = io.BytesIO()
+    Image.fromarray(np.ones((16, 16), np.float32)).save(out, "TIFF")
+    return out.getvalue()
+
+
 CORRUPT = picture(1)[:60]

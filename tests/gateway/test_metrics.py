@@ -1,0 +1,163 @@
+"""What Prometheus sees after known traffic."""
+
+import asyncio
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service import __version__
+from tests.gateway.conftest import Running, until
+from tests.gateway.fake_torchserve import BATCH, INFERENCE_MS, FakeTorchServe
+from tests.gateway.pictures import CORRUPT, in_json, picture
+
+pytestmark = pytest.mark.anyio
+
+NAMES = {
+    "resnest_http_requests": {"route", "method", "status"},
+    "resnest_http_request_duration_seconds": {"route", "method"},
+    "resnest_http_requests_in_flight": {"route"},
+    "resnest_stage_duration_seconds": {"model", "stage"},
+    "resnest_upload_bytes": {"route"},
+    "resnest_pictures": {"model", "outcome"},
+    "resnest_problems": {"code"},
+    "resnest_batch_size": {"model"},
+    "resnest_inference_in_flight": {"model"},
+    "resnest_workers_ready": {"model"},
+    "resnest_workers_configured": {"model"},
+    "resnest_ready": set(),
+    "resnest_build_info": {"version"},
+}
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+async def samples(client: httpx.AsyncClient) -> Samples:
+    text = (await client.get("/metrics")).text
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(found: Samples, name: str, **labels: str) -> float:
+    return found[name, frozenset(labels.items())]
+
+
+async def test_the_names_and_labels_are_those_agreed(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/segment", content=picture())
+    await client.get("/nowhere")
+
+    response = await client.get("/metrics")
+
+    families = list(text_string_to_metric_families(response.text))
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert {family.name for family in families} == set(NAMES)
+    for family in families:
+        labels = {name for sample in family.samples for name in sample.labels} - {"le"}
+        assert labels == NAMES[family.name], family.name
+
+
+async def test_what_a_lone_picture_leaves_behind(client: httpx.AsyncClient) -> None:
+    content = picture()
+    await client.post("/v1/segment", content=content)
+
+    found = await samples(client)
+
+    model = "tiny-segmenter"
+    assert value(found, "resnest_http_requests_total", route="/v1/segment", method="POST", status="200") == 1
+    assert value(found, "resnest_http_request_duration_seconds_count", route="/v1/segment", method="POST") == 1
+    assert value(found, "resnest_http_requests_in_flight", route="/v1/segment") == 0
+    assert value(found, "resnest_upload_bytes_sum", route="/v1/segment") == len(content)
+    assert value(found, "resnest_pictures_total", model=model, outcome="ok") == 1
+    assert value(found, "resnest_batch_size_sum", model=model) == BATCH
+    assert value(found, "resnest_inference_in_flight", model=model) == 0
+    assert value(found, "resnest_stage_duration_seconds_sum", model=model, stage="inference") == INFERENCE_MS / 1000
+    for stage in ("decode", "queue", "inference", "encode"):
+        assert value(found, "resnest_stage_duration_seconds_count", model=model, stage=stage) == 1
+    assert value(found, "resnest_stage_duration_seconds_count", model="", stage="upload") == 1
+    assert value(found, "resnest_build_info", version=__version__) == 1
+
+
+async def test_pictures_are_counted_by_model_and_outcome(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
+    models = "model=tiny-classifier&model=tiny-classifier-b"
+    fake.by_model["tiny-classifier-b"] = "queue_full"
+    await client.post(f"/v1/classify?{models}", json=in_json(picture(1), CORRUPT, picture(2)))
+
+    found = await samples(client)
+
+    expected = {
+        ("tiny-classifier", "ok"): 2,
+        ("tiny-classifier", "image_corrupt"): 1,
+        ("tiny-classifier-b", "overloaded"): 2,
+        ("tiny-classifier-b", "image_corrupt"): 1,
+        ("tiny-classifier-b", "ok"): 0,
+        ("tiny-segmenter", "ok"): 0,
+    }
+    told = {
+        (dict(labels)["model"], dict(labels)["outcome"]): amount
+        for (name, labels), amount in found.items()
+        if name == "resnest_pictures_total"
+    }
+    assert told == expected
+
+
+async def test_what_is_in_flight_shows_while_it_is(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
+    fake.behaviour = "slow"
+    held = asyncio.create_task(client.post("/v1/classify", json=in_json(picture(1), picture(2), picture(3))))
+    await until(lambda: fake.waiting == 3)
+
+    during = await samples(client)
+    fake.release.set()
+    await held
+    after = await samples(client)
+
+    assert value(during, "resnest_inference_in_flight", model="tiny-classifier") == 3
+    assert value(during, "resnest_http_requests_in_flight", route="/v1/classify") == 1
+    assert value(during, "resnest_http_requests_in_flight", route="/metrics") == 1
+    assert value(after, "resnest_inference_in_flight", model="tiny-classifier") == 0
+    assert value(after, "resnest_http_requests_in_flight", route="/v1/classify") == 0
+
+
+async def test_pictures_refused_at_the_door_are_counted(running: Running, fake: FakeTorchServe) -> None:
+    async with running(max_in_flight=3, max_images=3) as client:
+        fake.behaviour = "slow"
+        held = asyncio.create_task(client.post("/v1/classify", json=in_json(picture(1), picture(2))))
+        await until(lambda: fake.waiting == 2)
+        await client.post("/v1/classify", json=in_json(picture(1), picture(2)))
+        fake.release.set()
+        await held
+
+        found = await samples(client)
+
+    assert value(found, "resnest_pictures_total", model="tiny-classifier", outcome="overloaded") == 2
+    assert value(found, "resnest_pictures_total", model="tiny-classifier", outcome="ok") == 2
+    assert value(found, "resnest_problems_total", code="overloaded") == 1
+
+
+async def test_no_caller_can_make_new_series(client: httpx.AsyncClient) -> None:
+    async def visit(number: int) -> None:
+        await client.get(f"/nowhere/{number}")
+        await client.get(f"/v1/models/nobody{number}")
+        await client.get(f"/problems/nothing{number}")
+        await client.request(f"VERB{number}", "/livez")
+        await client.post(f"/v1/classify?model=nobody{number}", content=picture())
+        await client.post("/v1/classify", content=picture(), headers={"X-Request-ID": f"id{number}"})
+        await client.post("/v1/classify", files={f"file{number}": picture()})
+
+    await samples(client)
+    await visit(0)
+    before = set(await samples(client))
+    for number in range(1, 20):
+        await visit(number)
+
+    assert set(await samples(client)) == before
+    assert {dict(labels).get("route") for _, labels in before} - {None} == {
+        "unmatched",
+        "/livez",
+        "/metrics",
+        "/v1/models/{name}",
+        "/problems/{code}",
+        "/v1/classify",
+    }

@@ -1,0 +1,71 @@
+"""What happens around every request."""
+
+import httpx
+import pytest
+
+from tests.gateway.conftest import Running, app_of, parts_of
+from tests.gateway.fake_torchserve import FakeTorchServe
+from tests.gateway.pictures import picture
+
+pytestmark = pytest.mark.anyio
+
+PATHS = ["/livez", "/readyz", "/v1/models", "/v1/models/tiny-classifier", "/docs", "/openapi.json", "/problems"]
+
+
+@pytest.mark.parametrize("sent", ["a", "x" * 64, "Az09._-", "7f000001-0000-4000-8000-000000000000"])
+async def test_a_request_id_is_kept_and_told_everywhere(
+    sent: str, client: httpx.AsyncClient, fake: FakeTorchServe
+) -> None:
+    response = await client.post("/v1/classify", content=picture(), headers={"X-Request-ID": sent})
+
+    assert response.headers["x-request-id"] == response.json()["request_id"] == sent
+    assert fake.asked[-1] == ("tiny-classifier", sent)
+
+
+@pytest.mark.parametrize("sent", ["", "x" * 65, "a b", "a\tb", "a;b", "<script>", "a/b", "ä".encode(), b"a\x80"])
+async def test_a_request_id_that_is_none_is_replaced(sent: str | bytes, client: httpx.AsyncClient) -> None:
+    raw = sent if isinstance(sent, bytes) else sent.encode()
+
+    first = await client.get("/livez", headers=[(b"X-Request-ID", raw)])
+    second = await client.get("/livez", headers=[(b"X-Request-ID", raw)])
+
+    ids = {response.headers["x-request-id"] for response in (first, second)}
+    assert len(ids) == 2
+    assert all(len(each) == 32 and each.isalnum() for each in ids)
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/metrics", "/nowhere", "/v1/classify"])
+async def test_every_response_has_the_headers_that_all_have(path: str, client: httpx.AsyncClient) -> None:
+    response = await client.get(path)
+
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["x-request-id"]
+    assert "server" not in response.headers
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_head_is_answered_wherever_get_is_without_a_body(path: str, client: httpx.AsyncClient) -> None:
+    got = await client.get(path)
+    head = await client.head(path)
+
+    assert head.status_code == got.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-length"] == str(len(got.content))
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+async def test_home_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
+    response = await client.get("/")
+
+    assert (response.status_code, response.headers["location"]) == (307, "/docs")
+
+
+async def test_two_apps_in_one_process_count_for_themselves(running: Running) -> None:
+    async with running() as one, running() as other:
+        await one.get("/livez")
+        own, foreign = (await one.get("/metrics")).text, (await other.get("/metrics")).text
+
+    assert parts_of(app_of(one)) is not parts_of(app_of(other))
+    assert 'route="/livez"' in own
+    assert 'route="/livez"' not in foreign

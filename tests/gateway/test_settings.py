@@ -1,0 +1,42 @@
+"""What an operator may set."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.gateway.settings import Settings
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_the_environment_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNEST_MAX_IMAGES", "4")
+    monkeypatch.setenv("RESNEST_MODEL_STORE", "/somewhere")
+    monkeypatch.setenv("RESNEST_MODELS", "a, b,")
+
+    settings = Settings()
+
+    assert (settings.max_images, settings.model_store, settings.models) == (4, Path("/somewhere"), ("a", "b"))
+
+
+def test_no_models_named_means_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNEST_MODELS", "")
+
+    assert Settings().models == ()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_in_flight": 31, "max_images": 32},
+        {"max_buffered_bytes": 9, "max_upload_bytes": 10},
+        {"port": 70_000},
+        {"upload_timeout_s": 0},
+    ],
+)
+def test_settings_that_could_serve_nobody_are_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(ValidationError):
+        Settings(**changes)  # type: ignore[arg-type]
