@@ -1,0 +1,181 @@
+"""What the whole service answers, held against the same models run in this process."""
+
+import base64
+import io
+import statistics
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from service import cards
+from service.pipeline import Pipeline
+from service.supervisor import free_port
+from tests.e2e.running import Running, running
+from tests.odd_images import CORPUS
+
+pytestmark = pytest.mark.e2e
+
+ROUTES = ("/v1/classify", "/v1/segment")
+STARTERS = Path(__file__).parents[2] / "model_store"
+RSS_GROWTH = 32 << 20  # bytes, over 400 odd images, once all of them have been there
+
+
+def upload(seed: int, width: int = 240, height: int = 180, kind: str = "JPEG") -> bytes:
+    """A picture of random patches, another for each seed."""
+    patches = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(patches).resize((width, height), Image.Resampling.NEAREST).save(out, kind)
+    return out.getvalue()
+
+
+def post(service: Running, route: str, data: bytes, **parameters: Any) -> httpx.Response:
+    return service.client.post(route, content=data, params=parameters, headers={"Content-Type": "image/jpeg"})
+
+
+def scores(result: dict[str, Any]) -> dict[int, float]:
+    return {each["class_id"]: each["score"] for each in result["predictions"]}
+
+
+def mask(result: dict[str, Any]) -> Any:
+    with Image.open(io.BytesIO(base64.b64decode(result["mask"]["data"]))) as opened:
+        return np.asarray(opened)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("size", [(240, 180), (96, 400), (1600, 1200)])
+def test_a_classification_is_the_one_computed_offline(
+    service: Running, served_store: Path, kind: str, size: tuple[int, int]
+) -> None:
+    data = upload(1, *size, kind)
+    (answer,) = Pipeline.load(cards.read(served_store / "tiny-classifier"), "cpu")(data)
+    response = post(service, "/v1/classify", data, top_k=7)
+    assert response.status_code == 200, response.text
+    served = scores(response.json()["results"][0])
+    assert served == pytest.approx(dict(enumerate(answer.scores.tolist())), abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [(240, 180), (96, 400), (1600, 1200)])
+def test_a_segmentation_is_the_one_computed_offline(
+    service: Running, served_store: Path, size: tuple[int, int]
+) -> None:
+    data = upload(2, *size)
+    (answer,) = Pipeline.load(cards.read(served_store / "tiny-segmenter"), "cpu")(data)
+    response = post(service, "/v1/segment", data)
+    assert response.status_code == 200, response.text
+    (result,) = response.json()["results"]
+    np.testing.assert_array_equal(mask(result), answer.mask)
+    assert {each["class_id"] for each in result["segments"]} == set(np.unique(answer.mask).tolist())
+    for segment in result["segments"]:
+        assert segment["score"] == pytest.approx(answer.class_scores[segment["class_id"]], abs=1e-4)
+
+
+def test_one_corrupt_upload_of_eight_is_a_problem_and_seven_are_answers(service: Running, served_store: Path) -> None:
+    uploads = [upload(seed) for seed in range(8)]
+    uploads[3] = uploads[3][:700]
+    with ThreadPoolExecutor(8) as pool:
+        responses = list(pool.map(lambda data: post(service, "/v1/classify", data, top_k=7), uploads))
+    assert [response.status_code for response in responses] == [200, 200, 200, 422, 200, 200, 200, 200]
+    assert responses[3].headers["content-type"] == "application/problem+json"
+    assert responses[3].json()["code"] == "image_corrupt"
+    pipeline = Pipeline.load(cards.read(served_store / "tiny-classifier"), "cpu")
+    for response, data in zip(responses, uploads, strict=True):
+        if response.status_code == 200:
+            expected = dict(enumerate(pipeline(data)[0].scores.tolist()))
+            assert scores(response.json()["results"][0]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_answers_under_load_belong_to_their_requests(service: Running, served_store: Path) -> None:
+    uploads = [upload(seed) for seed in range(24)]
+    pipeline = Pipeline.load(cards.read(served_store / "tiny-classifier"), "cpu")
+    expected = [dict(enumerate(answer.scores.tolist())) for answer in pipeline(*uploads)]
+    spread = statistics.pstdev(each[0] for each in expected)
+    assert spread > 1e-3, "the pictures must have answers that differ"
+    places = list(range(24)) * 10
+    with ThreadPoolExecutor(16) as pool:
+        responses = list(pool.map(lambda place: post(service, "/v1/classify", uploads[place], top_k=7), places))
+    for response, place in zip(responses, places, strict=True):
+        assert response.status_code == 200, response.text
+        assert scores(response.json()["results"][0]) == pytest.approx(expected[place], abs=1e-4)
+    metrics = service.client.get("/metrics").text
+    passes = [line for line in metrics.splitlines() if line.startswith("resnest_batch_size_sum")]
+    count = [line for line in metrics.splitlines() if line.startswith("resnest_batch_size_count")]
+    assert sum(float(line.split()[-1]) for line in passes) > sum(float(line.split()[-1]) for line in count), (
+        "no batches"
+    )
+
+
+def test_the_workers_import_our_package_and_not_torchserves_module_of_that_name(service: Running) -> None:
+    """TorchServe's worker script lies beside a `service.py`; should that win, no handler of ours loads."""
+    for worker in service.members("model_service_worker"):
+        script = next(part for part in worker.cmdline() if part.endswith("model_service_worker.py"))
+        assert Path(script).with_name("service.py").is_file()
+    assert service.client.get("/readyz").status_code == 200
+    assert post(service, "/v1/classify", upload(0)).status_code == 200
+
+
+def test_torchserve_listens_for_pictures_on_no_tcp_port(service: Running) -> None:
+    """Its inference and management doors are Unix sockets; metrics and gRPC, which it always opens, are on loopback."""
+    (java,) = service.members("org.pytorch.serve.ModelServer")
+    listening = [each.laddr for each in java.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+    assert {address.ip.removeprefix("::ffff:") for address in listening} <= {"127.0.0.1"}
+    for address in listening:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{address.port}/models", timeout=5)
+        except httpx.HTTPError:
+            continue
+        assert answer.status_code >= 400
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the odd images are not here")
+@pytest.mark.timeout(280)
+def test_no_odd_image_is_the_services_fault_and_none_makes_the_gateway_grow(service: Running) -> None:
+    files = [path for path in sorted(CORPUS.rglob("*")) if path.is_file()]
+    (gateway,) = service.members("service.gateway")
+
+    def send(job: tuple[str, Path]) -> tuple[Path, httpx.Response]:
+        return job[1], post(service, job[0], job[1].read_bytes())
+
+    def check(jobs: list[tuple[str, Path]]) -> int:
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(send, jobs))
+        for file, response in answers:
+            assert response.status_code == 200 or 400 <= response.status_code < 500, f"{file}: {response.text[:300]}"
+            if response.status_code != 200:
+                assert response.headers["content-type"] == "application/problem+json", file
+                assert response.json()["code"], file
+        return sum(response.status_code == 200 for _, response in answers)
+
+    good = check([(route, file) for file in files for route in ROUTES])
+    sizes = []
+    for _ in range(3):
+        check([("/v1/classify", file) for file in files[::4]])
+        sizes.append(gateway.memory_info().rss)
+    assert good > len(files), "most of the corpus can be read"
+    assert sizes[-1] - sizes[0] < RSS_GROWTH, sizes
+    assert service.client.get("/readyz").status_code == 200
+
+
+@pytest.mark.skipif(
+    not (STARTERS / "starter-classifier" / "weights.safetensors").is_file()
+    or not (STARTERS / "starter-segmenter" / "weights.safetensors").is_file(),
+    reason="the starter models have no weights here",
+)
+def test_the_starter_models_know_chelsea_for_a_cat(tmp_path: Path) -> None:
+    data = pytest.importorskip("skimage.data")
+    out = io.BytesIO()
+    Image.fromarray(data.chelsea()).save(out, "JPEG", quality=90)
+    with running(STARTERS, tmp_path, free_port(), "--models", "starter-classifier,starter-segmenter") as service:
+        service.await_ready()
+        (classified,) = post(service, "/v1/classify", out.getvalue()).json()["results"]
+        assert classified["predictions"][0]["label"] == "cat"
+        (segmented,) = post(service, "/v1/segment", out.getvalue()).json()["results"]
+        shares = {segment["label"]: segment["share"] for segment in segmented["segments"]}
+        assert shares.get("cat", 0) > 0.3, shares
+        assert shares.get("cat", 0) > shares.get("dog", 0)
+        assert service.end() == 0

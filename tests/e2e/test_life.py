@@ -1,0 +1,130 @@
+"""How the process tree starts, heals and ends."""
+
+import hashlib
+import shutil
+import socket
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from service.supervisor import free_port
+from tests.e2e.running import Running, running, until
+from tests.e2e.test_answers import post, upload
+from tests.stores import write_store
+
+pytestmark = pytest.mark.e2e
+
+WORKER, JAVA = "model_service_worker", "org.pytorch.serve.ModelServer"
+
+
+@pytest.fixture
+def one_model(served_store: Path, tmp_path: Path) -> Path:
+    """A store of the tiny classifier alone, that a test may change."""
+    shutil.copytree(served_store / "tiny-classifier", tmp_path / "store" / "tiny-classifier")
+    return tmp_path / "store"
+
+
+def fails(store: Path, folder: Path, port: int, *arguments: str) -> str:
+    """The last line of a `run` that must end by itself, with code 1 and nothing left."""
+    with running(store, folder, port, *arguments) as service:
+        until(lambda: bool(service.members("")) or service.process.poll() is not None or "Error" in service.output, 120)
+        assert service.process.wait(120) == 1, service.output
+        until(lambda: not service.left(), 10, service.left)
+        assert "Traceback" not in service.output
+        return service.output.splitlines()[-1]
+
+
+def statuses_until_ready(service: Running, timeout_s: float) -> list[int]:
+    """What /readyz says, from its first 503 to the next 200."""
+    seen: list[int] = []
+
+    def healed() -> bool:
+        seen.append(service.client.get("/readyz").status_code)
+        return 503 in seen and seen[-1] == 200
+
+    until(healed, timeout_s, lambda: (set(seen), service.output))
+    return seen
+
+
+def test_it_heals_after_killed_workers_and_a_killed_torchserve_and_leaves_nothing(
+    one_model: Path, tmp_path: Path
+) -> None:
+    before = set(Path(tempfile.gettempdir()).glob("resnest-*"))
+    with running(one_model, tmp_path / "run", free_port()) as service:
+        service.await_ready()
+        assert post(service, "/v1/classify", upload(0)).status_code == 200
+
+        (worker,) = service.members(WORKER)
+        worker.kill()
+        assert set(statuses_until_ready(service, 60)) == {200, 503}
+        assert post(service, "/v1/classify", upload(0)).status_code == 200
+        assert service.members(WORKER) != [worker]
+
+        (java,) = service.members(JAVA)
+        java.kill()
+        assert set(statuses_until_ready(service, 90)) == {200, 503}
+        assert post(service, "/v1/classify", upload(0)).status_code == 200
+        assert "TorchServe ended; starting it again" in service.output
+
+        service.members("")
+        assert len(service.left()) >= 3
+        assert service.end() == 0
+        until(lambda: not service.left(), 5, service.left)
+        assert "Traceback" not in service.output
+    assert set(Path(tempfile.gettempdir()).glob("resnest-*")) <= before
+
+
+def test_requests_in_flight_are_answered_before_the_end(one_model: Path, tmp_path: Path) -> None:
+    """The gateway ends first, and TorchServe only then."""
+    with running(one_model, tmp_path / "run", free_port()) as service:
+        service.await_ready()
+        large = upload(5, 3000, 4000)
+        found: list[int] = []
+        request = threading.Thread(target=lambda: found.append(post(service, "/v1/classify", large).status_code))
+        request.start()
+        until(
+            lambda: 'resnest_http_requests_in_flight{route="/v1/classify"} 1.0' in service.client.get("/metrics").text,
+            10,
+        )
+        assert service.end() == 0
+        request.join(30)
+        assert found == [200]
+
+
+def test_nothing_outlives_a_supervisor_that_is_killed(one_model: Path, tmp_path: Path) -> None:
+    with running(one_model, tmp_path / "run", free_port()) as service:
+        service.await_ready()
+        service.process.kill()
+        service.process.wait()
+        assert len(service.family) >= 3
+        until(lambda: not service.left(), 40, service.left)
+
+
+def test_a_busy_port_is_told_before_anything_starts(one_model: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        last = fails(one_model, tmp_path / "run", port)
+    assert last == f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with --port"
+    assert not (one_model / "archives").exists()
+
+
+def test_missing_weights_are_told_by_their_path(one_model: Path, tmp_path: Path) -> None:
+    (one_model / "tiny-classifier" / "weights.safetensors").unlink()
+    last = fails(one_model, tmp_path / "run", free_port())
+    assert last.startswith("Error: no model has its weights: ")
+    assert str(one_model / "tiny-classifier" / "weights.safetensors") in last
+
+
+def test_weights_that_do_not_fit_are_told_as_the_worker_sees_them(one_model: Path, tmp_path: Path) -> None:
+    """Their checksum is right, so only the worker can find out."""
+    other = write_store(tmp_path / "other", "tiny-classifier-b") / "tiny-classifier-b" / "weights.safetensors"
+    folder = one_model / "tiny-classifier"
+    shutil.copy(other, folder / "weights.safetensors")
+    card = (folder / "card.toml").read_text(encoding="utf-8")
+    stated = card.split('sha256 = "')[1][:64]
+    digest = hashlib.sha256(other.read_bytes()).hexdigest()
+    (folder / "card.toml").write_text(card.replace(stated, digest), encoding="utf-8")
+    last = fails(one_model, tmp_path / "run", free_port())
+    assert last == "Error: tiny-classifier: the weight fc.bias is (3,), and the network has (7,)"
