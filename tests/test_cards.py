@@ -147,6 +147,113 @@ def test_a_label_may_hold_any_letters_and_occur_twice(write: Write) -> None:
     assert labels == ["крейн", "crane", "crane"]
 
 
+SET = CARD.replace("[input]", '[labels]\nset = "pets_3"\n[input]')
+ROWS = 'class_id\tlabel\tcolor\tnote\n0\tbackground\t#000000\t\n1\tcat\t#ff8000\tpurrs\n2\t"dog"\t\t\n'
+
+
+def share(store: Path, rows: str = ROWS) -> None:
+    (store / "labels").mkdir()
+    (store / "labels" / "pets_3.tsv").write_text(rows, encoding="utf-8")
+
+
+def test_a_card_may_take_its_labels_from_a_shared_set(write: Write, tmp_path: Path) -> None:
+    share(tmp_path)
+    card = cards.read(write(SET, labels=None))
+    assert [(each.label, each.hex_color, each.wnid) for each in card.classes] == [
+        ("background", "#000000", None),
+        ("cat", "#ff8000", None),
+        ('"dog"', "#000000", None),
+    ]
+
+
+def test_a_sets_copy_beside_the_card_goes_before_the_stores(write: Write, tmp_path: Path) -> None:
+    share(tmp_path, "nothing")
+    folder = write(SET, labels=None)
+    (folder / "pets_3.tsv").write_text("class_id\tlabel\twnid\n0\ta\tn01\n1\tb\tn02\n2\tc\tn03\n", encoding="utf-8")
+    assert [(each.label, each.wnid) for each in cards.read(folder).classes] == [
+        ("a", "n01"),
+        ("b", "n02"),
+        ("c", "n03"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        pytest.param(ROWS.replace("1\tcat", "7\tcat"), "row 1 of its label set is not that of class 1", id="a gap"),
+        pytest.param(ROWS.replace("class_id", "id"), "row 0 of its label set", id="no class ids"),
+        pytest.param(ROWS.replace("\tlabel", "\tname"), "label 0 is empty", id="no labels"),
+        pytest.param(ROWS.replace("#ff8000", "orange"), "label 1 has the colour 'orange'", id="a colour's name"),
+        pytest.param(ROWS.replace('2\t"dog"\t\t\n', ""), "has 2 labels for 3 classes", id="too few"),
+        pytest.param(ROWS.replace("purrs", "purrs" * 100_000), "cannot be read", id="a field past all bounds"),
+    ],
+)
+def test_a_shared_set_that_does_not_fit_is_refused(write: Write, tmp_path: Path, rows: str, told: str) -> None:
+    share(tmp_path, rows)
+    with pytest.raises(CardError, match=told):
+        cards.read(write(SET, labels=None))
+
+
+def test_a_set_that_is_not_there_cannot_be_read(write: Write) -> None:
+    with pytest.raises(CardError, match="cannot be read"):
+        cards.read(write(SET, labels=None))
+
+
+PULLED = CARD.replace(
+    f'sha256 = "{"0a" * 32}"', '[[weights.sources]]\nurls = ["https://example.org/a.pth"]\nsha256 = "0a0a0a0a"'
+)
+
+
+def test_the_checksum_is_the_cards_own_where_it_has_one(write: Write) -> None:
+    folder = write()
+    (folder / "weights.safetensors.sha256").write_text(f"{'0b' * 32}  weights.safetensors\n", encoding="utf-8")
+    assert cards.read(folder).checksum == "0a" * 32
+
+
+def test_the_checksum_of_pulled_weights_is_the_recorded_one(write: Write) -> None:
+    folder = write(PULLED)
+    card = cards.read(folder)
+    assert card.checksum is None
+    card.record_path.write_text(f"# pulled\n{'0b' * 32}  weights.safetensors\n", encoding="utf-8")
+    assert card.checksum == "0b" * 32
+
+
+@pytest.mark.parametrize("record", [b"", b"0b0b  weights.safetensors\n", b"\xff\xfe", b"ZZ" * 32 + b"  weights\n"])
+def test_a_record_that_says_nothing_is_as_good_as_none(write: Write, record: bytes) -> None:
+    card = cards.read(write(PULLED))
+    card.record_path.write_bytes(record)
+    assert card.checksum is None
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        pytest.param(CARD.replace(f'sha256 = "{"0a" * 32}"', ""), "weights need a sha256, or sources", id="nothing"),
+        pytest.param(PULLED.replace('sha256 = "0a0a0a0a"', ""), "a source needs a sha256", id="a bare source"),
+        pytest.param(PULLED.replace("0a0a0a0a", "0a0a"), "weights.sources.0.sha256: ", id="four digits"),
+        pytest.param(PULLED.replace("https:", "file:"), "weights.sources.0.urls.0: ", id="an address that is a file"),
+    ],
+)
+def test_weights_that_cannot_be_checked_are_refused(write: Write, card: str, told: str) -> None:
+    with pytest.raises(CardError) as caught:
+        cards.read(write(card))
+    assert told in str(caught.value)
+
+
+def test_a_model_without_its_weights_is_in_the_zoo_and_not_served(write: Write) -> None:
+    store = write(name="a").parent
+    write(PULLED.replace('"pets"', '"flowers"'), labels=None, name="b")
+    assert list(cards.read_zoo(store)) == ["pets", "flowers"]
+    assert list(cards.read_all(store)) == ["pets"]
+
+
+def test_all_that_a_network_is_built_with_stands_on_its_card(write: Write) -> None:
+    card = cards.read(write(CARD.replace("classes = 3", "classes = 3\nparameters = 10\nhead_channels = 64")))
+    assert card.network.arguments() == {
+        "name": "deeplab_resnest14", "classes": 3, "output_stride": None, "head_channels": 64, "auxiliary": True,
+    }  # fmt: skip
+
+
 def test_all_cards_of_a_store_are_found_by_name(write: Write) -> None:
     store = write(name="a").parent
     write(CARD.replace('"pets"', '"flowers"'), name="b")
