@@ -217,7 +217,7 @@ def _rows(file: Iterable[str], card: str) -> Iterator[Label]:
 
 
 def _label(card: str, class_id: int, name: str, colour: str | None, wnid: str | None = None) -> Label:
-    if not name:
+    if not name.strip():
         raise CardError(f"{card}: label {class_id} is empty")
     try:
         return Label(class_id=class_id, label=name, color=_colour(colour) if colour else (0, 0, 0), wnid=wnid)
