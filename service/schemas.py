@@ -183,6 +183,7 @@ class Segment(_Shape):
 
     class_id: int
     label: str
+    wnid: str | None = None
     color: HexColour
     pixels: int = Field(ge=1)
     share: Score

@@ -1,7 +1,7 @@
 """The FastAPI application: its parts, routes and middleware, in order."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -36,20 +36,14 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
     catalogue = Catalogue(cards.read_all(settings.model_store), settings)
     metrics = Metrics()
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    def parts() -> Gateway:
         server = backend or TorchServe(settings.inference_url, settings.management_url)
-        app.state.gateway = gateway = Gateway(settings, metrics, catalogue, server)
-        gateway.start()
-        try:
-            yield
-        finally:
-            await gateway.close()
+        return Gateway(settings, metrics, catalogue, server)
 
     app: FastAPI = FastAPI(
         title="resnest-service",
         version=__version__,
-        lifespan=lifespan,
+        lifespan=lifespan_of(parts),
         openapi_url=None,
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
@@ -70,6 +64,21 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
         app.include_router(router)
     describe(app)
     return app
+
+
+def lifespan_of(parts: Callable[[], Gateway]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """The app's life: the parts are made at its beginning, inside the event loop, and closed at its end."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.gateway = gateway = parts()
+        gateway.start()
+        try:
+            yield
+        finally:
+            await gateway.close()
+
+    return lifespan
 
 
 def templates(routers: Sequence[APIRouter]) -> Callable[[str], str]:

@@ -18,9 +18,11 @@ class Catalogue:
         missing = [name for name in settings.models if name not in cards]
         if missing:
             raise CardError(f"the model store has no {', '.join(missing)}")
-        self.cards = {name: cards[name] for name in settings.models or cards}
+        # A published model that was never pulled has no weights, so no checksum of them: no worker can have it.
+        names = settings.models or [name for name, card in cards.items() if card.checksum]
+        self.cards = {name: cards[name] for name in names}
         if not self.cards:
-            raise CardError(f"the model store {settings.model_store} has no models")
+            raise CardError(f"the model store {settings.model_store} has no models with weights")
         self._settings = settings
 
     def choose(self, task: Task, names: Sequence[str]) -> list[ModelCard]:
@@ -69,6 +71,11 @@ def name_of(card: ModelCard) -> dict[str, str]:
     return {"name": card.name, "version": card.version, "task": card.task}
 
 
+def label_of(label: Label) -> dict[str, Any]:
+    """What is told of a class wherever it is named: its WordNet id only where it has one."""
+    row: dict[str, Any] = {"label": label.label, "class_id": label.class_id}
+    return row if label.wnid is None else {**row, "wnid": label.wnid}
+
+
 def _label(card: ModelCard, label: Label) -> dict[str, Any]:
-    row: dict[str, Any] = {"class_id": label.class_id, "label": label.label}
-    return row | ({"color": label.hex_color} if card.task == "segmentation" else {})
+    return label_of(label) | ({"color": label.hex_color} if card.task == "segmentation" else {})

@@ -12,7 +12,7 @@ from service.envelope import Array
 from service.errors import ServiceError
 from service.gateway.answering import JSON, Answered, answered, failed, negotiate, told
 from service.gateway.backend import Answer
-from service.gateway.catalogue import name_of
+from service.gateway.catalogue import label_of, name_of
 from service.gateway.gateway import GatewayDep
 from service.gateway.inference import Result
 from service.gateway.problems import invalid
@@ -58,7 +58,7 @@ def predictions(card: ModelCard, scores: Array, query: ClassifyQuery) -> list[di
     told = np.round(scores.astype(np.float64).clip(0, 1), DIGITS)
     best = np.argsort(-told, kind="stable")[: query.top_k or TOP_K]
     return [
-        {"label": card.classes[class_id].label, "class_id": class_id, "score": score}
+        {**label_of(card.classes[class_id]), "score": score}
         for class_id, score in zip(best.tolist(), told[best].tolist(), strict=True)
         if score >= query.min_score
     ]

@@ -8,6 +8,7 @@ from typing import Any
 from service import images, masks
 from service.cards import ModelCard
 from service.gateway.backend import Answer
+from service.gateway.catalogue import label_of
 from service.gateway.decoding import Facts
 
 DIGITS = 6
@@ -60,8 +61,7 @@ def in_json(rendering: Rendering) -> dict[str, Any]:
 def _segment(card: ModelCard, figure: masks.Figure) -> dict[str, Any]:
     label = card.classes[figure.class_id]
     return {
-        "class_id": figure.class_id,
-        "label": label.label,
+        **label_of(label),
         "color": label.hex_color,
         "pixels": figure.pixels,
         "share": round(figure.share, DIGITS),

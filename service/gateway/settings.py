@@ -23,7 +23,7 @@ class Settings(BaseSettings):
 
     model_store: Path = Field(default=Path("model_store"), description="the folder of the model folders")
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
-        default=(), description="the models to serve, by commas; all of the store where empty"
+        default=(), description="the models to serve, by commas; where empty, all of the store whose weights are known"
     )
     inference_url: str = Field(
         default="http://127.0.0.1:8080", description="TorchServe's inference door, http://host:port or unix:/path"

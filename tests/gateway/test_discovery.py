@@ -3,8 +3,7 @@
 import httpx
 import pytest
 
-from service.cards import CardError, ModelCard
-from service.gateway.catalogue import Catalogue
+from service.cards import ModelCard
 from service.gateway.settings import Settings
 from service.images import FORMATS
 from service.schemas import ModelDetail, ModelList
@@ -68,15 +67,3 @@ async def test_only_the_models_that_the_settings_name_are_served_in_their_order(
     assert names == ["tiny-classifier-b", "tiny-classifier"]
     assert default
     assert (refused.status_code, refused.json()["code"], refused.json()["available"]) == (404, "model_not_found", [])
-
-
-async def test_a_model_to_serve_that_is_not_in_the_store_is_a_card_error(
-    served: dict[str, ModelCard], settings: Settings
-) -> None:
-    with pytest.raises(CardError, match="nobody"):
-        Catalogue(served, settings.model_copy(update={"models": ("nobody",)}))
-
-
-async def test_a_store_without_models_is_a_card_error(settings: Settings) -> None:
-    with pytest.raises(CardError, match="has no models"):
-        Catalogue({}, settings)

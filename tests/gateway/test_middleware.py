@@ -3,7 +3,6 @@
 import httpx
 import pytest
 
-from tests.gateway.conftest import Running, app_of, parts_of
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.pictures import picture
 
@@ -53,19 +52,3 @@ async def test_head_is_answered_wherever_get_is_without_a_body(path: str, client
     assert head.content == b""
     assert head.headers["content-length"] == str(len(got.content))
     assert head.headers["content-type"] == got.headers["content-type"]
-
-
-async def test_home_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
-    response = await client.get("/")
-
-    assert (response.status_code, response.headers["location"]) == (307, "/docs")
-
-
-async def test_two_apps_in_one_process_count_for_themselves(running: Running) -> None:
-    async with running() as one, running() as other:
-        await one.get("/livez")
-        own, foreign = (await one.get("/metrics")).text, (await other.get("/metrics")).text
-
-    assert parts_of(app_of(one)) is not parts_of(app_of(other))
-    assert 'route="/livez"' in own
-    assert 'route="/livez"' not in foreign

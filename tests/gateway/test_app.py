@@ -1,0 +1,112 @@
+"""The app as a whole: its life, and what a mistake in it does."""
+
+import asyncio
+import logging
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.cards import CardError, ModelCard
+from service.gateway.app import ROUTERS, UNMATCHED, create_app, templates
+from service.gateway.backend import Answer, Pixels, Workers
+from service.gateway.settings import Settings
+from tests.gateway.conftest import Running, app_of, parts_of, until
+from tests.gateway.pictures import picture
+
+pytestmark = pytest.mark.anyio
+
+PRIVATE = "pr1v4te-bytes-of-an-upload"
+
+
+@pytest.mark.parametrize(
+    ("path", "template"),
+    [
+        ("/v1/classify", "/v1/classify"),
+        ("/v1/models/resnest50", "/v1/models/{name}"),
+        ("/v1/models/a/b", UNMATCHED),
+        ("/problems/overloaded", "/problems/{code}"),
+        ("/v1/classify/", UNMATCHED),
+        ("/V1/CLASSIFY", UNMATCHED),
+        ("", UNMATCHED),
+    ],
+)
+def test_a_path_is_labelled_by_its_routes_template(path: str, template: str) -> None:
+    assert templates(ROUTERS)(path) == template
+
+
+def test_a_store_that_cannot_be_served_is_a_card_error(tmp_path: Path) -> None:
+    with pytest.raises(CardError):
+        create_app(Settings(model_store=tmp_path))
+
+
+async def test_two_apps_in_one_process_count_for_themselves(running: Running) -> None:
+    async with running() as one, running() as other:
+        await one.get("/livez")
+        own, foreign = (await one.get("/metrics")).text, (await other.get("/metrics")).text
+
+    assert parts_of(app_of(one)) is not parts_of(app_of(other))
+    assert 'route="/livez"' in own
+    assert 'route="/livez"' not in foreign
+
+
+async def test_the_end_of_an_app_leaves_no_thread_and_no_task(running: Running) -> None:
+    threads, tasks = threading.active_count(), len(asyncio.all_tasks())
+
+    async with running() as client:
+        await client.post("/v1/segment", content=picture())
+
+    assert threading.active_count() <= threads
+    await until(lambda: len(asyncio.all_tasks()) <= tasks)  # the fake's own end with their connections
+
+
+class Crashing:
+    """A backend with a mistake in it."""
+
+    async def predict(self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str) -> Answer:
+        if request_id == "canary":
+            return Answer({"scores": np.zeros(7, np.float32)}, 1, 0.0, 0.0)
+        try:
+            raise KeyError(PRIVATE)
+        except KeyError as error:
+            raise RuntimeError(f"cannot handle {PRIVATE}") from error
+
+    async def workers(self, card: ModelCard) -> Workers:
+        return Workers(frozenset({1}), 1)
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_crash_tells_and_logs_nothing_of_its_message_but_where_it_was(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(Crashing()) as client:
+        with caplog.at_level(logging.DEBUG):
+            response = await client.post("/v1/classify", content=picture(), headers={"X-Request-ID": "crash-1"})
+        alive = await client.get("/livez")
+
+    body = response.json()
+    assert (response.status_code, body["code"], body["request_id"]) == (500, "internal", "crash-1")
+    assert PRIVATE not in response.text
+    assert "Traceback" not in response.text
+    assert "RuntimeError" not in response.text
+    assert PRIVATE not in caplog.text
+    (record,) = [record for record in caplog.records if "crash" in record.getMessage()]
+    assert "request_id=crash-1" in record.getMessage()
+    assert "RuntimeError" in record.getMessage()
+    assert "KeyError" in record.getMessage()
+    assert "test_app.py" in record.getMessage()
+    assert alive.status_code == 200
+
+
+async def test_a_crash_gives_the_places_and_the_memory_back(running: Running) -> None:
+    async with running(Crashing()) as client:
+        await client.post("/v1/classify", content=picture())
+        gateway = parts_of(app_of(client))
+        text = (await client.get("/metrics")).text
+
+    assert gateway.memory.held == 0
+    assert 'resnest_inference_in_flight{model="tiny-classifier"} 0.0' in text
+    assert 'resnest_http_requests_total{method="POST",route="/v1/classify",status="500"} 1.0' in text

@@ -1,0 +1,48 @@
+"""The pages that explain problems, and the one that leads to the documentation."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from service.errors import every_error
+from service.gateway.pages import described
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_home_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
+    response = await client.get("/")
+
+    assert (response.status_code, response.headers["location"]) == (307, "/docs")
+
+
+def test_the_table_has_a_row_for_every_problem() -> None:
+    rows = described().splitlines()[2:]
+
+    assert len(rows) == len(every_error())
+    assert all(row.count("|") == 5 for row in rows)
+
+
+async def test_problems_lists_every_problem(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/problems")).text
+
+    assert [error.code() for error in every_error() if f"/problems/{error.code()}'" not in page] == []
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: error.code())
+async def test_a_problems_type_leads_to_a_page_that_says_what_to_do(error: Any, client: httpx.AsyncClient) -> None:
+    made = error("x").problem()
+
+    response = await client.get(made["type"])
+
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    assert error.title.replace("'", "&#x27;") in response.text
+
+
+async def test_a_page_of_no_problem_is_not_found(client: httpx.AsyncClient) -> None:
+    response = await client.get("/problems/nonsense")
+
+    assert (response.status_code, response.json()["code"]) == (404, "route_not_found")
