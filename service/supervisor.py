@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,8 +58,8 @@ class Options:
     @property
     def address(self) -> str:
         """The gateway's address as a client on this host writes it."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - a name, not a bind
-        return f"http://{host}:{self.port}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - a name, not a bind
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
 def run(options: Options, say: Say) -> None:
@@ -67,16 +67,16 @@ def run(options: Options, say: Say) -> None:
     started = time.monotonic()
     models = chosen(options, say)
     require_free_port(options.host, options.port)
-    with _signals() as asked, _short_folder() as folder:
+    with signals() as asked, short_folder(tempfile.gettempdir()) as folder:
         say(f"Packaging {', '.join(f'{card.name} {card.version}' for card in models)}")
         for card in models:
             packaging.package(card, _archives(options))
-        tree = Tree(options, models, folder, asked, say)
+        tree = Tree(options, models, folder, asked, say, os.environ)
         try:
             tree.start()
             if tree.wait_until_ready():
                 say(f"READY after {time.monotonic() - started:.1f} s: {options.address}")
-                say(f"  {_example(options, models)}")
+                say(f"  {example(options, models)}")
                 tree.watch()
         finally:
             tree.stop()
@@ -119,12 +119,21 @@ def require_free_port(host: str, port: int) -> None:
 class Tree:
     """TorchServe and the gateway, in a folder of their own."""
 
-    def __init__(self, options: Options, models: Sequence[ModelCard], folder: Path, asked: Asked, say: Say) -> None:
+    def __init__(
+        self,
+        options: Options,
+        models: Sequence[ModelCard],
+        folder: Path,
+        asked: Asked,
+        say: Say,
+        environment: Mapping[str, str],
+    ) -> None:
         self._options = options
         self._models = models
         self._folder = folder
         self._asked = asked
         self._say = say
+        self._environment = environment
         self._log = Log(folder / "torchserve.log")
         self._addresses = packaging.Addresses(
             f"unix:{folder / 'inference'}",
@@ -152,7 +161,7 @@ class Tree:
             "RESNEST_PORT": str(self._options.port),
         }
         command = [sys.executable, "-m", "service.gateway"]
-        self._gateway = Child.start(command, {**os.environ, **settings}, self._folder, output=None)
+        self._gateway = Child.start(command, {**self._environment, **settings}, self._folder, output=None)
 
     def wait_until_ready(self) -> bool:
         """Whether every model can answer; False where a signal came first. Raises `StartError`."""
@@ -214,9 +223,9 @@ class Tree:
     def _start_torchserve(self) -> Child:
         for address in (self._addresses.inference, self._addresses.management):
             Path(address.removeprefix("unix:")).unlink(missing_ok=True)
-        environment = packaging.environment(self._folder, self._models, os.environ)
+        environment = packaging.environment(self._folder, self._models, self._environment)
         with self._log.path.open("ab") as output:
-            return Child.start(packaging.command(self._folder, os.environ), environment, self._folder, output)
+            return Child.start(packaging.command(self._folder, self._environment), environment, self._folder, output)
 
 
 def free_port() -> int:
@@ -231,7 +240,7 @@ def _archives(options: Options) -> Path:
     return options.store / packaging.ARCHIVES
 
 
-def _example(options: Options, models: Sequence[ModelCard]) -> str:
+def example(options: Options, models: Sequence[ModelCard]) -> str:
     """A command line for a first request, with the store's own picture where there is one."""
     route = "classify" if any(card.task == "classification" for card in models) else "segment"
     picture = options.store / EXAMPLE
@@ -239,7 +248,7 @@ def _example(options: Options, models: Sequence[ModelCard]) -> str:
 
 
 @contextmanager
-def _signals() -> Iterator[Asked]:
+def signals() -> Iterator[Asked]:
     """Answer SIGINT, SIGTERM and SIGHUP by what they ask for instead of by an exception."""
     asked = Asked()
 
@@ -255,9 +264,8 @@ def _signals() -> Iterator[Asked]:
 
 
 @contextmanager
-def _short_folder() -> Iterator[Path]:
-    """A temporary folder whose path leaves room for the names of Unix sockets; removed at the end."""
-    parent = tempfile.gettempdir()
+def short_folder(parent: str) -> Iterator[Path]:
+    """A folder in `parent`, or in /tmp where its path would leave no room for Unix sockets; removed at the end."""
     short = parent if len(parent) <= LONGEST_PARENT else "/tmp"  # noqa: S108 - mkdtemp below makes it ours alone
     folder = Path(tempfile.mkdtemp(prefix="resnest-", dir=short))
     try:

@@ -89,7 +89,7 @@ class TorchEngine:
     @torch.inference_mode()
     def __call__(self, pictures: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.generic]]:
         """One forward pass over `(n, h, w, 3)`."""
-        outputs = self.graph(torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device))
+        outputs = self.graph(torch.from_numpy(np.require(pictures, requirements=["C", "W"])).to(self.device))
         return {name: tensor.cpu().numpy() for name, tensor in outputs.items()}
 
 

@@ -1,0 +1,27 @@
+"""The handler of classification models, with a real network."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from service import cards, engines, envelope
+from service.handlers.classification import ClassificationHandler
+from tests.handlers.requests import context, request
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def test_the_classification_handler_answers_what_its_engine_does(store: Path, pictures: Pixels) -> None:
+    handler = ClassificationHandler()
+    handler.initialize(context(store / "tiny-classifier"))
+    replies = handler.handle([request(picture) for picture in pictures], None)
+    expected = engines.load(cards.read(store / "tiny-classifier"), "cpu")(pictures)["scores"]
+    for reply, row in zip(replies, expected, strict=True):
+        np.testing.assert_allclose(envelope.unpack(reply)[1]["scores"], row, atol=1e-6)
+
+
+def test_a_classifier_takes_only_the_square_of_its_size(store: Path) -> None:
+    handler = ClassificationHandler()
+    handler.card = cards.read(store / "tiny-classifier")
+    assert [handler.accepts(*sides) for sides in ((64, 64), (64, 63), (128, 128))] == [True, False, False]

@@ -1,0 +1,116 @@
+"""The commands, but for those that serve: tests/e2e has them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from service import __version__, cards, packaging
+from service.cli import main
+from service.packaging import Addresses
+from service.supervisor import free_port
+from tests.stores import FLOWERS_AND_PETS
+
+COMMANDS = {"run", "package", "worker", "gateway", "health", "models", "evaluate"}
+
+
+def call(*arguments: str | Path, **environment: str) -> Result:
+    return CliRunner().invoke(main, [str(each) for each in arguments], env=environment)
+
+
+def test_the_commands_are_those_of_the_documentation() -> None:
+    assert set(main.commands) >= COMMANDS
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_says_what_it_does(command: str) -> None:
+    result = call(command, "--help")
+    assert result.exit_code == 0
+    assert main.commands[command].help
+
+
+def test_the_installed_command_is_this_one() -> None:
+    command = Path(sys.executable).with_name("resnest-service")
+    found = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert found.stdout == f"resnest-service, version {__version__}\n"
+
+
+def test_what_an_operator_can_mend_is_one_sentence_and_no_traceback(tmp_path: Path) -> None:
+    result = call("package", "--store", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {tmp_path} holds no model: no <name>/card.toml is in it\n"
+
+
+def test_package_writes_the_archives_it_names(store: Path, tmp_path: Path) -> None:
+    result = call("package", "--store", store, "--models", "tiny-classifier,tiny-segmenter", "--into", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert result.output.split() == [str(tmp_path / "tiny-classifier"), str(tmp_path / "tiny-segmenter")]
+    assert cards.read(tmp_path / "tiny-segmenter").task == "segmentation"
+
+
+def test_models_may_be_named_by_commas_by_repetition_and_by_the_environment(store: Path, tmp_path: Path) -> None:
+    both = ["tiny-classifier", "tiny-segmenter"]
+    options = ("package", "--store", store, "--into", tmp_path)
+    for result in (
+        call(*options, "--models", ",".join(both)),
+        call(*options, "--models", both[0], "--models", both[1]),
+        call(*options, RESNEST_MODELS=",".join(both)),
+    ):
+        assert [Path(line).name for line in result.output.split()] == both
+
+
+def test_health_is_bad_where_nothing_answers(tmp_path: Path) -> None:
+    port = free_port()
+    result = call("health", TMPDIR=str(tmp_path), RESNEST_PORT=str(port), RESNEST_HOST="0.0.0.0")
+    assert result.exit_code == 1
+    assert f"http://127.0.0.1:{port}" in result.stderr
+
+
+def test_health_asks_the_worker_whose_folder_it_is_given(store: Path, tmp_path: Path) -> None:
+    addresses = Addresses(management=f"unix:{tmp_path}/none")
+    packaging.prepare(tmp_path / "worker", [cards.read(store / "tiny-classifier")], tmp_path, addresses)
+    result = call("health", "--worker", tmp_path / "worker")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: not ready: tiny-classifier\n"
+
+
+def photos(folder: Path, pictures: npt.NDArray[np.uint8]) -> Path:
+    """A folder for each label, with one picture in it."""
+    for label, picture in zip(FLOWERS_AND_PETS, pictures, strict=False):
+        (folder / label).mkdir(parents=True)
+        Image.fromarray(picture).save(folder / label / "a.png")
+    return folder
+
+
+def test_evaluate_scores_a_classifier(store: Path, tmp_path: Path, pictures: npt.NDArray[np.uint8]) -> None:
+    options = ("evaluate", "--store", store, "tiny-classifier", photos(tmp_path / "photos", pictures))
+    report = json.loads(call(*options, "--json").output)
+    assert report["pictures"] == len(pictures)
+    assert sum(map(sum, report["confusion"])) == len(pictures)
+    assert f"top1: {report['top1']:.4f}" in call(*options).output
+
+
+def test_evaluate_scores_a_segmenter(store: Path, tmp_path: Path, pictures: npt.NDArray[np.uint8]) -> None:
+    photos(tmp_path / "photos", pictures[:1])
+    shutil.move(tmp_path / "photos" / "cat" / "a.png", tmp_path / "photos" / "a.png")
+    Image.fromarray(np.ones((64, 64), np.uint8)).save(tmp_path / "photos" / "mask.png")
+    (tmp_path / "photos" / "index.csv").write_text(
+        "image,label,split,mask,mask_kind\na.png,cat,test,mask.png,trimap\n", encoding="utf-8"
+    )
+    report = json.loads(call("evaluate", "--store", store, "tiny-segmenter", tmp_path / "photos", "--json").output)
+    assert report["pictures"] == 1
+    assert 0 < report["mean_iou"] < 1
+    assert set(report["iou"]) <= {"background", "cat", "dog"}
+
+
+def test_evaluate_says_when_there_is_nothing_to_score(store: Path, tmp_path: Path) -> None:
+    result = call("evaluate", "--store", store, "tiny-classifier", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr == "Error: there is no picture with a label\n"

@@ -1,0 +1,66 @@
+"""The offline pipeline: the serving code, in one process."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from service import cards, engines, images, masks, preprocess
+from service.errors import ImageCorrupt, ImageTooLarge
+from service.images import Limits
+from service.pipeline import Pipeline
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def encoded(pixels: Pixels, size: tuple[int, int] = (160, 120), kind: str = "PNG", **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST).save(out, kind, **options)
+    return out.getvalue()
+
+
+def test_an_upload_goes_through_the_code_that_serves(store: Path, pictures: Pixels) -> None:
+    card = cards.read(store / "tiny-classifier")
+    data = encoded(pictures[0], (1600, 1200), "JPEG")
+    (answer,) = Pipeline.load(card, "cpu")(data)
+    decoded = images.decode(data, Limits(), needed=preprocess.needed_side(card.input))
+    expected = engines.load(card, "cpu")(preprocess.prepare(card.input, decoded.image)[None])["scores"][0]
+    np.testing.assert_allclose(answer.scores, expected, atol=1e-6)
+    assert (answer.width, answer.height) == (1600, 1200)
+
+
+def test_a_mask_has_the_upright_uploads_size(store: Path, pictures: Pixels) -> None:
+    card = cards.read(store / "tiny-segmenter")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    turned = encoded(pictures[0], (160, 120), "JPEG", exif=exif)
+    (answer,) = Pipeline.load(card, "cpu")(turned)
+    assert answer.mask.shape == (160, 120)
+    np.testing.assert_array_equal(answer.mask, masks.fit(answer.arrays["mask"], 120, 160))
+    assert answer.class_scores.shape == (3,)
+
+
+def test_uploads_of_several_shapes_get_their_own_answers(store: Path, pictures: Pixels) -> None:
+    pipeline = Pipeline.load(cards.read(store / "tiny-segmenter"), "cpu")
+    sizes = [(160, 120), (120, 160), (160, 120), (100, 100)]
+    uploads = [encoded(picture, size) for picture, size in zip(pictures, sizes, strict=False)]
+    together = pipeline(*uploads)
+    assert [(answer.width, answer.height) for answer in together] == sizes
+    for upload, answer in zip(uploads, together, strict=True):
+        np.testing.assert_allclose(pipeline(upload)[0].class_scores, answer.class_scores, atol=1e-4)
+
+
+def test_no_uploads_get_no_answers(store: Path) -> None:
+    assert Pipeline.load(cards.read(store / "tiny-classifier"), "cpu")() == []
+
+
+def test_it_refuses_what_the_service_refuses(store: Path, pictures: Pixels) -> None:
+    card = cards.read(store / "tiny-classifier")
+    engine = engines.load(card, "cpu")
+    with pytest.raises(ImageCorrupt):
+        Pipeline(card, engine)(encoded(pictures[0])[:200])
+    with pytest.raises(ImageTooLarge):
+        Pipeline(card, engine, Limits(max_pixels=100))(encoded(pictures[0]))

@@ -1,0 +1,140 @@
+"""What `run` decides before anything starts, and what it does when a child fails; tests/e2e has the rest."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from service import supervisor
+from service.cards import CardError
+from service.supervisor import Asked, Options, StartError, chosen, free_port, require_free_port
+from tests.stores import write_store
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A store of two models, of which only the classifier has a weight file."""
+    store = write_store(tmp_path / "store", "tiny-classifier", "tiny-segmenter", weights=False)
+    (store / "tiny-classifier" / "weights.safetensors").touch()
+    return store
+
+
+def names(options: Options) -> tuple[list[str], list[str]]:
+    said: list[str] = []
+    return [card.name for card in chosen(options, said.append)], said
+
+
+def test_all_models_that_have_their_weights_are_served_and_the_others_named(folder: Path) -> None:
+    served, said = names(Options(folder))
+    assert served == ["tiny-classifier"]
+    (line,) = said
+    assert str(folder / "tiny-segmenter" / "weights.safetensors") in line
+
+
+def test_models_that_were_asked_for_are_served_in_that_order_and_once(folder: Path) -> None:
+    assert names(Options(folder, ("tiny-segmenter", "tiny-classifier", "tiny-segmenter"))) == (
+        ["tiny-segmenter", "tiny-classifier"],
+        [],
+    )
+
+
+def test_an_unknown_model_is_told_with_those_there_are(folder: Path) -> None:
+    with pytest.raises(CardError, match="no model is named dog; there are tiny-classifier, tiny-segmenter"):
+        names(Options(folder, ("dog", "tiny-classifier")))
+
+
+def test_a_store_without_weights_is_told_with_the_missing_files(folder: Path) -> None:
+    (folder / "tiny-classifier" / "weights.safetensors").unlink()
+    with pytest.raises(CardError) as caught:
+        names(Options(folder))
+    for name in ("tiny-classifier", "tiny-segmenter"):
+        assert str(folder / name / "weights.safetensors") in str(caught.value)
+
+
+def test_an_empty_store_is_told_by_its_whole_path(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match=f"{tmp_path} holds no model"):
+        names(Options(tmp_path))
+
+
+def test_a_taken_port_is_told_and_a_free_one_is_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=rf"port {port}: Address already in use; choose another with --port$"):
+            require_free_port("127.0.0.1", port)
+    require_free_port("127.0.0.1", free_port())
+
+
+def test_a_host_that_is_not_ours_is_told() -> None:
+    with pytest.raises(StartError, match=r"cannot listen on 192\.0\.2\.1 port"):
+        require_free_port("192.0.2.1", free_port())
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("::1", "http://[::1]:8000"),
+    ],
+)
+def test_the_address_is_one_that_a_client_here_can_use(host: str, address: str) -> None:
+    assert Options(Path(), host=host).address == address
+
+
+def test_the_first_request_to_try_fits_the_models_and_names_the_stores_picture(folder: Path) -> None:
+    classifier, segmenter = chosen(Options(folder, ("tiny-classifier", "tiny-segmenter")), print)
+    options = Options(folder, port=9000)
+    assert supervisor.example(options, [classifier, segmenter]) == (
+        "curl -F file=@photo.jpg http://127.0.0.1:9000/v1/classify"
+    )
+    (folder / "example.jpg").touch()
+    assert supervisor.example(options, [segmenter]) == (
+        f"curl -F file=@{folder}/example.jpg http://127.0.0.1:9000/v1/segment"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_asks_to_stop_and_a_second_to_hurry(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with supervisor.signals() as asked:
+        assert not asked.to_stop.is_set()
+        os.kill(os.getpid(), number)
+        assert asked.to_stop.wait(5)
+        assert not asked.to_hurry.is_set()
+        os.kill(os.getpid(), number)
+        assert asked.to_hurry.wait(5)
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("parent", ["", "deep" * 20])
+def test_the_folder_of_the_sockets_is_short_and_goes_at_the_end(tmp_path: Path, parent: str) -> None:
+    (tmp_path / parent).mkdir(exist_ok=True)
+    with supervisor.short_folder(str(tmp_path / parent)) as folder:
+        assert len(str(folder / "tmp" / ".ts.sock.9000.31000")) < 107
+        (folder / "file").touch()
+    assert not folder.exists()
+
+
+def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(folder: Path, tmp_path: Path) -> None:
+    """Here Java itself fails, on an option that it does not know."""
+    java = tmp_path / "java" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text("#!/bin/sh\necho 'Error occurred during initialization of VM'\nexit 1\n", encoding="utf-8")
+    java.chmod(0o755)
+    options = Options(folder, ("tiny-classifier",), port=free_port())
+    environment = {**os.environ, "JAVA_HOME": str(java.parents[1])}
+    (tmp_path / "run").mkdir()
+    said: list[str] = []
+    tree = supervisor.Tree(options, chosen(options, print), tmp_path / "run", Asked(), said.append, environment)
+    try:
+        tree.start()
+        with pytest.raises(StartError, match="TorchServe ended with code 1 while starting: Error occurred during"):
+            tree.wait_until_ready()
+        with pytest.raises(StartError, match="TorchServe does not come back after 3 new starts: Error occurred"):
+            tree.watch()
+    finally:
+        tree.stop()
+    assert said.count("TorchServe ended; starting it again") == supervisor.RESTARTS
