@@ -42,7 +42,7 @@ HOUSE = [
     Layer("offline", "pipeline evaluation", "leaves engines", WEB),
     Layer("gateway", "gateway gateway.*", "leaves", TORCH),
     Layer("host", "cores processes health worker_log packaging supervisor", "leaves weights tasks", TORCH | WEB),
-    Layer("command", "cli __main__", ANYTHING, TORCH | WEB),
+    Layer("command", "cli models_cli __main__", ANYTHING, TORCH | WEB),
 ]
 LAYERS = {layer.name: layer for layer in HOUSE}
 NAMES = list(LAYERS)
