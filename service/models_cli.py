@@ -33,7 +33,8 @@ store_option = click.option(
 def models(context: click.Context) -> None:
     """The models and their weights; alone, the list of them."""
     if context.invoked_subcommand is None:
-        context.invoke(list_models)
+        with list_models.make_context("list", [], parent=context) as alone:
+            list_models.invoke(alone)
 
 
 @models.command("list")

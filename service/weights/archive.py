@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 
 from service.weights import WeightsError
@@ -10,11 +11,11 @@ MAX_CHECKPOINT_BYTES = 2 << 30
 COPY_BYTES = 1 << 20
 
 
-def unpack(file: Path, into: Path) -> Path:
+def unpack(file: Path, into: Path, max_bytes: int = MAX_CHECKPOINT_BYTES) -> Path:
     """`file` itself, or, where it is a zip around a checkpoint, the checkpoint, written to `into`.
 
     No name in the zip is used as a path. Raises `WeightsError` for a damaged zip, and one that holds no checkpoint,
-    several, or one larger than `MAX_CHECKPOINT_BYTES`; `into` is not there then.
+    several, or one larger than `max_bytes`; `into` is not there then.
     """
     if not zipfile.is_zipfile(file):
         return file
@@ -22,8 +23,8 @@ def unpack(file: Path, into: Path) -> Path:
         with zipfile.ZipFile(file) as outer:
             if any(name.endswith("/data.pkl") for name in outer.namelist()):
                 return file  # torch's own format is a zip too
-            _extract(outer, _only_checkpoint(outer), into)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+            _extract(outer, _only_checkpoint(outer, max_bytes), into)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
         into.unlink(missing_ok=True)
         raise WeightsError(f"the zip cannot be read: {error}") from error
     except OSError as error:
@@ -32,7 +33,7 @@ def unpack(file: Path, into: Path) -> Path:
     return into
 
 
-def _only_checkpoint(outer: zipfile.ZipFile) -> zipfile.ZipInfo:
+def _only_checkpoint(outer: zipfile.ZipFile, max_bytes: int) -> zipfile.ZipInfo:
     found = [
         member
         for member in outer.infolist()
@@ -40,8 +41,10 @@ def _only_checkpoint(outer: zipfile.ZipFile) -> zipfile.ZipInfo:
     ]
     if len(found) != 1:
         raise WeightsError(f"the zip holds {len(found)} files of weights (.pth), and one is expected")
-    if found[0].file_size > MAX_CHECKPOINT_BYTES:
-        raise WeightsError(f"the zip holds {found[0].file_size:,} bytes, and {MAX_CHECKPOINT_BYTES:,} are allowed")
+    if found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise WeightsError(f"the zip is compressed by method {found[0].compress_type}, and only deflate is read")
+    if found[0].file_size > max_bytes:
+        raise WeightsError(f"the zip holds {found[0].file_size:,} bytes, and {max_bytes:,} are allowed")
     return found[0]
 
 

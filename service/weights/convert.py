@@ -53,7 +53,11 @@ def _check(state: checkpoint.State, network: Network) -> None:
 
 def _read(source: Path) -> checkpoint.State:
     try:
-        with source.open("rb") as file:
+        file = source.open("rb")
+    except OSError as error:
+        raise WeightsError(f"{source} cannot be read: {error.strerror}") from error
+    try:
+        with file:
             if file.read(9)[8:] == b"{":  # safetensors: the length of a JSON header in 8 bytes, then the header
                 return dict(safetensors.torch.load_file(source))
             file.seek(0)
@@ -64,10 +68,8 @@ def _read(source: Path) -> checkpoint.State:
             told = f"{source.name} holds more than tensors ({foreign[1]}), which may be code; it was not run"
             raise WeightsError(told) from error
         raise WeightsError(f"{source.name} is no checkpoint of PyTorch's") from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, TypeError) as error:
+    except Exception as error:  # a damaged pickle, which is a program, can fail in any way
         raise WeightsError(f"{source.name} is no checkpoint, or a damaged one: {_first_line(error)}") from error
-    except OSError as error:
-        raise WeightsError(f"{source} cannot be read: {error.strerror}") from error
 
 
 def _first_line(error: Exception) -> str:

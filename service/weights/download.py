@@ -120,7 +120,7 @@ def _open(url: str, part: Path, begun: int, rules: Rules) -> http.client.HTTPRes
                     _nothing_left(error.headers.get("Content-Range", ""), part, begun)
                     return None
                 final = error.code < 500 and error.code not in PASSING
-                raise AddressError(f"answered {error.code} {error.reason}", final=final) from error
+                raise AddressError(f"answered {error.code} {_reason(error.reason)}", final=final) from error
     return answer
 
 
@@ -218,15 +218,15 @@ def _disk_errors(part: Path) -> Iterator[None]:
 
 
 def _reason(error: object) -> str:
-    told = getattr(error, "strerror", None) or str(error)
-    return told or type(error).__name__
+    told = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(told.split())
 
 
 def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-class _Redirects(request.HTTPRedirectHandler):
+class Redirects(request.HTTPRedirectHandler):
     """Follows redirects, but not from an encrypted address to an open one."""
 
     def redirect_request(self, *args: Any) -> request.Request | None:
@@ -247,7 +247,7 @@ def _opener() -> request.OpenerDirector:
         request.HTTPDefaultErrorHandler(),
         request.HTTPErrorProcessor(),
         request.UnknownHandler(),
-        _Redirects(),
+        Redirects(),
     ):
         opener.add_handler(handler)
     return opener

@@ -1,0 +1,1 @@
+"""Weights: fetched, checked, converted, put in their place."""

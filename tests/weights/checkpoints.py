@@ -1,0 +1,76 @@
+"""Checkpoints of a small network with random weights, in every form and layout in which one is published."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from service import networks
+
+CLASSES = 3
+State = dict[str, Tensor]
+
+
+class Trap:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, path: Any) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self.path).touch, (self.path,)
+
+
+def made_state(network: str = "resnest14", classes: int = CLASSES) -> State:
+    """A number of its own, in half precision, for every key of the network, counters among them."""
+    with torch.device("meta"):
+        module = networks.build(network, classes)
+    return {
+        key: torch.full(value.shape, number, dtype=torch.float16 if value.is_floating_point() else torch.int64)
+        for number, (key, value) in enumerate(module.state_dict().items())
+    }
+
+
+def pth(content: Any, *, legacy: bool = False) -> bytes:
+    """As `torch.save` writes it, today or until 2020."""
+    out = io.BytesIO()
+    torch.save(content, out, _use_new_zipfile_serialization=not legacy)
+    return out.getvalue()
+
+
+def safe(state: State) -> bytes:
+    """As safetensors."""
+    return safetensors.torch.save(state)
+
+
+def zipped(**members: bytes) -> bytes:
+    """A zip of these members, `model__pth` for `model.pth`."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as outer:
+        for name, data in members.items():
+            outer.writestr(name.replace("__", "."), data)
+    return out.getvalue()
+
+
+def openmmlab(state: Mapping[str, Tensor]) -> State:
+    """The layout of OpenMMLab's classifiers: the deep stem with its last norm in one sequence, the classifier apart."""
+    renamed = {}
+    for key, value in state.items():
+        first, _, rest = key.partition(".")
+        place = {"conv1": "backbone.stem", "bn1": "backbone.stem.7", "fc": "head.fc"}.get(first, f"backbone.{first}")
+        renamed[f"{place}.{rest}"] = value
+    return renamed
+
+
+def parallel(state: Mapping[str, Tensor]) -> State:
+    """As DataParallel saves it."""
+    return {f"module.{key}": value for key, value in state.items()}
+
+
+def without_counters(state: Mapping[str, Tensor]) -> State:
+    """As networks were saved before BatchNorm counted."""
+    return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}

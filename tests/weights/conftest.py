@@ -1,0 +1,32 @@
+"""What the tests of weights share: the misbehaving server, and rules that do not wait long."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.weights.download import Rules
+from tests.weights.misbehaving import Server, serving
+
+HASTY = Rules(silence_s=0.5, window_s=0.3, slowest=1000, rounds=2, pause_s=0, max_bytes=1 << 27)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of its own for each test."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever proxy this machine has, the tests do not go through it."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder by its path, but for what is hidden: a lock, and a download to be continued."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
