@@ -4,7 +4,7 @@
 #     docker build --target worker --tag resnest-worker:local --build-arg TORCH_INDEX=<PyTorch's index for cpu> .
 #
 # Models other than the starter ones are mounted, not baked in: point RESNEST_MODEL_STORE at the volume.
-ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 # hadolint ignore=DL3006
 FROM ${PYTHON_IMAGE} AS base
@@ -12,7 +12,7 @@ FROM ${PYTHON_IMAGE} AS base
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends tini \
-    && rm -rf /var/lib/apt/lists/* \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin resnest
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -33,10 +33,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint constraints.txt .
 COPY service service
 RUN pip install --no-cache-dir --no-deps --force-reinstall . \
-    && pip uninstall --yes pip
+    && pip uninstall --yes pip setuptools
 
 FROM source AS worker-venv
-# Which build of the pinned torch: an index with CPU or CUDA wheels. Without one, the default build (CUDA, 4 GB more).
+# Which build of the pinned torch: an index of CPU or CUDA wheels. Without one, the default build: CUDA, 4 GB more.
 ARG TORCH_INDEX=
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} ".[worker]"

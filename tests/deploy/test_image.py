@@ -106,7 +106,7 @@ def test_the_base_is_the_python_that_the_project_needs() -> None:
     lowest = re.search(r'requires-python = ">=(\d\.\d+)"', (TOP / "pyproject.toml").read_text(encoding="utf-8"))
 
     assert lowest is not None
-    assert f"ARG PYTHON_IMAGE=docker.io/library/python:{lowest[1]}-slim-bookworm" in LINES
+    assert f"ARG PYTHON_IMAGE=python:{lowest[1]}-slim-bookworm" in LINES
 
 
 def test_what_reaches_the_build_is_an_allow_list_of_files_that_exist() -> None:
