@@ -1,8 +1,8 @@
 """The client of the model server: a picture out, an answer in, and every way it can fail as one of our errors.
 
 TorchServe answers 503 for a full queue, for a model without workers and for what went wrong in a handler (told apart
-by `type`), 500 for a worker that died over the batch, 507 for one out of memory. After every status above 399 it
-closes the connection, with SO_LINGER 0, so that the answer itself may be lost in a reset.
+by `type`), 500 for a worker that died over the batch, 507 for one that was killed or has no memory left. After every
+status above 399 it closes the connection, with SO_LINGER 0, so that the answer itself may be lost in a reset.
 """
 
 import asyncio
@@ -65,7 +65,15 @@ class Backend(Protocol):
 
 
 class _BrokenError(Exception):
-    """The connection or the worker broke over a request, which can be sent once more: it changes nothing."""
+    """The connection broke over a request, which can be sent once more: it changes nothing."""
+
+    pause_s = 0.0
+
+
+class _WorkerDiedError(_BrokenError):
+    """The worker died over a request. For some milliseconds TorchServe gives a dead one more of them."""
+
+    pause_s = 0.25
 
 
 class TorchServe:
@@ -107,8 +115,8 @@ class TorchServe:
     async def _twice(self, model: str, frame: bytes, request_id: str) -> bytes:
         try:
             return await self._predictions(model, frame, request_id)
-        except _BrokenError:
-            pass
+        except _BrokenError as error:
+            await asyncio.sleep(error.pause_s)
         try:
             return await self._predictions(model, frame, request_id)
         except _BrokenError as error:
@@ -159,9 +167,9 @@ def _failure(model: str, status: int, body: bytes) -> Exception:
     kind = _type(body)
     if status == 503 and kind == QUEUE_FULL:
         return Overloaded(f"the queue of {model} is full, or it has no worker")
-    if status == 500:
-        return _BrokenError()
-    if status in {404, 507}:
+    if status in {500, 507}:
+        return _WorkerDiedError()
+    if status == 404:
         return BackendUnavailable(f"{model} cannot answer now")
     return BackendBadResponse(f"the model server answered {status} for {model}")
 

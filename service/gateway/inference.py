@@ -1,17 +1,20 @@
 """What the service does with pictures, without HTTP: decode each, ask each model, keep every answer in its place."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from service.cards import ModelCard
-from service.errors import BackendUnavailable, DeadlineExceeded, ServiceError
+from service.errors import BackendBadResponse, BackendUnavailable, DeadlineExceeded, Internal, ServiceError
 from service.gateway.admission import Admission
 from service.gateway.backend import Answer, Backend, Pixels
 from service.gateway.decoding import Facts, Pool, prepare
 from service.gateway.metrics import Metrics
 from service.gateway.uploads import Upload
 from service.images import Limits
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ class Inference:
             self._count([card], error.code())
             if isinstance(error, BackendUnavailable):
                 self._doubt()
+            if isinstance(error, BackendBadResponse | Internal):
+                log.error("%s failed request_id=%s code=%s: %s", card.name, request_id, error.code(), error)
             return error
         self._count([card], "ok")
         self._metrics.batch_size.labels(card.name).observe(answer.batch)

@@ -2,12 +2,14 @@
 
 import logging
 import time
+from functools import partial
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from service.gateway.app import create_app
+from service.gateway.protocol import Protocol
 from service.gateway.settings import Settings
 
 
@@ -32,7 +34,7 @@ class Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http="httptools",
+                http=partial(Protocol, header_timeout_s=settings.header_timeout_s),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="on",
                 access_log=False,

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     max_side: int = Field(default=16_384, ge=1, description="pixels of a picture's longer side")
     min_side: int = Field(default=8, ge=1, description="pixels of a picture's shorter side")
     upload_timeout_s: float = Field(default=30, gt=0, description="seconds for a body to arrive")
+    header_timeout_s: float = Field(default=10, gt=0, description="seconds for a request's headers to arrive")
     max_buffered_bytes: int = Field(
         default=256 * MEBIBYTE, ge=1, description="bytes of all the bodies held at one time"
     )

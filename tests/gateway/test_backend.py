@@ -34,7 +34,7 @@ FAULTS: dict[str, tuple[type[ServiceError], int]] = {
     "queue_full": (Overloaded, 1),
     "prediction_failed": (BackendBadResponse, 1),
     "worker_died": (BackendUnavailable, 2),
-    "out_of_memory": (BackendUnavailable, 1),
+    "out_of_memory": (BackendUnavailable, 2),
     "not_registered": (BackendUnavailable, 1),
     "too_large": (BackendBadResponse, 1),
     "redirect": (BackendBadResponse, 1),
@@ -53,7 +53,7 @@ FAULTS: dict[str, tuple[type[ServiceError], int]] = {
     "no_batch": (BackendBadResponse, 1),
 }
 
-BROKEN = ["worker_died", "reset", "cut"]
+BROKEN = ["worker_died", "out_of_memory", "reset", "cut"]
 
 
 def pixels(seed: int = 0) -> Pixels:
