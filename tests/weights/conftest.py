@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.weights.download import Rules
+from tests.weights.checkpoints import State, made_state
 from tests.weights.misbehaving import Server, serving
 
 HASTY = Rules(silence_s=0.5, window_s=0.3, slowest=1000, rounds=2, pause_s=0, max_bytes=1 << 27)
@@ -24,6 +26,22 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Where a store of the test's own is to be."""
+    return tmp_path / "store"
+
+
+@pytest.fixture(scope="session")
+def weights_of() -> State:
+    """Weights of the tiny classifier, the same for all; not to be changed."""
+    return made_state()
+
+
+def unseen(*_: Any) -> None:
+    """Progress and notices that nobody looks at."""
 
 
 def visible(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,113 @@
+"""What goes wrong on the way into the store, and that the store is then as it was."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from service import cards
+from service.weights import WeightsError
+from service.weights.download import UnavailableError
+from service.weights.store import pull, state
+from tests.weights.checkpoints import CLASSES, State, Trap, pth, zipped
+from tests.weights.conftest import HASTY, unseen, visible
+from tests.weights.misbehaving import Server
+from tests.weights.publishing import offered, prefix, published, write_card
+
+BROKEN = {
+    "404": "answered 404 Not Found",
+    "cut-without-ranges": "ended after",
+    "silent": "was silent",
+    "page": "is not the published one: its sha256 begins with .*; it is a web page",
+    "other-bytes": "is not the published one: its sha256 begins with",
+    "short-length": "is not the published one",
+}
+
+
+@pytest.mark.parametrize("behaviour", BROKEN)
+def test_a_server_that_fails_leaves_the_store_as_it_was(server: Server, store: Path, behaviour: str) -> None:
+    data = pth({"fc.bias": torch.ones(CLASSES)})
+    offered(server, data)
+    model = write_card(store, (server.url(behaviour), prefix(data)))
+    before = visible(model.folder.parent)
+    with pytest.raises(UnavailableError, match=rf"(?s)^{model.name}: no address gave the file:.*{BROKEN[behaviour]}"):
+        pull(model, replace(HASTY, rounds=1), unseen, unseen)
+    assert visible(model.folder.parent) == before
+    assert state(model) == ("begun" if behaviour == "cut-without-ranges" else "absent")
+    assert cards.read_all(model.folder.parent) == {}
+
+
+def test_a_download_that_was_begun_goes_on_at_the_next_pull(server: Server, store: Path, weights_of: State) -> None:
+    data = pth(weights_of)
+    offered(server, data)
+    model = write_card(store, (server.url("cut"), prefix(data)))
+    with pytest.raises(UnavailableError, match="ended after"):
+        pull(model, replace(HASTY, rounds=1), unseen, unseen)
+    assert state(model) == "begun"
+    assert pull(model, replace(HASTY, rounds=99), unseen, unseen)
+    assert server.asked[1] == ("/cut/file", f"bytes={len(data) // 2}-")
+
+
+def test_nothing_is_unpickled_before_the_checksum_is_right(server: Server, store: Path, tmp_path: Path) -> None:
+    url = offered(server, pth({"extra": Trap(tmp_path / "sprung")}))
+    model = write_card(store, (url, {"sha256": "0" * 8}))
+    with pytest.raises(UnavailableError, match=r"begins with [0-9a-f]{8}, not 00000000"):
+        pull(model, HASTY, unseen, unseen)
+    assert not (tmp_path / "sprung").exists()
+
+
+UNFIT: dict[str, tuple[Callable[[State, Path], Any], str]] = {
+    "code": (lambda s, sprung: {**s, "extra": Trap(sprung)}, "holds more than tensors"),
+    "other keys": (lambda s, _: {**s, "extra": torch.ones(1)}, r"unexpected \(extra\)"),
+    "too few keys": (lambda s, _: {"fc.bias": s["fc.bias"]}, "missing"),
+    "no weights": (lambda s, _: [1, 2], "other things than weights"),
+}
+
+
+@pytest.mark.parametrize("what", UNFIT)
+def test_a_published_file_that_does_not_fit_leaves_the_store_as_it_was(
+    server: Server, store: Path, weights_of: State, tmp_path: Path, what: str
+) -> None:
+    make, told = UNFIT[what]
+    model = published(server, store, pth(make(weights_of, tmp_path / "sprung")))
+    before = visible(model.folder.parent)
+    with pytest.raises(WeightsError, match=rf"^{model.name}: .*{told}"):
+        pull(model, HASTY, unseen, unseen)
+    assert not (tmp_path / "sprung").exists()
+    assert visible(model.folder.parent) == before
+
+
+def test_a_damaged_zip_is_told_and_leaves_the_store_as_it_was(server: Server, store: Path) -> None:
+    data = zipped(model__pth=b"weights" * 100)
+    offered(server, data[:45] + b"\xff" + data[46:])
+    model = write_card(store, (server.url("whole"), {"sha1": "0" * 40}))
+    with pytest.raises(UnavailableError, match="is not the published one: the zip cannot be read"):
+        pull(model, HASTY, unseen, unseen)
+    assert visible(model.folder) == visible(model.folder)
+    assert state(model) == "absent"
+
+
+def test_a_disk_without_room_is_told_and_leaves_the_store_as_it_was(
+    server: Server, store: Path, weights_of: State
+) -> None:
+    model = published(server, store, pth(weights_of))
+    with pytest.raises(WeightsError, match="has room for 1,000 bytes"):
+        pull(model, replace(HASTY, free_bytes=lambda _: 1000), unseen, unseen)
+    assert state(model) == "absent"
+
+
+def test_a_store_that_cannot_be_written_is_told(server: Server, store: Path, weights_of: State) -> None:
+    model = published(server, store, pth(weights_of))
+    (model.folder / "weights").write_text("in the way", encoding="utf-8")
+    with pytest.raises(WeightsError, match=rf"^{model.name}: .*weights: File exists"):
+        pull(model, HASTY, unseen, unseen)
+
+
+def test_a_model_that_is_published_nowhere_cannot_be_pulled(store: Path) -> None:
+    model = write_card(store, sha256="0" * 64)
+    assert state(model) == "missing"
+    with pytest.raises(WeightsError, match="published nowhere"):
+        pull(model, HASTY, unseen, unseen)
