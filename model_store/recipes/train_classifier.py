@@ -10,7 +10,6 @@ import photos
 import torch
 from augment import mix, rand_augment, random_resized_crop
 from PIL import Image, ImageOps
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
@@ -94,7 +93,7 @@ def run_of(args: argparse.Namespace) -> Run:
 
 def main() -> None:
     """Trains, logs validation accuracy, and saves the averaged weights as `weights.safetensors`."""
-    parser = options("Train a starter classifier.", epochs=72, batch=64, rate=0.06)
+    parser = options("Train a starter classifier.", epochs=60, batch=64, rate=0.06)
     parser.add_argument("--network", default="resnest14")
     args = parser.parse_args()
     seed_everything(args.seed)
@@ -122,7 +121,7 @@ def main() -> None:
         args.epochs, len(fit) // args.batch, args.rate, lambda step, steps: cosine(step, steps, WARM_UP)
     )
     train(run, schedule, batches, loss_of, lambda: {"validation_top1": validation.accuracy(run.average.network)})
-    save_file(run.average.network.half().state_dict(), args.out / "weights.safetensors")
+    run.finish()
 
 
 if __name__ == "__main__":

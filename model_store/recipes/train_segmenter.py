@@ -12,7 +12,7 @@ import numpy.typing as npt
 import photos
 import torch
 from PIL import Image, ImageEnhance, ImageOps
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
@@ -133,7 +133,7 @@ def main() -> None:
     pets = [photo for photo in rows if photo.split == "fit" and photo.mask]
     held = [photo for photo in rows if photo.split == "validation" and photo.mask_kind == "trimap"]
     flowers = [photo for photo in rows if photo.split == "fit" and photo.label not in ("cat", "dog")]
-    pictures = FitPictures(pets, random.sample(flowers, 400), SIZES[0][1])
+    pictures = FitPictures(pets, random.sample(flowers, min(400, len(flowers))), SIZES[0][1])
     network = placed(start(args.backbone), args.device)
     heads = nn.ModuleList(module for name, module in network.named_children() if name != "pretrained")
     groups: list[tuple[nn.Module, float]] = [(network.pretrained, 1.0), (heads, HEAD_FACTOR)]
@@ -156,9 +156,7 @@ def main() -> None:
 
     schedule = Schedule(args.epochs, len(pictures) // args.batch, args.rate, polynomial)
     train(run, schedule, batches, loss_of, lambda: validation_iou(run.average.network, held, args.device))
-    trained = run.average.network.half().state_dict()
-    served = {key: value for key, value in trained.items() if not key.startswith("auxlayer.")}
-    save_file(served, args.out / "weights.safetensors")
+    run.finish(leave_out="auxlayer.")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from service.networks.bottleneck import Bottleneck
@@ -143,6 +144,12 @@ class Run:
         }
         torch.save(state, self.folder / "checkpoint.tmp")
         (self.folder / "checkpoint.tmp").replace(self.folder / "checkpoint.pt")
+
+    def finish(self, leave_out: str = "-") -> None:
+        """Writes the averaged weights in 16-bit floats, without the keys that begin with `leave_out`."""
+        state = self.average.network.half().state_dict()
+        kept = {key: value.contiguous() for key, value in state.items() if not key.startswith(leave_out)}
+        save_file(kept, self.folder / "weights.safetensors")
 
     def resume(self) -> None:
         """Continues from the folder's checkpoint if there is one."""
