@@ -18,7 +18,8 @@ run: $(VENV)/worker.stamp ## serve the built-in models on http://127.0.0.1:8000 
 	@exec $(BIN)/resnest-service run $(ARGS)
 
 test: check ## format, lint, types, unit tests, end-to-end tests against a real TorchServe
-	$(BIN)/python -m pytest -m "not stress" --cov --cov-report=term:skip-covered $(ARGS)
+	@# One thread: torch's would spin against TorchServe's and the gateway's for two cores.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not stress" --cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(VENV)/test.stamp ## format, lint and strict types alone
 	$(BIN)/ruff format --check .
