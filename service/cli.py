@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from service import __version__, packaging
 from service.cards import CardError
@@ -107,7 +108,12 @@ def gateway() -> None:
     from service.gateway.server import serve
     from service.gateway.settings import Settings
 
-    serve(Settings())
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        mistakes = (f"RESNEST_{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors())
+        raise click.ClickException("; ".join(mistakes)) from error
+    serve(settings)
 
 
 @main.command()

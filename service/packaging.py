@@ -10,13 +10,14 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from service import weights
 from service.cards import CardError, ModelCard
 from service.cores import usable_cores
 from service.handlers import MODULES
+from service.processes import free_port
 
 ARCHIVES = "archives"  # beside the models: TorchServe tries every folder of its store, and cards are no archives
 CREATED_ON = "01/01/2024 00:00:00"  # fixed, so that the same model gives the same archive
@@ -68,21 +69,26 @@ class Addresses:
     inference: str = "http://127.0.0.1:8080"
     management: str = "http://127.0.0.1:8081"
     metrics: str = "http://127.0.0.1:8082"
-    grpc_inference_port: int = 7070
-    grpc_management_port: int = 7071
+    grpc_inference_port: int = field(default_factory=free_port)
+    grpc_management_port: int = field(default_factory=free_port)
 
 
 def package(card: ModelCard, archives: Path) -> Path:
     """Make `archives/<name>` TorchServe's directory of this model, and return it; an up-to-date one is left alone.
 
-    Raises `CardError` where the weights are missing or are not those of the card's checksum.
+    Raises `CardError` where the weights are missing or are not those of the card's checksum, the labels do not fit, or
+    the archive cannot be written.
     """
     weights.verify(card)
-    files = _files(card)
+    _ = card.classes
     archive = archives / card.name
-    with _locked(archives):
-        if not _up_to_date(archive, files, card):
-            _replace(archive, files, card)
+    try:
+        files = _files(card)
+        with _locked(archives):
+            if not _up_to_date(archive, files, card):
+                _replace(archive, files, card)
+    except OSError as error:
+        raise CardError(f"{card.name}: {archive} cannot be written: {error.strerror}") from error
     return archive
 
 

@@ -1,6 +1,7 @@
 """`resnest-service run`: TorchServe and the gateway as one process tree, that starts, recovers and ends as one."""
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -15,11 +16,11 @@ from pathlib import Path
 
 from service import cards, health, packaging
 from service.cards import CardError, ModelCard
-from service.processes import Child
+from service.processes import Child, free_port
 from service.worker_log import Log
 
 TICK_S = 0.2
-LOOK_S = 5.0  # between two looks at the workers
+LOOK_S = 2.0  # between two looks at the workers
 RESTARTS = 3  # of TorchServe without a moment of readiness between them
 STOP_GATEWAY_S = 45.0  # its requests in flight have 30 s
 STOP_TORCHSERVE_S = 15.0  # seen: 2.4 s
@@ -139,8 +140,6 @@ class Tree:
             f"unix:{folder / 'inference'}",
             f"unix:{folder / 'management'}",
             f"http://127.0.0.1:{free_port()}",
-            free_port(),
-            free_port(),
         )
         self._torchserve: Child | None = None
         self._gateway: Child | None = None
@@ -160,7 +159,7 @@ class Tree:
             "RESNEST_HOST": self._options.host,
             "RESNEST_PORT": str(self._options.port),
         }
-        command = [sys.executable, "-m", "service.gateway"]
+        command = [sys.executable, "-m", "service", "gateway"]
         self._gateway = Child.start(command, {**self._environment, **settings}, self._folder, output=None)
 
     def wait_until_ready(self) -> bool:
@@ -216,7 +215,8 @@ class Tree:
             raise StartError(f"TorchServe does not come back after {RESTARTS} new starts{self._log.last_words}")
         self._restarts += 1
         if self._torchserve:
-            self._say("TorchServe ended; starting it again" if self._gone() else "A worker does not come back; again")
+            why = "TorchServe ended" if self._gone() else "A model has had no ready worker for too long"
+            self._say(f"{why}; starting TorchServe again")
             self._torchserve.stop(STOP_TORCHSERVE_S, self._asked.to_hurry.is_set)
         self._torchserve = self._start_torchserve()
 
@@ -228,23 +228,15 @@ class Tree:
             return Child.start(packaging.command(self._folder, self._environment), environment, self._folder, output)
 
 
-def free_port() -> int:
-    """A TCP port of the loopback interface that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _archives(options: Options) -> Path:
     return options.store / packaging.ARCHIVES
 
 
 def example(options: Options, models: Sequence[ModelCard]) -> str:
     """A command line for a first request, with the store's own picture where there is one."""
-    route = "classify" if any(card.task == "classification" for card in models) else "segment"
-    picture = options.store / EXAMPLE
-    return f"curl -F file=@{picture if picture.is_file() else 'photo.jpg'} {options.address}/v1/{route}"
+    route = "/v1/classify" if any(card.task == "classification" for card in models) else "/v1/segment"
+    picture = options.store.resolve() / EXAMPLE
+    return shlex.join(["curl", "-F", f"file=@{picture if picture.is_file() else 'photo.jpg'}", options.address + route])
 
 
 @contextmanager

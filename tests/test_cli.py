@@ -15,7 +15,7 @@ from PIL import Image
 from service import __version__, cards, packaging
 from service.cli import main
 from service.packaging import Addresses
-from service.supervisor import free_port
+from service.processes import free_port
 from tests.stores import FLOWERS_AND_PETS
 
 COMMANDS = {"run", "package", "worker", "gateway", "health", "models", "evaluate"}
@@ -64,6 +64,13 @@ def test_models_may_be_named_by_commas_by_repetition_and_by_the_environment(stor
         call(*options, RESNEST_MODELS=",".join(both)),
     ):
         assert [Path(line).name for line in result.output.split()] == both
+
+
+def test_a_setting_of_the_gateway_that_makes_no_sense_is_told_by_its_variable() -> None:
+    result = call("gateway", RESNEST_MAX_IMAGES="many")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: RESNEST_MAX_IMAGES: ")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_health_is_bad_where_nothing_answers(tmp_path: Path) -> None:

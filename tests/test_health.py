@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from service import health
-from service.supervisor import free_port
+from service.processes import free_port
 
 ANSWERS: dict[str, tuple[int, Any]] = {
     "/readyz": (200, {}),

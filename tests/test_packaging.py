@@ -162,6 +162,18 @@ def test_other_weights_than_the_cards_are_refused(card: ModelCard, tmp_path: Pat
     assert not (tmp_path / "archives").exists()
 
 
+def test_an_archive_that_cannot_be_written_is_one_sentence(card: ModelCard, tmp_path: Path) -> None:
+    (tmp_path / "archives").touch()
+    with pytest.raises(CardError, match=r"archives/tiny-classifier cannot be written: File exists$"):
+        packaging.package(card, tmp_path / "archives")
+
+
+def test_labels_that_do_not_fit_are_told_before_a_worker_finds_out(card: ModelCard, tmp_path: Path) -> None:
+    (card.folder / "labels.txt").write_text("cat\n", encoding="utf-8")
+    with pytest.raises(CardError, match="1 labels for 7 classes"):
+        packaging.package(cards.read_zoo(card.folder.parent)[card.name], tmp_path / "archives")
+
+
 def test_pulled_weights_bring_their_recorded_checksum(card: ModelCard, tmp_path: Path) -> None:
     source = {"urls": ["https://example.org/w.pth"], "sha256": "0" * 64}
     stated = type(card.weights).model_validate({"file": card.weights.file, "sources": [source]})

@@ -9,7 +9,8 @@ import pytest
 
 from service import supervisor
 from service.cards import CardError
-from service.supervisor import Asked, Options, StartError, chosen, free_port, require_free_port
+from service.processes import free_port
+from service.supervisor import Asked, Options, StartError, chosen, require_free_port
 from tests.stores import write_store
 
 
@@ -24,6 +25,15 @@ def folder(tmp_path: Path) -> Path:
 def names(options: Options) -> tuple[list[str], list[str]]:
     said: list[str] = []
     return [card.name for card in chosen(options, said.append)], said
+
+
+def fake_java(folder: Path, script: str) -> dict[str, str]:
+    """An environment whose Java runs these lines of shell instead."""
+    java = folder / "java" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    java.chmod(0o755)
+    return {**os.environ, "JAVA_HOME": str(java.parents[1])}
 
 
 def test_all_models_that_have_their_weights_are_served_and_the_others_named(folder: Path) -> None:
@@ -92,7 +102,7 @@ def test_the_first_request_to_try_fits_the_models_and_names_the_stores_picture(f
     )
     (folder / "example.jpg").touch()
     assert supervisor.example(options, [segmenter]) == (
-        f"curl -F file=@{folder}/example.jpg http://127.0.0.1:9000/v1/segment"
+        f"curl -F file=@{folder.resolve()}/example.jpg http://127.0.0.1:9000/v1/segment"
     )
 
 
@@ -120,12 +130,8 @@ def test_the_folder_of_the_sockets_is_short_and_goes_at_the_end(tmp_path: Path, 
 
 def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(folder: Path, tmp_path: Path) -> None:
     """Here Java itself fails, on an option that it does not know."""
-    java = tmp_path / "java" / "bin" / "java"
-    java.parent.mkdir(parents=True)
-    java.write_text("#!/bin/sh\necho 'Error occurred during initialization of VM'\nexit 1\n", encoding="utf-8")
-    java.chmod(0o755)
+    environment = fake_java(tmp_path, "echo 'Error occurred during initialization of VM'\nexit 1")
     options = Options(folder, ("tiny-classifier",), port=free_port())
-    environment = {**os.environ, "JAVA_HOME": str(java.parents[1])}
     (tmp_path / "run").mkdir()
     said: list[str] = []
     tree = supervisor.Tree(options, chosen(options, print), tmp_path / "run", Asked(), said.append, environment)
@@ -137,4 +143,38 @@ def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(folder: Pa
             tree.watch()
     finally:
         tree.stop()
-    assert said.count("TorchServe ended; starting it again") == supervisor.RESTARTS
+    assert said.count("TorchServe ended; starting TorchServe again") == supervisor.RESTARTS
+
+
+def test_a_model_without_a_worker_for_too_long_has_torchserve_started_again(folder: Path, tmp_path: Path) -> None:
+    """TorchServe itself gives up on a worker that died too often; here it never had one."""
+    options = Options(folder, ("tiny-classifier",), port=free_port(), start_timeout_s=0.5)
+    (tmp_path / "run").mkdir()
+    said: list[str] = []
+    java = fake_java(tmp_path, "exec sleep 60")
+    tree = supervisor.Tree(options, chosen(options, print), tmp_path / "run", Asked(), said.append, java)
+    try:
+        tree.start()
+        with pytest.raises(StartError, match=r"^not ready after 0\.5 s$"):
+            tree.wait_until_ready()
+        with pytest.raises(StartError, match=r"^TorchServe does not come back after 3 new starts$"):
+            tree.watch()
+    finally:
+        tree.stop()
+    again = "A model has had no ready worker for too long; starting TorchServe again"
+    assert said.count(again) == supervisor.RESTARTS
+
+
+def test_a_signal_ends_the_waiting_without_an_error(folder: Path, tmp_path: Path) -> None:
+    options = Options(folder, ("tiny-classifier",), port=free_port())
+    (tmp_path / "run").mkdir()
+    asked = Asked()
+    environment = fake_java(tmp_path, "exec sleep 60")
+    tree = supervisor.Tree(options, chosen(options, print), tmp_path / "run", asked, print, environment)
+    try:
+        tree.start()
+        asked.to_stop.set()
+        assert tree.wait_until_ready() is False
+        tree.watch()
+    finally:
+        tree.stop()

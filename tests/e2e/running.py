@@ -13,7 +13,7 @@ import httpx
 import psutil
 
 START_S = 120.0  # the machine of a continuous integration has two cores, shared; alone it takes 8 s
-COMMAND = [str(Path(sys.executable).with_name("resnest-service")), "run"]
+COMMAND = str(Path(sys.executable).with_name("resnest-service"))
 
 
 class Running:
@@ -58,7 +58,7 @@ def running(store: Path, folder: Path, port: int, *arguments: str) -> Iterator[R
     (folder / "empty").mkdir(parents=True)
     environment = {key: value for key, value in os.environ.items() if key != "JAVA_HOME" and "RESNEST" not in key}
     environment |= {"PATH": str(folder / "empty"), "PYTHONWARNINGS": "default"}
-    command = [*COMMAND, "--store", str(store), "--port", str(port), *arguments]
+    command = [COMMAND, "run", "--store", str(store), "--port", str(port), *arguments]
     log = folder / "output"
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=subprocess.STDOUT)

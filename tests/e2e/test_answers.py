@@ -15,7 +15,7 @@ from PIL import Image
 
 from service import cards
 from service.pipeline import Pipeline
-from service.supervisor import free_port
+from service.processes import free_port
 from tests.e2e.running import Running, running
 from tests.odd_images import CORPUS
 
@@ -136,7 +136,7 @@ def test_torchserve_listens_for_pictures_on_no_tcp_port(service: Running) -> Non
 @pytest.mark.timeout(280)
 def test_no_odd_image_is_the_services_fault_and_none_makes_the_gateway_grow(service: Running) -> None:
     files = [path for path in sorted(CORPUS.rglob("*")) if path.is_file()]
-    (gateway,) = service.members("service.gateway")
+    (gateway,) = service.members("-m service gateway")
 
     def send(job: tuple[str, Path]) -> tuple[Path, httpx.Response]:
         return job[1], post(service, job[0], job[1].read_bytes())

@@ -1,16 +1,22 @@
 """How the process tree starts, heals and ends."""
 
 import hashlib
+import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 from pathlib import Path
 
+import httpx
+import numpy as np
+import psutil
 import pytest
 
-from service.supervisor import free_port
-from tests.e2e.running import Running, running, until
+from service import envelope
+from service.processes import free_port
+from tests.e2e.running import COMMAND, START_S, Running, running, until
 from tests.e2e.test_answers import post, upload
 from tests.stores import write_store
 
@@ -67,7 +73,7 @@ def test_it_heals_after_killed_workers_and_a_killed_torchserve_and_leaves_nothin
         java.kill()
         assert set(statuses_until_ready(service, 90)) == {200, 503}
         assert post(service, "/v1/classify", upload(0)).status_code == 200
-        assert "TorchServe ended; starting it again" in service.output
+        assert "TorchServe ended; starting TorchServe again" in service.output
 
         service.members("")
         assert len(service.left()) >= 3
@@ -75,6 +81,33 @@ def test_it_heals_after_killed_workers_and_a_killed_torchserve_and_leaves_nothin
         until(lambda: not service.left(), 5, service.left)
         assert "Traceback" not in service.output
     assert set(Path(tempfile.gettempdir()).glob("resnest-*")) <= before
+
+
+def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, tmp_path: Path) -> None:
+    """As in a container: the command becomes TorchServe, and packages into its own folder, not into the store."""
+    doors = {door: f"http://127.0.0.1:{free_port()}" for door in ("inference", "management", "metrics")}
+    options = [word for door, address in doors.items() for word in (f"--{door}-address", address)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "RESNEST_MODEL_STORE": str(one_model)}
+    with (tmp_path / "log").open("wb") as log:
+        worker = subprocess.Popen([COMMAND, "worker", *options], env=environment, stdout=log, stderr=log)
+
+    def healthy() -> bool:
+        return subprocess.run([COMMAND, "health"], env=environment, capture_output=True, check=False).returncode == 0
+
+    try:
+        assert not healthy()
+        until(lambda: healthy() or worker.poll() is not None, START_S, (tmp_path / "log").read_text)
+        assert worker.poll() is None, (tmp_path / "log").read_text(encoding="utf-8")
+        assert JAVA in psutil.Process(worker.pid).cmdline()
+        frame = envelope.pack({}, {"picture": np.zeros((64, 64, 3), np.uint8)})
+        answer = httpx.post(f"{doors['inference']}/predictions/tiny-classifier", content=frame, timeout=60)
+        assert envelope.unpack(answer.content)[0]["ok"] is True
+        assert "ts_inference_requests_total" in httpx.get(f"{doors['metrics']}/metrics").text
+        assert not (one_model / "archives").exists()
+    finally:
+        worker.terminate()
+        worker.wait(60)
+    assert not healthy()
 
 
 def test_requests_in_flight_are_answered_before_the_end(one_model: Path, tmp_path: Path) -> None:
