@@ -190,3 +190,41 @@ def test_ade20ks_colours_are_the_published_ones_of_which_few_are_alike() -> None
 def test_models_whose_weights_are_not_here_are_not_served() -> None:
     absent = {name for name, card in ZOO.items() if not card.record_path.exists()}
     assert absent & cards.read_all(STORE).keys() == set()
+
+
+def test_the_documentation_names_every_published_model_and_its_score() -> None:
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    scores = {name: f"{card.published.get('top1', card.published.get('miou')):.2f}" for name, card in ZOO.items()}
+    assert [name for name in ZOO if f"`{name}`" not in text] == []
+    assert [f"{name} {score}" for name, score in scores.items() if score not in text] == []
+
+
+def test_the_documentation_names_no_model_that_is_not_there() -> None:
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    tables = text.partition("## The paper's tables")[2]
+    assert set(re.findall(r"`((?:resn|fcn_|deeplab_)\w+)`", tables)) == set(ZOO)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("class_id\tlabel\n0\tcat\n2\tdog\n", "row 1 of its label set is not that of class 1"),
+        ("class_id\tname\n0\tcat\n1\tdog\n", "label 0 is empty"),
+        ("class_id\tlabel\tcolor\n0\tcat\tred\n1\tdog\tblue\n", "label 0 has the colour 'red'"),
+        ("class_id\tlabel\n0\tcat\n", "has 1 labels for 2 classes"),
+        ("", "has 0 labels for 2 classes"),
+    ],
+    ids=["a gap", "no column of labels", "a colour's name", "too few", "empty"],
+)
+def test_a_label_set_that_is_broken_is_refused(tmp_path: Path, rows: str, told: str) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "pets.tsv").write_text(rows, encoding="utf-8")
+    card = next(iter(ZOO.values())).model_copy(
+        update={
+            "labels": cards.Labels(set="pets"),
+            "network": cards.Network(name="resnest14", classes=2),
+            "folder": tmp_path / "any",
+        }
+    )
+    with pytest.raises(cards.CardError, match=told):
+        _ = card.classes
