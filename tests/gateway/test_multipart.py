@@ -1,11 +1,14 @@
 """Forms, however they are cut into chunks."""
 
 import itertools
+from contextlib import suppress
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.gateway.multipart import FILENAME_CHARACTERS, Form
+from service.errors import MalformedMultipart, ServiceError
+from service.gateway.multipart import DELIMITERS, FILENAME_CHARACTERS, Form
 
 BOUNDARY = "AaB03x"
 
@@ -39,6 +42,20 @@ def test_the_parts_are_whole_wherever_the_chunks_are_cut(contents: list[bytes], 
 
     assert [bytes(part.content) for part in parts] == contents
     assert {(part.filename, part.declared) for part in parts} <= {("a.png", "image/png")}
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(min_value=0), max_size=4))
+def test_any_bytes_are_parts_or_a_problem(body: bytes, cuts: list[int]) -> None:
+    with suppress(ServiceError):
+        parse(form([b"x"])[:-8] + body, cuts).finish()
+
+
+@pytest.mark.parametrize("tail", [b"X", b"-X", b"\rX"])
+def test_a_picture_made_of_boundaries_is_refused_early(tail: bytes) -> None:
+    parsed = parse(b"--AaB03x\r\nContent-Disposition: form-data; name=file\r\n\r\n", [])
+
+    with pytest.raises(MalformedMultipart):
+        parsed.feed((f"\r\n--{BOUNDARY}".encode() + tail) * (DELIMITERS + 1))
 
 
 def filename(sent: str) -> str | None:

@@ -1,12 +1,17 @@
 """Bodies: every shape of them, cut off at the limit."""
 
 import re
+from contextlib import suppress
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from service.errors import ServiceError
 from service.gateway.multipart import HEADERS, OTHER_PARTS
-from service.schemas import Problem
+from service.gateway.uploads import JsonBody
+from service.schemas import ImagesBody, Problem
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.pictures import in_json, picture
 
@@ -153,3 +158,20 @@ async def test_fields_besides_the_pictures_are_read_past(client: httpx.AsyncClie
     response = await client.post("/v1/classify", files={"file": PICTURE}, data={"comment": "x" * 5000, "token": "y"})
 
     assert (response.status_code, len(response.json()["results"])) == (200, 1)
+
+
+@given(st.binary(max_size=200) | st.text(alphabet='{}[]":,imagesct0Aé\\\\=', max_size=200).map(str.encode))
+def test_any_bytes_are_json_pictures_or_a_problem(text: bytes) -> None:
+    body = JsonBody(max_images=4)
+    body.feed(text)
+
+    with suppress(ServiceError):
+        assert body.finish()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=4))
+def test_base64_is_read_back_exactly(contents: list[bytes]) -> None:
+    body = JsonBody(max_images=4)
+    body.feed(ImagesBody.model_validate(in_json(*contents)).model_dump_json().encode())
+
+    assert [upload.content for upload in body.finish()] == contents
