@@ -12,7 +12,7 @@ from service import cards
 from service.cli import main
 from service.models_cli import table
 from tests.stores import write_store
-from tests.weights.checkpoints import pth, made_state
+from tests.weights.checkpoints import made_state, pth
 from tests.weights.misbehaving import Server, serving
 
 NAME = "tiny-classifier-b"
