@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from service import __version__, packaging
 from service.cards import CardError
+from service.cores import SLEEPING_THREADS
 from service.models_cli import models as models_group
 from service.supervisor import Options, StartError, chosen
 from service.supervisor import run as supervise
@@ -141,6 +142,7 @@ def health(folder: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def evaluate(store: Path, model: str, photos: Path, split: str, *, as_json: bool) -> None:
     """Score MODEL on PHOTOS: a folder with a folder for each label, or with an index.csv."""
+    os.environ |= SLEEPING_THREADS | os.environ
     from service import evaluation
 
     (card,) = chosen(Options(store, (model,)), click.echo)

@@ -1,12 +1,19 @@
 """What several parts of the specification are told with."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from service.cores import SLEEPING_THREADS
 from tests.stores import write_store
+
+
+def pytest_configure() -> None:
+    """Before a test module loads torch."""
+    os.environ |= SLEEPING_THREADS | os.environ
 
 
 @pytest.fixture(scope="session")
