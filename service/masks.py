@@ -19,8 +19,6 @@ Colour = tuple[int, int, int]
 # The figures of a band of noise take some 85 bytes for each of its pixels.
 BAND_PIXELS: Final = 1 << 18
 
-BACKGROUND: Final = frozenset({0})
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -53,7 +51,7 @@ def overlay(
     palette: Sequence[Colour],
     *,
     alpha: float = 0.5,
-    clear: Collection[int] = BACKGROUND,
+    clear: Collection[int] = (),
 ) -> bytes:
     """A PNG of the picture under the classes' colours, `alpha` of them; the classes in `clear` are left uncoloured.
 

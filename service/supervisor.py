@@ -152,6 +152,8 @@ class Tree:
         packaging.prepare(self._folder, self._models, _archives(self._options), self._addresses)
         self._torchserve = self._start_torchserve()
         settings = {
+            # glibc then gives back large pictures' memory: 0.12 GB is left of four of 50 megapixels, not 2, measured.
+            "MALLOC_MMAP_THRESHOLD_": "1048576",
             "RESNEST_MODEL_STORE": str(self._options.store.resolve()),
             "RESNEST_MODELS": ",".join(card.name for card in self._models),
             "RESNEST_INFERENCE_URL": self._addresses.inference,

@@ -97,10 +97,13 @@ def test_the_overlay_is_a_blend_of_the_picture_and_the_colours(alpha: float, cle
     assert np.abs(np.asarray(image) - expected).max() <= 1
 
 
-def test_the_background_is_left_clear_unless_asked_for() -> None:
+def test_every_class_is_coloured_unless_asked_otherwise() -> None:
     picture = photo()
-    image = Image.open(io.BytesIO(overlay(picture, np.zeros((48, 64), np.uint8), PALETTE)))
-    np.testing.assert_array_equal(np.asarray(image), np.asarray(picture))
+    mask = np.zeros((48, 64), np.uint8)
+    plain = Image.open(io.BytesIO(overlay(picture, mask, PALETTE)))
+    clear = Image.open(io.BytesIO(overlay(picture, mask, PALETTE, clear={0})))
+    assert (np.asarray(plain) != np.asarray(picture)).any()
+    np.testing.assert_array_equal(np.asarray(clear), np.asarray(picture))
 
 
 def test_the_picture_itself_is_left_as_it_was() -> None:

@@ -125,7 +125,7 @@ def validation_iou(network: nn.Module, held: list[photos.Photo], device: str) ->
 
 def main() -> None:
     """Trains, logs validation scores, and saves the averaged weights as `weights.safetensors`."""
-    parser = options("Train the starter segmenter.", epochs=20, batch=16, rate=0.005)
+    parser = options("Train the starter segmenter.", epochs=12, batch=16, rate=0.005)
     parser.add_argument("--backbone", type=Path, required=True, help="the classifier's weights.safetensors")
     args = parser.parse_args()
     seed_everything(args.seed)
@@ -139,8 +139,6 @@ def main() -> None:
     groups: list[tuple[nn.Module, float]] = [(network.pretrained, 1.0), (heads, HEAD_FACTOR)]
     run = Run(network, Average(network, AVERAGE_DECAY), optimiser(groups, args.rate, args.decay), args.out)
     run.resume()
-    both = network.forward_with_auxiliary
-    forward = torch.compile(both, dynamic=False) if args.compile else both
 
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         pictures.size = next(size for share, size in SIZES if epoch < share * args.epochs)
@@ -150,7 +148,7 @@ def main() -> None:
     def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
         images, truth = batch[0], batch[1].to(args.device).long()
         with torch.autocast(torch.device(args.device).type, torch.bfloat16):
-            main_logits, auxiliary = forward(normalise(images, args.device))
+            main_logits, auxiliary = network.forward_with_auxiliary(normalise(images, args.device))
         loss = functional.cross_entropy(main_logits.float(), truth, ignore_index=IGNORED)
         return loss + AUXILIARY_WEIGHT * functional.cross_entropy(auxiliary.float(), truth, ignore_index=IGNORED)
 

@@ -34,7 +34,6 @@ def options(description: str, *, epochs: int, batch: int, rate: float) -> argpar
     parser.add_argument("--decay", type=float, default=5e-4, help="weight decay of convolution and linear weights")
     parser.add_argument("--seed", type=int, default=2020)
     parser.add_argument("--workers", type=int, default=1, help="processes that prepare pictures")
-    parser.add_argument("--compile", action="store_true", help="torch.compile: 1.4 times the speed on CPU, measured")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
 

@@ -12,6 +12,8 @@ from service.gateway.catalogue import label_of
 from service.gateway.decoding import Facts
 
 DIGITS = 6
+# The label of a class that the overlay leaves as it is. ADE20K and Pascal-Context have none: their class 0 is a thing.
+BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ def render(
     if "mask" in wanted:
         pngs["mask"] = masks.png(mask, palette)
     if "overlay" in wanted:
-        pngs["overlay"] = masks.overlay(images.decode(upload, limits).image, mask, palette)
+        clear = [label.class_id for label in card.classes if label.label == BACKGROUND]
+        pngs["overlay"] = masks.overlay(images.decode(upload, limits).image, mask, palette, clear=clear)
     figures = masks.figures(mask, answer.arrays["class_scores"])
     return Rendering(facts.width, facts.height, pngs, [_segment(card, figure) for figure in figures])
 

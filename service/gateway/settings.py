@@ -48,7 +48,7 @@ class Settings(BaseSettings):
         ge=1,
         description="threads that decode, and as many that encode; as many pictures are in memory decoded",
     )
-    # Below TorchServe's job_queue_size of 100 for a model, so that the gateway refuses first, with Retry-After.
+    # Below packaging.JOB_QUEUE_SIZE, so that the gateway refuses first, with Retry-After.
     max_in_flight: int = Field(default=64, ge=1, description="pictures waiting for a model or in it")
     readiness_interval_s: float = Field(default=1, gt=0, description="seconds between two looks at the workers")
     canary_interval_s: float = Field(default=30, gt=0, description="seconds between two test pictures to a model")

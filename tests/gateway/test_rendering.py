@@ -1,68 +1,36 @@
-"""What is drawn of a mask."""
+"""A mask as what was asked for."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from service import images, masks
-from service.cards import ModelCard
+from service import cards
 from service.gateway.backend import Answer
 from service.gateway.decoding import Facts
-from service.gateway.rendering import in_json, render
-from tests.gateway.pictures import picture
+from service.gateway.rendering import render
+from service.images import Limits
+from tests.stores import write_store
 
-FACTS = Facts(96, 72, "PNG", "RGB", ())
-
-
-@pytest.fixture
-def card(served: dict[str, ModelCard]) -> ModelCard:
-    return served["tiny-segmenter"]
+SIDE = 16
 
 
-@pytest.fixture
-def answer() -> Answer:
-    mask = np.zeros((48, 64), np.uint8)
-    mask[12:36, 16:48] = 2
-    return Answer({"mask": mask, "class_scores": np.array([0.9, 0, 0.71], np.float32)}, 1, 0.0, 0.0)
+@pytest.mark.parametrize(("first_label", "coloured"), [("background", False), ("wall", True)])
+def test_an_overlay_colours_every_class_but_one_named_background(
+    first_label: str, *, coloured: bool, tmp_path: Path
+) -> None:
+    folder = write_store(tmp_path, weights=False) / "tiny-segmenter"
+    (folder / "labels.txt").write_text(f"{first_label}\t#ff0000\ncat\t#00ff00\ndog\t#0000ff\n")
+    picture = Image.new("RGB", (SIDE, SIDE), (90, 90, 90))
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    answer = Answer({"mask": np.zeros((8, 8), np.uint8), "class_scores": np.ones(3, np.float32)}, 1, 0.0, 0.0)
 
+    drawn = render(
+        cards.read(folder), answer, Facts(SIDE, SIDE, "PNG", "RGB", ()), out.getvalue(), Limits(), ["overlay"]
+    )
 
-@pytest.mark.parametrize("wanted", [[], ["mask"], ["overlay"], ["mask", "overlay"]])
-def test_only_what_is_wanted_is_drawn(wanted: list[str], card: ModelCard, answer: Answer) -> None:
-    rendering = render(card, answer, FACTS, picture(), images.Limits(), wanted)
-
-    assert sorted(rendering.pngs) == sorted(wanted)
-    assert set(in_json(rendering)) == {*wanted, "segments"}
-
-
-def test_a_png_has_the_uploads_size(card: ModelCard, answer: Answer) -> None:
-    rendering = render(card, answer, FACTS, picture(), images.Limits(), ["mask", "overlay"])
-
-    assert {Image.open(io.BytesIO(png)).size for png in rendering.pngs.values()} == {(96, 72)}
-
-
-def test_the_segments_are_those_of_the_mask_at_the_uploads_size(card: ModelCard, answer: Answer) -> None:
-    rendering = render(card, answer, FACTS, b"", images.Limits(), [])
-
-    fitted = masks.fit(answer.arrays["mask"], 96, 72)
-    assert rendering.segments == [
-        {
-            "label": "background",
-            "class_id": 0,
-            "color": "#000000",
-            "pixels": int((fitted == 0).sum()),
-            "share": round(float((fitted == 0).mean()), 6),
-            "bbox": (0, 0, 96, 72),
-            "score": 0.9,
-        },
-        {
-            "label": "dog",
-            "class_id": 2,
-            "color": "#4363d8",
-            "pixels": 48 * 36,
-            "share": 0.25,
-            "bbox": (24, 18, 48, 36),
-            "score": 0.71,
-        },
-    ]
+    with Image.open(io.BytesIO(drawn.pngs["overlay"])) as image:
+        assert (image.convert("RGB").getpixel((0, 0)) != (90, 90, 90)) is coloured
