@@ -36,10 +36,13 @@ def test_a_mask_is_fitted_by_the_nearest_pixel(mask: Mask, width: int, height: i
     fitted = fit(mask, width, height)
     # The pixel under the centre of each; at the border of two, Pillow's arithmetic decides.
     rows, columns = ((np.arange(to) + 0.5) * of / to for to, of in ((height, mask.shape[0]), (width, mask.shape[1])))
-    below = mask[np.floor(rows - 1e-6).astype(int)][:, np.floor(columns - 1e-6).astype(int)]
-    above = mask[np.floor(rows + 1e-6).astype(int)][:, np.floor(columns + 1e-6).astype(int)]
+    nearest = [
+        mask[np.ix_(np.floor(rows + down).astype(int), np.floor(columns + right).astype(int))]
+        for down in (-1e-6, 1e-6)
+        for right in (-1e-6, 1e-6)
+    ]
     assert fitted.shape == (height, width)
-    assert ((fitted == below) | (fitted == above) | (below != above)).all()
+    assert np.logical_or.reduce([fitted == each for each in nearest]).all()
     assert set(np.unique(fitted)) <= set(np.unique(mask))
 
 
