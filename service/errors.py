@@ -1,7 +1,7 @@
 """Every problem we tell a caller about. The class name is the wire code, `status` the HTTP status (RFC 9457).
 
     ServiceError
-    ├── 400 EmptyBody  MalformedJson  MalformedMultipart  InvalidBase64
+    ├── 400 EmptyBody  MalformedJson  MalformedMultipart  MalformedRequest  InvalidBase64
     ├── 404 RouteNotFound  ModelNotFound
     ├── 405 MethodNotAllowed
     ├── 406 NotAcceptable
@@ -9,6 +9,7 @@
     ├── 413 BodyTooLarge  ImageTooLarge  TooManyImages
     ├── 415 UnsupportedMediaType
     ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageModeUnsupported
+    ├── 431 HeadersTooLarge
     ├── 500 Internal
     ├── 502 BackendBadResponse
     ├── 503 Overloaded  BackendUnavailable  Draining
@@ -22,6 +23,8 @@ A 4xx is what the caller can mend; 408 and 503 may be tried again.
 
 import re
 from typing import Any, ClassVar
+
+MAX_INTEGER = 2**53 - 1  # beyond it JavaScript rounds, and beyond 2**64 our encoder fails; a caller may send any number
 
 
 class ServiceError(Exception):
@@ -58,7 +61,8 @@ class ServiceError(Exception):
             "code": self.code(),
         }
         bounds = {"limit": self.limit, "actual": self.actual}
-        return document | {name: value for name, value in bounds.items() if value is not None} | self.members
+        told = {name: value for name, value in bounds.items() if value is not None and abs(value) <= MAX_INTEGER}
+        return document | told | self.members
 
 
 class EmptyBody(ServiceError):
@@ -83,6 +87,14 @@ class MalformedMultipart(ServiceError):
     status = 400
     title = "The multipart body could not be read"
     cure = "Let your HTTP library build the form, and its boundary with it."
+
+
+class MalformedRequest(ServiceError):
+    """The bytes are no HTTP request, or contradict themselves; the connection is closed."""
+
+    status = 400
+    title = "The request is not HTTP"
+    cure = "Send HTTP/1.1, with one Content-Length or chunks."
 
 
 class InvalidBase64(ServiceError):
@@ -195,6 +207,14 @@ class ImageModeUnsupported(ServiceError):
     status = 422
     title = "The picture's pixel format is not supported"
     cure = "Convert the picture to 8-bit RGB."
+
+
+class HeadersTooLarge(ServiceError):
+    """The request line and headers have more bytes than allowed, or the chunks have more framing than body."""
+
+    status = 431
+    title = "The headers have too many bytes"
+    cure = "Send fewer or shorter headers, and larger chunks."
 
 
 class Internal(ServiceError):

@@ -8,7 +8,7 @@ from service import errors
 from service.errors import BodyTooLarge, ImageTooLarge, Overloaded, ServiceError, UnsupportedMediaType
 
 EVERY = errors.every_error()
-STATUSES = {400, 404, 405, 406, 408, 413, 415, 422, 500, 502, 503, 504}
+STATUSES = {400, 404, 405, 406, 408, 413, 415, 422, 431, 500, 502, 503, 504}
 
 
 def drawn_tree() -> dict[str, int]:
@@ -79,3 +79,10 @@ def test_further_members_stand_beside_the_others() -> None:
 
 def test_an_error_reads_as_its_detail() -> None:
     assert str(ImageTooLarge("Too many pixels.")) == "Too many pixels."
+
+
+@pytest.mark.parametrize("actual", [2**53, 10**23, -(2**80)])
+def test_a_number_that_json_cannot_carry_is_left_out_of_a_problem(actual: int) -> None:
+    problem = errors.ImageTooLarge("Too large.", limit=2**53 - 1, actual=actual).problem()
+
+    assert (problem["limit"], "actual" in problem) == (2**53 - 1, False)
