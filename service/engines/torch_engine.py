@@ -30,13 +30,17 @@ class Normalise(nn.Module):
         return torch.addcmul(self.shift, pictures.permute(0, 3, 1, 2).float(), self.scale)
 
 
-class Classification(nn.Module):
-    """Pictures to the probability of each class."""
+class Graph(nn.Module):
+    """A network between the pixels of pictures and what its task answers."""
 
     def __init__(self, normalise: nn.Module, network: nn.Module) -> None:
         super().__init__()
         self.normalise = normalise
         self.network = network
+
+
+class Classification(Graph):
+    """Pictures to the probability of each class."""
 
     def forward(self, pictures: Tensor) -> Outputs:
         """`(n, h, w, 3)` uint8 to `scores` (n, classes)."""
@@ -44,13 +48,8 @@ class Classification(nn.Module):
         return {"scores": logits.float().softmax(dim=1)}
 
 
-class Segmentation(nn.Module):
+class Segmentation(Graph):
     """Pictures to the likeliest class of each pixel, and each class's mean probability where it is the likeliest."""
-
-    def __init__(self, normalise: nn.Module, network: nn.Module) -> None:
-        super().__init__()
-        self.normalise = normalise
-        self.network = network
 
     def forward(self, pictures: Tensor) -> Outputs:
         """`(n, h, w, 3)` uint8 to `mask` (n, h, w) and `class_scores` (n, classes)."""
@@ -73,7 +72,7 @@ def _reduce(logits: Tensor) -> tuple[Tensor, Tensor]:
     return mask.to(torch.uint8), (sums / counts.clamp(min=1)).float()
 
 
-GRAPHS: dict[str, type[Classification | Segmentation]] = {
+GRAPHS: dict[str, type[Graph]] = {
     "classification": Classification,
     "segmentation": Segmentation,
 }

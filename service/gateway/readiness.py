@@ -184,7 +184,7 @@ class Readiness:
             watch.was_ready = watch.was_ready or watch.answered
             if watch.answered != watch.told_ready:
                 watch.told_ready = watch.answered
-                log.warning("%s is %s", name, watch.state)
+                log.log(logging.INFO if watch.answered else logging.WARNING, "%s is %s", name, watch.state)
         self._metrics.ready.set(self.ready)
 
 
