@@ -47,6 +47,11 @@ class Main(click.Group):
             return super().invoke(ctx)
         except (CardError, StartError) as error:
             raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            raise  # click ends quietly: the reader of our output has gone
+        except OSError as error:  # a full disk, a temporary folder that cannot be written
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror or error}") from error
 
 
 @click.group(cls=Main, commands=[models_group])
@@ -58,7 +63,14 @@ def main() -> None:
 @main.command()
 @store
 @models
-@click.option("--host", default="127.0.0.1", envvar="RESNEST_HOST", show_default=True, help="The address to listen on.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    envvar="RESNEST_HOST",
+    show_default=True,
+    callback=lambda _context, _option, name: _host(name),
+    help="The address to listen on.",
+)
 @click.option("--port", default=8000, envvar="RESNEST_PORT", show_default=True, type=click.IntRange(1, 65535))
 @click.option("--start-timeout", default=180.0, show_default=True, help="Seconds until every model must be ready.")
 def run(store: Path, models: tuple[str, ...], host: str, port: int, start_timeout: float) -> None:
@@ -174,9 +186,20 @@ def _split(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.strip() for part in names for name in part.split(",") if name.strip())
 
 
+def _host(name: str) -> str:
+    try:
+        name.encode("idna")  # as `getaddrinfo` will
+    except UnicodeError as error:
+        raise click.BadParameter("it is no host's name or address") from error
+    return name
+
+
 def _worker_folder() -> Path:
     return Path(tempfile.gettempdir()) / WORKER_FOLDER
 
 
 def _port() -> int:
-    return int(os.environ.get("RESNEST_PORT", "8000"))
+    port = os.environ.get("RESNEST_PORT", "8000")
+    if not (port.isascii() and port.isdecimal() and int(port) < 1 << 16):
+        raise click.ClickException("RESNEST_PORT is no port")
+    return int(port)

@@ -88,6 +88,31 @@ def test_health_asks_the_worker_whose_folder_it_is_given(store: Path, tmp_path: 
     assert result.stderr == "Error: not ready: tiny-classifier\n"
 
 
+@pytest.mark.parametrize("port", ["x", "-1", "65536", ""])
+def test_health_says_when_the_port_it_is_told_is_none(port: str, tmp_path: Path) -> None:
+    result = call("health", TMPDIR=str(tmp_path), RESNEST_PORT=port)
+    assert (result.exit_code, result.stderr) == (1, "Error: RESNEST_PORT is no port\n")
+
+
+@pytest.mark.parametrize("host", ["a..b", "\udcff"])
+def test_a_host_that_can_be_none_is_a_mistake_in_the_call(host: str, store: Path) -> None:
+    result = call("run", "--store", store, "--host", host)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == "Error: Invalid value for '--host': it is no host's name or address"
+
+
+def test_what_the_operating_system_refuses_is_one_sentence(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = call("worker", "--store", store, "--folder", tmp_path / "file")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+
+    (tmp_path / "worker" / "tmp").parent.mkdir()
+    (tmp_path / "worker" / "tmp").touch()
+    result = call("worker", "--store", store, "--folder", tmp_path / "worker")
+    assert (result.exit_code, result.stderr) == (1, f"Error: {tmp_path / 'worker' / 'tmp'}: File exists\n")
+
+
 def photos(folder: Path, pictures: npt.NDArray[np.uint8]) -> Path:
     """A folder for each label, with one picture in it."""
     for label, picture in zip(FLOWERS_AND_PETS, pictures, strict=False):

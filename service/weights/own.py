@@ -59,6 +59,8 @@ def add(store: Path, model: Model, file: Path) -> Path:
             building.rename(folder)
     except OSError as error:
         raise WeightsError(f"{model.name}: {error.filename or store}: {error.strerror}") from error
+    except UnicodeEncodeError as error:  # an argument that is not UTF-8
+        raise WeightsError(f"{model.name}: what was told of it is not UTF-8") from error
     except CardError as error:
         raise WeightsError(f"{model.name}: {error}") from error
     return folder
@@ -90,6 +92,8 @@ def _own_labels(path: Path, *, coloured: bool) -> Sequence[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(f"the labels {path} cannot be read: {error}") from error
+    if not lines:
+        raise WeightsError(f"the labels {path} are empty")
     if not coloured:
         return lines
     return [line if "\t" in line else f"{line}\t{voc_colour(index)}" for index, line in enumerate(lines)]

@@ -138,3 +138,16 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_store_as_it_was(
 def test_a_store_that_is_not_there_is_told(tmp_path: Path, file: Path, labels: str) -> None:
     with pytest.raises(WeightsError, match="No such file or directory"):
         add(tmp_path / "nowhere", Model("mine", "resnest14", labels), file)
+
+
+def test_labels_of_no_line_are_refused(store: Path, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(WeightsError, match=r"^mine: the labels .*empty\.txt are empty$"):
+        add(store, Model("mine", "resnest14", str(tmp_path / "empty.txt")), file)
+    assert list(store.iterdir()) == []
+
+
+def test_a_licence_that_is_not_utf_8_is_refused(store: Path, file: Path, labels: str) -> None:
+    with pytest.raises(WeightsError, match=r"^mine: what was told of it is not UTF-8$"):
+        add(store, Model("mine", "resnest14", labels, licence="\udcff"), file)
+    assert list(store.iterdir()) == []
