@@ -5,19 +5,29 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Task = Literal["classification", "segmentation"]
 Colour = tuple[int, int, int]
-Triple = tuple[float, float, float]
-Deviation = Annotated[float, Field(gt=0)]
+Mean = Annotated[float, Field(allow_inf_nan=False)]
+Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME)]
 Address = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 KeyProfile = Literal["official", "timm", "encoding", "openmmlab"]
+
+
+def _inside(path: str) -> str:
+    """An archive is a copy of the model's folder: a file elsewhere would be written elsewhere too."""
+    if not PurePosixPath(path).name or path.startswith("/") or ".." in path.split("/") or not path.isprintable():
+        raise ValueError("it must name a file in the model's folder")
+    return path
+
+
+File = Annotated[str, AfterValidator(_inside)]
 
 LABEL_SETS = "labels"  # beside the models' folders
 CHECKSUM = re.compile(r"^([0-9a-f]{64})  ", re.MULTILINE)  # in a record, as `sha256sum` writes it
@@ -74,7 +84,7 @@ class Weights(_Part):
     Weights that `models pull` makes of one of the `sources` have no checksum on the card: it is recorded beside them.
     """
 
-    file: str
+    file: File
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     format: Literal["safetensors", "pth"] = "safetensors"
     profile: KeyProfile = "official"
@@ -101,7 +111,7 @@ class Input(_Part):
     crop_ratio: float = Field(default=0.875, gt=0, le=1)
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     multiple: int = Field(default=1, ge=1, le=64)
-    mean: Triple = (0.485, 0.456, 0.406)
+    mean: tuple[Mean, Mean, Mean] = (0.485, 0.456, 0.406)
     std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
 
 
@@ -111,7 +121,7 @@ class Labels(_Part):
     `set` names a shared one instead, `labels/<set>.tsv` in the model store, with a header row.
     """
 
-    file: str = "labels.txt"
+    file: File = "labels.txt"
     set: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] | None = None
 
 
@@ -119,9 +129,9 @@ class Serving(_Part):
     """How the worker runs: pictures in a batch, the wait for company, processes, and the deadline of a request."""
 
     batch_size: int = Field(default=8, ge=1, le=256)
-    max_batch_delay_ms: int = Field(default=2, ge=1)
-    workers: int = Field(default=1, ge=1)
-    deadline_s: float = Field(default=10, gt=0)
+    max_batch_delay_ms: int = Field(default=2, ge=1, le=60_000)
+    workers: int = Field(default=1, ge=1, le=256)
+    deadline_s: float = Field(default=10, gt=0, le=3600)
     engine: Literal["torch"] = "torch"
 
 

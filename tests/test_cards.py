@@ -1,5 +1,6 @@
 """What a card may say, and that each mistake in one is told by its place."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,25 @@ def test_a_mistake_in_a_card_is_told_by_its_place(write: Write, old: str, new: s
     with pytest.raises(CardError) as caught:
         cards.read(write(CARD.replace(old, new)))
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        *[
+            ('file = "weights', f'file = "{path}', "weights.file: Value error, it must")
+            for path in ("../", "/", "a/../../b")
+        ],
+        ("[input]", '[labels]\nfile = "../labels.txt"\n[input]', "labels.file: Value error, it must name a file"),
+        ("size = 480", "size = 480\nmean = [nan, 0, 0]", "input.mean.0: "),
+        ("size = 480", "size = 480\nstd = [inf, 1, 1]", "input.std.0: "),
+        ("[input]", "[serving]\ndeadline_s = inf\n[input]", "serving.deadline_s: "),
+        ("[input]", "[serving]\nworkers = 1000\n[input]", "serving.workers: "),
+    ],
+)
+def test_what_no_worker_could_be_started_with_is_refused(write: Write, old: str, new: str, told: str) -> None:
+    with pytest.raises(CardError, match=re.escape(told)):
+        cards.read(write(CARD.replace(old, new)))
 
 
 def test_every_mistake_is_told_at_once(write: Write) -> None:
