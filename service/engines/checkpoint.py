@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from service import weights
-from service.cards import CardError, ModelCard
+from service import networks, weights
+from service.cards import CardError, ModelCard, Network
 
 State = dict[str, Tensor]
 WRAPPINGS = ("state_dict", "model")  # under which training scripts keep the weights, beside the epoch
@@ -24,6 +24,18 @@ def read(card: ModelCard) -> State:
     except Exception as error:  # whatever a parser stumbles over, the file is to blame
         raise CardError(f"{card.name}: {card.weights_path} is no {card.weights.format} file of weights") from error
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def skeleton(network: Network) -> nn.Module:
+    """The network on the meta device: random weights that are replaced at once would take seconds to draw.
+
+    Raises `CardError` where there is none of that name.
+    """
+    try:
+        with torch.device("meta"):
+            return networks.build(**network.arguments())
+    except KeyError as error:
+        raise CardError(f"there is no network {network.name}; there are {', '.join(networks.names())}") from error
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:

@@ -5,9 +5,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from service import networks
-from service.cards import ModelCard
+from service.cards import CardError, ModelCard
 from service.engines import checkpoint
+from service.networks.segmentation import Segmenter
 
 Outputs = dict[str, Tensor]
 
@@ -72,6 +72,8 @@ def _reduce(logits: Tensor) -> tuple[Tensor, Tensor]:
     return mask.to(torch.uint8), (sums / counts.clamp(min=1)).float()
 
 
+MASK_CLASSES = 256  # a byte a pixel
+
 GRAPHS: dict[str, type[Graph]] = {
     "classification": Classification,
     "segmentation": Segmentation,
@@ -100,13 +102,24 @@ class TorchEngine:
 def load(card: ModelCard, device: str | None = None) -> TorchEngine:
     """The card's network with its weights. Raises `CardError` where they cannot be had or do not fit."""
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with torch.device("meta"):  # random weights that are replaced at once would take seconds to draw
-        network = networks.build(**card.network.arguments())
+    network = _network(card)
     checkpoint.fill(network, checkpoint.read(card), card.name)
     if where.type == "cpu":
         network = network.to(memory_format=CPU_LAYOUTS[card.task])  # type: ignore[call-overload]
     graph = GRAPHS[card.task](Normalise(card.input.mean, card.input.std), network)
     return TorchEngine(graph.to(where).eval(), where)
+
+
+def _network(card: ModelCard) -> nn.Module:
+    try:
+        network = checkpoint.skeleton(card.network)
+    except CardError as error:
+        raise CardError(f"{card.name}: {error}") from error
+    if isinstance(network, Segmenter) != (card.task == "segmentation"):
+        raise CardError(f"{card.name}: its network {card.network.name} is not for {card.task}")
+    if card.task == "segmentation" and card.network.classes > MASK_CLASSES:
+        raise CardError(f"{card.name}: it has {card.network.classes} classes, and a mask has room for {MASK_CLASSES}")
+    return network
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -7,10 +7,8 @@ import re
 from pathlib import Path
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 
-from service import networks
 from service.cards import CardError, KeyProfile, Network
 from service.engines import checkpoint
 from service.weights import WeightsError, keys
@@ -37,13 +35,7 @@ def convert(source: Path, network: Network, profile: KeyProfile, target: Path) -
 
 def _check(state: checkpoint.State, network: Network) -> None:
     try:
-        with torch.device("meta"):
-            module = networks.build(**network.arguments())
-    except KeyError as error:
-        known = ", ".join(networks.names())
-        raise WeightsError(f"there is no network {network.name}; there are {known}") from error
-    try:
-        checkpoint.fill(module, state, network.name)
+        checkpoint.fill(checkpoint.skeleton(network), state, network.name)
     except CardError as error:
         raise WeightsError(str(error)) from error
     broken = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]

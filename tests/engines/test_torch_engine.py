@@ -75,6 +75,24 @@ def test_a_picture_gets_the_same_answer_alone_as_in_a_batch(store: Path, picture
             np.testing.assert_allclose(alone[0], together[array][place], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "told"),
+    [
+        ("tiny-classifier", {"name": "resnest15"}, r"there is no network resnest15; there are .*resnest14"),
+        ("tiny-classifier", {"name": "deeplab_resnest14"}, "its network deeplab_resnest14 is not for classification"),
+        ("tiny-segmenter", {"name": "resnest14"}, "its network resnest14 is not for segmentation"),
+        ("tiny-segmenter", {"classes": 257}, "it has 257 classes, and a mask has room for 256"),
+    ],
+)
+def test_a_card_whose_network_cannot_do_its_task_is_refused(
+    store: Path, name: str, changes: dict[str, str | int], told: str
+) -> None:
+    card = cards.read(store / name)
+    wrong = card.model_copy(update={"network": card.network.model_copy(update=changes)})
+    with pytest.raises(cards.CardError, match=f"^{name}: {told}"):
+        engines.load(wrong, "cpu")
+
+
 @pytest.mark.parametrize("shape", [(64, 16), (16, 64), (1, 64), (32, 48)])
 def test_segmentation_takes_pictures_of_every_shape(store: Path, pictures: Pixels, shape: tuple[int, int]) -> None:
     engine = engines.load(cards.read(store / "tiny-segmenter"), "cpu")
