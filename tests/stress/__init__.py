@@ -1,0 +1,1 @@
+"""What takes too long for every commit: `make stress`."""
