@@ -152,6 +152,9 @@ class Readiness:
                 watch.workers = Workers(frozenset(), watch.workers.configured)
         except ServiceError:
             watch.workers = Workers(frozenset(), watch.workers.configured)
+        except Exception:  # a defect of ours must not end the watch, and readiness with it stay as it was
+            log.exception("the workers of %s could not be looked at", watch.card.name)
+            watch.workers = Workers(frozenset(), watch.workers.configured)
 
     def _start_canary(self, watch: Watch) -> None:
         ready = watch.workers.ready

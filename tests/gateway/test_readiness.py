@@ -27,6 +27,7 @@ class Model:
     fails_with: ServiceError | None = None
     silent: bool = False
     unreachable: bool = False
+    broken: bool = False
     asked: list[Pixels] = field(default_factory=list)
 
     async def predict(self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str) -> Answer:
@@ -40,6 +41,8 @@ class Model:
             await asyncio.Event().wait()
         if self.unreachable:
             raise BackendUnavailable("gone")
+        if self.broken:
+            raise ZeroDivisionError
         return Workers(frozenset(self.pids), 1)
 
     async def close(self) -> None:
@@ -115,6 +118,19 @@ async def test_it_is_unavailable_when_the_last_worker_is_gone_and_ready_when_one
     assert not await looked(readiness)
 
     model.fails_with = None
+    assert await looked(readiness)
+
+
+async def test_a_defect_in_looking_is_not_ready_and_does_not_end_the_watch(
+    model: Model, readiness: Readiness, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await looked(readiness)
+
+    model.broken = True
+    assert not await looked(readiness)
+    assert "ZeroDivisionError" in caplog.text
+
+    model.broken = False
     assert await looked(readiness)
 
 
