@@ -117,8 +117,8 @@ async def test_a_connection_is_kept_over_answers_and_problems(listening: Running
 
 async def test_head_is_answered_without_a_body(listening: Running) -> None:
     async with listening() as client:
-        response = await client.head("/v1/models")
-        again = await client.get("/v1/models")
+        response = await client.head("/problems")
+        again = await client.get("/problems")
 
     assert (response.status_code, response.content) == (200, b"")
     assert response.headers["content-length"] == str(len(again.content))
