@@ -92,10 +92,21 @@ def segmentation(card: ModelCard, photos: Iterable[Photo], run: Run | None = Non
         pictures += 1
     if not pictures:
         raise CardError("there is no picture with a mask")
-    labels = [label.label for label in card.classes]
+    return scored(confusion, [label.label for label in card.classes], pictures)
+
+
+def scored(confusion: Counts, labels: Sequence[str], pictures: int) -> Segmentation:
+    """The scores of pixel counts `(true, found)` over so many pictures; `labels` are the classes in their order."""
     iou = {label: score for label, score in zip(labels, _iou(confusion), strict=True) if not np.isnan(score)}
     accuracy = float(np.trace(confusion) / confusion.sum())
     return Segmentation(pictures, iou, _iou(_foreground(confusion))[1], accuracy)
+
+
+def pixel_counts(true: npt.NDArray[np.uint8], found: npt.NDArray[np.uint8], classes: int) -> Counts:
+    """Pixel counts `(true, found)` of two masks of one shape, without the pixels that are `IGNORED` in the true one."""
+    counted = true != IGNORED
+    pairs = true[counted].astype(np.int64) * classes + found[counted]
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
 def starter_photos(folder: Path, split: str = "test") -> list[Photo]:
@@ -137,11 +148,10 @@ def _confusion(photo: Photo, found: npt.NDArray[np.uint8], classes: int) -> Coun
         true = np.asarray(opened)
     if true.shape != found.shape:
         raise CardError(f"{photo.mask} is {true.shape}, and its picture {found.shape}")
-    counted = true != IGNORED
-    if true[counted].max(initial=0) >= classes:
-        raise CardError(f"{photo.mask} has the class {true[counted].max()}, and the model {classes} classes")
-    pairs = true[counted].astype(np.int64) * classes + found[counted]
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    highest = true[true != IGNORED].max(initial=0)
+    if highest >= classes:
+        raise CardError(f"{photo.mask} has the class {highest}, and the model {classes} classes")
+    return pixel_counts(true, found, classes)
 
 
 def _foreground(confusion: Counts) -> Counts:

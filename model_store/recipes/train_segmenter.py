@@ -31,12 +31,11 @@ from training import (
     train,
 )
 
-from service import networks
+from service import evaluation, networks
 from service.networks.segmentation import Segmenter
 
-CLASSES = 3  # background, cat, dog
+LABELS = ("background", "cat", "dog")
 HEAD_CHANNELS = 64  # of 256: three classes need no more, and the file stays below 25 MB
-IGNORED = 255
 # Share of the run -> side of the crop.
 SIZES = ((0.6, 128), (1.0, 176))
 SCALES = (0.6, 1.7)
@@ -65,7 +64,7 @@ def crop(image: Image.Image, mask: Image.Image, size: int) -> tuple[Image.Image,
     matrix = (1 / scale, 0, left, 0, 1 / scale, top)
     square = (size, size)
     picture = image.transform(square, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
-    ids = mask.transform(square, Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST, fillcolor=IGNORED)
+    ids = mask.transform(square, Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST, fillcolor=evaluation.IGNORED)
     return picture, ids
 
 
@@ -92,7 +91,7 @@ class FitPictures(Dataset[Sample]):
 
 def start(backbone: Path) -> Segmenter:
     """DeepLabV3 on a dilated ResNeSt-14 with the classifier's weights in its backbone."""
-    network = networks.build_segmenter("deeplab", "resnest14", CLASSES, head_channels=HEAD_CHANNELS)
+    network = networks.build_segmenter("deeplab", "resnest14", len(LABELS), head_channels=HEAD_CHANNELS)
     initialise(network)
     weights = {key: value.float() for key, value in load_file(backbone).items() if not key.startswith("fc.")}
     network.pretrained.load_state_dict(weights)
@@ -102,7 +101,7 @@ def start(backbone: Path) -> Segmenter:
 @torch.inference_mode()
 def validation_iou(network: nn.Module, held: list[photos.Photo], device: str) -> dict[str, float]:
     """mIoU over background, cat and dog, and IoU of pet against background, on true trimaps."""
-    counts = np.zeros((CLASSES, CLASSES), np.int64)
+    counts = np.zeros((len(LABELS), len(LABELS)), np.int64)
     for photo in held:
         image = photo.picture()
         scale = VALIDATION_LONG_SIDE / max(image.size)
@@ -112,15 +111,9 @@ def validation_iou(network: nn.Module, held: list[photos.Photo], device: str) ->
             logits = network(normalise(torch.from_numpy(pixels)[None], device))
         ids = Image.fromarray(logits[0].argmax(0).byte().cpu().numpy())
         found = np.array(ids.resize(image.size, Image.Resampling.NEAREST))
-        truth = photo.mask_ids()
-        known = truth != IGNORED
-        counts += np.bincount(truth[known] * CLASSES + found[known], minlength=CLASSES**2).reshape(CLASSES, CLASSES)
-    union = counts.sum(0) + counts.sum(1) - counts.diagonal()
-    pets = counts[1:, 1:].sum()
-    return {
-        "validation_miou": float((counts.diagonal() / union).mean()),
-        "validation_pet_iou": float(pets / (counts.sum() - counts[0, 0])),
-    }
+        counts += evaluation.pixel_counts(photo.mask_ids(), found, len(LABELS))
+    scores = evaluation.scored(counts, LABELS, len(held))
+    return {"validation_miou": scores.mean_iou, "validation_pet_iou": scores.foreground_iou}
 
 
 def main() -> None:
@@ -149,8 +142,10 @@ def main() -> None:
         images, truth = batch[0], batch[1].to(args.device).long()
         with torch.autocast(torch.device(args.device).type, torch.bfloat16):
             main_logits, auxiliary = network.forward_with_auxiliary(normalise(images, args.device))
-        loss = functional.cross_entropy(main_logits.float(), truth, ignore_index=IGNORED)
-        return loss + AUXILIARY_WEIGHT * functional.cross_entropy(auxiliary.float(), truth, ignore_index=IGNORED)
+        loss = functional.cross_entropy(main_logits.float(), truth, ignore_index=evaluation.IGNORED)
+        return loss + AUXILIARY_WEIGHT * functional.cross_entropy(
+            auxiliary.float(), truth, ignore_index=evaluation.IGNORED
+        )
 
     schedule = Schedule(args.epochs, len(pictures) // args.batch, args.rate, polynomial)
     train(run, schedule, batches, loss_of, lambda: validation_iou(run.average.network, held, args.device))

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from service.cards import Input
 from service.networks.bottleneck import Bottleneck
 
+DEFAULTS = Input.model_fields  # ImageNet's mean and deviation, as the cards have them
 Batch = TypeVar("Batch")
 Module = TypeVar("Module", bound=nn.Module)
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 
 
 def options(description: str, *, epochs: int, batch: int, rate: float) -> argparse.ArgumentParser:
@@ -66,8 +66,8 @@ def placed(network: Module, device: str) -> Module:
 def normalise(pictures: Tensor, device: str) -> Tensor:
     """`(n, h, w, 3)` uint8 to `(n, 3, h, w)` floats of ImageNet's mean and deviation."""
     x = pictures.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
-    mean = torch.tensor(MEAN, device=x.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=x.device).view(1, 3, 1, 1)
+    mean = torch.tensor(DEFAULTS["mean"].default, device=x.device).view(1, 3, 1, 1)
+    std = torch.tensor(DEFAULTS["std"].default, device=x.device).view(1, 3, 1, 1)
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 

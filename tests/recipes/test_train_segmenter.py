@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from service import cards, networks
+from service.evaluation import IGNORED
 from tests.recipes.runs import RECIPES, run
 
 
@@ -22,10 +23,10 @@ def test_a_crop_keeps_picture_and_mask_on_each_other() -> None:
     for _ in range(20):
         image, mask = train_segmenter.crop(picture, Image.fromarray(ids), 64)
         found, truth = np.array(image)[:, :, 0], np.array(mask)
-        inside = truth != train_segmenter.IGNORED
+        inside = truth != IGNORED
 
         assert image.size == mask.size == (64, 64)
-        assert set(np.unique(truth)) <= {0, 2, train_segmenter.IGNORED}
+        assert set(np.unique(truth)) <= {0, 2, IGNORED}
         assert inside.any()
         assert ((found > 100) == (truth == 2))[inside].mean() > 0.95  # the edge itself is blurred
 
@@ -35,7 +36,7 @@ def test_what_lies_outside_the_picture_is_ignored_and_black() -> None:
 
     image, mask = train_segmenter.crop(white, cat, 128)
 
-    outside = np.array(mask) == train_segmenter.IGNORED
+    outside = np.array(mask) == IGNORED
     assert 0.5 < outside.mean() < 1
     assert np.array(image)[outside].mean() < 10
 
@@ -68,7 +69,7 @@ class Everywhere(nn.Module):
         self.class_id = class_id
 
     def forward(self, x: Tensor) -> Tensor:
-        scores = torch.zeros(len(x), train_segmenter.CLASSES, *x.shape[2:])
+        scores = torch.zeros(len(x), len(train_segmenter.LABELS), *x.shape[2:])
         scores[:, self.class_id] = 1
         return scores
 
