@@ -3,8 +3,11 @@
 `python model_store/recipes/train_segmenter.py --photos DIR --backbone weights.safetensors --out DIR`
 """
 
+import argparse
+import functools
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +39,27 @@ from service.networks.segmentation import Segmenter
 
 LABELS = ("background", "cat", "dog")
 HEAD_CHANNELS = 64  # of 256: three classes need no more, and the file stays below 25 MB
-# Share of the run -> side of the crop.
-SIZES = ((0.6, 128), (1.0, 176))
 SCALES = (0.6, 1.7)
 FLOWERS = 0.15  # of an epoch: photos without an animal, which are all background
 AUXILIARY_WEIGHT = 0.2
 HEAD_FACTOR = 10.0  # the heads start from nothing
 AVERAGE_DECAY = 0.99
 VALIDATION_LONG_SIDE = 256
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the run: its share of the epochs, the output stride, the side of a crop, its share of the rate."""
+
+    share: float
+    output_stride: int
+    side: int
+    rate: float
+
+
+# Coarse first, at half the cost a pixel; then at the stride that serves, as DeepLabV3's
+# authors did (arXiv 1706.05587, section 4.1: output stride 16, atrous rates halved, then 8).
+PHASES = (Phase(6 / 7, 16, 160, 1.0), Phase(1 / 7, 8, 192, 0.2))
 
 Sample = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
@@ -89,9 +105,19 @@ class FitPictures(Dataset[Sample]):
         return np.array(image), np.array(mask)
 
 
-def start(backbone: Path) -> Segmenter:
-    """DeepLabV3 on a dilated ResNeSt-14 with the classifier's weights in its backbone."""
-    network = networks.build_segmenter("deeplab", "resnest14", len(LABELS), head_channels=HEAD_CHANNELS)
+def build(output_stride: int) -> Segmenter:
+    """DeepLabV3 on a dilated ResNeSt-14; the atrous rates span as many pixels of the picture at each stride."""
+    network = networks.build_segmenter("deeplab", "resnest14", len(LABELS), output_stride, head_channels=HEAD_CHANNELS)
+    for conv in network.head.modules():
+        if isinstance(conv, nn.Conv2d) and conv.dilation[0] > 1:
+            rate = conv.dilation[0] * 8 // output_stride
+            conv.dilation = conv.padding = (rate, rate)
+    return network
+
+
+def start(backbone: Path, output_stride: int) -> Segmenter:
+    """A fresh network with the classifier's weights in its backbone."""
+    network = build(output_stride)
     initialise(network)
     weights = {key: value.float() for key, value in load_file(backbone).items() if not key.startswith("fc.")}
     network.pretrained.load_state_dict(weights)
@@ -116,39 +142,64 @@ def validation_iou(network: nn.Module, held: list[photos.Photo], device: str) ->
     return {"validation_miou": scores.mean_iou, "validation_pet_iou": scores.foreground_iou}
 
 
+class Training:
+    """What every phase shares: the command line, the photos, and the epochs' batches and losses."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        rows = photos.read(args.photos)
+        pets = [photo for photo in rows if photo.split == "fit" and photo.mask]
+        flowers = [photo for photo in rows if photo.split == "fit" and photo.label not in ("cat", "dog")]
+        self.held = [photo for photo in rows if photo.split == "validation" and photo.mask_kind == "trimap"]
+        self.pictures = FitPictures(pets, random.sample(flowers, min(400, len(flowers))), PHASES[0].side)
+
+    def batches(self, _: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """An epoch of pictures with their masks."""
+        workers, batch = self.args.workers, self.args.batch
+        yield from DataLoader(
+            self.pictures, batch, shuffle=True, drop_last=True, num_workers=workers, worker_init_fn=seed_worker
+        )
+
+    def loss_of(self, network: Segmenter, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Cross entropy over the pixels that have a class, with the auxiliary head's share."""
+        images, truth = batch[0], batch[1].to(self.args.device).long()
+        with torch.autocast(torch.device(self.args.device).type, torch.bfloat16):
+            logits, auxiliary = network.forward_with_auxiliary(normalise(images, self.args.device))
+        main, extra = (
+            functional.cross_entropy(each.float(), truth, ignore_index=evaluation.IGNORED)
+            for each in (logits, auxiliary)
+        )
+        return main + AUXILIARY_WEIGHT * extra
+
+    def phase(self, phase: Phase, network: Segmenter) -> Run:
+        """Trains `network` through a phase; one cut off goes on where it was."""
+        args, self.pictures.size = self.args, phase.side
+        heads = nn.ModuleList(module for name, module in network.named_children() if name != "pretrained")
+        groups: list[tuple[nn.Module, float]] = [(network.pretrained, 1.0), (heads, HEAD_FACTOR)]
+        optimizer = optimiser(groups, args.rate, args.decay)
+        run = Run(network, Average(network, AVERAGE_DECAY), optimizer, args.out / f"stride{phase.output_stride}")
+        run.resume()
+        steps = len(self.pictures) // args.batch
+        schedule = Schedule(round(phase.share * args.epochs), steps, phase.rate * args.rate, polynomial)
+        score = functools.partial(validation_iou, run.average.network, self.held, args.device)
+        train(run, schedule, self.batches, functools.partial(self.loss_of, network), score)
+        return run
+
+
 def main() -> None:
     """Trains, logs validation scores, and saves the averaged weights as `weights.safetensors`."""
-    parser = options("Train the starter segmenter.", epochs=12, batch=16, rate=0.005)
+    parser = options("Train the starter segmenter.", epochs=35, batch=16, rate=0.005)
     parser.add_argument("--backbone", type=Path, required=True, help="the classifier's weights.safetensors")
     args = parser.parse_args()
     seed_everything(args.seed)
-    rows = photos.read(args.photos)
-    pets = [photo for photo in rows if photo.split == "fit" and photo.mask]
-    held = [photo for photo in rows if photo.split == "validation" and photo.mask_kind == "trimap"]
-    flowers = [photo for photo in rows if photo.split == "fit" and photo.label not in ("cat", "dog")]
-    pictures = FitPictures(pets, random.sample(flowers, min(400, len(flowers))), SIZES[0][1])
-    network = placed(start(args.backbone), args.device)
-    heads = nn.ModuleList(module for name, module in network.named_children() if name != "pretrained")
-    groups: list[tuple[nn.Module, float]] = [(network.pretrained, 1.0), (heads, HEAD_FACTOR)]
-    run = Run(network, Average(network, AVERAGE_DECAY), optimiser(groups, args.rate, args.decay), args.out)
-    run.resume()
-
-    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        pictures.size = next(size for share, size in SIZES if epoch < share * args.epochs)
-        loading = {"shuffle": True, "drop_last": True, "num_workers": args.workers, "worker_init_fn": seed_worker}
-        yield from DataLoader(pictures, args.batch, **loading)
-
-    def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
-        images, truth = batch[0], batch[1].to(args.device).long()
-        with torch.autocast(torch.device(args.device).type, torch.bfloat16):
-            main_logits, auxiliary = network.forward_with_auxiliary(normalise(images, args.device))
-        loss = functional.cross_entropy(main_logits.float(), truth, ignore_index=evaluation.IGNORED)
-        return loss + AUXILIARY_WEIGHT * functional.cross_entropy(
-            auxiliary.float(), truth, ignore_index=evaluation.IGNORED
-        )
-
-    schedule = Schedule(args.epochs, len(pictures) // args.batch, args.rate, polynomial)
-    train(run, schedule, batches, loss_of, lambda: validation_iou(run.average.network, held, args.device))
+    training = Training(args)
+    state = start(args.backbone, PHASES[0].output_stride).state_dict()
+    for phase in PHASES:
+        network = build(phase.output_stride)
+        network.load_state_dict(state)
+        run = training.phase(phase, placed(network, args.device))
+        state = run.average.network.state_dict()
+    run.folder = args.out
     run.finish(leave_out="auxlayer.")
 
 

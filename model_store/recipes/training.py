@@ -31,7 +31,7 @@ def options(description: str, *, epochs: int, batch: int, rate: float) -> argpar
     parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--rate", type=float, default=rate, help="peak learning rate")
-    parser.add_argument("--decay", type=float, default=5e-4, help="weight decay of convolution and linear weights")
+    parser.add_argument("--decay", type=float, default=1e-3, help="weight decay of convolution and linear weights")
     parser.add_argument("--seed", type=int, default=2020)
     parser.add_argument("--workers", type=int, default=1, help="processes that prepare pictures")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

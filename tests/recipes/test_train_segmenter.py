@@ -61,6 +61,19 @@ def test_an_epoch_has_every_pet_and_its_share_of_flowers(photos_folder: Path) ->
     assert not any(np.isin(mask, (1, 2)).any() for mask in masks[len(pets) :])
 
 
+def test_atrous_rates_reach_as_far_across_the_picture_at_either_stride() -> None:
+    reach = {
+        stride: [
+            conv.dilation[0] * stride
+            for conv in train_segmenter.build(stride).head.modules()
+            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3)
+        ]
+        for stride in (8, 16)
+    }
+
+    assert reach[8][:3] == reach[16][:3] == [96, 192, 288]
+
+
 class Everywhere(nn.Module):
     """Says one class for every pixel."""
 
@@ -93,7 +106,7 @@ def test_a_run_starts_from_the_classifier_and_leaves_weights_that_fit_the_card(
     classifier_run: tuple[Path, str], photos_folder: Path, tmp_path: Path
 ) -> None:
     backbone = classifier_run[0] / "weights.safetensors"
-    started = train_segmenter.start(backbone).pretrained.state_dict()
+    started = train_segmenter.start(backbone, 8).pretrained.state_dict()
     given = load_file(backbone)
     assert all(torch.equal(value, given[key].to(value.dtype)) for key, value in started.items())
 
