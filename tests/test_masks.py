@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from service import masks
-from service.masks import Figure, figures, fit, overlay, png
+from service.masks import VOID, Figure, figures, fit, keep, overlay, png
 
 Mask = npt.NDArray[np.uint8]
 
@@ -54,7 +54,7 @@ def test_a_mask_of_the_right_size_stays_as_it_is() -> None:
 # Indexed PNG -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("classes", [1, 2, 3, 4, 5, 16, 17, 150, 256])
+@pytest.mark.parametrize("classes", [1, 2, 3, 4, 5, 16, 17, 150, 255])
 def test_a_pixel_of_the_png_is_the_class_and_the_palette_the_legend(classes: int) -> None:
     mask = mask_of(classes)
     palette = [(i, 255 - i, i // 2) for i in range(classes)]
@@ -162,11 +162,11 @@ def test_figures_of_many_bands_are_put_together(shape: tuple[int, int]) -> None:
 def test_the_figures_of_a_known_mask() -> None:
     mask = np.zeros((10, 20), np.uint8)
     mask[2:5, 3:13] = 2
-    mask[9, 19] = 255
+    mask[9, 19] = 254
     assert figures(mask, np.linspace(0, 1, 256, dtype=np.float32)) == [
         Figure(0, 169, 0.845, (0, 0, 20, 10), 0.0),
         Figure(2, 30, 0.15, (3, 2, 10, 3), float(np.float32(2 / 255))),
-        Figure(255, 1, 0.005, (19, 9, 1, 1), 1.0),
+        Figure(254, 1, 0.005, (19, 9, 1, 1), float(np.float32(254 / 255))),
     ]
 
 
@@ -194,3 +194,29 @@ def test_the_figures_of_a_large_mask_take_little_memory(*, noisy: bool) -> None:
         tracemalloc.stop()
     assert sum(figure.pixels for figure in found) == mask.size
     assert peak < 40e6  # eight bytes for each pixel of the mask alone would be 96 MB
+
+
+# Classes that were asked for ---------------------------------------------------------------------------------------
+
+
+def test_only_the_classes_asked_for_are_kept() -> None:
+    mask = mask_of(4)
+    kept = keep(mask, {1, 3})
+    np.testing.assert_array_equal(kept, np.where(np.isin(mask, [1, 3]), mask, VOID))
+    assert figures(kept, SCORES) == [each for each in figures(mask, SCORES) if each.class_id in {1, 3}]
+
+
+def test_what_was_not_asked_for_is_transparent_in_the_png_and_clear_in_the_overlay() -> None:
+    mask, picture = keep(mask_of(4), {2}), photo()
+    image = Image.open(io.BytesIO(png(mask, PALETTE)))
+    np.testing.assert_array_equal(np.asarray(image), mask)
+    np.testing.assert_array_equal(np.asarray(image.convert("RGBA"))[..., 3], np.where(mask == 2, 255, 0))
+    blended = np.asarray(Image.open(io.BytesIO(overlay(picture, mask, PALETTE))))
+    np.testing.assert_array_equal(blended[mask == VOID], np.asarray(picture)[mask == VOID])
+
+
+def test_an_overlay_can_be_a_webp() -> None:
+    picture, mask = Image.linear_gradient("L").convert("RGB"), np.zeros((256, 256), np.uint8)
+    exact, webp = (Image.open(io.BytesIO(overlay(picture, mask, PALETTE, kind=kind))) for kind in ("PNG", "WEBP"))
+    assert (webp.format, webp.size, webp.mode) == ("WEBP", (256, 256), "RGB")
+    assert np.abs(np.asarray(webp).astype(float) - np.asarray(exact)).mean() < 2

@@ -72,7 +72,7 @@ def _reduce(logits: Tensor) -> tuple[Tensor, Tensor]:
     return mask.to(torch.uint8), (sums / counts.clamp(min=1)).float()
 
 
-MASK_CLASSES = 256  # a byte a pixel
+MASK_CLASSES = 255  # a byte a pixel, and 255 is for none of them (`masks.VOID`)
 
 GRAPHS: dict[str, type[Graph]] = {
     "classification": Classification,

@@ -69,12 +69,14 @@ class Operation:
     other_content: Mapping[str, Any] | None = None
 
 
-PNG_CONTENT = {"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}}}
+PICTURE_CONTENT = {
+    kind: {"schema": {"type": "string", "contentMediaType": kind}} for kind in ("image/png", "image/webp")
+}
 TEXT_CONTENT = {"text/plain": {"schema": {"type": "string"}}}
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("/v1/classify", "post"): Operation((ClassifyResponse, CompareResponse), UPLOAD, takes_pictures=True),
-    ("/v1/segment", "post"): Operation((SegmentResponse,), UPLOAD, takes_pictures=True, other_content=PNG_CONTENT),
+    ("/v1/segment", "post"): Operation((SegmentResponse,), UPLOAD, takes_pictures=True, other_content=PICTURE_CONTENT),
     ("/v1/models", "get"): Operation((ModelList,)),
     ("/v1/models/{name}", "get"): Operation((ModelDetail,), (errors.ModelNotFound, errors.Internal)),
     ("/livez", "get"): Operation((Live,)),

@@ -1,64 +1,110 @@
-"""A model's mask as what was asked for: PNGs of the upright upload's size, and figures of the classes in it."""
+"""A model's mask as what was asked for: in a form of its own, over the picture, and as figures of the classes in it."""
 
 import base64
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
-from service import images, masks
+from service import images, masks, outlines, run_lengths
 from service.cards import ModelCard
+from service.errors import ImageTooLarge
 from service.gateway.backend import Answer
 from service.gateway.catalogue import label_of
 from service.gateway.decoding import Facts
+from service.gateway.problems import invalid
+from service.schemas import SegmentQuery
 
 DIGITS = 6
 # The label of a class that the overlay leaves as it is. ADE20K and Pascal-Context have none: their class 0 is a thing.
 BACKGROUND = "background"
 
+MaskForm = Literal["png", "rle", "polygons"]
+OverlayKind = Literal["png", "webp"]
+OVERLAYS: Final[dict[str, OverlayKind | None]] = {"false": None, "true": "png", "png": "png", "webp": "webp"}
+WEBP_SIDE: Final = 16_383  # the most that its header can say
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What to make of a mask; `classes` None is all of them."""
+
+    mask: MaskForm | None = None
+    overlay: OverlayKind | None = None
+    classes: frozenset[int] | None = None
+    tolerance: float = 0.0
+
+    @property
+    def pictures(self) -> list[str]:
+        """The media types that one picture's answer can have; the overlay goes before the mask."""
+        if self.overlay is not None:
+            return [f"image/{self.overlay}"]
+        return ["image/png"] if self.mask == "png" else []
+
 
 @dataclass(frozen=True)
 class Rendering:
-    """What one thread makes of one mask: the PNGs that were asked for, by name, and the classes by area."""
+    """What one thread makes of one mask: its files by name, `mask` if it is no file, and the classes by area."""
 
     width: int
     height: int
-    pngs: dict[str, bytes]
+    mask: dict[str, Any] | None
     segments: list[dict[str, Any]]
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+def asked(card: ModelCard, query: SegmentQuery) -> Drawing:
+    """What a query asks for. Raises `InvalidParameter` for a class that the model has not."""
+    form = None if query.mask == "none" else query.mask
+    return Drawing(form, OVERLAYS[query.overlay], _classes(card, query.classes), query.tolerance)
+
+
+def _classes(card: ModelCard, names: Sequence[str]) -> frozenset[int] | None:
+    known = {name: label.class_id for label in card.classes for name in (str(label.class_id), label.label)}
+    if not all(name in known for name in names):
+        raise invalid("classes", "The model has no such class; GET /v1/models/{name} lists its labels.")
+    return frozenset(known[name] for name in names) if names else None
 
 
 def render(
-    card: ModelCard, answer: Answer, facts: Facts, upload: bytes, limits: images.Limits, wanted: Collection[str]
+    card: ModelCard, answer: Answer, facts: Facts, upload: bytes, limits: images.Limits, drawing: Drawing
 ) -> Rendering:
-    """Draw what is `wanted` of `mask` and `overlay`.
+    """Draw what was asked for. Raises `ImageTooLarge` for an overlay that its format has no room for.
 
     For the overlay the upload is decoded once more, at its full size: kept from the first time, pictures would fill
     the memory while they wait for the model.
     """
+    if drawing.overlay == "webp" and max(facts.width, facts.height) > WEBP_SIDE:
+        raise ImageTooLarge(
+            f"A WebP has sides of {WEBP_SIDE} pixels at most; ask for overlay=png.",
+            limit=WEBP_SIDE,
+            actual=max(facts.width, facts.height),
+        )
     mask = masks.fit(answer.arrays["mask"], facts.width, facts.height)
+    if drawing.classes is not None:
+        mask = masks.keep(mask, drawing.classes)
     palette = [label.color for label in card.classes]
-    pngs = {}
-    if "mask" in wanted:
-        pngs["mask"] = masks.png(mask, palette)
-    if "overlay" in wanted:
+    files = {}
+    if drawing.mask == "png":
+        files["mask"] = masks.png(mask, palette)
+    if drawing.overlay is not None:
         clear = [label.class_id for label in card.classes if label.label == BACKGROUND]
-        pngs["overlay"] = masks.overlay(images.decode(upload, limits).image, mask, palette, clear=clear)
+        picture = images.decode(upload, limits).image
+        files["overlay"] = masks.overlay(picture, mask, palette, clear=clear, kind=drawing.overlay.upper())
     figures = masks.figures(mask, answer.arrays["class_scores"])
-    return Rendering(facts.width, facts.height, pngs, [_segment(card, figure) for figure in figures])
+    told = FORMS[drawing.mask](card, answer.arrays["mask"], mask, drawing) if drawing.mask in FORMS else None
+    return Rendering(facts.width, facts.height, told, [_segment(card, figure) for figure in figures], files)
 
 
-def in_json(rendering: Rendering) -> dict[str, Any]:
-    """The members of a `schemas.SegmentedPicture` that were drawn, each a `schemas.Png`, and its segments."""
+def in_json(rendering: Rendering, drawing: Drawing) -> dict[str, Any]:
+    """The members of a `schemas.SegmentedPicture` that were drawn, and its segments."""
+    size = {"width": rendering.width, "height": rendering.height}
+    formats = {"mask": drawing.mask, "overlay": drawing.overlay}
     drawn = {
-        name: {
-            "format": "png",
-            "encoding": "base64",
-            "width": rendering.width,
-            "height": rendering.height,
-            "data": base64.b64encode(png).decode("ascii"),
-        }
-        for name, png in rendering.pngs.items()
+        name: {"format": formats[name], "encoding": "base64", **size, "data": base64.b64encode(data).decode("ascii")}
+        for name, data in rendering.files.items()
     }
-    return {**drawn, "segments": rendering.segments}
+    told = {} if rendering.mask is None else {"mask": {"format": drawing.mask, **size, **rendering.mask}}
+    return {**drawn, **told, "segments": rendering.segments}
 
 
 def _segment(card: ModelCard, figure: masks.Figure) -> dict[str, Any]:
@@ -71,3 +117,35 @@ def _segment(card: ModelCard, figure: masks.Figure) -> dict[str, Any]:
         "bbox": figure.bbox,
         "score": round(min(max(figure.score, 0.0), 1.0), DIGITS),
     }
+
+
+def _run_lengths(_card: ModelCard, _raw: masks.Mask, mask: masks.Mask, _drawing: Drawing) -> dict[str, Any]:
+    """The rest of a `schemas.RunLengths`."""
+    return {
+        "masks": [
+            {"class_id": class_id, "size": mask.shape, "counts": counts}
+            for class_id, counts in run_lengths.encode(mask).items()
+        ]
+    }
+
+
+def _polygons(card: ModelCard, raw: masks.Mask, mask: masks.Mask, drawing: Drawing) -> dict[str, Any]:
+    """The rest of a `schemas.Polygons`; the borders are those of all classes, so that a filter does not move them."""
+    height, width = mask.shape
+    found = outlines.polygons(raw, width, height, drawing.tolerance)
+    features = [
+        {
+            "type": "Feature",
+            "properties": label_of(card.classes[class_id]),
+            "geometry": {"type": "MultiPolygon", "coordinates": coordinates},
+        }
+        for class_id, coordinates in found.items()
+        if drawing.classes is None or class_id in drawing.classes
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
+FORMS: Final[dict[str | None, Callable[[ModelCard, masks.Mask, masks.Mask, Drawing], dict[str, Any]]]] = {
+    "rle": _run_lengths,
+    "polygons": _polygons,
+}

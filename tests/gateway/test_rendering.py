@@ -10,7 +10,7 @@ from PIL import Image
 from service import cards
 from service.gateway.backend import Answer
 from service.gateway.decoding import Facts
-from service.gateway.rendering import render
+from service.gateway.rendering import Drawing, render
 from service.images import Limits
 from tests.stores import write_store
 
@@ -29,8 +29,13 @@ def test_an_overlay_colours_every_class_but_one_named_background(
     answer = Answer({"mask": np.zeros((8, 8), np.uint8), "class_scores": np.ones(3, np.float32)}, 1, 0.0, 0.0)
 
     drawn = render(
-        cards.read(folder), answer, Facts(SIDE, SIDE, "PNG", "RGB", ()), out.getvalue(), Limits(), ["overlay"]
+        cards.read(folder),
+        answer,
+        Facts(SIDE, SIDE, "PNG", "RGB", ()),
+        out.getvalue(),
+        Limits(),
+        Drawing(overlay="png"),
     )
 
-    with Image.open(io.BytesIO(drawn.pngs["overlay"])) as image:
+    with Image.open(io.BytesIO(drawn.files["overlay"])) as image:
         assert (image.convert("RGB").getpixel((0, 0)) != (90, 90, 90)) is coloured

@@ -214,7 +214,7 @@ async def test_the_same_picture_gets_the_same_mask_in_every_shape(client: httpx.
 @pytest.mark.parametrize(
     ("query", "parameter"),
     [
-        ("mask=rle", "mask"),
+        ("mask=svg", "mask"),
         ("overlay=perhaps", "overlay"),
         ("top_k=5", "top_k"),
         ("model=tiny-segmenter&model=tiny-segmenter", "model"),

@@ -1,4 +1,4 @@
-"""The wire shapes."""
+"""What all wire shapes have in common."""
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -27,16 +27,7 @@ def test_every_error_makes_a_problem(error: type) -> None:
 
 
 def test_every_shape_says_what_it_is() -> None:
-    shapes = [
-        shape
-        for shape in vars(schemas).values()
-        if isinstance(shape, type) and issubclass(shape, BaseModel) and shape.__module__ == schemas.__name__
-    ]
+    shapes = [shape for shape in vars(schemas).values() if isinstance(shape, type) and issubclass(shape, BaseModel)]
 
-    assert [shape.__name__ for shape in shapes if not shape.__name__.startswith("_") and not shape.__doc__] == []
-
-
-@pytest.mark.parametrize("score", [-0.1, 1.1])
-def test_a_score_is_between_nought_and_one(score: float) -> None:
-    with pytest.raises(ValidationError):
-        schemas.Prediction(label="cat", class_id=0, score=score)
+    assert len(shapes) > 30
+    assert [shape.__name__ for shape in shapes if not vars(shape).get("__doc__")] == []
