@@ -1,10 +1,8 @@
 """The command `resnest-service`. What a command needs is imported when it runs: torch alone takes a second."""
 # ruff: noqa: PLC0415
 
-import json
 import os
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +11,14 @@ from pydantic import ValidationError
 
 from service import __version__, packaging
 from service.cards import CardError
-from service.cores import SLEEPING_THREADS
+from service.evaluate_cli import evaluate
 from service.models_cli import models as models_group
+from service.options import store
 from service.supervisor import Options, StartError, chosen
 from service.supervisor import run as supervise
 
 WORKER_FOLDER = "resnest-worker"  # in the temporary folder: where `worker` leaves what `health` reads
 
-store = click.option(
-    "--store",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("model_store"),
-    envvar="RESNEST_MODEL_STORE",
-    show_default=True,
-    help="The folder of the model folders.",
-)
 models = click.option(
     "--models",
     multiple=True,
@@ -54,7 +45,7 @@ class Main(click.Group):
             raise click.ClickException(f"{where}{error.strerror or error}") from error
 
 
-@click.group(cls=Main, commands=[models_group])
+@click.group(cls=Main, commands=[models_group, evaluate])
 @click.version_option(__version__, prog_name="resnest-service")
 def main() -> None:
     """Image classification and segmentation over HTTP."""
@@ -144,42 +135,6 @@ def health(folder: Path | None) -> None:
         waiting = [] if doors.gateway_is_ready(options.address) else [options.address]
     if waiting:
         raise click.ClickException(f"not ready: {', '.join(waiting)}")
-
-
-@main.command()
-@store
-@click.argument("model")
-@click.argument("photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--split", default="test", show_default=True, help="Of an index.csv.")
-@click.option("--json", "as_json", is_flag=True)
-def evaluate(store: Path, model: str, photos: Path, split: str, *, as_json: bool) -> None:
-    """Score MODEL on PHOTOS: a folder with a folder for each label, or with an index.csv."""
-    os.environ |= SLEEPING_THREADS | os.environ
-    from service import evaluation
-
-    (card,) = chosen(Options(store, (model,)), click.echo)
-    indexed = (photos / "index.csv").is_file()
-    items = evaluation.starter_photos(photos, split) if indexed else evaluation.labelled_folders(photos)
-    if card.task == "classification":
-        labels = evaluation.classification(card, items)
-        report: dict[str, Any] = {"pictures": labels.pictures, "top1": labels.top1, "recall": labels.recall}
-        report |= {"labels": labels.labels, "confusion": labels.confusion}
-    else:
-        found = evaluation.segmentation(card, items)
-        report = asdict(found) | {"mean_iou": found.mean_iou}
-    click.echo(json.dumps(report, indent=2) if as_json else _table(report))
-
-
-def _table(report: dict[str, Any]) -> str:
-    lines = []
-    for name, value in report.items():
-        if isinstance(value, dict):
-            lines += [f"{name} {key}: {each:.4f}" for key, each in value.items()]
-        elif name == "confusion":
-            lines += [f"{name} {' '.join(f'{count:5}' for count in row)}" for row in value]
-        else:
-            lines.append(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
-    return "\n".join(lines)
 
 
 def _split(names: tuple[str, ...]) -> tuple[str, ...]:

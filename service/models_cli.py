@@ -11,6 +11,7 @@ import click
 
 from service import cards, packaging, weights
 from service.cards import CardError, KeyProfile, ModelCard
+from service.tables import table
 from service.weights import WeightsError
 from service.weights import store as shelf
 from service.weights.download import Rules
@@ -157,15 +158,6 @@ def remove(store: Path, names: Sequence[str], *, yes: bool) -> None:
             click.confirm(f"{card.name} was imported and cannot be pulled again. Delete {card.folder}?", abort=True)
         shelf.remove(card, store / packaging.ARCHIVES)
         click.echo(f"{card.name}: removed")
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    lines = (
-        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
-    )
-    return "\n".join(lines)
 
 
 def score(card: ModelCard) -> str:

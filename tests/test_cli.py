@@ -1,22 +1,16 @@
 """The commands, but for those that serve: tests/e2e has them."""
 
-import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
 
 from service import __version__, cards, packaging
 from service.cli import main
 from service.packaging import Addresses
 from service.processes import free_port
-from tests.stores import FLOWERS_AND_PETS
 
 COMMANDS = {"run", "package", "worker", "gateway", "health", "models", "evaluate"}
 
@@ -111,38 +105,3 @@ def test_what_the_operating_system_refuses_is_one_sentence(store: Path, tmp_path
     (tmp_path / "worker" / "tmp").touch()
     result = call("worker", "--store", store, "--folder", tmp_path / "worker")
     assert (result.exit_code, result.stderr) == (1, f"Error: {tmp_path / 'worker' / 'tmp'}: File exists\n")
-
-
-def photos(folder: Path, pictures: npt.NDArray[np.uint8]) -> Path:
-    """A folder for each label, with one picture in it."""
-    for label, picture in zip(FLOWERS_AND_PETS, pictures, strict=False):
-        (folder / label).mkdir(parents=True)
-        Image.fromarray(picture).save(folder / label / "a.png")
-    return folder
-
-
-def test_evaluate_scores_a_classifier(store: Path, tmp_path: Path, pictures: npt.NDArray[np.uint8]) -> None:
-    options = ("evaluate", "--store", store, "tiny-classifier", photos(tmp_path / "photos", pictures))
-    report = json.loads(call(*options, "--json").output)
-    assert report["pictures"] == len(pictures)
-    assert sum(map(sum, report["confusion"])) == len(pictures)
-    assert f"top1: {report['top1']:.4f}" in call(*options).output
-
-
-def test_evaluate_scores_a_segmenter(store: Path, tmp_path: Path, pictures: npt.NDArray[np.uint8]) -> None:
-    photos(tmp_path / "photos", pictures[:1])
-    shutil.move(tmp_path / "photos" / "cat" / "a.png", tmp_path / "photos" / "a.png")
-    Image.fromarray(np.ones((64, 64), np.uint8)).save(tmp_path / "photos" / "mask.png")
-    (tmp_path / "photos" / "index.csv").write_text(
-        "image,label,split,mask,mask_kind\na.png,cat,test,mask.png,trimap\n", encoding="utf-8"
-    )
-    report = json.loads(call("evaluate", "--store", store, "tiny-segmenter", tmp_path / "photos", "--json").output)
-    assert report["pictures"] == 1
-    assert 0 < report["mean_iou"] < 1
-    assert set(report["iou"]) <= {"background", "cat", "dog"}
-
-
-def test_evaluate_says_when_there_is_nothing_to_score(store: Path, tmp_path: Path) -> None:
-    result = call("evaluate", "--store", store, "tiny-classifier", tmp_path)
-    assert result.exit_code == 1
-    assert result.stderr == "Error: there is no picture with a label\n"

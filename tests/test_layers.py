@@ -33,17 +33,17 @@ class Layer(NamedTuple):
 
 # Top to bottom, from what knows nothing to what knows everything. A row may always import itself.
 HOUSE = [
-    Layer("leaves", f"errors schemas schemas.* cards envelope {PICTURES}", "", TORCH | WEB),
+    Layer("leaves", f"errors schemas schemas.* cards envelope tables {PICTURES}", "", TORCH | WEB),
     Layer("networks", "networks networks.*", "", WEB | {"PIL", "pydantic"}),
     Layer("weights", f"weights {WEIGHTS}", "leaves conversion", TORCH | WEB),  # imports it inside the two functions
     Layer("conversion", "weights.convert", "leaves weights networks engines", WEB),
     Layer("engines", "engines engines.*", "leaves networks weights", WEB),
     Layer("tasks", "handlers", "leaves", TORCH | WEB),
     Layer("handlers", "handlers.*", "leaves engines tasks", WEB),
-    Layer("offline", "pipeline evaluation", "leaves engines", WEB),
+    Layer("offline", "pipeline evaluation evaluation.*", "leaves engines", WEB),
     Layer("gateway", "gateway gateway.*", "leaves", TORCH),
     Layer("host", "cores processes health worker_log packaging supervisor", "leaves weights tasks", TORCH | WEB),
-    Layer("command", "cli models_cli __main__", ANYTHING, TORCH | WEB),
+    Layer("command", "cli models_cli evaluate_cli options __main__", ANYTHING, TORCH | WEB),
 ]
 LAYERS = {layer.name: layer for layer in HOUSE}
 NAMES = list(LAYERS)

@@ -10,7 +10,6 @@ from click.testing import CliRunner, Result
 
 from service import cards
 from service.cli import main
-from service.models_cli import table
 from tests.stores import write_store
 from tests.weights.checkpoints import made_state, pth
 from tests.weights.misbehaving import Server, serving
@@ -153,7 +152,3 @@ def test_half_of_what_a_new_model_needs_is_a_mistake_of_usage(call: Call, tmp_pa
 def test_a_model_that_came_with_the_store_is_not_removed(call: Call) -> None:
     result = call("remove", "tiny-segmenter")
     assert (result.exit_code, "came with the model store" in result.stderr) == (1, True)
-
-
-def test_a_table_has_columns_as_wide_as_they_need() -> None:
-    assert table(("A", "B"), [("long", "x"), ("s", "y")]) == "A     B\nlong  x\ns     y"

@@ -13,18 +13,20 @@ from typing import Any
 import photos
 import tomlkit
 
-from service import cards, engines, evaluation
+from service import cards, engines
 from service.cards import Input, ModelCard
+from service.evaluation import Classification, datasets, runs, subjects
+from service.evaluation.datasets import Photo
 from service.pipeline import Pipeline
 
 # What the validation pictures choose from; the test pictures are looked at once, with the choice.
 SIZES = {"classification": (128, 144, 160, 176, 192), "segmentation": (192, 224, 256, 320)}
 
 
-def held_out(folder: Path) -> list[evaluation.Photo]:
+def held_out(folder: Path) -> list[Photo]:
     """The validation photos, without masks drawn as polygons."""
     return [
-        evaluation.Photo(photo.path, photo.label, photo.mask if photo.mask_kind == "trimap" else None)
+        Photo(photo.path, photo.label, photo.mask if photo.mask_kind == "trimap" else None)
         for photo in photos.read(folder)
         if photo.split == "validation"
     ]
@@ -38,21 +40,23 @@ def inputs(card: ModelCard) -> Iterator[Input]:
             yield card.input.model_copy(update={"size": size, "profile": "timm", "crop_ratio": 1.0})
 
 
-def score(card: ModelCard, engine: engines.Engine, items: list[evaluation.Photo]) -> dict[str, Any]:
+def score(card: ModelCard, engine: engines.Engine, items: list[Photo]) -> dict[str, Any]:
     """What the card's `[measured]` says; the first figure is the one to choose by."""
-    run = Pipeline(card, engine)
-    if card.task == "classification":
-        found = evaluation.classification(card, items, run)
+    subject = subjects.of_card(card, Pipeline(card, engine))
+    masks = card.task == "segmentation"
+    found = runs.scores(
+        subject, runs.outcomes(subject, [each for each in items if each.mask or not masks], subject.open())
+    )
+    if isinstance(found, Classification):
         labels = {label: round(share, 4) for label, share in found.recall.items()}
         confusion = [list(row) for row in found.confusion]
         return {"top1": round(found.top1, 4), "pictures": found.pictures, "recall": labels, "confusion": confusion}
-    masks = evaluation.segmentation(card, items, run)
     return {
-        "mean_iou": round(masks.mean_iou, 4),
-        "pet_iou": round(masks.foreground_iou, 4),
-        "pixel_accuracy": round(masks.pixel_accuracy, 4),
-        "pictures": masks.pictures,
-        "iou": {label: round(share, 4) for label, share in masks.iou.items()},
+        "mean_iou": round(found.mean_iou, 4),
+        "pet_iou": round(found.foreground_iou, 4),
+        "pixel_accuracy": round(found.pixel_accuracy, 4),
+        "pictures": found.pictures,
+        "iou": {label: round(share, 4) for label, share in found.iou.items()},
     }
 
 
@@ -80,7 +84,7 @@ def main() -> None:
     for name in ("profile", "size", "crop_ratio"):
         document["input"][name] = getattr(chosen, name)
     card = card.model_copy(update={"input": chosen})
-    document["measured"] = score(card, engine, evaluation.starter_photos(args.photos))
+    document["measured"] = score(card, engine, list(datasets.read(args.photos, "index").photos))
     write(args.model, document)
     print(document["measured"])
 

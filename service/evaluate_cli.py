@@ -1,0 +1,97 @@
+"""`resnest-service evaluate`: models over a folder of labelled pictures, and the reports of it."""
+# ruff: noqa: PLC0415 - what a command needs is imported when it runs
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from service.cores import SLEEPING_THREADS
+from service.evaluation import datasets
+from service.evaluation.datasets import Dataset
+from service.options import store
+from service.supervisor import Options, chosen
+
+if TYPE_CHECKING:
+    from service.evaluation.reports import Report
+    from service.evaluation.subjects import Subject
+
+FORMATS = ("table", "json", "csv")
+
+
+@click.command()
+@store
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--layout", type=click.Choice(list(datasets.LAYOUTS)), help="Of DATASET; found by its files when left out."
+)
+@click.option("--split", help="Of DATASET; the layout's validation pictures when left out.")
+@click.option("--url", help="Of a running service, to ask it in place of loading the models here.")
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="A folder for all reports and plots.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+def evaluate(
+    store: Path,
+    models: Sequence[str],
+    dataset: Path,
+    layout: str | None,
+    split: str | None,
+    url: str | None,
+    into: Path | None,
+    form: str,
+) -> None:
+    """Score each MODEL on DATASET, side by side with its published score.
+
+    DATASET is a folder with a folder for each label, ImageNet's, ADE20K's, Cityscapes' or Pascal VOC's own, one with
+    images and masks of the same names, or one with an index.csv. With --into, a run that was stopped goes on where it
+    was.
+    """
+    os.environ |= SLEEPING_THREADS | os.environ
+    from service.evaluation import reports
+
+    photos = datasets.read(dataset, layout, split)
+    subjects = _remote(url, models) if url else _here(store, models)
+    if into:
+        into.mkdir(parents=True, exist_ok=True)
+    found = [_scored(subject, photos, into) for subject in subjects]
+    written = {"table": reports.terminal(found), "json": reports.as_json(found, photos), "csv": reports.as_csv(found)}
+    click.echo(written[form].rstrip("\n"))
+    if into:
+        _write(into, found, photos, written)
+
+
+def _here(store: Path, models: Sequence[str]) -> "list[Subject]":
+    from service.evaluation import subjects
+
+    return [subjects.of_card(card) for card in chosen(Options(store, tuple(models)), click.echo)]
+
+
+def _remote(url: str, models: Sequence[str]) -> "list[Subject]":
+    from service.evaluation import remote
+
+    return [remote.served(remote.Service(url), name) for name in dict.fromkeys(models)]
+
+
+def _scored(subject: "Subject", dataset: Dataset, into: Path | None) -> "Report":
+    from service.evaluation import Unread, reports, runs
+
+    photos = runs.usable(subject, dataset)
+    journal = into / f"answers-{subject.name}.jsonl" if into else None
+    # On standard error, so that standard output is the report alone.
+    with click.progressbar(length=len(photos), label=subject.name, file=sys.stderr, show_pos=True) as bar:
+        found = runs.resumable(subject, photos, dataset.root, journal, bar.update)
+    unread = tuple(each for each in found if isinstance(each, Unread))
+    return reports.Report(subject, runs.scores(subject, found), unread)
+
+
+def _write(into: Path, found: "list[Report]", dataset: Dataset, written: dict[str, str]) -> None:
+    from service.evaluation import plots, reports
+
+    for name in ("json", "csv"):
+        (into / f"report.{name}").write_text(written[name], encoding="utf-8")
+    drawn = plots.draw(found, into)
+    (into / "report.md").write_text(reports.markdown(found, dataset, drawn), encoding="utf-8")
+    click.echo(f"{into / 'report.md'}", err=True)

@@ -1,0 +1,62 @@
+"""What is scored: a model as scoring sees it, in this process or behind a running service."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from service.cards import Label, ModelCard, Task
+from service.pipeline import Answer, Pipeline
+
+Run = Callable[..., list[Answer]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model as scoring sees it; `open` loads it, and what that gives answers `batch` pictures best at once.
+
+    `identity` differs where its answers may: the weights' checksum, or the service's address.
+    """
+
+    name: str
+    version: str
+    task: Task
+    classes: tuple[Label, ...]
+    published: dict[str, Any]
+    identity: str
+    batch: int
+    open: Callable[[], Run]
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The labels in the order of their class ids."""
+        return [label.label for label in self.classes]
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The class id of each label that only one class has, and of each WordNet id."""
+        labels = list(self.labels)
+        named = {label: place for place, label in enumerate(labels) if labels.count(label) == 1}
+        return named | {label.wnid: label.class_id for label in self.classes if label.wnid}
+
+
+def of_card(card: ModelCard, run: Run | None = None) -> Subject:
+    """The model of a card by the very code that serves it. `run` is it, where it is loaded already."""
+    return Subject(
+        name=card.name,
+        version=card.version,
+        task=card.task,
+        classes=card.classes,
+        published=card.published,
+        identity=card.checksum or "",
+        batch=card.serving.batch_size,
+        open=lambda: run or Pipeline.load(card),
+    )
+
+
+def best(answer: Answer, count: int) -> tuple[list[int], float]:
+    """The likeliest classes, equal ones by class id, and the probability of the first."""
+    order = np.argsort(-answer.scores, kind="stable")[:count].tolist()
+    return order, float(answer.scores[order[0]])
