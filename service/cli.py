@@ -13,8 +13,9 @@ from service import __version__, packaging
 from service.cards import CardError
 from service.evaluate_cli import evaluate
 from service.models_cli import models as models_group
+from service.models_cli import pull_absent
 from service.options import store
-from service.supervisor import Options, StartError, chosen
+from service.supervisor import Options, StartError, chosen, require_free_port
 from service.supervisor import run as supervise
 
 WORKER_FOLDER = "resnest-worker"  # in the temporary folder: where `worker` leaves what `health` reads
@@ -64,8 +65,12 @@ def main() -> None:
 )
 @click.option("--port", default=8000, envvar="RESNEST_PORT", show_default=True, type=click.IntRange(1, 65535))
 @click.option("--start-timeout", default=180.0, show_default=True, help="Seconds until every model must be ready.")
-def run(store: Path, models: tuple[str, ...], host: str, port: int, start_timeout: float) -> None:
+@click.option("--pull/--no-pull", default=True, show_default=True, help="Fetch weights of --models that are not here.")
+def run(store: Path, models: tuple[str, ...], host: str, port: int, start_timeout: float, *, pull: bool) -> None:
     """Serve: TorchServe and the gateway together, until Ctrl-C."""
+    if pull and models:
+        require_free_port(host, port)  # before a download that may take minutes
+        pull_absent(store, models)
     supervise(Options(store, models, host, port, start_timeout), click.echo)
 
 

@@ -18,6 +18,7 @@ from service.weights.download import Rules
 from service.weights.own import InputProfile, Model, add
 
 STATES = {"ready": "ready", "begun": "begun", "absent": "not pulled", "missing": "missing"}
+PULLABLE = ("absent", "begun")
 
 store_option = click.option(
     "--store",
@@ -82,8 +83,7 @@ def pull(store: Path, names: Sequence[str]) -> None:
     failures = []
     for card in _named(store, names):
         try:
-            with Bar(card.name) as progress:
-                fetched = shelf.pull(card, Rules(), progress, _say)
+            fetched = _pulled(card)
         except WeightsError as error:
             failures.append(str(error))
         else:
@@ -160,6 +160,17 @@ def remove(store: Path, names: Sequence[str], *, yes: bool) -> None:
         click.echo(f"{card.name}: removed")
 
 
+def pull_absent(store: Path, names: Sequence[str]) -> None:
+    """Pull those of the models NAMES whose weights are not here and are published.
+
+    Raises `CardError` for an unknown name, `WeightsError` at the first that cannot be had.
+    """
+    for card in _named(store, names):
+        if shelf.state(card) in PULLABLE:
+            _say(f"{card.name}: its weights are not here; pulling them")
+            _pulled(card)
+
+
 def score(card: ModelCard) -> str:
     """The published score in a few words, its protocol being on the card."""
     published = card.published
@@ -168,6 +179,12 @@ def score(card: ModelCard) -> str:
     if "miou" in published:
         return f"{published['miou']:.2f} mIoU"
     return "-"
+
+
+def _pulled(card: ModelCard) -> bool:
+    """Pull, with a progress bar; whether anything was fetched."""
+    with Bar(card.name) as progress:
+        return shelf.pull(card, Rules(), progress, _say)
 
 
 def _size(card: ModelCard) -> str:

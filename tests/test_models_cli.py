@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from service import cards
 from service.cli import main
+from service.processes import free_port
 from tests.stores import write_store
 from tests.weights.checkpoints import made_state, pth
 from tests.weights.misbehaving import Server, serving
@@ -152,3 +153,51 @@ def test_half_of_what_a_new_model_needs_is_a_mistake_of_usage(call: Call, tmp_pa
 def test_a_model_that_came_with_the_store_is_not_removed(call: Call) -> None:
     result = call("remove", "tiny-segmenter")
     assert (result.exit_code, "came with the model store" in result.stderr) == (1, True)
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(store: Path, tmp_path: Path) -> Run:
+    """What serves as far as it can without Java: weights are there by then, and archives are written."""
+
+    def serve(*words: str) -> Result:
+        environment = {"RESNEST_MODEL_STORE": str(store), "JAVA_HOME": str(tmp_path / "nowhere")}
+        return CliRunner().invoke(main, ["run", "--port", str(free_port()), *words], env=environment)
+
+    return serve
+
+
+def test_run_pulls_the_named_models_that_are_not_here_and_serves_them(run: Run, store: Path, server: Server) -> None:
+    first = run("--models", NAME)
+    assert (store / NAME / "weights" / "tiny.safetensors").is_file()
+    assert "its weights are not here; pulling them" in first.stderr
+    assert f"Packaging {NAME} 1.0" in first.stdout
+    assert "Java is missing" in first.stderr
+    asked = len(server.asked)
+    assert "pulling" not in run("--models", NAME).stderr
+    assert len(server.asked) == asked
+
+
+def test_run_fetches_nothing_that_it_was_not_told_to(run: Run, store: Path, server: Server) -> None:
+    kept = run("--models", NAME, "--no-pull")
+    assert kept.exit_code == 1
+    assert f"`resnest-service models pull {NAME}` gets them" in kept.stderr
+    assert run().exit_code == 1
+    assert server.asked == []
+    assert not (store / NAME / "weights").exists()
+
+
+def test_run_says_in_a_sentence_why_a_model_cannot_be_pulled(run: Run, server: Server) -> None:
+    server.files["file"] = b"<html>"
+    result = run("--models", NAME)
+    assert result.exit_code == 1
+    assert "sent a file that is not the published one" in result.stderr
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_pulled(call: Call, store: Path, server: Server) -> None:
+    words = ["run", "--models", NAME, "--port", str(server.server_port)]
+    result = CliRunner().invoke(main, words, env={"RESNEST_MODEL_STORE": str(store)})
+    assert "cannot listen on" in result.stderr
+    assert server.asked == []
