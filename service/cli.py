@@ -10,6 +10,7 @@ import click
 from pydantic import ValidationError
 
 from service import __version__, packaging
+from service.bench_cli import bench
 from service.cards import CardError
 from service.evaluate_cli import evaluate
 from service.models_cli import models as models_group
@@ -46,7 +47,7 @@ class Main(click.Group):
             raise click.ClickException(f"{where}{error.strerror or error}") from error
 
 
-@click.group(cls=Main, commands=[models_group, evaluate])
+@click.group(cls=Main, commands=[models_group, evaluate, bench])
 @click.version_option(__version__, prog_name="resnest-service")
 def main() -> None:
     """Image classification and segmentation over HTTP."""

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,15 @@ class Answer:
         return self.arrays["class_scores"]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """An upload as the network takes it, (h, w, 3) uint8, and its upright size in pixels."""
+
+    pixels: Pictures
+    width: int
+    height: int
+
+
 class Pipeline:
     """Decoding, preparing and the engine of one card, by the code that serves."""
 
@@ -52,22 +61,23 @@ class Pipeline:
         return cls(card, engines.load(card, device))
 
     def __call__(self, *uploads: bytes) -> list[Answer]:
-        """An answer for each upload; those whose pictures have one shape go through the network together.
+        """An answer for each upload. Raises what `images.decode` raises."""
+        return self.infer([self.prepare(upload) for upload in uploads])
 
-        Raises what `images.decode` raises.
-        """
+    def prepare(self, upload: bytes) -> Prepared:
+        """The network's input, decoded. Raises what `images.decode` raises."""
+        decoded = images.decode(upload, self._limits, needed=preprocess.needed_side(self.card.input))
+        return Prepared(preprocess.prepare(self.card.input, decoded.image), decoded.width, decoded.height)
+
+    def infer(self, prepared: Sequence[Prepared]) -> list[Answer]:
+        """An answer for each; those whose pictures have one shape go through the network together."""
         shapes: dict[tuple[int, ...], dict[int, Pictures]] = defaultdict(dict)
-        sizes: list[dict[str, Any]] = []
-        needed = preprocess.needed_side(self.card.input)
-        for place, upload in enumerate(uploads):
-            decoded = images.decode(upload, self._limits, needed=needed)
-            prepared = preprocess.prepare(self.card.input, decoded.image)
-            shapes[prepared.shape][place] = prepared
-            sizes.append({"width": decoded.width, "height": decoded.height})
+        for place, each in enumerate(prepared):
+            shapes[each.pixels.shape][place] = each.pixels
         arrays: dict[int, Answers] = {}
         for pictures in shapes.values():
             arrays |= zip(pictures, self._run(list(pictures.values())), strict=True)
-        return [Answer(arrays[place], **size) for place, size in enumerate(sizes)]
+        return [Answer(arrays[place], each.width, each.height) for place, each in enumerate(prepared)]
 
     def _run(self, pictures: Sequence[Pictures]) -> list[Answers]:
         batch = self._engine(np.stack(pictures))

@@ -19,6 +19,10 @@ TORCH = {"torch", "torchvision", "safetensors", "timm"}
 WEB = {"fastapi", "starlette", "uvicorn", "aiohttp", "multipart", "python_multipart", "prometheus_client"}
 ANYTHING = "*"
 PICTURES = "images bombs colour preprocess masks outlines run_lengths"
+BENCH = (
+    "bench bench.arrivals bench.corpus bench.load bench.plot bench.report bench.session bench.summary bench.sweep "
+    "bench.trial bench.usage bench.wire"
+)
 WEIGHTS = "weights.archive weights.download weights.keys weights.own weights.store"
 
 
@@ -40,10 +44,11 @@ HOUSE = [
     Layer("engines", "engines engines.*", "leaves networks weights", WEB),
     Layer("tasks", "handlers", "leaves", TORCH | WEB),
     Layer("handlers", "handlers.*", "leaves engines tasks", WEB),
-    Layer("offline", "pipeline evaluation evaluation.*", "leaves engines", WEB),
+    Layer("offline", "pipeline evaluation evaluation.* bench.limit", "leaves engines measuring", WEB),
     Layer("gateway", "gateway gateway.*", "leaves", TORCH),
     Layer("host", "cores processes health worker_log packaging supervisor", "leaves weights tasks", TORCH | WEB),
-    Layer("command", "cli models_cli evaluate_cli options __main__", ANYTHING, TORCH | WEB),
+    Layer("measuring", BENCH, "leaves host", TORCH | WEB),
+    Layer("command", "cli models_cli evaluate_cli bench_cli options __main__", ANYTHING, TORCH | WEB),
 ]
 LAYERS = {layer.name: layer for layer in HOUSE}
 NAMES = list(LAYERS)

@@ -1,0 +1,18 @@
+"""What the measurements' tests share."""
+
+import pytest
+
+from service.bench import wire
+from service.bench.wire import Request
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The generator runs on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+def request_() -> Request:
+    """A request with a few bytes."""
+    return wire.post("http://127.0.0.1:1/v1/classify?model=m", b"picture", "image/jpeg", {})
