@@ -4,8 +4,9 @@
     head     {"arrays": [{"name", "dtype", "shape"}, ...], ...}
     arrays   C-contiguous, little-endian, in the head's order
 
-A request carries the array `picture`, uint8 (h, w, 3). An answer's head has `ok`: true with the task's arrays,
-`batch` (pictures in the forward pass) and `inference_ms`; or false with `code` and `detail` of an error.
+A request carries the array `picture`, uint8 (h, w, 3), and in its head `expires`, the Unix time in seconds after which
+nobody waits for the answer. An answer's head has `ok`: true with the task's arrays, `batch` (pictures in the forward
+pass) and `inference_ms`; or false with `code` and `detail` of an error.
 """
 
 import struct

@@ -1,7 +1,7 @@
 """Every problem we tell a caller about. The class name is the wire code, `status` the HTTP status (RFC 9457).
 
     ServiceError
-    ├── 400 EmptyBody  MalformedJson  MalformedMultipart  MalformedRequest  InvalidBase64
+    ├── 400 EmptyBody  MalformedJson  MalformedMultipart  MalformedRequest  InvalidBase64  InvalidHeader
     ├── 404 RouteNotFound  ModelNotFound
     ├── 405 MethodNotAllowed
     ├── 406 NotAcceptable
@@ -30,17 +30,27 @@ MAX_INTEGER = 2**53 - 1  # beyond it JavaScript rounds, and beyond 2**64 our enc
 class ServiceError(Exception):
     """A problem with a status, a one-line title and what the caller can do about it (`cure`).
 
-    `detail` says what happened this time; `limit` and `actual` the bound that was broken; `members` are further
-    members of the problem document.
+    `detail` says what happened this time; `limit` and `actual` the bound that was broken; `retry_after_s` when to come
+    again, where it is known better than for the class; `members` are further members of the problem document.
     """
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = ""
     cure: ClassVar[str] = ""
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
 
-    def __init__(self, detail: str, *, limit: int | None = None, actual: int | None = None, **members: Any) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        limit: int | None = None,
+        actual: int | None = None,
+        retry_after_s: int | None = None,
+        **members: Any,
+    ) -> None:
         super().__init__(detail)
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
         self.detail = detail
         self.limit = limit
         self.actual = actual
@@ -103,6 +113,14 @@ class InvalidBase64(ServiceError):
     status = 400
     title = "The picture is not valid base64"
     cure = "Encode with the standard alphabet and padding; a data: URI prefix is allowed."
+
+
+class InvalidHeader(ServiceError):
+    """A request header that we act on has a value that it cannot have."""
+
+    status = 400
+    title = "A header cannot be used"
+    cure = "See errors for the header and what it may hold; leave it out for the default."
 
 
 class RouteNotFound(ServiceError):
@@ -233,7 +251,7 @@ class BackendBadResponse(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """All places are taken; the request was refused before any work."""
+    """All places are taken, or the answer would come after the deadline; the request was refused before any work."""
 
     status = 503
     title = "The service is full"
@@ -264,7 +282,7 @@ class DeadlineExceeded(ServiceError):
 
     status = 504
     title = "The deadline passed"
-    cure = "Send it again, with fewer pictures or a longer deadline."
+    cure = "Send it again, with fewer pictures or a longer Request-Timeout."
 
 
 def every_error() -> list[type[ServiceError]]:

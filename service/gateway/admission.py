@@ -1,42 +1,81 @@
-"""Who is let in: so many pictures a model, so many bytes in memory. What does not fit is refused at once."""
+"""Who is let in: so many pictures a model, so many bytes in memory, and nobody whose answer would come too late.
 
-from collections.abc import Iterator, Sequence
+What does not fit is refused at once, with the time after which it would.
+"""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from prometheus_client import Gauge
 
+from service.cards import ModelCard
 from service.errors import Overloaded
+from service.gateway.terms import Terms
+
+# Beyond `places` a caller with less than an equal share of them is still let in, up to so many times the places: a
+# flood fills the house, and whoever comes beside it finds a door.
+STRETCH = 2
+LONGEST_RETRY_S = 60
+
+Outlook = Callable[[str, str, int], float]
 
 
 class Admission:
-    """Counts the pictures that wait for a model or are in it; `taken` shows the count to the autoscaler."""
+    """Counts each caller's pictures that wait for a model or are in it; `taken` shows the sum to the autoscaler."""
 
-    def __init__(self, places: int, taken: Gauge) -> None:
+    def __init__(self, places: int, taken: Gauge, outlook: Outlook = lambda _model, _caller, _pictures: 0.0) -> None:
+        """`outlook` foretells in how many seconds so many more pictures of a caller would be answered by a model."""
         self.places = places
         self._taken = taken
-        self._counts: dict[str, int] = {}
+        self._outlook = outlook
+        self._counts: dict[str, Counter[str]] = {}
 
-    def check(self, models: Sequence[str], pictures: int = 1) -> None:
-        """Raise `Overloaded` if one of the models lacks that many free places."""
-        for model in models:
-            wanted = self._counts.get(model, 0) + pictures
-            if wanted > self.places:
-                raise Overloaded(f"{model} has no place free", limit=self.places, actual=wanted)
+    def check(self, cards: Sequence[ModelCard], terms: Terms, pictures: int = 1) -> None:
+        """Raise `Overloaded` if a model has no room for that many, or could not answer them before the deadline."""
+        now = asyncio.get_running_loop().time()
+        for card in cards:
+            outlook_s = self._outlook(card.name, terms.caller, pictures)
+            self._check_room(card.name, terms.caller, pictures, outlook_s)
+            late_s = now + outlook_s - terms.deadline(card, now)
+            if outlook_s > 0 and late_s > 0:
+                raise Overloaded(
+                    f"{card.name} would answer in {outlook_s:.1f} s, {late_s:.1f} s after the deadline",
+                    retry_after_s=_retry_s(late_s),
+                )
 
     @contextmanager
-    def enter(self, models: Sequence[str], pictures: int) -> Iterator[None]:
+    def enter(self, cards: Sequence[ModelCard], terms: Terms, pictures: int) -> Iterator[None]:
         """Hold a place for each picture at each model, all of them or none. Raises `Overloaded`."""
-        self.check(models, pictures)
-        self._add(models, pictures)
+        self.check(cards, terms, pictures)
+        self._add(cards, terms.caller, pictures)
         try:
             yield
         finally:
-            self._add(models, -pictures)
+            self._add(cards, terms.caller, -pictures)
 
-    def _add(self, models: Sequence[str], pictures: int) -> None:
-        for model in models:
-            self._counts[model] = self._counts.get(model, 0) + pictures
-            self._taken.labels(model).set(self._counts[model])
+    def _check_room(self, model: str, caller: str, pictures: int, outlook_s: float) -> None:
+        counts = self._counts.get(model, Counter())
+        total, mine = counts.total() + pictures, counts[caller] + pictures
+        share = self.places // len({*counts, caller})
+        if total > self.places and (mine > share or total > STRETCH * self.places):
+            raise Overloaded(
+                f"{model} has no place free", limit=self.places, actual=total, retry_after_s=_retry_s(outlook_s)
+            )
+
+    def _add(self, cards: Sequence[ModelCard], caller: str, pictures: int) -> None:
+        for card in cards:
+            counts = self._counts.setdefault(card.name, Counter())
+            counts[caller] += pictures
+            if not counts[caller]:
+                del counts[caller]
+            self._taken.labels(card.name).set(counts.total())
+
+
+def _retry_s(seconds: float) -> int:
+    return min(max(1, math.ceil(seconds)), LONGEST_RETRY_S)
 
 
 class Memory:

@@ -14,7 +14,7 @@ from starlette.types import Receive
 
 from service.cards import ModelCard
 from service.errors import NotAcceptable, ServiceError
-from service.gateway import uploads
+from service.gateway import terms, uploads
 from service.gateway.gateway import Gateway
 from service.gateway.inference import Result
 from service.gateway.metrics import STAGES
@@ -71,11 +71,12 @@ async def answered(
     `check` may refuse the number of pictures before any is decoded. Raises `ServiceError`: what a lone picture fails
     with fails the request.
     """
-    gateway.admission.check([card.name for card in cards])
+    asked = terms.of(request, gateway.settings.max_request_timeout_s)
+    gateway.admission.check(cards, asked)
     started = time.perf_counter()
     with gateway.memory.reserve() as reservation:
         pictures, size = await uploads.read(
-            request.receive, request.headers, gateway.settings, reservation, gateway.decoders
+            request.receive, request.headers, gateway.settings, reservation, gateway.decoders, asked.end
         )
         uploaded = time.perf_counter() - started
         gateway.metrics.upload_bytes.labels(request.url.path).observe(size)
@@ -83,7 +84,7 @@ async def answered(
         if check is not None:
             check(len(pictures))
         request_id = request.state.request_id
-        results = await unless_gone(request.receive, gateway.inference.run(pictures, cards, request_id))
+        results = await unless_gone(request.receive, gateway.inference.run(pictures, cards, request_id, asked))
         if len(results) == 1 and results[0].failure is not None:
             raise results[0].failure
         slowest = {stage: max(result.stages[stage] for result in results) for stage in TOLD_STAGES}

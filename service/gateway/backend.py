@@ -7,6 +7,7 @@ status above 399 it closes the connection, with SO_LINGER 0, so that the answer 
 
 import asyncio
 import io
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -29,6 +30,8 @@ from service.errors import (
 
 Pixels = npt.NDArray[np.uint8]
 
+# How far the clocks of two hosts may be apart, for a worker not to refuse what is still wanted.
+SKEW_S = 1.0
 QUEUE_FULL = "ServiceUnavailableException"
 ERRORS = {error.code(): error for error in every_error()}
 
@@ -82,12 +85,14 @@ class TorchServe:
     def __init__(self, inference_url: str, management_url: str) -> None:
         self._inference, self._inference_url = _session(inference_url)
         self._management, self._management_url = _session(management_url)
+        self._skew_s = 0.0 if inference_url.startswith("unix:") else SKEW_S
 
     async def predict(self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str) -> Answer:
         """See `Backend`; raises `Overloaded`, `BackendUnavailable`, `BackendBadResponse`, `DeadlineExceeded`."""
-        frame = envelope.pack({}, {"picture": picture})
         loop = asyncio.get_running_loop()
         started = loop.time()
+        expires = time.time() + deadline - started + self._skew_s
+        frame = envelope.pack({"expires": expires}, {"picture": picture})
         try:
             async with asyncio.timeout_at(deadline):
                 body = await self._twice(card.name, frame, request_id)

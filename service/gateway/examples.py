@@ -31,6 +31,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "overloaded": {"limit": 64, "actual": 65},
     "unsupported_media_type": {"accepted": list(FORMATS)},
     "not_acceptable": {"accepted": ["application/json"]},
+    "invalid_header": {"errors": [{"parameter": "Request-Timeout", "detail": "More than 0 and at most 60."}]},
     "model_not_found": {"available": ["starter-classifier"]},
     "invalid_parameter": {"errors": [{"parameter": "top_k", "detail": "At most 7, the model's classes."}]},
 }

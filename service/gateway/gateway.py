@@ -1,11 +1,13 @@
 """The parts that the routes work with, put together once per app, inside the event loop."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.cards import ModelCard
 from service.gateway.admission import Admission, Memory
 from service.gateway.backend import Backend
 from service.gateway.catalogue import Catalogue
@@ -14,6 +16,7 @@ from service.gateway.inference import Inference
 from service.gateway.metrics import Metrics
 from service.gateway.readiness import Readiness
 from service.gateway.settings import Settings
+from service.gateway.turns import Turns
 
 
 class Gateway:
@@ -25,14 +28,21 @@ class Gateway:
         self.catalogue = catalogue
         self.backend = backend
         self.memory = Memory(settings.max_buffered_bytes)
-        self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight)
+        self.turns = {card.name: Turns(self._places_of(card)) for card in catalogue.cards.values()}
+        self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._outlook)
         self.decoders = Pool(settings.decode_threads, "decode")
         self.encoders = Pool(settings.decode_threads, "encode")
         self.readiness = Readiness(
             catalogue.cards.values(), backend, metrics, settings.readiness_interval_s, settings.canary_interval_s
         )
         self.inference = Inference(
-            backend, self.admission, settings.image_limits, self.decoders, metrics, self.readiness.doubt
+            backend,
+            self.admission,
+            self.turns,
+            settings.image_limits,
+            self.decoders,
+            metrics,
+            self.readiness.doubt,
         )
         self._poller: asyncio.Task[None] | None = None
 
@@ -48,9 +58,22 @@ class Gateway:
             with suppress(asyncio.CancelledError):
                 await self._poller
         await self.readiness.close()
+        await asyncio.gather(*(turns.close() for turns in self.turns.values()))
         await self.backend.close()
         self.decoders.close()
         self.encoders.close()
+
+    def _places_of(self, card: ModelCard) -> Callable[[], int]:
+        """How many of a model's pictures the model server is given at one time: its workers' batches stay full."""
+
+        def places() -> int:
+            workers = max(1, len(self.readiness.watches[card.name].workers.ready))
+            return self.settings.batches_in_flight * card.serving.batch_size * workers
+
+        return places
+
+    def _outlook(self, model: str, caller: str, pictures: int) -> float:
+        return self.turns[model].wait_s(caller, pictures)
 
 
 async def of(request: Request) -> Gateway:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from service.cards import ModelCard
 from service.errors import BackendBadResponse, BackendUnavailable, DeadlineExceeded, Internal, ServiceError
@@ -11,6 +11,8 @@ from service.gateway.admission import Admission
 from service.gateway.backend import Answer, Backend, Pixels
 from service.gateway.decoding import Facts, Pool, prepare
 from service.gateway.metrics import Metrics
+from service.gateway.terms import Terms
+from service.gateway.turns import Turns
 from service.gateway.uploads import Upload
 from service.images import Limits
 
@@ -52,60 +54,69 @@ class Inference:
         self,
         backend: Backend,
         admission: Admission,
+        turns: Mapping[str, Turns],
         limits: Limits,
         pool: Pool,
         metrics: Metrics,
         doubt: Callable[[], None],
     ) -> None:
-        """`doubt` is called when a model turns out to have no worker."""
+        """`turns` are those at each model; `doubt` is called when a model turns out to have no worker."""
         self._backend = backend
         self._admission = admission
+        self._turns = turns
         self._limits = limits
         self._pool = pool
         self._metrics = metrics
         self._doubt = doubt
 
-    async def run(self, uploads: Sequence[Upload], cards: Sequence[ModelCard], request_id: str) -> list[Result]:
+    async def run(
+        self, uploads: Sequence[Upload], cards: Sequence[ModelCard], request_id: str, terms: Terms
+    ) -> list[Result]:
         """A result for each upload, in their order, each with an answer by each card. Raises `Overloaded`."""
-        names = [card.name for card in cards]
         try:
-            with self._admission.enter(names, len(uploads)):
+            with self._admission.enter(cards, terms, len(uploads)):
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._picture(upload, cards, request_id)) for upload in uploads]
+                    tasks = [group.create_task(self._picture(upload, cards, request_id, terms)) for upload in uploads]
         except ServiceError as error:
             self._count(cards, error.code(), len(uploads))
             raise
         return [task.result() for task in tasks]
 
-    async def _picture(self, upload: Upload, cards: Sequence[ModelCard], request_id: str) -> Result:
+    async def _picture(self, upload: Upload, cards: Sequence[ModelCard], request_id: str, terms: Terms) -> Result:
         loop = asyncio.get_running_loop()
         started = loop.time()
+        deadlines = [terms.deadline(card, started) for card in cards]
         try:
-            facts, inputs = await self._decode(upload, cards, started)
+            facts, inputs = await self._decode(upload, cards, max(deadlines))
         except ServiceError as error:
             self._count(cards, error.code())
             return Result(upload, error)
         decode_s = loop.time() - started
         for card in cards:
             self._metrics.stages.labels(card.name, "decode").observe(decode_s)
-        pairs = zip(cards, inputs, strict=True)
-        answers = await asyncio.gather(*(self._ask(card, pixels, started, request_id) for card, pixels in pairs))
+        answers = await asyncio.gather(
+            *(
+                self._ask(card, pixels, deadline, request_id, terms)
+                for card, pixels, deadline in zip(cards, inputs, deadlines, strict=True)
+            )
+        )
         return Result(upload, facts, tuple(answers), decode_s)
 
-    async def _decode(self, upload: Upload, cards: Sequence[ModelCard], started: float) -> tuple[Facts, list[Pixels]]:
+    async def _decode(self, upload: Upload, cards: Sequence[ModelCard], deadline: float) -> tuple[Facts, list[Pixels]]:
         if isinstance(upload.content, ServiceError):
             raise upload.content
         specs = [card.input for card in cards]
         try:
-            async with asyncio.timeout_at(started + max(card.serving.deadline_s for card in cards)):
+            async with asyncio.timeout_at(deadline):
                 return await self._pool.run(prepare, upload.content, self._limits, specs)
         except TimeoutError:
             raise DeadlineExceeded("The picture was not decoded before the deadline.") from None
 
-    async def _ask(self, card: ModelCard, pixels: Pixels, started: float, request_id: str) -> Answer | ServiceError:
-        deadline = started + card.serving.deadline_s
+    async def _ask(
+        self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: Terms
+    ) -> Answer | ServiceError:
         try:
-            answer = await self._backend.predict(card, pixels, deadline=deadline, request_id=request_id)
+            answer = await self._in_turn(card, pixels, deadline, request_id, terms)
         except ServiceError as error:
             self._count([card], error.code())
             if isinstance(error, BackendUnavailable):
@@ -118,6 +129,24 @@ class Inference:
         self._metrics.stages.labels(card.name, "queue").observe(answer.queue_s)
         self._metrics.stages.labels(card.name, "inference").observe(answer.inference_s)
         return answer
+
+    async def _in_turn(self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: Terms) -> Answer:
+        """The model's answer, asked for when it is this caller's turn. Raises `ServiceError`.
+
+        A caller that leaves while it waits is dropped; what a model was asked for keeps its place until answered.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+
+        async def ask() -> Answer:
+            return await self._backend.predict(card, pixels, deadline=deadline, request_id=request_id)
+
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer = await self._turns[card.name].run(ask, terms.caller, urgency=terms.urgency)
+        except TimeoutError:
+            raise DeadlineExceeded(f"{card.name} did not answer within the deadline") from None
+        return replace(answer, queue_s=max(0.0, loop.time() - started - answer.inference_s))
 
     def _count(self, cards: Sequence[ModelCard], outcome: str, pictures: int = 1) -> None:
         for card in cards:

@@ -32,6 +32,7 @@ UPLOAD = (
     errors.MalformedJson,
     errors.MalformedMultipart,
     errors.InvalidBase64,
+    errors.InvalidHeader,
     errors.ModelNotFound,
     errors.NotAcceptable,
     errors.UploadTimeout,
@@ -74,6 +75,21 @@ PICTURE_CONTENT = {
 }
 TEXT_CONTENT = {"text/plain": {"schema": {"type": "string"}}}
 
+HEADERS = [
+    {
+        "name": "Request-Timeout",
+        "in": "header",
+        "description": "Seconds, from its first byte on, that the request may take; the model's deadline if not given.",
+        "schema": {"type": "string", "pattern": r"^[0-9]{1,6}(\.[0-9]{1,6})?$", "examples": ["2.5"]},
+    },
+    {
+        "name": "Priority",
+        "in": "header",
+        "description": "How urgent the request is (RFC 9218): u=0 the most, u=7 the least, u=3 if not given.",
+        "schema": {"type": "string", "examples": ["u=6"]},
+    },
+]
+
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("/v1/classify", "post"): Operation((ClassifyResponse, CompareResponse), UPLOAD, takes_pictures=True),
     ("/v1/segment", "post"): Operation((SegmentResponse,), UPLOAD, takes_pictures=True, other_content=PICTURE_CONTENT),
@@ -109,6 +125,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         described["responses"] = {"200": _success(operation), **_failures(operation.problems)}
         if operation.takes_pictures:
             described["requestBody"] = _request_body()
+            described["parameters"] = [*described.get("parameters", []), *HEADERS]
     return document
 
 

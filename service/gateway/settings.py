@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     max_side: int = Field(default=16_384, ge=1, description="pixels of a picture's longer side")
     min_side: int = Field(default=8, ge=1, description="pixels of a picture's shorter side")
     upload_timeout_s: float = Field(default=30, gt=0, description="seconds for a body to arrive")
+    max_request_timeout_s: float = Field(default=60, gt=0, description="seconds that a caller may allow a request")
     header_timeout_s: float = Field(default=10, gt=0, description="seconds for a request's headers to arrive")
     max_buffered_bytes: int = Field(
         default=256 * MEBIBYTE, ge=1, description="bytes of all the bodies held at one time"
@@ -50,6 +51,9 @@ class Settings(BaseSettings):
     )
     # Below packaging.JOB_QUEUE_SIZE, so that the gateway refuses first, with Retry-After.
     max_in_flight: int = Field(default=64, ge=1, description="pictures waiting for a model or in it")
+    batches_in_flight: int = Field(
+        default=2, ge=1, description="batches a worker process that are at the model server; others wait here, in turn"
+    )
     readiness_interval_s: float = Field(default=1, gt=0, description="seconds between two looks at the workers")
     canary_interval_s: float = Field(default=30, gt=0, description="seconds between two test pictures to a model")
     drain_s: float = Field(default=0, ge=0, description="seconds to serve on, not ready, after SIGTERM")

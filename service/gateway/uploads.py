@@ -130,14 +130,23 @@ class JsonBody:
 
 
 async def read(
-    receive: Receive, headers: Headers, settings: Settings, reservation: Reservation, pool: Pool
+    receive: Receive,
+    headers: Headers,
+    settings: Settings,
+    reservation: Reservation,
+    pool: Pool,
+    end: float | None = None,
 ) -> tuple[list[Upload], int]:
-    """The pictures of a request, at least one, and the bytes of its body. Raises `ServiceError`, `ClientGoneError`."""
+    """The pictures of a request, at least one, and the bytes of its body. Raises `ServiceError`, `ClientGoneError`.
+
+    Their time ends with the settings' or, in the loop's time, at `end`.
+    """
     body = body_of(headers, settings.max_images)
     check_length(headers, settings.max_upload_bytes)
     size = 0
+    latest = asyncio.get_running_loop().time() + settings.upload_timeout_s
     try:
-        async with asyncio.timeout(settings.upload_timeout_s):
+        async with asyncio.timeout_at(latest if end is None else min(latest, end)):
             async for chunk in _chunks(receive):
                 size += len(chunk)
                 if size > settings.max_upload_bytes:
@@ -145,7 +154,8 @@ async def read(
                 reservation.grow(len(chunk))
                 body.feed(chunk)
     except TimeoutError:
-        raise UploadTimeout(f"The body did not arrive within {settings.upload_timeout_s:g} s.") from None
+        within = f"{settings.upload_timeout_s:g} s, or the request's own time"
+        raise UploadTimeout(f"The body did not arrive within {within}.") from None
     # Base64 of a whole body takes tens of milliseconds; a raw body only changes hands.
     uploads = await pool.run(body.finish) if isinstance(body, JsonBody) else body.finish()
     return uploads, size

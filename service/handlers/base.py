@@ -5,6 +5,7 @@ TorchServe asks for these two methods and no base class, so nothing of it is imp
 
 import logging
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from service import cards, engines, envelope
 from service.cards import CardError, ModelCard, Task
 from service.engines import Engine, Pictures
-from service.errors import Internal
+from service.errors import DeadlineExceeded, Internal, ServiceError
 from service.handlers import CANNOT_LOAD, batches
 
 log = logging.getLogger("service.worker")
@@ -24,7 +25,11 @@ Loader = Callable[[ModelCard, str | None], Engine]
 
 
 class RefusedError(ValueError):
-    """A request that is no picture this model reads: the gateway and the worker disagree on the card."""
+    """A request that is not computed, and the problem to tell: `Internal` where gateway and worker disagree."""
+
+    def __init__(self, detail: str, error: type[ServiceError] = Internal) -> None:
+        super().__init__(detail)
+        self.error = error
 
 
 class BatchHandler:
@@ -39,8 +44,10 @@ class BatchHandler:
     card: ModelCard
     engine: Engine
 
-    def __init__(self, load: Loader = engines.load) -> None:
+    def __init__(self, load: Loader = engines.load, clock: Callable[[], float] = time.time) -> None:
+        """`clock` tells the Unix time in seconds."""
         self._load = load
+        self._clock = clock
 
     def accepts(self, height: int, width: int) -> bool:
         """Whether the network may be given a picture of these sides."""
@@ -70,7 +77,7 @@ class BatchHandler:
                 shapes[picture.shape][place] = picture
             except RefusedError as error:
                 log.warning("refused place=%d of=%d reason=%s", place, len(data), error)
-                replies[place] = _failure(str(error))
+                replies[place] = _failure(str(error), error.error)
         for pictures in shapes.values():
             replies |= self._answer(pictures)
         return [replies[place] for place in range(len(data))]
@@ -85,14 +92,17 @@ class BatchHandler:
 
     def _picture(self, request: dict[str, Any]) -> Pictures:
         try:
-            _, arrays = envelope.unpack(request["body"])
+            head, arrays = envelope.unpack(request["body"])
             picture = arrays["picture"]
+            expires = float(head.get("expires", "inf"))
         except (KeyError, TypeError, ValueError) as error:
             raise RefusedError("The request is no envelope with a picture.") from error
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise RefusedError(f"The picture is {picture.dtype} {picture.shape}, not uint8 (h, w, 3).")
         if not self.accepts(picture.shape[0], picture.shape[1]):
             raise RefusedError(f"The picture's sides {picture.shape[:2]} are none of this model's.")
+        if self._clock() > expires:
+            raise RefusedError("The deadline passed before the picture's batch began.", DeadlineExceeded)
         return picture
 
     def _answer(self, pictures: dict[int, Pictures]) -> dict[int, bytes]:
@@ -111,9 +121,9 @@ def _reply(outcome: batches.Answered | Exception) -> bytes:
     return envelope.pack(head, outcome.arrays)
 
 
-def _failure(detail: str) -> bytes:
+def _failure(detail: str, error: type[ServiceError] = Internal) -> bytes:
     """What goes wrong here is ours, not the caller's: the gateway has validated the picture."""
-    return envelope.pack({"ok": False, "code": Internal.code(), "detail": detail})
+    return envelope.pack({"ok": False, "code": error.code(), "detail": detail})
 
 
 def _log_to_standard_error() -> None:

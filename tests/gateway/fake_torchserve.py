@@ -54,6 +54,7 @@ class FakeTorchServe:
         self.next: deque[str] = deque()
         self.by_model: dict[str, str] = {}
         self.asked: list[tuple[str, str]] = []
+        self.expires: list[float] = []
         self.waiting = 0
         self.release = asyncio.Event()
         self.management_silent = False
@@ -89,6 +90,7 @@ class FakeTorchServe:
         request_id = request.headers["X-Request-ID"]
         self.asked.append((card.name, request_id))
         body = await request.read()
+        self.expires.append(envelope.unpack(body)[0]["expires"])
         behaviour = self.by_model.get(card.name, self.behaviour)
         if self.next and request_id != "canary":
             behaviour = self.next.popleft()
@@ -224,6 +226,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "empty": _fixed(lambda: web.Response(body=b"")),
     "says_internal": _told("internal"),
     "says_corrupt": _told("image_corrupt"),
+    "says_late": _told("deadline_exceeded"),
     "says_unknown": _told("something_new"),
     "wrong_length": _changed(_drop_a_class),
     "wider": _changed(_wider),

@@ -1,6 +1,7 @@
 """The client of TorchServe, against a real server that misbehaves in every way TorchServe can."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -46,6 +47,7 @@ FAULTS: dict[str, tuple[type[ServiceError], int]] = {
     "says_internal": (Internal, 1),
     "says_unknown": (BackendBadResponse, 1),
     "says_corrupt": (ImageCorrupt, 1),
+    "says_late": (DeadlineExceeded, 1),
     "wrong_length": (BackendBadResponse, 1),
     "wider": (BackendBadResponse, 1),
     "not_a_number": (BackendBadResponse, 1),
@@ -100,6 +102,15 @@ async def test_the_request_id_goes_to_the_worker(torchserve: TorchServe, card: M
     await torchserve.predict(card, pixels(), deadline=soon(), request_id="abc-1")
 
     assert fake.asked == [(card.name, "abc-1")]
+
+
+async def test_the_worker_is_told_from_when_on_nobody_waits(
+    torchserve: TorchServe, card: ModelCard, fake: FakeTorchServe
+) -> None:
+    await torchserve.predict(card, pixels(), deadline=soon(7), request_id="r")
+
+    (expires,) = fake.expires
+    assert expires == pytest.approx(time.time() + 7, abs=2)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -65,6 +65,7 @@ MEETINGS: dict[str, Meeting] = {
     "malformed_json": posting(b"{", headers=JSON),
     "malformed_multipart": posting(b"x", headers=FORM),
     "invalid_base64": posting(b'{"images":[{"content":"*"}]}', headers=JSON),
+    "invalid_header": posting(headers={"Request-Timeout": "soon"}),
     "route_not_found": getting("/nowhere"),
     "model_not_found": posting(query="?model=nobody"),
     "method_not_allowed": getting("/v1/classify"),

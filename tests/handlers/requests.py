@@ -17,9 +17,9 @@ def context(folder: Path, gpu: int | None = None) -> Any:
     return SimpleNamespace(system_properties={"model_dir": str(folder), "gpu_id": gpu, "batch_size": 8})
 
 
-def request(picture: npt.NDArray[Any]) -> dict[str, Any]:
+def request(picture: npt.NDArray[Any], **head: Any) -> dict[str, Any]:
     """A request with a picture, as the gateway sends it."""
-    return {"body": bytearray(envelope.pack({}, {"picture": picture}))}
+    return {"body": bytearray(envelope.pack(head, {"picture": picture}))}
 
 
 def flat(grey: int, side: int = 64) -> Pixels:

@@ -27,6 +27,8 @@ NOT_PICTURES: list[Any] = [
     {"body": bytearray()},
     {"body": bytearray(b"\xff\xd8\xff\xe0 a JPEG")},
     {"body": bytearray(envelope.pack({}))},
+    request(flat(0), expires="soon"),
+    request(flat(0), expires=None),
     request(flat(0).astype(np.float32)),
     request(flat(0)[0]),
     request(np.zeros((64, 64, 4), np.uint8)),
@@ -51,13 +53,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_store(tmp_path_factory.mktemp("store"), weights=False)
 
 
+NOW = 1_700_000_000.0
+
+
 def started(folder: Path, engine: FakeEngine, name: str = "tiny-classifier") -> BatchHandler:
     """A handler after `initialize`."""
     handlers: dict[str, type[BatchHandler]] = {
         "tiny-classifier": ClassificationHandler,
         "tiny-segmenter": SegmentationHandler,
     }
-    handler = handlers[name](load=lambda _card, _device: engine)
+    handler = handlers[name](load=lambda _card, _device: engine, clock=lambda: NOW)
     handler.initialize(context(folder / name))
     return handler
 
@@ -193,3 +198,14 @@ def test_answers_are_copied_out_of_the_batch(folder: Path) -> None:
     first = handler.handle([request(flat(5))], None)
     handler.handle([request(flat(6))], None)
     assert scores(first) == [5]
+
+
+def test_a_picture_that_nobody_waits_for_any_more_is_not_computed_and_its_neighbours_are(folder: Path) -> None:
+    engine = FakeEngine()
+    ends = (NOW + 5, NOW - 0.1, NOW)
+
+    replies = started(folder, engine).handle([request(flat(7), expires=end) for end in ends], None)
+
+    assert [head["ok"] for head in heads(replies)] == [True, False, True]
+    assert heads(replies)[1]["code"] == "deadline_exceeded"
+    assert heads(replies)[0]["batch"] == 2

@@ -1,0 +1,156 @@
+"""Bounded places for work, given to those who wait in a fair order.
+
+The order is start-time fair queueing (Goyal, Vin and Cheng, 1996): every caller has a tag that grows by the cost of
+what it was given, and the lowest tag is next, so that callers who wait get equal shares however much each has waiting.
+Among one caller's own work the most urgent is first. Less urgent work than usual grows the tag faster: it gives way to
+others, and is never starved; more urgent work than usual overtakes none but the caller's own.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Any, TypeVar
+
+from service.gateway.terms import URGENCY
+
+Value = TypeVar("Value")
+
+GAIN = 0.1  # of a new time in the mean: it follows a change of pace within some twenty pieces of work
+TAGS = 1024  # callers that are remembered; beyond, those with nothing waiting are forgotten
+
+
+@dataclass(order=True)
+class _Waiter:
+    urgency: int
+    number: int
+    cost: float = field(compare=False)
+    small: bool = field(compare=False)
+    granted: asyncio.Future[None] = field(compare=False)
+
+
+class _Flow:
+    """What one caller has waiting."""
+
+    def __init__(self) -> None:
+        self.waiting: list[_Waiter] = []
+
+    def head(self) -> _Waiter | None:
+        """The next of the waiting that is still wanted."""
+        while self.waiting and self.waiting[0].granted.done():
+            heappop(self.waiting)
+        return self.waiting[0] if self.waiting else None
+
+    @property
+    def cost(self) -> float:
+        return sum(waiter.cost for waiter in self.waiting if not waiter.granted.done())
+
+
+class Turns:
+    """So many places, of which `kept` are for small work alone, so that it never waits behind large work only."""
+
+    def __init__(self, places: Callable[[], int], kept: int = 0) -> None:
+        """`places` is asked each time, so that their number may change."""
+        self._places = places
+        self._kept = kept
+        self._flows: dict[Hashable, _Flow] = {}
+        self._tags: dict[Hashable, float] = {}
+        self._now = 0.0  # the tag that was served last
+        self._number = 0
+        self._taken = 0
+        self._large = 0
+        self._running: set[asyncio.Task[Any]] = set()
+        self.pace_s: float | None = None  # seconds that a place is held for work of cost 1, the mean of late
+
+    async def run(
+        self,
+        work: Callable[[], Coroutine[Any, Any, Value]],
+        caller: Hashable,
+        *,
+        urgency: int = URGENCY,
+        cost: float = 1.0,
+        small: bool = True,
+    ) -> Value:
+        """What `work` returns or raises; it is begun when its turn has come, and never if cancelled before.
+
+        Begun work keeps its place until it ends, even when nobody waits for it any more: what it set going elsewhere
+        goes on too.
+        """
+        waiter = self._join(caller, urgency, cost, small)
+        self._let_in()
+        try:
+            await waiter.granted
+        except asyncio.CancelledError:
+            if waiter.granted.done() and not waiter.granted.cancelled():
+                self._leave(waiter)
+            raise
+        task = asyncio.create_task(self._held(work, waiter))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    def wait_s(self, caller: Hashable, pieces: int = 1) -> float:
+        """Seconds until so many more pieces of this caller's work would all be done, by the pace of late.
+
+        0 where they need not wait, or nothing is known yet: the work that is let in then shows the pace.
+        """
+        queue = {key: flow.cost for key, flow in self._flows.items() if flow.head() is not None}
+        if self.pace_s is None or (not queue and self._taken + pieces <= self._places()):
+            return 0.0
+        mine = queue.pop(caller, 0.0) + pieces
+        before = mine + sum(min(cost, mine) for cost in queue.values())
+        return self.pace_s * (1 + before / self._places())
+
+    async def close(self) -> None:
+        """Cancel what runs, and wait for its end."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _held(self, work: Callable[[], Coroutine[Any, Any, Value]], waiter: _Waiter) -> Value:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            value = await work()
+        finally:
+            self._leave(waiter)
+        pace_s = (loop.time() - started) / waiter.cost
+        self.pace_s = pace_s if self.pace_s is None else self.pace_s + GAIN * (pace_s - self.pace_s)
+        return value
+
+    def _join(self, caller: Hashable, urgency: int, cost: float, small: bool) -> _Waiter:  # noqa: FBT001
+        flow = self._flows.get(caller)
+        if flow is None or flow.head() is None:
+            self._tags[caller] = max(self._tags.get(caller, 0.0), self._now)
+        flow = self._flows.setdefault(caller, _Flow())
+        self._number += 1
+        waiter = _Waiter(urgency, self._number, cost, small, asyncio.get_running_loop().create_future())
+        heappush(flow.waiting, waiter)
+        return waiter
+
+    def _leave(self, waiter: _Waiter) -> None:
+        self._taken -= 1
+        self._large -= not waiter.small
+        self._let_in()
+
+    def _let_in(self) -> None:
+        while self._taken < self._places() and (found := self._next()) is not None:
+            caller, waiter = found
+            heappop(self._flows[caller].waiting)
+            if self._flows[caller].head() is None:
+                del self._flows[caller]
+            self._now = max(self._now, self._tags[caller])
+            self._tags[caller] += waiter.cost * 2 ** max(0, waiter.urgency - URGENCY)
+            self._taken += 1
+            self._large += not waiter.small
+            waiter.granted.set_result(None)
+        if not self._taken or len(self._tags) > TAGS:  # to an empty house nobody owes anything
+            self._tags = {caller: self._tags[caller] for caller in self._flows}
+
+    def _next(self) -> tuple[Hashable, _Waiter] | None:
+        """The caller of the lowest tag among those whose work fits, and that work."""
+        heads = {caller: flow.head() for caller, flow in self._flows.items()}
+        self._flows = {caller: flow for caller, flow in self._flows.items() if heads[caller] is not None}
+        room = self._large < self._places() - self._kept
+        fitting = [(caller, head) for caller, head in heads.items() if head is not None and (head.small or room)]
+        return min(fitting, key=lambda each: (self._tags[each[0]], each[1].number), default=None)

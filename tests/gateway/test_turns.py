@@ -1,0 +1,263 @@
+"""Places for work: bounded, fair between callers, and never taken by work that nobody waits for."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from service.gateway.turns import Turns
+from tests.gateway.conftest import until
+
+pytestmark = pytest.mark.anyio
+
+
+class Shop:
+    """Work that is finished by hand, one piece at a time, and the order in which it was begun."""
+
+    def __init__(self, places: int, kept: int = 0) -> None:
+        self.places = places
+        self.turns = Turns(lambda: self.places, kept)
+        self.begun: list[str] = []
+        self.open: list[asyncio.Event] = []
+        self.tasks: list[asyncio.Task[str]] = []
+
+    def ask(self, name: str, caller: str = "a", *, urgency: int = 3, cost: float = 1.0, small: bool = True) -> None:
+        done = asyncio.Event()
+
+        async def work() -> str:
+            self.begun.append(name)
+            self.open.append(done)
+            await done.wait()
+            return name
+
+        run = self.turns.run(work, caller, urgency=urgency, cost=cost, small=small)
+        self.tasks.append(asyncio.create_task(run))
+
+    async def finish(self) -> None:
+        """End the oldest of the running pieces, and wait until what follows has begun."""
+        self.open.pop(0).set()
+        await idle()
+
+    async def all(self) -> list[str]:
+        await idle()
+        while self.open:
+            await self.finish()
+        return self.begun
+
+
+async def idle() -> None:
+    for _ in range(8):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def one() -> AsyncIterator[Shop]:
+    shop = Shop(1)
+    yield shop
+    await shop.turns.close()
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[Shop]:
+    shop = Shop(2, kept=1)
+    yield shop
+    await shop.turns.close()
+
+
+async def test_no_more_runs_at_one_time_than_there_are_places(two: Shop) -> None:
+    for number in range(6):
+        two.ask(str(number))
+    await idle()
+
+    assert two.begun == ["0", "1"]
+    assert await two.all() == ["0", "1", "2", "3", "4", "5"]
+    assert [await task for task in two.tasks] == ["0", "1", "2", "3", "4", "5"]
+
+
+async def test_callers_take_turns_however_much_each_has_waiting(one: Shop) -> None:
+    for number in range(6):
+        one.ask(f"a{number}", "a")
+    await idle()
+    for number in range(3):
+        one.ask(f"b{number}", "b")
+
+    assert await one.all() == ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "a4", "a5"]
+
+
+async def test_a_caller_gains_nothing_by_coming_back_with_one_piece_at_a_time(one: Shop) -> None:
+    for number in range(20):
+        one.ask(f"a{number}", "a")
+    await idle()
+    for number in range(5):
+        one.ask(f"b{number}", "b")
+        await idle()
+        while f"b{number}" not in one.begun:
+            await one.finish()
+
+    assert Counter(name[0] for name in one.begun)["a"] >= 5
+
+
+async def test_costly_work_counts_for_what_it_costs(one: Shop) -> None:
+    for number in range(3):
+        one.ask(f"a{number}", "a", cost=4)
+    await idle()
+    for number in range(8):
+        one.ask(f"b{number}", "b")
+
+    order = await one.all()
+
+    assert order[:9] == ["a0", "b0", "b1", "b2", "b3", "a1", "b4", "b5", "b6"]
+
+
+async def test_the_most_urgent_of_a_callers_own_work_is_first(one: Shop) -> None:
+    one.ask("first")
+    await idle()
+    for urgency in (5, 3, 0, 7, 3):
+        one.ask(f"u{urgency}", urgency=urgency)
+
+    assert await one.all() == ["first", "u0", "u3", "u3", "u5", "u7"]
+
+
+async def test_urgency_overtakes_no_other_caller(one: Shop) -> None:
+    one.ask("first", "c")
+    await idle()
+    for number in range(3):
+        one.ask(f"a{number}", "a")
+    for number in range(3):
+        one.ask(f"b{number}", "b", urgency=0)
+
+    assert await one.all() == ["first", "a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+async def test_work_that_can_wait_gives_way_to_others_and_is_not_starved(one: Shop) -> None:
+    one.ask("first", "c")
+    await idle()
+    for number in range(4):
+        one.ask(f"batch{number}", "a", urgency=6)
+    for number in range(20):
+        one.ask(f"b{number}", "b")
+
+    order = await one.all()
+
+    assert [place for place, name in enumerate(order) if name.startswith("batch")] == [1, 10, 19, 24]
+
+
+async def test_a_place_is_kept_for_small_work(two: Shop) -> None:
+    for number in range(3):
+        two.ask(f"large{number}", "a", small=False)
+    await idle()
+    assert two.begun == ["large0"]
+
+    two.ask("small", "b")
+    await idle()
+    assert two.begun == ["large0", "small"]
+
+    assert await two.all() == ["large0", "small", "large1", "large2"]
+
+
+async def test_work_that_is_cancelled_while_it_waits_is_never_begun(one: Shop) -> None:
+    for name in ("first", "gone", "last"):
+        one.ask(name)
+    await idle()
+
+    one.tasks[1].cancel()
+    await idle()
+
+    assert await one.all() == ["first", "last"]
+
+
+async def test_begun_work_keeps_its_place_when_nobody_waits_for_it_any_more(one: Shop) -> None:
+    one.ask("left")
+    one.ask("next")
+    await idle()
+
+    one.tasks[0].cancel()
+    await idle()
+    assert one.begun == ["left"]
+
+    await one.finish()
+    assert one.begun == ["left", "next"]
+
+
+async def test_work_that_is_let_in_and_cancelled_at_once_gives_its_place_back(one: Shop) -> None:
+    one.ask("first")
+    one.ask("second")
+    one.ask("third")
+    await idle()
+
+    one.open.pop(0).set()
+    await until(one.tasks[0].done)
+    one.tasks[1].cancel()
+    await idle()
+
+    assert "third" in await one.all()
+
+
+async def test_an_error_is_raised_and_gives_the_place_back(one: Shop) -> None:
+    async def fail() -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await one.turns.run(fail, "a")
+    one.ask("next")
+
+    assert await one.all() == ["next"]
+
+
+async def test_more_places_let_in_more(one: Shop) -> None:
+    for number in range(4):
+        one.ask(str(number))
+    await idle()
+    one.places = 3
+
+    await one.finish()
+
+    assert one.begun == ["0", "1", "2", "3"]
+
+
+async def test_nothing_is_foretold_before_anything_is_known(one: Shop) -> None:
+    one.ask("first")
+    one.ask("second")
+    await idle()
+
+    assert one.turns.wait_s("a") == 0
+
+
+async def test_a_wait_is_foretold_from_what_is_before_one_in_a_fair_order(one: Shop) -> None:
+    one.turns.pace_s = 0.5
+    one.ask("running", "a")
+    await idle()
+    for number in range(4):
+        one.ask(f"a{number}", "a")
+    await idle()
+
+    assert one.turns.wait_s("a") == 0.5 * (1 + 5)
+    assert one.turns.wait_s("b") == 0.5 * (1 + 2)
+    assert one.turns.wait_s("b", 8) == 0.5 * (1 + 12)
+
+
+async def test_no_wait_is_foretold_while_a_place_is_free(two: Shop) -> None:
+    two.turns.pace_s = 100.0
+
+    assert two.turns.wait_s("a", 2) == 0
+    assert two.turns.wait_s("a", 3) > 0
+
+
+async def test_the_pace_follows_the_work(one: Shop) -> None:
+    async def work() -> None:
+        await asyncio.sleep(0.02)
+
+    await one.turns.run(work, "a", cost=2)
+
+    assert one.turns.pace_s is not None
+    assert 0.009 < one.turns.pace_s < 5
+
+
+async def test_many_callers_that_came_once_are_forgotten(one: Shop) -> None:
+    for number in range(3000):
+        one.ask("x", str(number))
+        await idle()
+        await one.finish()
+
+    assert not one.turns._tags
