@@ -59,7 +59,7 @@ class Phase:
 
 # Coarse first, at half the cost a pixel; then at the stride that serves, as DeepLabV3's
 # authors did (arXiv 1706.05587, section 4.1: output stride 16, atrous rates halved, then 8).
-PHASES = (Phase(6 / 7, 16, 160, 1.0), Phase(1 / 7, 8, 192, 0.2))
+PHASES = (Phase(2 / 3, 16, 160, 1.0), Phase(1 / 3, 8, 192, 0.4))
 
 Sample = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
 
@@ -188,7 +188,7 @@ class Training:
 
 def main() -> None:
     """Trains, logs validation scores, and saves the averaged weights as `weights.safetensors`."""
-    parser = options("Train the starter segmenter.", epochs=35, batch=16, rate=0.005)
+    parser = options("Train the starter segmenter.", epochs=45, batch=16, rate=0.005)
     parser.add_argument("--backbone", type=Path, required=True, help="the classifier's weights.safetensors")
     args = parser.parse_args()
     seed_everything(args.seed)
