@@ -13,10 +13,12 @@ from service import __version__, packaging
 from service.bench_cli import bench
 from service.cards import CardError
 from service.evaluate_cli import evaluate
+from service.keys import KeysError
+from service.keys_cli import keys as keys_group
 from service.models_cli import models as models_group
 from service.models_cli import pull_absent
 from service.options import store
-from service.supervisor import Options, StartError, chosen, require_free_port
+from service.supervisor import Options, StartError, chosen, require_free_port, require_keys
 from service.supervisor import run as supervise
 
 WORKER_FOLDER = "resnest-worker"  # in the temporary folder: where `worker` leaves what `health` reads
@@ -38,7 +40,7 @@ class Main(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (CardError, StartError) as error:
+        except (CardError, KeysError, StartError) as error:
             raise click.ClickException(str(error)) from error
         except BrokenPipeError:
             raise  # click ends quietly: the reader of our output has gone
@@ -47,7 +49,7 @@ class Main(click.Group):
             raise click.ClickException(f"{where}{error.strerror or error}") from error
 
 
-@click.group(cls=Main, commands=[models_group, evaluate, bench])
+@click.group(cls=Main, commands=[models_group, keys_group, evaluate, bench])
 @click.version_option(__version__, prog_name="resnest-service")
 def main() -> None:
     """Image classification and segmentation over HTTP."""
@@ -65,14 +67,25 @@ def main() -> None:
     help="The address to listen on.",
 )
 @click.option("--port", default=8000, envvar="RESNEST_PORT", show_default=True, type=click.IntRange(1, 65535))
+@click.option(
+    "--keys-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="RESNEST_KEYS_FILE",
+    help="The file of API keys; `resnest-service keys new` makes one. Without it nobody is asked for a key.",
+)
+@click.option(
+    "--allow-no-keys", is_flag=True, envvar="RESNEST_ALLOW_NO_KEYS", help="Serve beyond this machine without keys."
+)
 @click.option("--start-timeout", default=180.0, show_default=True, help="Seconds until every model must be ready.")
 @click.option("--pull/--no-pull", default=True, show_default=True, help="Fetch weights of --models that are not here.")
-def run(store: Path, models: tuple[str, ...], host: str, port: int, start_timeout: float, *, pull: bool) -> None:
+def run(store: Path, models: tuple[str, ...], start_timeout: float, *, pull: bool, **gateway: Any) -> None:
     """Serve: TorchServe and the gateway together, until Ctrl-C."""
+    options = Options(store, models, start_timeout_s=start_timeout, **gateway)
     if pull and models:
-        require_free_port(host, port)  # before a download that may take minutes
+        require_keys(options)  # both before a download that may take minutes
+        require_free_port(options.host, options.port)
         pull_absent(store, models)
-    supervise(Options(store, models, host, port, start_timeout), click.echo)
+    supervise(options, click.echo)
 
 
 @main.command()

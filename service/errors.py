@@ -2,6 +2,8 @@
 
     ServiceError
     ├── 400 EmptyBody  MalformedJson  MalformedMultipart  MalformedRequest  InvalidBase64  InvalidHeader
+    ├── 401 Unauthenticated
+    ├── 403 Forbidden  OriginNotAllowed
     ├── 404 RouteNotFound  ModelNotFound
     ├── 405 MethodNotAllowed
     ├── 406 NotAcceptable
@@ -9,13 +11,14 @@
     ├── 413 BodyTooLarge  ImageTooLarge  TooManyImages
     ├── 415 UnsupportedMediaType
     ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageModeUnsupported
+    ├── 429 RateLimited  ConcurrencyLimited
     ├── 431 HeadersTooLarge
     ├── 500 Internal
     ├── 502 BackendBadResponse
     ├── 503 Overloaded  BackendUnavailable  Draining
     └── 504 DeadlineExceeded
 
-A 4xx is what the caller can mend; 408 and 503 may be tried again.
+A 4xx is what the caller can mend; 408, 429 and 503 may be tried again.
 """
 
 # A class name is a wire code, and would carry the suffix Error to every caller.
@@ -123,6 +126,30 @@ class InvalidHeader(ServiceError):
     cure = "See errors for the header and what it may hold; leave it out for the default."
 
 
+class Unauthenticated(ServiceError):
+    """The request carries no key or token, or one that is not good (any more)."""
+
+    status = 401
+    title = "The request has no good key"
+    cure = "Send a key as Authorization: Bearer, or as X-API-Key; ask whoever runs the service for one."
+
+
+class Forbidden(ServiceError):
+    """The key or token is good and does not open this path."""
+
+    status = 403
+    title = "The key does not open this"
+    cure = "Ask for a key with the scope in required_scope."
+
+
+class OriginNotAllowed(ServiceError):
+    """A page of an origin that the service does not list asked a browser to send the request."""
+
+    status = 403
+    title = "The page's origin is not allowed"
+    cure = "Ask whoever runs the service to add the origin to RESNEST_CORS_ORIGINS."
+
+
 class RouteNotFound(ServiceError):
     """Nothing is served at this path."""
 
@@ -225,6 +252,24 @@ class ImageModeUnsupported(ServiceError):
     status = 422
     title = "The picture's pixel format is not supported"
     cure = "Convert the picture to 8-bit RGB."
+
+
+class RateLimited(ServiceError):
+    """The caller has sent more pictures than its rate allows; one asked of several models counts for each."""
+
+    status = 429
+    title = "You send too many pictures"
+    cure = "Wait as long as Retry-After says, and keep to the rate in the RateLimit headers."
+    retry_after_s = 1
+
+
+class ConcurrencyLimited(ServiceError):
+    """The caller has as many requests under way as it may."""
+
+    status = 429
+    title = "You send too many requests at one time"
+    cure = "Wait for one of your requests to be answered before sending the next."
+    retry_after_s = 1
 
 
 class HeadersTooLarge(ServiceError):

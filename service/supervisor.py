@@ -16,6 +16,7 @@ from pathlib import Path
 
 from service import cards, health, packaging
 from service.cards import CardError, ModelCard
+from service.keys import check_exposure
 from service.processes import Child, free_port
 from service.worker_log import Log
 
@@ -26,6 +27,8 @@ STOP_GATEWAY_S = 45.0  # its requests in flight have 30 s
 STOP_TORCHSERVE_S = 15.0  # seen: 2.4 s
 LONGEST_PARENT = 60  # a Unix socket's path has at most 107 bytes; ours add 40 to the folder they are in
 EXAMPLE = "example.jpg"  # in the model store
+
+CALLERS_ARE_ASKED = ("RESNEST_KEYS", "RESNEST_JWT_JWKS")  # where one of these variables is set
 
 Say = Callable[[str], None]
 
@@ -54,6 +57,8 @@ class Options:
     models: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
+    keys_file: Path | None = None
+    allow_no_keys: bool = False
     start_timeout_s: float = 180.0
 
     @property
@@ -64,8 +69,9 @@ class Options:
 
 
 def run(options: Options, say: Say) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP. Raises `StartError` or `CardError` with the reason in one sentence."""
+    """Serve until SIGINT, SIGTERM or SIGHUP. Raises `StartError`, `CardError` or `KeysError`: one sentence."""
     started = time.monotonic()
+    require_keys(options)
     models = chosen(options, say)
     require_free_port(options.host, options.port)
     with signals() as asked, short_folder(tempfile.gettempdir()) as folder:
@@ -102,6 +108,12 @@ def chosen(options: Options, say: Say) -> list[ModelCard]:
     for card in missing:
         say(f"Leaving out {card.name}: its weights {card.weights_path} are missing")
     return present
+
+
+def require_keys(options: Options) -> None:
+    """Raise `KeysError` where everybody beyond this machine would be let in, and nobody said that they may."""
+    asked = bool(options.keys_file) or any(os.environ.get(name) for name in CALLERS_ARE_ASKED)
+    check_exposure(options.host, protected=asked, waived=options.allow_no_keys)
 
 
 def require_free_port(host: str, port: int) -> None:
@@ -160,7 +172,10 @@ class Tree:
             "RESNEST_MANAGEMENT_URL": self._addresses.management,
             "RESNEST_HOST": self._options.host,
             "RESNEST_PORT": str(self._options.port),
+            "RESNEST_ALLOW_NO_KEYS": str(self._options.allow_no_keys),
         }
+        if self._options.keys_file:
+            settings["RESNEST_KEYS_FILE"] = str(self._options.keys_file.resolve())
         command = [sys.executable, "-m", "service", "gateway"]
         self._gateway = Child.start(command, {**self._environment, **settings}, self._folder, output=None)
 

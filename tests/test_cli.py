@@ -12,7 +12,7 @@ from service.cli import main
 from service.packaging import Addresses
 from service.processes import free_port
 
-COMMANDS = {"run", "package", "worker", "gateway", "health", "models", "evaluate", "bench"}
+COMMANDS = {"run", "package", "worker", "gateway", "health", "models", "keys", "evaluate", "bench"}
 
 
 def call(*arguments: str | Path, **environment: str) -> Result:

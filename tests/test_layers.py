@@ -37,7 +37,7 @@ class Layer(NamedTuple):
 
 # Top to bottom, from what knows nothing to what knows everything. A row may always import itself.
 HOUSE = [
-    Layer("leaves", f"errors schemas schemas.* cards envelope tables {PICTURES}", "", TORCH | WEB),
+    Layer("leaves", f"errors schemas schemas.* cards keys envelope tables {PICTURES}", "", TORCH | WEB),
     Layer("networks", "networks networks.*", "", WEB | {"PIL", "pydantic"}),
     Layer("weights", f"weights {WEIGHTS}", "leaves conversion", TORCH | WEB),  # imports it inside the two functions
     Layer("conversion", "weights.convert", "leaves weights networks engines", WEB),
@@ -48,7 +48,7 @@ HOUSE = [
     Layer("gateway", "gateway gateway.*", "leaves", TORCH),
     Layer("host", "cores processes health worker_log packaging supervisor", "leaves weights tasks", TORCH | WEB),
     Layer("measuring", BENCH, "leaves host", TORCH | WEB),
-    Layer("command", "cli models_cli evaluate_cli bench_cli options __main__", ANYTHING, TORCH | WEB),
+    Layer("command", "cli models_cli evaluate_cli bench_cli keys_cli options __main__", ANYTHING, TORCH | WEB),
 ]
 LAYERS = {layer.name: layer for layer in HOUSE}
 NAMES = list(LAYERS)

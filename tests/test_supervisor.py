@@ -9,6 +9,7 @@ import pytest
 
 from service import supervisor
 from service.cards import CardError
+from service.keys import KeysError
 from service.processes import free_port
 from service.supervisor import Asked, Options, StartError, chosen, require_free_port
 from tests.stores import write_store
@@ -74,6 +75,15 @@ def test_a_taken_port_is_told_and_a_free_one_is_not() -> None:
         with pytest.raises(StartError, match=rf"port {port}: Address already in use; choose another with --port$"):
             require_free_port("127.0.0.1", port)
     require_free_port("127.0.0.1", free_port())
+
+
+def test_it_does_not_serve_everybody_beyond_this_machine_unless_that_is_said(folder: Path) -> None:
+    with pytest.raises(KeysError, match=r"^will not listen on 0\.0\.0\.0 for everybody: make a key with"):
+        supervisor.run(Options(folder, host="0.0.0.0"), print)
+    with pytest.raises(CardError):
+        supervisor.run(Options(folder, ("dog",), host="0.0.0.0", allow_no_keys=True), print)
+    with pytest.raises(CardError):
+        supervisor.run(Options(folder, ("dog",), host="0.0.0.0", keys_file=folder / "keys"), print)
 
 
 def test_a_host_that_is_not_ours_is_told() -> None:

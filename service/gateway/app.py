@@ -12,7 +12,9 @@ from starlette.middleware import Middleware
 from service import __version__, cards
 from service.errors import ServiceError
 from service.gateway import classification, discovery, pages, problems, segmentation
+from service.gateway.access import Access
 from service.gateway.backend import Backend, TorchServe
+from service.gateway.callers import Callers, Keyring
 from service.gateway.catalogue import Catalogue
 from service.gateway.gateway import Gateway
 from service.gateway.metrics import Metrics
@@ -31,14 +33,16 @@ NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_span
 def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
     """The app of these settings, asking `backend`, or the TorchServe that the settings name.
 
-    Raises `CardError` for a model store that cannot be served. The parts are made when the lifespan begins.
+    Raises `CardError` for a model store that cannot be served, `KeysError` for keys that cannot be used. The parts are
+    made when the lifespan begins.
     """
     catalogue = Catalogue(cards.read_all(settings.model_store), settings)
     metrics = Metrics()
+    callers = callers_of(settings, metrics)
 
     def parts() -> Gateway:
         server = backend or TorchServe(settings.inference_url, settings.management_url)
-        return Gateway(settings, metrics, catalogue, server)
+        return Gateway(settings, metrics, catalogue, server, callers)
 
     app: FastAPI = FastAPI(
         title="resnest-service",
@@ -52,6 +56,7 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
             Middleware(Linger),
             Middleware(Context, is_draining=lambda: app.state.gateway.readiness.draining),
             Middleware(Meter, metrics=metrics, template_of=templates(ROUTERS)),
+            Middleware(Access, callers=callers, metrics=metrics, unmatched=UNMATCHED),
             Middleware(Crash, metrics=metrics),
         ],
         exception_handlers={
@@ -64,6 +69,13 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
         app.include_router(router)
     describe(app)
     return app
+
+
+def callers_of(settings: Settings, metrics: Metrics) -> Callers:
+    """What tells callers apart, by the settings. Raises `KeysError`."""
+    if not settings.asks_callers:
+        return Callers(None)
+    return Callers(Keyring(settings.keys, settings.keys_file, metrics.keys_stale.set))
 
 
 def lifespan_of(parts: Callable[[], Gateway]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

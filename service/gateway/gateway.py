@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from service.cards import ModelCard
 from service.gateway.admission import Admission, Memory
 from service.gateway.backend import Backend
+from service.gateway.callers import Callers
 from service.gateway.catalogue import Catalogue
 from service.gateway.decoding import Pool
 from service.gateway.inference import Inference
@@ -22,11 +23,14 @@ from service.gateway.turns import Turns
 class Gateway:
     """One app's parts. Encoding has its own threads, so that answers never queue behind new pictures."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, catalogue: Catalogue, backend: Backend) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, catalogue: Catalogue, backend: Backend, callers: Callers
+    ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.catalogue = catalogue
         self.backend = backend
+        self.callers = callers
         self.memory = Memory(settings.max_buffered_bytes)
         self.turns = {card.name: Turns(self._places_of(card)) for card in catalogue.cards.values()}
         self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._outlook)
@@ -44,19 +48,19 @@ class Gateway:
             metrics,
             self.readiness.doubt,
         )
-        self._poller: asyncio.Task[None] | None = None
+        self._watchers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to poll the models."""
+        """Begin to poll the models, and to follow the keys."""
         self.metrics.start_at_zero(self.catalogue.cards)
-        self._poller = asyncio.create_task(self.readiness.run())
+        self._watchers = [asyncio.create_task(each) for each in (self.readiness.run(), self.callers.watch())]
 
     async def close(self) -> None:
         """Stop polling, and give back threads and connections."""
-        if self._poller is not None:
-            self._poller.cancel()
+        for watcher in self._watchers:
+            watcher.cancel()
             with suppress(asyncio.CancelledError):
-                await self._poller
+                await watcher
         await self.readiness.close()
         await asyncio.gather(*(turns.close() for turns in self.turns.values()))
         await self.backend.close()

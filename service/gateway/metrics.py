@@ -27,6 +27,14 @@ class Metrics:
         self.duration = self._histogram(
             "resnest_http_request_duration_seconds", "First byte to last", ["route", "method"], SECONDS
         )
+        # Read by: dashboard "Requests" (callers). A caller is a key's name, so there are as many as keys.
+        self.callers = self._counter(
+            "resnest_caller_requests_total",
+            "Requests by who sent them and whether they were let in",
+            ["caller", "outcome"],
+        )
+        # Read by: alert on keys that are not read again.
+        self.keys_stale = self._gauge("resnest_keys_stale", "Whether the file of keys could not be read again", [])
         # Read by: dashboard "Requests" (saturation).
         self.in_flight = self._gauge("resnest_http_requests_in_flight", "Requests being served", ["route"])
         # Read by: dashboard "Pictures" (where the time goes).

@@ -124,7 +124,7 @@ class Meter:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        route = self._template_of(scope["path"])
+        route = scope["state"]["route"] = self._template_of(scope["path"])
         method = scope["method"] if scope["method"] in METHODS else "other"
         status = CLIENT_GONE
 

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from service import errors
 from service.errors import ServiceError
 from service.gateway import examples, pages, problems
+from service.gateway.access import RULES
 from service.gateway.uploads import JSON, MEDIA_TYPES, MULTIPART, OCTETS
 from service.schemas import (
     ClassifyResponse,
@@ -28,6 +29,10 @@ from service.schemas import (
 REF = "#/components/schemas/{model}"
 
 UPLOAD = (
+    errors.Unauthenticated,
+    errors.Forbidden,
+    errors.RateLimited,
+    errors.ConcurrencyLimited,
     errors.EmptyBody,
     errors.MalformedJson,
     errors.MalformedMultipart,
@@ -90,14 +95,23 @@ HEADERS = [
     },
 ]
 
+SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where the service asks for one."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("/v1/classify", "post"): Operation((ClassifyResponse, CompareResponse), UPLOAD, takes_pictures=True),
     ("/v1/segment", "post"): Operation((SegmentResponse,), UPLOAD, takes_pictures=True, other_content=PICTURE_CONTENT),
-    ("/v1/models", "get"): Operation((ModelList,)),
-    ("/v1/models/{name}", "get"): Operation((ModelDetail,), (errors.ModelNotFound, errors.Internal)),
+    ("/v1/models", "get"): Operation((ModelList,), (errors.Unauthenticated, errors.Internal)),
+    ("/v1/models/{name}", "get"): Operation(
+        (ModelDetail,), (errors.Unauthenticated, errors.ModelNotFound, errors.Internal)
+    ),
     ("/livez", "get"): Operation((Live,)),
     ("/readyz", "get"): Operation((Ready,), (errors.BackendUnavailable, errors.Draining, errors.Internal)),
-    ("/metrics", "get"): Operation((), other_content=TEXT_CONTENT),
+    ("/metrics", "get"): Operation(
+        (), (errors.Unauthenticated, errors.Forbidden, errors.Internal), other_content=TEXT_CONTENT
+    ),
 }
 
 
@@ -119,9 +133,11 @@ def _document(app: FastAPI) -> dict[str, Any]:
     answers = [shape for operation in OPERATIONS.values() for shape in operation.answers]
     shapes: list[type[BaseModel]] = [*dict.fromkeys(answers), Problem, ImagesBody]
     _, schemas = models_json_schema([(shape, "serialization") for shape in shapes], ref_template=REF)
-    document["components"] = {"schemas": schemas["$defs"]}
+    document["components"] = {"schemas": schemas["$defs"], "securitySchemes": SECURITY}
     for (path, method), operation in OPERATIONS.items():
         described = document["paths"][path][method]
+        if not RULES[path].is_open:
+            described["security"] = [{name: []} for name in SECURITY]
         described["responses"] = {"200": _success(operation), **_failures(operation.problems)}
         if operation.takes_pictures:
             described["requestBody"] = _request_body()

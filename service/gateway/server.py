@@ -11,10 +11,15 @@ from fastapi import FastAPI
 from service.gateway.app import create_app
 from service.gateway.protocol import Protocol
 from service.gateway.settings import Settings
+from service.keys import check_exposure
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises `CardError` for a model store that cannot be served."""
+    """Serve until SIGTERM or SIGINT.
+
+    Raises `CardError` for a model store that cannot be served, `KeysError` for keys that cannot be used or are missing.
+    """
+    check_exposure(settings.host, protected=settings.asks_callers, waived=settings.allow_no_keys)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns with bytes of the upload
     Server(create_app(settings), settings).run()

@@ -33,6 +33,11 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="the port to listen on")
+    keys: str = Field(default="", description="API keys, a line each as `resnest-service keys new` writes it")
+    keys_file: Path | None = Field(default=None, description="a file of such lines; read again when it changes")
+    allow_no_keys: bool = Field(
+        default=False, description="serve beyond loopback though callers are not asked who they are"
+    )
     max_upload_bytes: int = Field(default=20 * MEBIBYTE, ge=1, description="bytes in the body of a request")
     max_images: int = Field(default=32, ge=1, description="pictures in a request")
     max_pixels: int = Field(default=50_000_000, ge=1, description="pixels of a picture, by its header")
@@ -67,6 +72,11 @@ class Settings(BaseSettings):
         if self.max_buffered_bytes < self.max_upload_bytes:
             raise ValueError("max_buffered_bytes is below max_upload_bytes: a full body would never be let in")
         return self
+
+    @property
+    def asks_callers(self) -> bool:
+        """Whether callers must say who they are."""
+        return bool(self.keys.strip() or self.keys_file)
 
     @property
     def image_limits(self) -> Limits:

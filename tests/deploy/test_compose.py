@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from service.gateway.settings import Settings
+from service.keys import check_exposure, digest, parse
 from tests.deploy import reading
 from tests.deploy.programs import TOP, run
 
@@ -93,3 +94,19 @@ def test_the_gateway_has_the_time_to_drain_that_its_settings_give_it(monkeypatch
     settings = Settings()
 
     assert int(COMPOSE["gateway"]["stop_grace_period"].rstrip("s")) > settings.drain_s + settings.graceful_timeout_s
+
+
+@pytest.mark.parametrize("keys", ["", f"web classify {digest('s3cret')}\napp segment {digest('other')}"])
+def test_the_gateway_asks_for_keys_where_it_is_given_some_and_is_for_this_machine_alone_where_not(
+    keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved = json.loads(run("docker-compose", "config", "--format", "json", RESNEST_KEYS=keys))
+    told = resolved["services"]["gateway"]["environment"]
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+
+    assert settings.asks_callers == bool(keys)
+    assert len(parse(settings.keys)) == len(keys.splitlines())
+    check_exposure("0.0.0.0", protected=settings.asks_callers, waived=settings.allow_no_keys)
+    assert {port["host_ip"] for port in resolved["services"]["gateway"]["ports"]} == {"127.0.0.1"}

@@ -198,6 +198,25 @@ def test_every_variable_of_the_gateway_is_a_setting(overlay: str) -> None:
 
 
 @every_overlay
+def test_the_gateway_asks_for_keys_of_a_secret_that_may_change_while_it_runs(
+    overlay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = pods(overlay)["gateway"]
+    (gateway,) = pod["containers"]
+    for variable in gateway["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+    set_to = settings(overlay, monkeypatch)
+    (mount,) = [each for each in gateway["volumeMounts"] if each["name"] == "keys"]
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "keys"]
+
+    assert set_to.asks_callers
+    assert not set_to.allow_no_keys
+    assert str(set_to.keys_file) == f"{mount['mountPath']}/api-keys"
+    assert "subPath" not in mount
+    assert "optional" not in volume["secret"]
+
+
+@every_overlay
 def test_the_gateways_memory_holds_what_its_settings_let_in(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
     set_to = settings(overlay, monkeypatch)
     (gateway,) = pods(overlay)["gateway"]["containers"]

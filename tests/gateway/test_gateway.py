@@ -7,6 +7,7 @@ import pytest
 
 from service.cards import ModelCard
 from service.gateway.backend import Answer, Pixels, Workers
+from service.gateway.callers import Callers
 from service.gateway.catalogue import Catalogue
 from service.gateway.gateway import Gateway
 from service.gateway.metrics import Metrics
@@ -38,7 +39,7 @@ async def test_it_can_be_closed_while_a_test_picture_is_under_way(store: Path, s
     before = asyncio.all_tasks()
     settings = Settings(model_store=store)
     backend = Silent()
-    gateway = Gateway(settings, Metrics(), Catalogue(served, settings), backend)
+    gateway = Gateway(settings, Metrics(), Catalogue(served, settings), backend, Callers(None))
     gateway.start()
     await asyncio.wait_for(backend.asked.wait(), 10)
 
@@ -52,7 +53,7 @@ async def test_it_can_be_closed_before_it_was_started(store: Path, served: dict[
     settings = Settings(model_store=store)
     backend = Silent()
 
-    await Gateway(settings, Metrics(), Catalogue(served, settings), backend).close()
+    await Gateway(settings, Metrics(), Catalogue(served, settings), backend, Callers(None)).close()
 
     assert backend.closed
 
@@ -62,7 +63,7 @@ async def test_the_series_of_the_models_are_there_before_their_first_picture(
 ) -> None:
     settings = Settings(model_store=store)
     metrics = Metrics()
-    gateway = Gateway(settings, metrics, Catalogue(served, settings), Silent())
+    gateway = Gateway(settings, metrics, Catalogue(served, settings), Silent(), Callers(None))
     gateway.start()
     text = metrics.text().decode()
     await gateway.close()

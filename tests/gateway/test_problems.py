@@ -87,7 +87,9 @@ MEETINGS: dict[str, Meeting] = {
     "deadline_exceeded": behaving("slow"),
 }
 
-BELOW_THE_APP = {"malformed_request", "headers_too_large"}  # test_protocol meets them
+# test_protocol, test_access, test_limits and test_origins meet them.
+MET_ELSEWHERE = {"malformed_request", "headers_too_large", "unauthenticated", "forbidden"}
+MET_ELSEWHERE |= {"rate_limited", "concurrency_limited", "origin_not_allowed"}
 
 CHANGES: dict[str, Any] = {"max_upload_bytes": 50_000, "max_pixels": 20_000, "upload_timeout_s": 0.3}
 
@@ -105,7 +107,7 @@ async def strict(running: Running) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-MET = [error for error in every_error() if error.code() not in BELOW_THE_APP]
+MET = [error for error in every_error() if error.code() not in MET_ELSEWHERE]
 
 
 @pytest.mark.parametrize("error", MET, ids=lambda error: error.code())

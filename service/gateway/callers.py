@@ -1,0 +1,133 @@
+"""Who calls: keys and tokens out of a request's headers, and the keys that are in force."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from starlette.datastructures import Headers
+
+from service import keys
+from service.errors import Unauthenticated
+from service.keys import Key, KeysError, Quota, Scope
+
+log = logging.getLogger(__name__)
+
+RELOAD_S = 2.0
+
+ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request: its name for limits, its label for metrics (of which there are few), and what it may do."""
+
+    name: str
+    label: str
+    scopes: frozenset[Scope]
+    quota: Quota
+
+
+NOBODY = Caller(ANONYMOUS, ANONYMOUS, frozenset(keys.SCOPES), Quota())
+
+
+class Keyring:
+    """The keys in force: the environment's, and a file's, which is read again when it changes."""
+
+    def __init__(self, text: str, file: Path | None, tell: Callable[[int], object], reload_s: float = RELOAD_S) -> None:
+        """`tell` hears 1 when the file cannot be read any more, and the former keys stay in force, and 0 else.
+
+        Raises `KeysError` where the keys cannot be read now, or there are none.
+        """
+        self._fixed = keys.parse(text)
+        self._file = file
+        self._tell = tell
+        self._reload_s = reload_s
+        self._seen = _state(file)
+        self.keys = self._read()
+        if not self.keys:
+            raise KeysError(f"{file or 'RESNEST_KEYS'} holds no key; `resnest-service keys new NAME` makes one")
+
+    def find(self, secret: str) -> Key | None:
+        """The key that this is."""
+        return keys.find(self.keys, secret)
+
+    async def watch(self) -> None:
+        """Take over what the file holds whenever it changes; a file that cannot be read changes nothing."""
+        while self._file is not None:
+            await asyncio.sleep(self._reload_s)
+            if (state := _state(self._file)) != self._seen:
+                self._seen = state
+                self.reload()
+
+    def reload(self) -> None:
+        """Read the file now."""
+        try:
+            self.keys = self._read()
+        except KeysError as error:
+            log.error("the keys are not read again, the former ones stay in force: %s", error)
+            self._tell(1)
+        else:
+            log.warning("%d keys are in force", len(self.keys))
+            self._tell(0)
+
+    def _read(self) -> tuple[Key, ...]:
+        if self._file is None:
+            return self._fixed
+        try:
+            return self._fixed + keys.parse(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise KeysError(f"{self._file}: {reason}") from None
+
+
+def _state(file: Path | None) -> tuple[int, int, int] | None:
+    """What tells one state of a file from the next, a file behind a changed link among them."""
+    try:
+        found = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+class Tokens(Protocol):
+    """What verifies tokens."""
+
+    def read(self, token: str) -> Caller | None:
+        """Whose token it is; None where it is no good."""
+
+
+class Callers:
+    """Tells who calls; without a keyring and tokens everybody may do everything."""
+
+    def __init__(self, keyring: Keyring | None, tokens: Tokens | None = None) -> None:
+        self._keyring = keyring
+        self._tokens = tokens
+
+    async def watch(self) -> None:
+        """Follow what may change of the keys."""
+        if self._keyring is not None:
+            await self._keyring.watch()
+
+    def identify(self, headers: Headers) -> Caller:
+        """Who sent these headers. Raises `Unauthenticated`."""
+        if self._keyring is None and self._tokens is None:
+            return NOBODY
+        secret = headers.get("x-api-key") or _bearer(headers)
+        if secret is None:
+            raise Unauthenticated("The request carries no key.", reason="missing")
+        found = self._named(secret) or (self._tokens.read(secret) if self._tokens else None)
+        if found is None:
+            raise Unauthenticated("The key is not one of those in force.", reason="invalid")
+        return found
+
+    def _named(self, secret: str) -> Caller | None:
+        key = self._keyring.find(secret) if self._keyring else None
+        return None if key is None else Caller(key.name, key.name, key.scopes, key.quota)
+
+
+def _bearer(headers: Headers) -> str | None:
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    return secret.strip() or None if scheme.lower() == "bearer" else None
