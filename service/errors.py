@@ -3,7 +3,7 @@
     ServiceError
     ├── 400 EmptyBody  MalformedJson  MalformedMultipart  MalformedRequest  InvalidBase64  InvalidHeader
     ├── 401 Unauthenticated
-    ├── 403 Forbidden  OriginNotAllowed
+    ├── 403 Forbidden
     ├── 404 RouteNotFound  ModelNotFound
     ├── 405 MethodNotAllowed
     ├── 406 NotAcceptable
@@ -11,71 +11,19 @@
     ├── 413 BodyTooLarge  ImageTooLarge  TooManyImages
     ├── 415 UnsupportedMediaType
     ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageModeUnsupported
-    ├── 429 RateLimited  ConcurrencyLimited
     ├── 431 HeadersTooLarge
     ├── 500 Internal
     ├── 502 BackendBadResponse
     ├── 503 Overloaded  BackendUnavailable  Draining
     └── 504 DeadlineExceeded
 
-A 4xx is what the caller can mend; 408, 429 and 503 may be tried again.
+A 4xx is what the caller can mend; 408 and 503 may be tried again.
 """
 
 # A class name is a wire code, and would carry the suffix Error to every caller.
 # ruff: noqa: N818
 
-import re
-from typing import Any, ClassVar
-
-MAX_INTEGER = 2**53 - 1  # beyond it JavaScript rounds, and beyond 2**64 our encoder fails; a caller may send any number
-
-
-class ServiceError(Exception):
-    """A problem with a status, a one-line title and what the caller can do about it (`cure`).
-
-    `detail` says what happened this time; `limit` and `actual` the bound that was broken; `retry_after_s` when to come
-    again, where it is known better than for the class; `members` are further members of the problem document.
-    """
-
-    status: ClassVar[int] = 500
-    title: ClassVar[str] = ""
-    cure: ClassVar[str] = ""
-    retry_after_s: int | None = None
-
-    def __init__(
-        self,
-        detail: str,
-        *,
-        limit: int | None = None,
-        actual: int | None = None,
-        retry_after_s: int | None = None,
-        **members: Any,
-    ) -> None:
-        super().__init__(detail)
-        if retry_after_s is not None:
-            self.retry_after_s = retry_after_s
-        self.detail = detail
-        self.limit = limit
-        self.actual = actual
-        self.members = members
-
-    @classmethod
-    def code(cls) -> str:
-        """The class name in snake case: `ImageTooLarge` is `image_too_large`."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
-
-    def problem(self) -> dict[str, Any]:
-        """The problem document (RFC 9457, section 3) without `instance`; `type` is a page of this service."""
-        document = {
-            "type": f"/problems/{self.code()}",
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-            "code": self.code(),
-        }
-        bounds = {"limit": self.limit, "actual": self.actual}
-        told = {name: value for name, value in bounds.items() if value is not None and abs(value) <= MAX_INTEGER}
-        return document | told | self.members
+from service.problem import ServiceError as ServiceError  # noqa: PLC0414 - others import it from here
 
 
 class EmptyBody(ServiceError):
@@ -127,7 +75,7 @@ class InvalidHeader(ServiceError):
 
 
 class Unauthenticated(ServiceError):
-    """The request carries no key or token, or one that is not good (any more)."""
+    """The request carries no key, or one that is not good (any more)."""
 
     status = 401
     title = "The request has no good key"
@@ -135,19 +83,11 @@ class Unauthenticated(ServiceError):
 
 
 class Forbidden(ServiceError):
-    """The key or token is good and does not open this path."""
+    """The key is good and does not open this path."""
 
     status = 403
     title = "The key does not open this"
     cure = "Ask for a key with the scope in required_scope."
-
-
-class OriginNotAllowed(ServiceError):
-    """A page of an origin that the service does not list asked a browser to send the request."""
-
-    status = 403
-    title = "The page's origin is not allowed"
-    cure = "Ask whoever runs the service to add the origin to RESNEST_CORS_ORIGINS."
 
 
 class RouteNotFound(ServiceError):
@@ -252,24 +192,6 @@ class ImageModeUnsupported(ServiceError):
     status = 422
     title = "The picture's pixel format is not supported"
     cure = "Convert the picture to 8-bit RGB."
-
-
-class RateLimited(ServiceError):
-    """The caller has sent more pictures than its rate allows; one asked of several models counts for each."""
-
-    status = 429
-    title = "You send too many pictures"
-    cure = "Wait as long as Retry-After says, and keep to the rate in the RateLimit headers."
-    retry_after_s = 1
-
-
-class ConcurrencyLimited(ServiceError):
-    """The caller has as many requests under way as it may."""
-
-    status = 429
-    title = "You send too many requests at one time"
-    cure = "Wait for one of your requests to be answered before sending the next."
-    retry_after_s = 1
 
 
 class HeadersTooLarge(ServiceError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from service import keys as book
-from service.keys import Key, KeysError, Quota
+from service.keys import Key, KeysError
 
 file_option = click.option(
     "--file",
@@ -33,17 +33,11 @@ def keys() -> None:
     "--scope", "scopes", multiple=True, type=click.Choice(book.SCOPES), default=("classify", "segment"),
     show_default=True, help="What the key opens; give it again for more.",
 )  # fmt: skip
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Pictures a second; the gateway's if not given.")
-@click.option("--burst", type=click.IntRange(1), help="Pictures at once, above that rate.")
-@click.option("--concurrency", type=click.IntRange(1), help="Requests at one time.")
 @click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="Its last day, UTC.")
 def new(
     file: Path,
     name: str,
     scopes: tuple[book.Scope, ...],
-    rate: float | None,
-    burst: int | None,
-    concurrency: int | None,
     expires: datetime | None,
 ) -> None:
     """Make a key for the caller NAME, print it once, and add its hash to the file.
@@ -52,7 +46,7 @@ def new(
     """
     secret = book.new_secret()
     day = expires.date() if expires else None
-    key = Key(name, frozenset(scopes), book.digest(secret), Quota(rate, burst, concurrency), day)
+    key = Key(name, frozenset(scopes), book.digest(secret), day)
     before = _text(file) if file.exists() else ""
     _write(file, before + "\n" * (before[-1:] not in {"", "\n"}) + key.line() + "\n")
     click.echo(secret)

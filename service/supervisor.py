@@ -28,8 +28,6 @@ STOP_TORCHSERVE_S = 15.0  # seen: 2.4 s
 LONGEST_PARENT = 60  # a Unix socket's path has at most 107 bytes; ours add 40 to the folder they are in
 EXAMPLE = "example.jpg"  # in the model store
 
-CALLERS_ARE_ASKED = ("RESNEST_KEYS", "RESNEST_JWT_JWKS")  # where one of these variables is set
-
 Say = Callable[[str], None]
 
 
@@ -112,7 +110,7 @@ def chosen(options: Options, say: Say) -> list[ModelCard]:
 
 def require_keys(options: Options) -> None:
     """Raise `KeysError` where everybody beyond this machine would be let in, and nobody said that they may."""
-    asked = bool(options.keys_file) or any(os.environ.get(name) for name in CALLERS_ARE_ASKED)
+    asked = bool(options.keys_file or os.environ.get("RESNEST_KEYS", "").strip())
     check_exposure(options.host, protected=asked, waived=options.allow_no_keys)
 
 

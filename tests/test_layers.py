@@ -37,7 +37,7 @@ class Layer(NamedTuple):
 
 # Top to bottom, from what knows nothing to what knows everything. A row may always import itself.
 HOUSE = [
-    Layer("leaves", f"errors schemas schemas.* cards keys envelope tables {PICTURES}", "", TORCH | WEB),
+    Layer("leaves", f"problem errors schemas schemas.* cards keys envelope tables {PICTURES}", "", TORCH | WEB),
     Layer("networks", "networks networks.*", "", WEB | {"PIL", "pydantic"}),
     Layer("weights", f"weights {WEIGHTS}", "leaves conversion", TORCH | WEB),  # imports it inside the two functions
     Layer("conversion", "weights.convert", "leaves weights networks engines", WEB),

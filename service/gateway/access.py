@@ -79,9 +79,9 @@ class Access:
             self._metrics.callers.labels(UNKNOWN, error.code()).inc()
             raise
         if rule.scope is not None and rule.scope not in caller.scopes:
-            self._metrics.callers.labels(caller.label, Forbidden.code()).inc()
+            self._metrics.callers.labels(caller.name, Forbidden.code()).inc()
             raise Forbidden(f"This path needs a key of the scope {rule.scope}.", required_scope=rule.scope)
-        self._metrics.callers.labels(caller.label, LET_IN).inc()
+        self._metrics.callers.labels(caller.name, LET_IN).inc()
         return caller
 
 

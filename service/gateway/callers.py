@@ -1,17 +1,16 @@
-"""Who calls: keys and tokens out of a request's headers, and the keys that are in force."""
+"""Who calls: keys out of a request's headers, and the keys that are in force."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from starlette.datastructures import Headers
 
 from service import keys
 from service.errors import Unauthenticated
-from service.keys import Key, KeysError, Quota, Scope
+from service.keys import Key, KeysError, Scope
 
 log = logging.getLogger(__name__)
 
@@ -22,15 +21,13 @@ ANONYMOUS = "anonymous"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent a request: its name for limits, its label for metrics (of which there are few), and what it may do."""
+    """Who sent a request: its name, of which there are as few as keys, and what it may do."""
 
     name: str
-    label: str
     scopes: frozenset[Scope]
-    quota: Quota
 
 
-NOBODY = Caller(ANONYMOUS, ANONYMOUS, frozenset(keys.SCOPES), Quota())
+NOBODY = Caller(ANONYMOUS, frozenset(keys.SCOPES))
 
 
 class Keyring:
@@ -92,19 +89,11 @@ def _state(file: Path | None) -> tuple[int, int, int] | None:
     return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-class Tokens(Protocol):
-    """What verifies tokens."""
-
-    def read(self, token: str) -> Caller | None:
-        """Whose token it is; None where it is no good."""
-
-
 class Callers:
-    """Tells who calls; without a keyring and tokens everybody may do everything."""
+    """Tells who calls; without a keyring everybody may do everything."""
 
-    def __init__(self, keyring: Keyring | None, tokens: Tokens | None = None) -> None:
+    def __init__(self, keyring: Keyring | None) -> None:
         self._keyring = keyring
-        self._tokens = tokens
 
     async def watch(self) -> None:
         """Follow what may change of the keys."""
@@ -113,19 +102,15 @@ class Callers:
 
     def identify(self, headers: Headers) -> Caller:
         """Who sent these headers. Raises `Unauthenticated`."""
-        if self._keyring is None and self._tokens is None:
+        if self._keyring is None:
             return NOBODY
         secret = headers.get("x-api-key") or _bearer(headers)
         if secret is None:
             raise Unauthenticated("The request carries no key.", reason="missing")
-        found = self._named(secret) or (self._tokens.read(secret) if self._tokens else None)
-        if found is None:
+        key = self._keyring.find(secret)
+        if key is None:
             raise Unauthenticated("The key is not one of those in force.", reason="invalid")
-        return found
-
-    def _named(self, secret: str) -> Caller | None:
-        key = self._keyring.find(secret) if self._keyring else None
-        return None if key is None else Caller(key.name, key.name, key.scopes, key.quota)
+        return Caller(key.name, key.scopes)
 
 
 def _bearer(headers: Headers) -> str | None:

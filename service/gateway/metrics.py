@@ -21,6 +21,10 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the _created series have no reader
         self.registry = CollectorRegistry()
+        self._make_those_of_requests()
+        self._make_those_of_pictures()
+
+    def _make_those_of_requests(self) -> None:
         # Read by: dashboard "Requests" (rate, errors), alerts on the share of 5xx.
         self.requests = self._counter("resnest_http_requests_total", "Requests ended", ["route", "method", "status"])
         # Read by: dashboard "Requests" (latency), alert on the 99th percentile.
@@ -37,6 +41,10 @@ class Metrics:
         self.keys_stale = self._gauge("resnest_keys_stale", "Whether the file of keys could not be read again", [])
         # Read by: dashboard "Requests" (saturation).
         self.in_flight = self._gauge("resnest_http_requests_in_flight", "Requests being served", ["route"])
+        # Read by: dashboard "Requests" (problems by code).
+        self.problems = self._counter("resnest_problems_total", "Problem documents sent", ["code"])
+
+    def _make_those_of_pictures(self) -> None:
         # Read by: dashboard "Pictures" (where the time goes).
         self.stages = self._histogram(
             "resnest_stage_duration_seconds", "A picture's time in each stage", ["model", "stage"], SECONDS
@@ -45,8 +53,6 @@ class Metrics:
         self.upload_bytes = self._histogram("resnest_upload_bytes", "Bytes of a request's body", ["route"], BYTES)
         # Read by: dashboard "Pictures" (throughput by model, outcomes), alert on failing pictures.
         self.pictures = self._counter("resnest_pictures_total", "Pictures answered or failed", ["model", "outcome"])
-        # Read by: dashboard "Requests" (problems by code).
-        self.problems = self._counter("resnest_problems_total", "Problem documents sent", ["code"])
         # Read by: dashboard "Models" (batching).
         self.batch_size = self._histogram(
             "resnest_batch_size", "Pictures in the forward pass that answered, a sample a picture", ["model"], PICTURES

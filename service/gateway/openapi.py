@@ -31,8 +31,6 @@ REF = "#/components/schemas/{model}"
 UPLOAD = (
     errors.Unauthenticated,
     errors.Forbidden,
-    errors.RateLimited,
-    errors.ConcurrencyLimited,
     errors.EmptyBody,
     errors.MalformedJson,
     errors.MalformedMultipart,

@@ -28,7 +28,7 @@ PUBLIC = {
 }
 
 # Problems that belong to no route, and are told in the description.
-ANYWHERE = {"origin_not_allowed", "route_not_found", "method_not_allowed", "malformed_request", "headers_too_large"}
+ANYWHERE = {"route_not_found", "method_not_allowed", "malformed_request", "headers_too_large"}
 
 
 @pytest.fixture(scope="module")
