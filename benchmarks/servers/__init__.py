@@ -1,0 +1,1 @@
+"""The contestants' programs, each as its own documentation writes it, around the one model."""

@@ -1,0 +1,37 @@
+"""This project as `resnest-service run` starts it; with the null model in its worker where that is asked for."""
+
+import json
+import os
+from pathlib import Path
+
+from service import packaging, supervisor
+from service.supervisor import Options
+
+NULL_HANDLER = "benchmarks.null_handler"
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    name, port = os.environ["BENCH_MODEL"], int(os.environ["PORT"])
+    options = Options(Path(os.environ["BENCH_STORE"]), (name,), port=port)
+    if os.environ["BENCH_KIND"] != "null":
+        supervisor.run(options, print)
+        return
+    models = supervisor.chosen(options, print)
+    for card in models:
+        manifest = packaging.package(card, options.store / packaging.ARCHIVES) / "MAR-INF" / "MANIFEST.json"
+        told = json.loads(manifest.read_text(encoding="utf-8"))
+        told["model"]["handler"] = NULL_HANDLER
+        manifest.write_text(json.dumps(told), encoding="utf-8")
+    with supervisor.signals() as asked, supervisor.short_folder("/tmp") as folder:  # noqa: S108 - made anew
+        tree = supervisor.Tree(options, models, folder, asked, print, os.environ)
+        try:
+            tree.start()
+            if tree.wait_until_ready():
+                tree.watch()
+        finally:
+            tree.stop()
+
+
+if __name__ == "__main__":
+    main()
