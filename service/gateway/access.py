@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Forbidden, ServiceError, Unauthenticated
-from service.gateway.callers import Caller, Callers
+from service.gateway.callers import NOBODY, Caller, Callers
 from service.gateway.metrics import Metrics
 from service.gateway.problems import respond
 from service.keys import Scope as KeyScope
@@ -49,7 +49,7 @@ def rule_of(route: str, unmatched: str) -> Rule:
 
 
 class Access:
-    """Lets in who may come in, and leaves who that is in the request's state."""
+    """Lets in who may come in, and leaves its name in the request's state."""
 
     def __init__(self, app: ASGIApp, callers: Callers, metrics: Metrics, unmatched: str) -> None:
         self.app = app
@@ -65,7 +65,9 @@ class Access:
         rule = rule_of(scope["state"]["route"], self._unmatched)
         try:
             if not rule.is_open:
-                scope["state"]["caller"] = self._admit(scope, rule)
+                caller = self._admit(scope, rule)
+                # Where nobody is asked, callers are told apart by their addresses.
+                scope["state"]["caller"] = None if caller is NOBODY else caller.name
         except ServiceError as error:
             refusal = respond(self._metrics, scope["state"]["request_id"], error, challenge(error))
             await refusal(scope, receive, send)

@@ -6,9 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Receive, Scope, Send
 
-from service.gateway.access import ADMIN, OPEN, RULES, rule_of
+from service.gateway.access import ADMIN, OPEN, RULES, Access, rule_of
 from service.gateway.app import ROUTERS, UNMATCHED
+from service.gateway.callers import Callers, Keyring
+from service.gateway.metrics import Metrics
 from service.keys import SCOPES, digest
 from service.schemas import Problem
 from tests.gateway.conftest import Running, app_of
@@ -129,3 +132,22 @@ async def test_callers_are_counted_by_name_and_outcome_and_never_by_key(asking: 
     }
     assert "pr1vate" not in text
     assert digest("classify")[:8] not in text
+
+
+@pytest.mark.parametrize(("keys", "expected"), [(KEYS, "classify-caller"), ("", None)])
+async def test_the_request_knows_the_name_of_its_key_and_no_name_where_nobody_is_asked(
+    keys: str, expected: str | None
+) -> None:
+    seen: list[str | None] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope["state"]["caller"])
+
+    async def unused(*_: Any) -> Any:
+        raise AssertionError
+
+    access = Access(app, Callers(Keyring(keys, None, int) if keys else None), Metrics(), UNMATCHED)
+    headers = [(b"x-api-key", b"classify")]
+    await access({"type": "http", "headers": headers, "state": {"route": "/v1/classify"}}, unused, unused)
+
+    assert seen == [expected]
