@@ -86,7 +86,7 @@ class Turns:
             raise
         task = asyncio.create_task(self._held(work, waiter))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     def wait_s(self, caller: Hashable, pieces: int = 1) -> float:
@@ -117,6 +117,11 @@ class Turns:
         pace_s = (loop.time() - started) / waiter.cost
         self.pace_s = pace_s if self.pace_s is None else self.pace_s + GAIN * (pace_s - self.pace_s)
         return value
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # asyncio would log it where the caller has left and nobody else asks
 
     def _join(self, caller: Hashable, urgency: int, cost: float, small: bool) -> _Waiter:  # noqa: FBT001
         flow = self._flows.get(caller)

@@ -1,6 +1,7 @@
 """Places for work: bounded, fair between callers, and never taken by work that nobody waits for."""
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -203,6 +204,27 @@ async def test_an_error_is_raised_and_gives_the_place_back(one: Shop) -> None:
     one.ask("next")
 
     assert await one.all() == ["next"]
+
+
+async def test_an_error_that_nobody_waits_for_any_more_is_no_news(one: Shop) -> None:
+    begun, told = asyncio.Event(), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+
+    async def fail() -> None:
+        begun.set()
+        await asyncio.sleep(0.01)
+        raise KeyError
+
+    task = asyncio.create_task(one.turns.run(fail, "a"))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    await until(lambda: not one.turns._running)
+    del task  # its error's frames hold the work
+    gc.collect()
+    await idle()
+
+    assert told == []
 
 
 async def test_more_places_let_in_more(one: Shop) -> None:
