@@ -17,6 +17,7 @@ Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME)]
 Address = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+Library = Literal["own", "timm"]
 KeyProfile = Literal["official", "timm", "encoding", "openmmlab"]
 
 
@@ -42,12 +43,14 @@ class _Part(BaseModel):
 
 
 class Network(_Part):
-    """Which network of `service.networks` to build, and with how many classes; `parameters` is its published size.
+    """Which network to build, and with how many classes; `parameters` is its published size.
 
-    A segmenter's head may be narrower than the published one, and may lack the auxiliary head of its training.
+    `library` "own" is `service.networks`; "timm" any classifier of that package, which is an extra. A segmenter's head
+    may be narrower than the published one, and may lack the auxiliary head of its training.
     """
 
     name: str
+    library: Library = "own"
     classes: int = Field(gt=0)
     parameters: int | None = Field(default=None, gt=0)
     output_stride: Literal[8, 16, 32] | None = None
@@ -56,7 +59,7 @@ class Network(_Part):
 
     def arguments(self) -> dict[str, Any]:
         """What `networks.build` is called with."""
-        return self.model_dump(exclude={"parameters"})
+        return self.model_dump(exclude={"parameters", "library"})
 
 
 class Source(_Part):

@@ -10,7 +10,7 @@ from typing import Any, Self, get_args
 import click
 
 from service import cards, packaging, weights
-from service.cards import CardError, KeyProfile, ModelCard
+from service.cards import CardError, KeyProfile, Library, ModelCard
 from service.tables import table
 from service.weights import WeightsError
 from service.weights import store as shelf
@@ -96,6 +96,7 @@ def pull(store: Path, names: Sequence[str]) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
 @click.option("--name", required=True, help="Of the published model whose file this is, or of a new one.")
 @click.option("--network", help="For a new model: one of the networks, resnet50 or deeplab_resnest50 for instance.")
+@click.option("--library", type=click.Choice(get_args(Library)), default="own", help="Whose network: ours, or timm's.")
 @click.option("--labels", help="For a new model: a file with a line for each class, or a shared set: imagenet1k.")
 @click.option(
     "--keys", "profile", type=click.Choice(get_args(KeyProfile)), default="official", help="How its weights are named."

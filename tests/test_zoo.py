@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from service import cards, networks
-from service.cards import ModelCard
+from service.cards import ModelCard, Network
+from service.networks import timm_networks
+from tests import timm_alone
 
 ROOT = Path(__file__).parents[1]
 STORE = ROOT / "model_store"
@@ -28,14 +30,18 @@ SEGMENTERS = [
 LISTED = [*OFFICIAL, "resnest14", "resnest26", *SEGMENTERS[:7]]  # the last three differ from ADE20K's in two shapes
 PEERS = ("resnet50", "resnet101", "resnext50_32x4d", "resnext101_32x8d", "resnet50d", "resnet101d")
 # The side at which the authors state each classifier's score; 224 where it is not here.
-SIDES = {"resnest101": 256, "resnest200": 320, "resnest269": 416, "resnet50d_ra2": 288, "resnet101d_ra2": 320}
+SIDES = {
+    **{"resnest101": 256, "resnest200": 320, "resnest269": 416, "resnet50d_ra2": 288, "resnet101d_ra2": 320},
+    **{"resnetrs101": 288, "resnetrs152": 320, "resnetrs200": 320},
+}
+OF_TIMM = ("seresnet50", "senet154", "resnetrs50", "resnetrs101", "resnetrs152", "resnetrs200")
 
 
 @cache
-def network(name: str, classes: int, output_stride: int | None) -> dict[str, torch.Size]:
+def network(spec: Network) -> dict[str, torch.Size]:
     """The keys and shapes of the network, which is built without its numbers; parameters first."""
     with torch.device("meta"):
-        module = networks.build(name, classes, output_stride)
+        module = of_timm(spec) if spec.library == "timm" else networks.build(**spec.arguments())
     assert sum(each.numel() for each in module.parameters()) == sum(
         value.numel() for key, value in module.state_dict().items() if not re.search(r"running_|num_batches", key)
     )
@@ -43,11 +49,16 @@ def network(name: str, classes: int, output_stride: int | None) -> dict[str, tor
 
 
 def built(card: ModelCard) -> dict[str, torch.Size]:
-    return network(card.network.name, card.network.classes, card.network.output_stride)
+    return network(card.network)
+
+
+def of_timm(spec: Network) -> torch.nn.Module:
+    timm_alone.load()
+    return timm_networks.build(spec.name, spec.classes)
 
 
 def test_every_published_model_has_a_card() -> None:
-    wanted = {*OFFICIAL, "resnest14", "resnest26", *SEGMENTERS, *PEERS}
+    wanted = {*OFFICIAL, "resnest14", "resnest26", *SEGMENTERS, *PEERS, *OF_TIMM}
     assert wanted - ZOO.keys() == set()
     assert (len(OFFICIAL), len(SEGMENTERS)) == (11, 10)
 
@@ -202,7 +213,7 @@ def test_the_documentation_names_every_published_model_and_its_score() -> None:
 def test_the_documentation_names_no_model_that_is_not_there() -> None:
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     tables = text.partition("## The paper's tables")[2]
-    assert set(re.findall(r"`((?:resn|fcn_|deeplab_)\w+)`", tables)) == set(ZOO)
+    assert set(re.findall(r"`((?:(?:se)?resn|senet|fcn_|deeplab_)\w+)`", tables)) == set(ZOO)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from service import networks, weights
 from service.cards import CardError, ModelCard, Network
+from service.networks import timm_networks
 
 State = dict[str, Tensor]
 WRAPPINGS = ("state_dict", "model")  # under which training scripts keep the weights, beside the epoch
@@ -29,13 +30,25 @@ def read(card: ModelCard) -> State:
 def skeleton(network: Network) -> nn.Module:
     """The network on the meta device: random weights that are replaced at once would take seconds to draw.
 
-    Raises `CardError` where there is none of that name.
+    One of timm's has its random weights: some of its networks keep tables outside their weights, which are needed.
+    Raises `CardError` where there is none of that name, or timm is not installed.
     """
+    if network.library == "timm":
+        return _of_timm(network)
     try:
         with torch.device("meta"):
             return networks.build(**network.arguments())
     except KeyError as error:
         raise CardError(f"there is no network {network.name}; there are {', '.join(networks.names())}") from error
+
+
+def _of_timm(network: Network) -> nn.Module:
+    try:
+        return timm_networks.build(network.name, network.classes)
+    except KeyError as error:
+        raise CardError(f"timm has no network {network.name}") from error
+    except ImportError as error:
+        raise CardError(f"{network.name} needs timm, which comes with resnest-service[timm]: {error}") from error
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from service import cards, weights
-from service.cards import LABEL_SETS, CardError, KeyProfile, Network
+from service.cards import LABEL_SETS, CardError, KeyProfile, Library, Network
 from service.weights import WeightsError, archive
 from service.weights.store import PULLED
 
@@ -35,11 +35,12 @@ class Model:
     input_profile: InputProfile = "official"
     size: int | None = None
     licence: str = "not stated"
+    library: Library = "own"
 
     @property
     def segments(self) -> bool:
         """Whether the network makes masks."""
-        return SEGMENTERS.match(self.network) is not None
+        return self.library == "own" and SEGMENTERS.match(self.network) is not None
 
 
 def add(store: Path, model: Model, file: Path) -> Path:
@@ -80,7 +81,7 @@ def _fill(building: Path, store: Path, model: Model, file: Path) -> None:
     target.parent.mkdir()
     unpacked = building / "unpacked"
     checkpoint = archive.unpack(file, unpacked)
-    convert(checkpoint, Network(name=model.network, classes=classes), model.profile, target)
+    convert(checkpoint, Network(name=model.network, library=model.library, classes=classes), model.profile, target)
     unpacked.unlink(missing_ok=True)
     tables = _tables(model, classes, weights.sha256(target), shared=shared.is_file())
     (building / "card.toml").write_text(_toml(tables), encoding="utf-8")
@@ -122,7 +123,7 @@ def _tables(model: Model, classes: int, digest: str, *, shared: bool) -> dict[st
             "licence": model.licence,
             "source": "Imported from a file.",
         },
-        "network": {"name": model.network, "classes": classes},
+        "network": {"name": model.network, "library": model.library, "classes": classes},
         "weights": {"file": f"{PULLED}/{model.name}.safetensors", "sha256": digest},
         "input": shape,
         "labels": {"set": model.labels} if shared else {"file": "labels.txt"},

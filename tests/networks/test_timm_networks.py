@@ -1,0 +1,52 @@
+"""timm's classifiers, served by a card."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from service import cards, engines
+from service.cards import CardError, Network
+from service.engines import checkpoint
+from service.networks import timm_networks
+from service.pipeline import Pipeline
+from service.weights.own import Model, add
+from tests.test_pipeline import encoded
+from tests.weights.checkpoints import pth
+
+# Squeeze-and-Excitation, selective kernels, ResNet-RS, and one that keeps tables outside its weights.
+SMALL = [("seresnet18", 64), ("skresnet18", 64), ("resnetrs50", 64), ("swin_tiny_patch4_window7_224", 224)]
+
+
+@pytest.mark.parametrize(("name", "size"), SMALL)
+def test_a_checkpoint_of_timm_is_imported_and_answers_as_timm_does(
+    timm: Any, tmp_path: Path, name: str, size: int
+) -> None:
+    torch.manual_seed(0)
+    reference = timm.create_model(name, num_classes=3).eval()
+    (tmp_path / "my.pth").write_bytes(pth(reference.state_dict()))
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n", encoding="utf-8")
+    model = Model("mine", name, str(tmp_path / "labels.txt"), "timm", "timm", size, library="timm")
+    card = cards.read(add(tmp_path, model, tmp_path / "my.pth"))
+    picture = np.random.default_rng(1).integers(0, 256, (size, size, 3), np.uint8)
+
+    scores = engines.load(card, "cpu")(picture[None])["scores"]
+
+    mean, std = np.array(card.input.mean), np.array(card.input.std)
+    x = torch.from_numpy(((picture / 255 - mean) / std).astype(np.float32)).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        expected = reference(x).softmax(dim=1).numpy()
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+    (answer,) = Pipeline.load(card, "cpu")(encoded(picture))
+    assert answer.scores.shape == (3,)
+
+
+@pytest.mark.usefixtures("timm")
+@pytest.mark.parametrize("name", ["nothing_like_it", "hf_hub:timm/resnet50", "resnet50.a1_in1k", "../resnet50", ""])
+def test_a_name_that_timm_has_not_is_told_and_nothing_is_fetched(name: str) -> None:
+    with pytest.raises(KeyError):
+        timm_networks.build(name, 3)
+    with pytest.raises(CardError, match="timm has no network"):
+        checkpoint.skeleton(Network(name=name, library="timm", classes=3))
