@@ -119,7 +119,7 @@ class NotAcceptable(ServiceError):
 
     status = 406
     title = "No acceptable representation"
-    cure = "Accept application/json; image/png is for one picture sent to /v1/segment."
+    cure = "Accept application/json; pictures are for one picture sent to /v1/segment or /v1/explain."
 
 
 class UploadTimeout(ServiceError):

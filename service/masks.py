@@ -68,6 +68,11 @@ def png(mask: Mask, palette: Sequence[Colour]) -> bytes:
     return _encode(_indexed(mask, filled), "PNG", transparency=VOID)
 
 
+def grey(levels: Mask) -> bytes:
+    """A PNG of grey levels."""
+    return _encode(Image.fromarray(levels), "PNG")
+
+
 def overlay(
     picture: Image.Image,
     mask: Mask,

@@ -203,9 +203,13 @@ def _wheel_java() -> str | None:
 
 
 def _largest_frame(card: ModelCard) -> int:
-    """The most bytes a request for this model, or its answer, can have: a picture of three bytes a pixel."""
+    """The most bytes a request for this model, or its answer, can have.
+
+    That is a picture of three bytes a pixel, or a map of each class at the last stage's resolution.
+    """
     side = card.input.size + card.input.multiple
-    return 3 * side * side + 4 * card.network.classes + HEAD_ROOM
+    across = -(-side // (card.network.output_stride or 32)) if card.task == "classification" else 1
+    return max(3 * side * side, 4 * card.network.classes * across * across) + 4 * card.network.classes + HEAD_ROOM
 
 
 def _files(card: ModelCard) -> dict[str, bytes]:

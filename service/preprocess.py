@@ -25,11 +25,26 @@ def prepare(spec: Input, image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.asarray(PREPARE[spec.profile](spec, image))
 
 
-def _official(spec: Input, image: Image.Image) -> Image.Image:
+def window(spec: Input, width: int, height: int) -> tuple[int, int, int, int]:
+    """What the network sees of a picture of these sides: left, top, right, bottom in pixels, to the nearest."""
+    return WINDOWS[spec.profile](spec, width, height)
+
+
+def _official_window(spec: Input, width: int, height: int) -> tuple[int, int, int, int]:
     """ECenterCrop of the authors' scripts/torch/verify.py; Pillow rounds the crop's far edges."""
-    side = spec.size / (spec.size + 32) * min(image.size)
-    left, top = round((image.width - side) / 2), round((image.height - side) / 2)
-    crop = image.crop((left, top, max(left + 1, round(left + side)), max(top + 1, round(top + side))))
+    side = spec.size / (spec.size + 32) * min(width, height)
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return left, top, max(left + 1, round(left + side)), max(top + 1, round(top + side))
+
+
+def _timm_window(spec: Input, width: int, height: int) -> tuple[int, int, int, int]:
+    side = spec.size * min(width, height) / needed_side(spec)
+    left, top = (width - side) / 2, (height - side) / 2
+    return round(left), round(top), max(round(left) + 1, round(left + side)), max(round(top) + 1, round(top + side))
+
+
+def _official(spec: Input, image: Image.Image) -> Image.Image:
+    crop = image.crop(_official_window(spec, *image.size))
     return crop.resize((spec.size, spec.size), FILTERS[spec.interpolation])
 
 
@@ -67,4 +82,10 @@ NEEDED: Final[dict[str, Callable[[Input], int]]] = {
     "official": lambda spec: spec.size + 32,
     "timm": lambda spec: int(spec.size / spec.crop_ratio),
     "segmentation": lambda spec: spec.size,
+}
+
+WINDOWS: Final[dict[str, Callable[[Input, int, int], tuple[int, int, int, int]]]] = {
+    "official": _official_window,
+    "timm": _timm_window,
+    "segmentation": lambda _spec, width, height: (0, 0, width, height),
 }

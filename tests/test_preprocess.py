@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from service.cards import Input
-from service.preprocess import MAX_RESIZED_PIXELS, needed_side, prepare
+from service.preprocess import MAX_RESIZED_PIXELS, needed_side, prepare, window
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -175,3 +175,29 @@ def test_no_shape_is_too_thin_or_too_small(
 @pytest.mark.parametrize("profile", ["official", "timm", "segmentation"])
 def test_the_pixels_can_be_sent_as_they_lie(profile: Literal["official", "timm", "segmentation"]) -> None:
     assert prepare(Input(profile=profile, size=64), noise(90, 70)).flags.c_contiguous
+
+
+@pytest.mark.parametrize("profile", ["official", "timm", "segmentation"])
+@given(SIDES, SIDES, SIZES)
+def test_the_window_is_what_of_the_picture_changes_the_input(
+    profile: Literal["official", "timm", "segmentation"], width: int, height: int, size: int
+) -> None:
+    left, top, right, bottom = window(Input(profile=profile, size=size), width, height)
+    assert 0 <= left < right <= width + 1
+    assert 0 <= top < bottom <= height + 1
+    if profile == "segmentation":
+        assert (left, top, right, bottom) == (0, 0, width, height)
+
+
+@pytest.mark.parametrize("profile", ["official", "timm"])
+def test_what_is_outside_the_window_does_not_reach_the_network(profile: Literal["official", "timm"]) -> None:
+    spec = Input(profile=profile, size=64)
+    picture = noise(600, 400)
+    left, top, right, bottom = window(spec, 600, 400)
+    other = Image.new("RGB", (600, 400))
+    margin = 20  # pixels that the filter of a resize before the crop reaches over
+    box = (left - margin, top - margin, right + margin, bottom + margin)
+    other.paste(picture.crop(box), box[:2])
+    np.testing.assert_array_equal(prepare(spec, other), prepare(spec, picture))
+    other.paste((0, 0, 0), (left, top, left + margin, bottom))
+    assert (prepare(spec, other)[:, :2] != prepare(spec, picture)[:, :2]).any()

@@ -88,7 +88,7 @@ CPU_LAYOUTS = {"classification": torch.contiguous_format, "segmentation": torch.
 class TorchEngine:
     """A graph on a device; see `service.engines.Engine` for what it answers."""
 
-    def __init__(self, graph: nn.Module, device: torch.device) -> None:
+    def __init__(self, graph: Graph, device: torch.device) -> None:
         self.graph = graph
         self.device = device
 

@@ -30,6 +30,8 @@ CLASSIFY, SEGMENT, ADMIN = Rule(scope="classify"), Rule(scope="segment"), Rule(s
 RULES: Final[dict[str, Rule]] = {
     "/v1/classify": CLASSIFY,
     "/v1/segment": SEGMENT,
+    "/v1/embed": CLASSIFY,
+    "/v1/explain": CLASSIFY,
     "/v1/models": ANY_KEY,
     "/v1/models/{name}": ANY_KEY,
     "/livez": OPEN,

@@ -1,11 +1,11 @@
-"""What classify and segment share: the way from a request to results, and from results to a response."""
+"""What the routes for pictures share: the way from a request to results, and from results to a response."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
 
 import orjson
 from fastapi import Request
@@ -15,17 +15,22 @@ from starlette.types import Receive
 from service.cards import ModelCard
 from service.errors import NotAcceptable, ServiceError
 from service.gateway import terms, uploads
+from service.gateway.backend import Answer
+from service.gateway.catalogue import name_of
+from service.gateway.decoding import Facts
 from service.gateway.gateway import Gateway
 from service.gateway.inference import Result
 from service.gateway.metrics import STAGES
 from service.gateway.negotiation import preferred
 from service.gateway.uploads import ClientGoneError
+from service.questions import Question
 
 Value = TypeVar("Value")
 
 JSON = "application/json"
 CONTENT_TYPE_MISMATCH = "content_type_mismatch"
 ALIASES = {"image/jpg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
+ARRAYS = orjson.OPT_SERIALIZE_NUMPY
 TOLD_STAGES = ("decode", "queue", "inference")
 
 
@@ -43,7 +48,7 @@ class Answered:
         total = time.perf_counter() - self.started
         times = {"total": total, **{stage: self.stages.get(stage, 0.0) for stage in TOLD_STAGES}}
         timing = {stage: round(seconds * 1000, 2) for stage, seconds in times.items()}
-        body = orjson.dumps({"request_id": self.request_id, **document, "timing_ms": timing})
+        body = orjson.dumps({"request_id": self.request_id, **document, "timing_ms": timing}, option=ARRAYS)
         return Response(body, media_type=JSON, headers=self.headers())
 
     def headers(self) -> dict[str, str]:
@@ -64,14 +69,18 @@ def negotiate(request: Request, offers: Sequence[str]) -> str:
 
 @asynccontextmanager
 async def answered(
-    request: Request, gateway: Gateway, cards: Sequence[ModelCard], check: Callable[[int], object] | None = None
+    request: Request,
+    gateway: Gateway,
+    cards: Sequence[ModelCard],
+    check: Callable[[int], object] | None = None,
+    question: Question = "answer",
 ) -> AsyncIterator[Answered]:
     """The results of a request; its uploads stay in memory for the body of the `with`.
 
     `check` may refuse the number of pictures before any is decoded. Raises `ServiceError`: what a lone picture fails
     with fails the request.
     """
-    asked = terms.of(request, gateway.settings.max_request_timeout_s)
+    asked = replace(terms.of(request, gateway.settings.max_request_timeout_s), question=question)
     gateway.admission.check(cards, asked)
     started = time.perf_counter()
     with gateway.memory.reserve() as reservation:
@@ -107,6 +116,50 @@ def told(index: int, result: Result, **found: Any) -> dict[str, Any]:
     wrong = named.startswith("image/") and named != uploads.MEDIA_TYPES[facts.format]
     warnings = [*facts.warnings, *([CONTENT_TYPE_MISMATCH] if wrong else [])]
     return {"index": index, "filename": result.upload.filename, "image": image, **found, "warnings": warnings}
+
+
+async def encoded(
+    gateway: Gateway, card: ModelCard, answers: Answered, index: int, draw: Callable[[Facts, Answer, bytes], Value]
+) -> Value:
+    """What `draw` makes, in a thread, of a picture that one model answered, and its upload; the time is told.
+
+    Raises the `ServiceError` that it raises.
+    """
+    result = answers.results[index]
+    facts, answer, content = cast(
+        "tuple[Facts, Answer, bytes]", (result.facts, result.answers[0], result.upload.content)
+    )
+    started = time.perf_counter()
+    value = await gateway.encoders.run(draw, facts, answer, content)
+    elapsed = time.perf_counter() - started
+    gateway.metrics.stages.labels(card.name, "encode").observe(elapsed)
+    answers.stages["encode"] = max(elapsed, answers.stages.get("encode", 0.0))
+    return value
+
+
+async def pictured(
+    gateway: Gateway,
+    card: ModelCard,
+    answers: Answered,
+    draw: Callable[[Facts, Answer, bytes], dict[str, Any]],
+) -> dict[str, Any]:
+    """An answer by one model, with the members that `draw` makes of each picture; see `encoded`.
+
+    Raises `ServiceError` where a lone picture cannot be drawn.
+    """
+
+    async def one(index: int, result: Result) -> dict[str, Any]:
+        if result.failure is not None:
+            return failed(index, result, result.failure)
+        try:
+            return told(index, result, **await encoded(gateway, card, answers, index, draw))
+        except ServiceError as error:
+            if len(answers.results) == 1:
+                raise
+            return failed(index, result, error)
+
+    results = await asyncio.gather(*(one(index, result) for index, result in enumerate(answers.results)))
+    return {"model": name_of(card), "results": results}
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Value]) -> Value:

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 
 from service import __version__, cards
 from service.errors import ServiceError
-from service.gateway import classification, discovery, pages, problems, segmentation
+from service.gateway import classification, discovery, embedding, explanation, pages, problems, segmentation
 from service.gateway.access import Access
 from service.gateway.backend import Backend, TorchServe
 from service.gateway.callers import Callers, Keyring
@@ -22,7 +22,14 @@ from service.gateway.middleware import Context, Crash, Head, Linger, Meter
 from service.gateway.openapi import describe
 from service.gateway.settings import Settings
 
-ROUTERS: tuple[APIRouter, ...] = (classification.router, segmentation.router, discovery.router, pages.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    classification.router,
+    segmentation.router,
+    embedding.router,
+    explanation.router,
+    discovery.router,
+    pages.router,
+)
 
 UNMATCHED = "unmatched"
 

@@ -8,7 +8,6 @@ status above 399 it closes the connection, with SO_LINGER 0, so that the answer 
 import asyncio
 import io
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +26,8 @@ from service.errors import (
     ServiceError,
     every_error,
 )
+from service.gateway.fitting import CHECKS, Fits
+from service.questions import Question
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -57,8 +58,10 @@ class Workers:
 class Backend(Protocol):
     """What the gateway asks of a model server."""
 
-    async def predict(self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str) -> Answer:
-        """The answer to a picture (h, w, 3) by `deadline` in the loop's time. Raises `ServiceError`."""
+    async def predict(
+        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
+    ) -> Answer:
+        """The answer about a picture (h, w, 3) by `deadline` in the loop's time. Raises `ServiceError`."""
 
     async def workers(self, card: ModelCard) -> Workers:
         """The model's workers. Raises `ServiceError` where the server cannot be asked."""
@@ -87,18 +90,21 @@ class TorchServe:
         self._management, self._management_url = _session(management_url)
         self._skew_s = 0.0 if inference_url.startswith("unix:") else SKEW_S
 
-    async def predict(self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str) -> Answer:
+    async def predict(
+        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
+    ) -> Answer:
         """See `Backend`; raises `Overloaded`, `BackendUnavailable`, `BackendBadResponse`, `DeadlineExceeded`."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         expires = time.time() + deadline - started + self._skew_s
-        frame = envelope.pack({"expires": expires}, {"picture": picture})
+        head = {"expires": expires} if question == "answer" else {"expires": expires, "question": question}
+        frame = envelope.pack(head, {"picture": picture})
         try:
             async with asyncio.timeout_at(deadline):
                 body = await self._twice(card.name, frame, request_id)
         except TimeoutError:
             raise DeadlineExceeded(f"{card.name} did not answer within its deadline") from None
-        return _answer(card, picture, body, loop.time() - started)
+        return _answer(card, CHECKS[card.task, question], picture, body, loop.time() - started)
 
     async def workers(self, card: ModelCard) -> Workers:
         """See `Backend`; a model that is not registered has no workers."""
@@ -186,7 +192,7 @@ def _type(body: bytes) -> str | None:
         return None
 
 
-def _answer(card: ModelCard, picture: Pixels, body: bytes, elapsed_s: float) -> Answer:
+def _answer(card: ModelCard, fits: Fits, picture: Pixels, body: bytes, elapsed_s: float) -> Answer:
     try:
         head, arrays = envelope.unpack(body)
         if head["ok"] is not True:
@@ -194,7 +200,7 @@ def _answer(card: ModelCard, picture: Pixels, body: bytes, elapsed_s: float) -> 
         batch, inference_s = int(head["batch"]), float(head["inference_ms"]) / 1000
     except (ValueError, TypeError, KeyError) as error:
         raise BackendBadResponse(f"the answer of {card.name} is no envelope") from error
-    if not (batch >= 1 and 0 <= inference_s < np.inf and CHECKS[card.task](card, picture, arrays)):
+    if not (batch >= 1 and 0 <= inference_s < np.inf and fits(card, picture, arrays)):
         raise BackendBadResponse(f"the answer of {card.name} does not fit its card")
     return Answer(arrays, batch, inference_s, max(0.0, elapsed_s - inference_s))
 
@@ -203,27 +209,3 @@ def _told(head: dict[str, Any]) -> ServiceError:
     """The error that the worker names; only what the caller can mend is told in the worker's words."""
     error = ERRORS.get(head["code"], BackendBadResponse)
     return error(str(head["detail"]) if error.status < 500 else "the worker failed on this picture")
-
-
-def _fits_scores(card: ModelCard, _picture: Pixels, arrays: dict[str, envelope.Array]) -> bool:
-    return set(arrays) == {"scores"} and _probabilities(arrays["scores"], card.network.classes)
-
-
-def _fits_mask(card: ModelCard, picture: Pixels, arrays: dict[str, envelope.Array]) -> bool:
-    if set(arrays) != {"mask", "class_scores"}:
-        return False
-    mask, scores = arrays["mask"], arrays["class_scores"]
-    whole = mask.dtype == np.uint8 and mask.shape == picture.shape[:2] and int(mask.max()) < card.network.classes
-    return whole and _probabilities(scores, card.network.classes)
-
-
-def _probabilities(scores: envelope.Array, classes: int) -> bool:
-    """Whether it is one finite probability a class; a NaN compares false."""
-    right = scores.dtype == np.float32 and scores.shape == (classes,)
-    return right and bool(((scores >= -1e-4) & (scores <= 1 + 1e-4)).all())
-
-
-CHECKS: dict[str, Callable[[ModelCard, Pixels, dict[str, envelope.Array]], bool]] = {
-    "classification": _fits_scores,
-    "segmentation": _fits_mask,
-}

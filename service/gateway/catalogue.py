@@ -5,8 +5,10 @@ from typing import Any
 
 from service.cards import CardError, Label, ModelCard, Task
 from service.errors import ModelNotFound
+from service.gateway.problems import invalid
 from service.gateway.settings import Settings
 from service.images import FORMATS
+from service.questions import Question, can_answer
 from service.schemas import State
 
 
@@ -25,9 +27,10 @@ class Catalogue:
             raise CardError(f"the model store {settings.model_store} has no models with weights")
         self._settings = settings
 
-    def choose(self, task: Task, names: Sequence[str]) -> list[ModelCard]:
-        """The cards of these names, each once, or the task's default. Raises `ModelNotFound`."""
-        available = {name: card for name, card in self.cards.items() if card.task == task}
+    def choose(self, task: Task, names: Sequence[str], question: Question = "answer") -> list[ModelCard]:
+        """The cards of these names, each once, or the first that can be asked that. Raises `ModelNotFound`."""
+        able = (item for item in self.cards.items() if item[1].task == task and can_answer(item[1], question))
+        available = dict(able)
         wanted = dict.fromkeys(names or list(available)[:1])
         if not wanted or not all(name in available for name in wanted):
             raise ModelNotFound(f"No model of that name is served for {task}.", available=list(available))
@@ -64,6 +67,14 @@ class Catalogue:
             "limits": {name: getattr(self._settings, name) for name in limits},
             "formats": list(FORMATS),
         }
+
+
+def class_ids(card: ModelCard, names: Sequence[str]) -> list[int]:
+    """The ids of classes named by label or id, each once. Raises `InvalidParameter` for one that the model has not."""
+    known = {name: label.class_id for label in card.classes for name in (str(label.class_id), label.label)}
+    if not all(name in known for name in names):
+        raise invalid("classes", "The model has no such class; GET /v1/models/{name} lists its labels.")
+    return list(dict.fromkeys(known[name] for name in names))
 
 
 def name_of(card: ModelCard) -> dict[str, str]:

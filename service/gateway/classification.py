@@ -53,13 +53,20 @@ def document(cards: Sequence[ModelCard], answers: Answered, query: ClassifyQuery
     }
 
 
-def predictions(card: ModelCard, scores: Array, query: ClassifyQuery) -> list[dict[str, Any]]:
-    """The best classes. They are sorted by the scores as told, so that equal ones come by class id."""
+def ranked(scores: Array) -> tuple[list[int], list[float]]:
+    """Every class id, best first, and its score; sorted by the scores as told, so that equal ones come by id."""
     told = np.round(scores.astype(np.float64).clip(0, 1), DIGITS)
-    best = np.argsort(-told, kind="stable")[: query.top_k or TOP_K]
+    best = np.argsort(-told, kind="stable")
+    return best.tolist(), told[best].tolist()
+
+
+def predictions(card: ModelCard, scores: Array, query: ClassifyQuery) -> list[dict[str, Any]]:
+    """The best classes."""
+    ids, told = ranked(scores)
+    count = query.top_k or TOP_K
     return [
         {**label_of(card.classes[class_id]), "score": score}
-        for class_id, score in zip(best.tolist(), told[best].tolist(), strict=True)
+        for class_id, score in zip(ids[:count], told[:count], strict=True)
         if score >= query.min_score
     ]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from service import masks
+from service import heat, masks
 from service.errors import ServiceError
 from service.images import FORMATS
 
@@ -21,6 +21,8 @@ CLASSIFIER = {"name": "starter-classifier", "version": "1.0", "task": "classific
 OTHER = {"name": "resnest50", "version": "1.0", "task": "classification"}
 SEGMENTER = {"name": "starter-segmenter", "version": "1.0", "task": "segmentation"}
 PREDICTIONS = [{"label": "cat", "class_id": 0, "score": 0.973114}, {"label": "dog", "class_id": 1, "score": 0.014208}]
+
+HEAT = [[0.2, 1.1], [3.4, 8.9]]
 
 # What the error says this time, where its class alone does not make a whole example.
 BOUNDS: dict[str, dict[str, Any]] = {
@@ -79,6 +81,23 @@ def segmented() -> dict[str, Any]:
     return _answer(model=SEGMENTER, results=[{**_picture(), "mask": drawn, "segments": rows, "warnings": []}])
 
 
+def embedded() -> dict[str, Any]:
+    """One picture's vector, of a network with fewer features than any has."""
+    vector = {"encoding": "float", "dimensions": 4, "data": [0.41, 0.0, 1.27, 0.08]}
+    return _answer(model=CLASSIFIER, results=[{**_picture(), "embedding": vector, "warnings": []}])
+
+
+def explained() -> dict[str, Any]:
+    """Why one picture is a cat, with its heat map, which any viewer opens."""
+    with Image.open(io.BytesIO(_png())) as picture:
+        drawn = heat.overlay(picture, np.array(HEAT), (4, 4, 44, 44))
+    overlay = {"format": "png", "encoding": "base64", "width": WIDTH, "height": HEIGHT, "data": _base64(drawn)}
+    row = {**PREDICTIONS[0], "bias": 0.012, "map": HEAT, "overlay": overlay}
+    blocks = [{"stage": stage, "block": 1, "splits": [0.53, 0.47], "spread": [0.11, 0.11]} for stage in range(1, 5)]
+    found = {"seen": [4, 4, 40, 40], "explanations": [row], "attention": blocks}
+    return _answer(model=CLASSIFIER, results=[{**_picture(), **found, "warnings": []}])
+
+
 def models() -> dict[str, Any]:
     """A list of one model."""
     return {"models": [_summary()]}
@@ -117,6 +136,8 @@ ANSWERS: dict[str, Callable[[], dict[str, Any]]] = {
     "ClassifyResponse": classified,
     "CompareResponse": compared,
     "SegmentResponse": segmented,
+    "EmbedResponse": embedded,
+    "ExplainResponse": explained,
     "ModelList": models,
     "ModelDetail": model,
     "Ready": ready,

@@ -139,7 +139,9 @@ class Inference:
         started = loop.time()
 
         async def ask() -> Answer:
-            return await self._backend.predict(card, pixels, deadline=deadline, request_id=request_id)
+            return await self._backend.predict(
+                card, pixels, deadline=deadline, request_id=request_id, question=terms.question
+            )
 
         try:
             async with asyncio.timeout_at(deadline):

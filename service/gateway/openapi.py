@@ -17,6 +17,8 @@ from service.gateway.uploads import JSON, MEDIA_TYPES, MULTIPART, OCTETS
 from service.schemas import (
     ClassifyResponse,
     CompareResponse,
+    EmbedResponse,
+    ExplainResponse,
     ImagesBody,
     Live,
     ModelDetail,
@@ -54,7 +56,7 @@ UPLOAD = (
     errors.DeadlineExceeded,
 )
 
-DESCRIPTION = """Classify and segment pictures.
+DESCRIPTION = """Classify, segment, embed and explain pictures.
 
 A picture is sent as the raw body, as the field `file` of a form, or as base64 in JSON, and never fetched from a URL.
 Every failure is an RFC 9457 problem document; branch on `code`. A path that is not served answers `route_not_found`,
@@ -101,6 +103,8 @@ SECURITY = {
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("/v1/classify", "post"): Operation((ClassifyResponse, CompareResponse), UPLOAD, takes_pictures=True),
     ("/v1/segment", "post"): Operation((SegmentResponse,), UPLOAD, takes_pictures=True, other_content=PICTURE_CONTENT),
+    ("/v1/embed", "post"): Operation((EmbedResponse,), UPLOAD, takes_pictures=True),
+    ("/v1/explain", "post"): Operation((ExplainResponse,), UPLOAD, takes_pictures=True, other_content=PICTURE_CONTENT),
     ("/v1/models", "get"): Operation((ModelList,), (errors.Unauthenticated, errors.Internal)),
     ("/v1/models/{name}", "get"): Operation(
         (ModelDetail,), (errors.Unauthenticated, errors.ModelNotFound, errors.Internal)

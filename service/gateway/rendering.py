@@ -1,7 +1,7 @@
 """A model's mask as what was asked for: in a form of its own, over the picture, and as figures of the classes in it."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -9,9 +9,9 @@ from service import images, masks, outlines, run_lengths
 from service.cards import ModelCard
 from service.errors import ImageTooLarge
 from service.gateway.backend import Answer
-from service.gateway.catalogue import label_of
+from service.gateway.catalogue import class_ids, label_of
 from service.gateway.decoding import Facts
-from service.gateway.problems import invalid
+from service.questions import Question
 from service.schemas import SegmentQuery
 
 DIGITS = 6
@@ -32,9 +32,15 @@ class Drawing:
     overlay: OverlayKind | None = None
     classes: frozenset[int] | None = None
     tolerance: float = 0.0
+    confidence: bool = False
 
     @property
-    def pictures(self) -> list[str]:
+    def question(self) -> Question:
+        """What the model is asked for it."""
+        return "confidence" if self.confidence else "answer"
+
+    @property
+    def media_types(self) -> list[str]:
         """The media types that one picture's answer can have; the overlay goes before the mask."""
         if self.overlay is not None:
             return [f"image/{self.overlay}"]
@@ -55,30 +61,27 @@ class Rendering:
 def asked(card: ModelCard, query: SegmentQuery) -> Drawing:
     """What a query asks for. Raises `InvalidParameter` for a class that the model has not."""
     form = None if query.mask == "none" else query.mask
-    return Drawing(form, OVERLAYS[query.overlay], _classes(card, query.classes), query.tolerance)
+    classes = frozenset(class_ids(card, query.classes)) if query.classes else None
+    return Drawing(form, OVERLAYS[query.overlay], classes, query.tolerance, query.confidence)
 
 
-def _classes(card: ModelCard, names: Sequence[str]) -> frozenset[int] | None:
-    known = {name: label.class_id for label in card.classes for name in (str(label.class_id), label.label)}
-    if not all(name in known for name in names):
-        raise invalid("classes", "The model has no such class; GET /v1/models/{name} lists its labels.")
-    return frozenset(known[name] for name in names) if names else None
+def check_webp(kind: OverlayKind | None, facts: Facts) -> None:
+    """Raise `ImageTooLarge` for a WebP of a picture that it has no room for."""
+    longest = max(facts.width, facts.height)
+    if kind == "webp" and longest > WEBP_SIDE:
+        detail = f"A WebP has sides of {WEBP_SIDE} pixels at most; ask for overlay=png."
+        raise ImageTooLarge(detail, limit=WEBP_SIDE, actual=longest)
 
 
 def render(
-    card: ModelCard, answer: Answer, facts: Facts, upload: bytes, limits: images.Limits, drawing: Drawing
+    card: ModelCard, limits: images.Limits, drawing: Drawing, facts: Facts, answer: Answer, upload: bytes
 ) -> Rendering:
     """Draw what was asked for. Raises `ImageTooLarge` for an overlay that its format has no room for.
 
     For the overlay the upload is decoded once more, at its full size: kept from the first time, pictures would fill
     the memory while they wait for the model.
     """
-    if drawing.overlay == "webp" and max(facts.width, facts.height) > WEBP_SIDE:
-        raise ImageTooLarge(
-            f"A WebP has sides of {WEBP_SIDE} pixels at most; ask for overlay=png.",
-            limit=WEBP_SIDE,
-            actual=max(facts.width, facts.height),
-        )
+    check_webp(drawing.overlay, facts)
     mask = masks.fit(answer.arrays["mask"], facts.width, facts.height)
     if drawing.classes is not None:
         mask = masks.keep(mask, drawing.classes)
@@ -90,6 +93,8 @@ def render(
         clear = [label.class_id for label in card.classes if label.label == BACKGROUND]
         picture = images.decode(upload, limits).image
         files["overlay"] = masks.overlay(picture, mask, palette, clear=clear, kind=drawing.overlay.upper())
+    if drawing.confidence:
+        files["confidence"] = masks.grey(masks.fit(answer.arrays["confidence"], facts.width, facts.height))
     figures = masks.figures(mask, answer.arrays["class_scores"])
     told = FORMS[drawing.mask](card, answer.arrays["mask"], mask, drawing) if drawing.mask in FORMS else None
     return Rendering(facts.width, facts.height, told, [_segment(card, figure) for figure in figures], files)
@@ -98,7 +103,7 @@ def render(
 def in_json(rendering: Rendering, drawing: Drawing) -> dict[str, Any]:
     """The members of a `schemas.SegmentedPicture` that were drawn, and its segments."""
     size = {"width": rendering.width, "height": rendering.height}
-    formats = {"mask": drawing.mask, "overlay": drawing.overlay}
+    formats = {"mask": drawing.mask, "overlay": drawing.overlay, "confidence": "png"}
     drawn = {
         name: {"format": formats[name], "encoding": "base64", **size, "data": base64.b64encode(data).decode("ascii")}
         for name, data in rendering.files.items()

@@ -1,4 +1,4 @@
-"""On what terms a request is served: who asks, how urgent it is, and until when the answer is of use."""
+"""On what terms a request is served: who asks what, how urgent it is, and until when the answer is of use."""
 
 import asyncio
 import re
@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from service.cards import ModelCard
 from service.errors import InvalidHeader
+from service.questions import Question
 
 URGENCY = 3  # RFC 9218, section 4.1: 0 is the most urgent, 7 the least, 3 what is meant where nothing is said
 SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
@@ -17,11 +18,12 @@ URGENT = re.compile(r"(?:^|,)[ \t]*u=([0-7])[ \t]*(?=[,;]|$)")
 
 @dataclass(frozen=True)
 class Terms:
-    """Who asks, the urgency (RFC 9218), and the end in the loop's time where the request names one."""
+    """Who asks, the urgency (RFC 9218), the end in the loop's time where the request names one, and the question."""
 
     caller: str = ""
     urgency: int = URGENCY
     end: float | None = None
+    question: Question = "answer"
 
     def deadline(self, card: ModelCard, begun: float) -> float:
         """Until when a picture is to be answered by this model, if work on it began at `begun`; the loop's time."""

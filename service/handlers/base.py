@@ -15,13 +15,16 @@ import numpy as np
 
 from service import cards, engines, envelope
 from service.cards import CardError, ModelCard, Task
-from service.engines import Engine, Pictures
+from service.engines import Answers, Engine, Pictures, insight
 from service.errors import DeadlineExceeded, Internal, ServiceError
 from service.handlers import CANNOT_LOAD, batches
+from service.questions import Question, can_answer
 
 log = logging.getLogger("service.worker")
 
 Loader = Callable[[ModelCard, str | None], Engine]
+Insight = Callable[[Question, Pictures], Answers]
+InsightLoader = Callable[[ModelCard, str | None], Insight]
 
 
 class RefusedError(ValueError):
@@ -44,10 +47,17 @@ class BatchHandler:
     card: ModelCard
     engine: Engine
 
-    def __init__(self, load: Loader = engines.load, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        load: Loader = engines.load,
+        clock: Callable[[], float] = time.time,
+        load_insight: InsightLoader = insight.load,
+    ) -> None:
         """`clock` tells the Unix time in seconds."""
         self._load = load
         self._clock = clock
+        self._load_insight = load_insight
+        self._insight: Insight | None = None
 
     def accepts(self, height: int, width: int) -> bool:
         """Whether the network may be given a picture of these sides."""
@@ -70,43 +80,55 @@ class BatchHandler:
     def handle(self, data: Sequence[dict[str, Any]], context: Any) -> list[bytes]:
         """One envelope for each request, in their order."""
         replies: dict[int, bytes] = {}
-        shapes: dict[tuple[int, ...], dict[int, Pictures]] = defaultdict(dict)
+        alike: dict[tuple[Question, tuple[int, ...]], dict[int, Pictures]] = defaultdict(dict)
         for place, request in enumerate(data):
             try:
-                picture = self._picture(request)
-                shapes[picture.shape][place] = picture
+                question, picture = self._asked(request)
+                alike[question, picture.shape][place] = picture
             except RefusedError as error:
                 log.warning("refused place=%d of=%d reason=%s", place, len(data), error)
                 replies[place] = _failure(str(error), error.error)
-        for pictures in shapes.values():
-            replies |= self._answer(pictures)
+        for (question, _), pictures in alike.items():
+            replies |= self._answer(question, pictures)
         return [replies[place] for place in range(len(data))]
 
     def _start(self, folder: Path, gpu: int | None) -> None:
         self.card = cards.read(folder)
         if self.card.task != self.task:
             raise CardError(f"{self.card.name} is a {self.card.task} model, and its handler is for {self.task}")
-        self.engine = self._load(self.card, "cpu" if gpu is None else f"cuda:{gpu}")
+        self._device = "cpu" if gpu is None else f"cuda:{gpu}"
+        self.engine = self._load(self.card, self._device)
         side = self.card.input.size
         self.engine(np.zeros((self.card.serving.batch_size, side, side, 3), np.uint8))
 
-    def _picture(self, request: dict[str, Any]) -> Pictures:
+    def _asked(self, request: dict[str, Any]) -> tuple[Question, Pictures]:
         try:
             head, arrays = envelope.unpack(request["body"])
-            picture = arrays["picture"]
+            question, picture = head.get("question", "answer"), arrays["picture"]
             expires = float(head.get("expires", "inf"))
         except (KeyError, TypeError, ValueError) as error:
             raise RefusedError("The request is no envelope with a picture.") from error
+        if not can_answer(self.card, question):
+            raise RefusedError("This model is not asked for that.")
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise RefusedError(f"The picture is {picture.dtype} {picture.shape}, not uint8 (h, w, 3).")
         if not self.accepts(picture.shape[0], picture.shape[1]):
             raise RefusedError(f"The picture's sides {picture.shape[:2]} are none of this model's.")
         if self._clock() > expires:
             raise RefusedError("The deadline passed before the picture's batch began.", DeadlineExceeded)
-        return picture
+        return question, picture
 
-    def _answer(self, pictures: dict[int, Pictures]) -> dict[int, bytes]:
-        outcomes = dict(zip(pictures, batches.run(self.engine, list(pictures.values())), strict=True))
+    def _engine(self, question: Question) -> Engine:
+        """What answers a question; other ones than the task's get a network of their own, loaded at the first."""
+
+        def run(pictures: Pictures) -> Answers:
+            self._insight = self._insight or self._load_insight(self.card, self._device)
+            return self._insight(question, pictures)
+
+        return self.engine if question == "answer" else run
+
+    def _answer(self, question: Question, pictures: dict[int, Pictures]) -> dict[int, bytes]:
+        outcomes = dict(zip(pictures, batches.run(self._engine(question), list(pictures.values())), strict=True))
         failed = {place: outcome for place, outcome in outcomes.items() if isinstance(outcome, Exception)}
         if failed:
             first = next(iter(failed.values()))

@@ -4,11 +4,18 @@ Answers are encoded from plain dicts; the tests hold them against these classes.
 """
 
 from service.schemas.classes import (
+    BlockAttention,
+    ClassExplanation,
     ClassifiedPicture,
     ClassifyResponse,
     ComparedPicture,
     CompareResponse,
     Comparison,
+    EmbeddedPicture,
+    Embedding,
+    EmbedResponse,
+    ExplainedPicture,
+    ExplainResponse,
     FailedComparison,
     Prediction,
 )
@@ -26,21 +33,22 @@ from service.schemas.models import (
 )
 from service.schemas.requests import (
     ClassifyQuery,
+    EmbedQuery,
+    ExplainQuery,
     ImageContent,
     ImagesBody,
+    Overlay,
     SegmentQuery,
 )
 from service.schemas.segments import (
     ClassRuns,
     Feature,
     MultiPolygon,
-    Png,
     Polygons,
     RunLengths,
     Segment,
     SegmentedPicture,
     SegmentResponse,
-    Webp,
 )
 from service.schemas.shapes import (
     ClassLabel,
@@ -50,14 +58,18 @@ from service.schemas.shapes import (
     ModelName,
     ParameterError,
     Place,
+    Png,
     Problem,
     Score,
     Shape,
     Sized,
     Timing,
+    Webp,
 )
 
 __all__ = [
+    "BlockAttention",
+    "ClassExplanation",
     "ClassLabel",
     "ClassRuns",
     "ClassifiedPicture",
@@ -66,6 +78,13 @@ __all__ = [
     "CompareResponse",
     "ComparedPicture",
     "Comparison",
+    "EmbedQuery",
+    "EmbedResponse",
+    "EmbeddedPicture",
+    "Embedding",
+    "ExplainQuery",
+    "ExplainResponse",
+    "ExplainedPicture",
     "FailedComparison",
     "FailedPicture",
     "Feature",
@@ -83,6 +102,7 @@ __all__ = [
     "ModelReadiness",
     "ModelSummary",
     "MultiPolygon",
+    "Overlay",
     "ParameterError",
     "Place",
     "Png",

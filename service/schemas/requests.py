@@ -6,6 +6,8 @@ from pydantic import Field
 
 from service.schemas.shapes import Shape
 
+Overlay = Literal["false", "true", "png", "webp"]
+
 
 class ImageContent(Shape):
     """One picture of a JSON request."""
@@ -32,9 +34,10 @@ class SegmentQuery(Shape):
 
     model: list[str] = Field(default=[], max_length=1, description="the model's name")
     mask: Literal["png", "rle", "polygons", "none"] = Field(default="png", description="the form of the mask")
-    overlay: Literal["false", "true", "png", "webp"] = Field(
+    overlay: Overlay = Field(
         default="false", description="the format of a blend of the mask over the picture; `true` is png"
     )
+    confidence: bool = Field(default=False, description="whether to tell how sure the model is of each pixel")
     classes: list[str] = Field(default=[], description="only this class, by label or id; repeat it for more")
     tolerance: float = Field(
         default=0,
@@ -43,3 +46,24 @@ class SegmentQuery(Shape):
         allow_inf_nan=False,
         description="pixels; of a polygon's points those go whose triangle with their neighbours is below its square",
     )
+
+
+class EmbedQuery(Shape):
+    """The query of `POST /v1/embed`; any other parameter is refused."""
+
+    model: list[str] = Field(default=[], max_length=1, description="the model's name")
+    encoding: Literal["float", "base64"] = Field(
+        default="float", description="a list of numbers, or base64 of 32-bit floats, little-endian"
+    )
+    normalise: bool = Field(default=False, description="whether to scale each vector to length 1")
+
+
+class ExplainQuery(Shape):
+    """The query of `POST /v1/explain`; any other parameter is refused."""
+
+    model: list[str] = Field(default=[], max_length=1, description="the model's name")
+    classes: list[str] = Field(
+        default=[], max_length=10, description="explain this class, by label or id; repeat it for more"
+    )
+    top_k: int = Field(default=1, ge=1, le=10, description="how many of the best classes, where none is named")
+    overlay: Overlay = Field(default="png", description="the format of the heat maps over the picture; `true` is png")

@@ -11,27 +11,13 @@ from service.schemas.shapes import (
     ImageFacts,
     ModelName,
     Place,
+    Png,
     Score,
     Shape,
     Sized,
     Timing,
+    Webp,
 )
-
-
-class Png(Sized):
-    """A PNG inside JSON. A mask is indexed: a pixel is its class id and the palette is the legend."""
-
-    format: Literal["png"]
-    encoding: Literal["base64"]
-    data: str
-
-
-class Webp(Sized):
-    """A WebP inside JSON."""
-
-    format: Literal["webp"]
-    encoding: Literal["base64"]
-    data: str
 
 
 class ClassRuns(Shape):
@@ -87,11 +73,12 @@ class Segment(ClassLabel):
 
 
 class SegmentedPicture(Place):
-    """A picture's classes by area. The mask has the upright upload's size; `mask` and `overlay` if asked for."""
+    """A picture's classes by area. The mask has the upright upload's size; what is drawn is there if asked for."""
 
     image: ImageFacts
     mask: Annotated[Png | RunLengths | Polygons, Field(discriminator="format")] | None = None
     overlay: Annotated[Png | Webp, Field(discriminator="format")] | None = None
+    confidence: Png | None = Field(default=None, description="grey levels: 255 is a probability of 1")
     segments: list[Segment]
     warnings: list[str]
 

@@ -1,6 +1,6 @@
 """What many answers are made of."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -93,3 +93,19 @@ class Sized(Shape):
 
     width: int
     height: int
+
+
+class Png(Sized):
+    """A PNG inside JSON. A mask is indexed: a pixel is its class id and the palette is the legend."""
+
+    format: Literal["png"]
+    encoding: Literal["base64"]
+    data: str
+
+
+class Webp(Sized):
+    """A WebP inside JSON."""
+
+    format: Literal["webp"]
+    encoding: Literal["base64"]
+    data: str

@@ -24,6 +24,7 @@ from service import envelope
 from service.cards import ModelCard
 from service.errors import BackendUnavailable, Overloaded
 from service.gateway.backend import Answer, Pixels, Workers
+from service.questions import Question
 from tests.deploy import reading
 from tests.deploy.programs import program
 
@@ -42,7 +43,9 @@ def answers(card: ModelCard, picture: Pixels) -> dict[str, envelope.Array]:
 class Model:
     """A model server in this process: refuses a black picture for want of room, and dies over a white one."""
 
-    async def predict(self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str) -> Answer:
+    async def predict(
+        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
+    ) -> Answer:
         await asyncio.sleep(0.002)
         if picture.max() == 0:
             raise Overloaded("full")

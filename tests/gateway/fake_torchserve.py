@@ -16,6 +16,7 @@ from aiohttp import web
 
 from service import envelope, images, preprocess
 from service.cards import ModelCard
+from service.questions import Question
 
 BATCH = 3
 INFERENCE_MS = 2.5
@@ -119,12 +120,31 @@ def _envelope(head: dict[str, Any], arrays: dict[str, Any] | None = None) -> web
 
 def answer_of(card: ModelCard, body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """The right head and arrays for a request's body."""
-    picture = envelope.unpack(body)[1]["picture"]
+    asked, arrays = envelope.unpack(body)
+    picture = arrays["picture"]
     head = {"ok": True, "batch": BATCH, "inference_ms": INFERENCE_MS}
+    return head, expected(card, picture, asked.get("question", "answer"))
+
+
+def expected(card: ModelCard, picture: envelope.Array, question: Question) -> dict[str, Any]:
+    """The arrays that the fake tells of a picture."""
     scores = expected_scores(card, picture)
-    if card.task == "classification":
-        return head, {"scores": scores}
-    return head, {"mask": expected_mask(card, picture), "class_scores": scores}
+    mask = {"mask": expected_mask(card, picture), "class_scores": scores} if card.task == "segmentation" else {}
+    random = np.random.default_rng(zlib.crc32(picture.tobytes()))
+    maps = random.normal(size=(card.network.classes, 2, 2)).astype(np.float32)
+    blocks = np.full((3, 2), 0.5, np.float32)
+    answers: dict[Question, dict[str, Any]] = {
+        "answer": mask or {"scores": scores},
+        "confidence": {**mask, "confidence": picture[..., 1]},
+        "embedding": {"embedding": random.random(16).astype(np.float32)},
+        "explanation": {
+            "scores": scores,
+            "maps": maps,
+            "bias": np.zeros(card.network.classes, np.float32),
+            **{"splits": blocks, "spread": blocks, "stage": np.array([1, 1, 2], np.uint8)},
+        },
+    }
+    return answers[question]
 
 
 async def _answer(_fake: FakeTorchServe, _request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
@@ -192,7 +212,8 @@ def _drop_a_class(_head: dict[str, Any], arrays: dict[str, Any]) -> None:
 
 
 def _not_a_number(_head: dict[str, Any], arrays: dict[str, Any]) -> None:
-    next(iter(arrays.values()))[...] = np.nan if "scores" in arrays else 255
+    first = next(iter(arrays.values()))
+    first[...] = np.nan if first.dtype == np.float32 else 255
 
 
 def _wider(_head: dict[str, Any], arrays: dict[str, Any]) -> None:

@@ -24,6 +24,8 @@ KEYS = "\n".join(f"{scope}-caller {scope} {digest(scope)}" for scope in SCOPES)
 REQUESTS: dict[str, tuple[str, str]] = {
     "/v1/classify": ("POST", "/v1/classify"),
     "/v1/segment": ("POST", "/v1/segment"),
+    "/v1/embed": ("POST", "/v1/embed"),
+    "/v1/explain": ("POST", "/v1/explain"),
     "/v1/models": ("GET", "/v1/models"),
     "/v1/models/{name}": ("GET", "/v1/models/tiny-classifier"),
     "/metrics": ("GET", "/metrics"),

@@ -9,10 +9,11 @@ from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from service.errors import every_error
 from service.gateway.settings import MEBIBYTE, Settings
-from service.schemas import ClassifyQuery, ClassifyResponse, Problem, Segment, SegmentQuery
+from service.schemas import ClassifyQuery, ClassifyResponse, EmbedQuery, ExplainQuery, Problem, Segment, SegmentQuery
 from tests.gateway.conftest import Running
 from tests.gateway.pictures import picture
 
@@ -76,9 +77,19 @@ def test_every_problem_stands_in_the_row_of_its_status() -> None:
     assert told.keys() - expected.keys() == MEMBERS
 
 
-@pytest.mark.parametrize("query", [ClassifyQuery, SegmentQuery])
-def test_every_parameter_is_described(query: type[ClassifyQuery | SegmentQuery]) -> None:
-    assert [name for name in query.model_fields if f"| `{name}` |" not in PAGE] == []
+SECTIONS: dict[str, type[BaseModel]] = {
+    "Classify": ClassifyQuery,
+    "Segment": SegmentQuery,
+    "Embed": EmbedQuery,
+    "Explain": ExplainQuery,
+}
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_every_parameter_is_described_where_its_route_is(title: str) -> None:
+    section = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+    assert [name for name in SECTIONS[title].model_fields if f"| `{name}` |" not in section] == []
 
 
 def test_the_limits_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

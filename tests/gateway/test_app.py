@@ -12,6 +12,7 @@ from service.cards import CardError, ModelCard
 from service.gateway.app import ROUTERS, UNMATCHED, create_app, templates
 from service.gateway.backend import Answer, Pixels, Workers
 from service.gateway.settings import Settings
+from service.questions import Question
 from tests.gateway.conftest import Running, app_of, parts_of, until
 from tests.gateway.pictures import picture
 
@@ -64,7 +65,9 @@ async def test_the_end_of_an_app_leaves_no_thread_and_no_task(running: Running) 
 class Crashing:
     """A backend with a mistake in it."""
 
-    async def predict(self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str) -> Answer:
+    async def predict(
+        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
+    ) -> Answer:
         if request_id == "canary":
             return Answer({"scores": np.zeros(7, np.float32)}, 1, 0.0, 0.0)
         try:

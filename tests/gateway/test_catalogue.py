@@ -64,3 +64,15 @@ def test_a_wordnet_id_is_told_where_there_is_one_and_absent_where_not() -> None:
         "wnid": "n01440764",
     }
     assert label_of(Label(class_id=3, label="tench")) == {"label": "tench", "class_id": 3}
+
+
+def test_a_network_of_a_library_is_chosen_for_its_answers_alone(served: dict[str, ModelCard], store: Path) -> None:
+    card = served["tiny-classifier"]
+    theirs = card.model_copy(update={"network": card.network.model_copy(update={"library": "timm"})})
+    catalogue = Catalogue({**served, "tiny-classifier": theirs}, Settings(model_store=store))
+
+    assert catalogue.choose("classification", []) == [theirs]
+    assert catalogue.choose("classification", [], "embedding") == [served["tiny-classifier-b"]]
+    with pytest.raises(ModelNotFound) as raised:
+        catalogue.choose("classification", ["tiny-classifier"], "explanation")
+    assert raised.value.members["available"] == ["tiny-classifier-b"]

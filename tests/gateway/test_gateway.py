@@ -12,6 +12,7 @@ from service.gateway.catalogue import Catalogue
 from service.gateway.gateway import Gateway
 from service.gateway.metrics import Metrics
 from service.gateway.settings import Settings
+from service.questions import Question
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +24,9 @@ class Silent:
         self.asked = asyncio.Event()
         self.closed = False
 
-    async def predict(self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str) -> Answer:
+    async def predict(
+        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
+    ) -> Answer:
         self.asked.set()
         await asyncio.Event().wait()
         raise AssertionError

@@ -18,6 +18,7 @@ from service.gateway.metrics import Metrics
 from service.gateway.terms import Terms
 from service.gateway.turns import Turns
 from service.gateway.uploads import Upload
+from service.questions import Question
 from tests.gateway.conftest import until
 from tests.gateway.pictures import CORRUPT, picture
 
@@ -35,7 +36,9 @@ class Model:
     waiting: int = 0
     deadlines: list[float] = field(default_factory=list)
 
-    async def predict(self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str) -> Answer:
+    async def predict(
+        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
+    ) -> Answer:
         self.deadlines.append(deadline)
         if card.name in self.fails:
             raise self.fails[card.name]

@@ -187,6 +187,18 @@ def test_a_mask_that_was_not_asked_for_is_not_drawn(card: ModelCard) -> None:
     every = Drawing("png", "png")
 
     for drawing in (every, replace(every, mask=None), replace(every, overlay=None), Drawing()):
-        rendering = render(card, answer, facts, picture(), images.Limits(), drawing)
+        rendering = render(card, images.Limits(), drawing, facts, answer, picture())
         told = in_json(rendering, drawing)
         assert ("mask" in told, "overlay" in told) == (drawing.mask is not None, drawing.overlay is not None)
+
+
+async def test_the_confidence_of_each_pixel_is_a_grey_picture_of_the_uploads_size(
+    client: httpx.AsyncClient, card: ModelCard
+) -> None:
+    drawn = (await result_of(client, "confidence=true"))["confidence"]
+
+    image = Image.open(io.BytesIO(base64.b64decode(drawn["data"])))
+    decoded = images.decode(TALL, images.Limits(), needed=preprocess.needed_side(card.input))
+    green = preprocess.prepare(card.input, decoded.image)[..., 1]
+    assert (image.mode, image.size) == ("L", (90, 200))
+    assert np.array_equal(np.asarray(image), masks.fit(np.ascontiguousarray(green), 90, 200))

@@ -20,6 +20,8 @@ from tests.gateway.conftest import Running
 PUBLIC = {
     ("/v1/classify", "post"),
     ("/v1/segment", "post"),
+    ("/v1/embed", "post"),
+    ("/v1/explain", "post"),
     ("/v1/models", "get"),
     ("/v1/models/{name}", "get"),
     ("/livez", "get"),
@@ -115,7 +117,7 @@ def test_a_problem_that_may_be_tried_again_has_the_header_that_says_when(documen
     assert "Retry-After" in response["headers"]
 
 
-@pytest.mark.parametrize("path", ["/v1/classify", "/v1/segment"])
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/segment", "/v1/embed", "/v1/explain"])
 def test_the_three_shapes_of_a_body_are_described(path: str, document: dict[str, Any]) -> None:
     body = document["paths"][path]["post"]["requestBody"]
 
@@ -144,7 +146,7 @@ def test_the_mask_of_the_example_is_a_picture(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("path", ["/v1/classify", "/v1/segment"])
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/segment", "/v1/embed", "/v1/explain"])
 async def test_the_example_of_a_request_is_answered(path: str, running: Running, document: dict[str, Any]) -> None:
     example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
 

@@ -12,6 +12,7 @@ from service.errors import BackendUnavailable, Overloaded, ServiceError
 from service.gateway.backend import Answer, Pixels, Workers
 from service.gateway.metrics import Metrics
 from service.gateway.readiness import SILENCES, Readiness
+from service.questions import Question
 from tests.gateway.conftest import until
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +31,9 @@ class Model:
     broken: bool = False
     asked: list[Pixels] = field(default_factory=list)
 
-    async def predict(self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str) -> Answer:
+    async def predict(
+        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
+    ) -> Answer:
         self.asked.append(picture)
         if self.fails_with is not None:
             raise self.fails_with

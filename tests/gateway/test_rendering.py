@@ -28,14 +28,8 @@ def test_an_overlay_colours_every_class_but_one_named_background(
     picture.save(out, "PNG")
     answer = Answer({"mask": np.zeros((8, 8), np.uint8), "class_scores": np.ones(3, np.float32)}, 1, 0.0, 0.0)
 
-    drawn = render(
-        cards.read(folder),
-        answer,
-        Facts(SIDE, SIDE, "PNG", "RGB", ()),
-        out.getvalue(),
-        Limits(),
-        Drawing(overlay="png"),
-    )
+    facts = Facts(SIDE, SIDE, "PNG", "RGB", ())
+    drawn = render(cards.read(folder), Limits(), Drawing(overlay="png"), facts, answer, out.getvalue())
 
     with Image.open(io.BytesIO(drawn.files["overlay"])) as image:
         assert (image.convert("RGB").getpixel((0, 0)) != (90, 90, 90)) is coloured

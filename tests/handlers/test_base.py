@@ -209,3 +209,46 @@ def test_a_picture_that_nobody_waits_for_any_more_is_not_computed_and_its_neighb
     assert [head["ok"] for head in heads(replies)] == [True, False, True]
     assert heads(replies)[1]["code"] == "deadline_exceeded"
     assert heads(replies)[0]["batch"] == 2
+
+
+def asking(question: str, grey: int) -> dict[str, Any]:
+    return {"body": bytearray(envelope.pack({"question": question}, {"picture": flat(grey)}))}
+
+
+def test_other_questions_share_the_batch_and_get_their_own_pass(folder: Path) -> None:
+    engine = FakeEngine()
+    asked: list[tuple[str, int]] = []
+    loads: list[str | None] = []
+
+    def load_insight(_card: cards.ModelCard, device: str | None) -> Any:
+        loads.append(device)
+
+        def tell(question: str, pictures: Pictures) -> Answers:
+            asked.append((question, len(pictures)))
+            return {"embedding": -pictures[:, 0, 0, :1].astype(np.float32)}
+
+        return tell
+
+    handler = ClassificationHandler(lambda _card, _device: engine, load_insight=load_insight)
+    handler.initialize(context(folder / "tiny-classifier"))
+    assert loads == []
+    engine.passes.clear()
+    replies = handler.handle(
+        [request(flat(1)), asking("embedding", 2), request(flat(3)), asking("embedding", 4), asking("confidence", 5)],
+        None,
+    )
+    handler.handle([asking("embedding", 6)], None)
+    assert (engine.passes, asked, loads) == ([2], [("embedding", 2), ("embedding", 1)], ["cpu"])
+    told = [envelope.unpack(reply)[1] for reply in replies]
+    assert [float(next(iter(arrays.values()))[0]) for arrays in told[:4]] == [1, -2, 3, -4]
+    assert heads(replies)[4]["ok"] is False
+
+
+def test_a_question_whose_network_cannot_be_loaded_fails_alone(folder: Path) -> None:
+    def load_insight(_card: cards.ModelCard, _device: str | None) -> Any:
+        raise CardError("the weights went away")
+
+    handler = ClassificationHandler(lambda _card, _device: FakeEngine(), load_insight=load_insight)
+    handler.initialize(context(folder / "tiny-classifier"))
+    replies = handler.handle([request(flat(1)), asking("embedding", 2)], None)
+    assert [head["ok"] for head in heads(replies)] == [True, False]

@@ -1,0 +1,38 @@
+"""`POST /v1/embed`: pictures to vectors that lie near each other where the pictures are alike."""
+
+import base64
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from service.envelope import Array
+from service.gateway.answering import JSON, answered, negotiate, pictured
+from service.gateway.backend import Answer
+from service.gateway.decoding import Facts
+from service.gateway.gateway import GatewayDep
+from service.schemas import EmbedQuery
+
+router = APIRouter(tags=["pictures"])
+
+
+@router.post("/v1/embed", summary="Embed pictures")
+async def embed(request: Request, query: Annotated[EmbedQuery, Query()], gateway: GatewayDep) -> Response:
+    """Give each picture's features: what a classifier's last layer sees of it, for search and training."""
+    (card,) = gateway.catalogue.choose("classification", query.model, "embedding")
+    negotiate(request, [JSON])
+    async with answered(request, gateway, [card], question="embedding") as answers:
+
+        def draw(_facts: Facts, answer: Answer, _upload: bytes) -> dict[str, Any]:
+            return {"embedding": vector(answer.arrays["embedding"], query)}
+
+        return answers.respond(await pictured(gateway, card, answers, draw))
+
+
+def vector(features: Array, query: EmbedQuery) -> dict[str, Any]:
+    """A `schemas.Embedding`; with `normalise` of length 1, unless it is nought."""
+    length = float(np.linalg.norm(features)) if query.normalise else 1.0
+    scaled = np.ascontiguousarray(features / np.float32(length or 1.0), "<f4")
+    data = base64.b64encode(scaled.data).decode("ascii") if query.encoding == "base64" else scaled
+    return {"encoding": query.encoding, "dimensions": scaled.size, "data": data}
