@@ -1,6 +1,7 @@
 """docs/api.md says what is so: its commands work as written, and it leaves out no problem, parameter or limit."""
 
 import asyncio
+import functools
 import json
 import os
 import re
@@ -8,13 +9,14 @@ import shutil
 from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import BaseModel
 
 from service.errors import every_error
 from service.gateway.settings import MEBIBYTE, Settings
 from service.schemas import ClassifyQuery, ClassifyResponse, EmbedQuery, ExplainQuery, Problem, Segment, SegmentQuery
-from tests.gateway.conftest import Running
+from tests.gateway.conftest import Running, until
 from tests.gateway.pictures import picture
 
 pytestmark = pytest.mark.anyio
@@ -41,6 +43,10 @@ async def shell(command: str, folder: Path) -> tuple[int | None, str]:
     return process.returncode, said.decode()
 
 
+async def ready(client: httpx.AsyncClient) -> bool:
+    return (await client.get("/readyz")).is_success
+
+
 def drawings(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in folder.glob("*.png")]
 
@@ -51,6 +57,7 @@ async def test_a_command_of_the_page_works_as_written(command: str, listening: R
     tmp_path.joinpath("photo.jpg").write_bytes(picture(kind="JPEG"))
 
     async with listening() as client:
+        await until(functools.partial(ready, client), 30)
         here = command.replace("http://127.0.0.1:8000", str(client.base_url))
         for name, other in NAMES.items():
             here = here.replace(name, other)
