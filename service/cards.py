@@ -129,13 +129,18 @@ class Labels(_Part):
 
 
 class Serving(_Part):
-    """How the worker runs: pictures in a batch, the wait for company, processes, and the deadline of a request."""
+    """How the worker runs: pictures in a batch, the wait for company, processes, and the deadline of a request.
+
+    `engine` `auto` is torch on CUDA, and OpenVINO, where it is installed, on the CPU. `precision` `auto` is what the
+    device is fastest in without a change to the answers that matters: bf16 where it has that, else fp32.
+    """
 
     batch_size: int = Field(default=8, ge=1, le=256)
     max_batch_delay_ms: int = Field(default=2, ge=1, le=60_000)
     workers: int = Field(default=1, ge=1, le=256)
     deadline_s: float = Field(default=10, gt=0, le=3600)
-    engine: Literal["torch"] = "torch"
+    engine: Literal["auto", "torch", "openvino"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 class ModelCard(_Part):

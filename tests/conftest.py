@@ -1,6 +1,8 @@
 """What several parts of the specification are told with."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,13 @@ from tests.stores import write_store
 
 
 def pytest_configure() -> None:
-    """Before a test module loads torch."""
-    os.environ |= SLEEPING_THREADS | os.environ
+    """Before a test module loads torch: its idle threads sleep, and what engines keep on disk goes with the tests."""
+    os.environ |= SLEEPING_THREADS | os.environ | {"XDG_CACHE_HOME": tempfile.mkdtemp(prefix="resnest-tests-")}
+
+
+def pytest_unconfigure() -> None:
+    """Remove what the engines kept."""
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from tests.sources import ROOT, docstrings, listed, place, python_files, tree
 TORCH = {"torch", "torchvision", "safetensors", "timm"}
 WEB = {"fastapi", "starlette", "uvicorn", "aiohttp", "multipart", "python_multipart", "prometheus_client"}
 ANYTHING = "*"
-WORDS = "problem errors schemas schemas.* cards keys envelope questions tables"
+WORDS = "problem errors schemas schemas.* cards cores keys envelope questions tables"
 PICTURES = "images bombs colour preprocess masks outlines run_lengths heat"
 BENCH = (
     "bench bench.arrivals bench.corpus bench.load bench.plot bench.report bench.session bench.summary bench.sweep "
@@ -47,7 +47,7 @@ HOUSE = [
     Layer("handlers", "handlers.*", "leaves engines tasks", WEB),
     Layer("offline", "pipeline evaluation evaluation.* bench.limit", "leaves engines measuring", WEB),
     Layer("gateway", "gateway gateway.*", "leaves", TORCH),
-    Layer("host", "cores processes health worker_log packaging supervisor", "leaves weights tasks", TORCH | WEB),
+    Layer("host", "processes health worker_log packaging supervisor", "leaves weights tasks", TORCH | WEB),
     Layer("measuring", BENCH, "leaves host", TORCH | WEB),
     Layer("command", "cli models_cli evaluate_cli bench_cli keys_cli options __main__", ANYTHING, TORCH | WEB),
 ]

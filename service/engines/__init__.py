@@ -1,12 +1,17 @@
 """The things that run a batch: what `load` makes of a card is called with pictures and answers arrays."""
 
+import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from service.cards import ModelCard
-from service.engines import torch_engine
+from service.engines import openvino_engine, torch_engine
+
+log = logging.getLogger("service.worker")
 
 Pictures = npt.NDArray[np.uint8]
 Answers = dict[str, npt.NDArray[Any]]
@@ -25,7 +30,8 @@ class Engine(Protocol):
         ...
 
 
-ENGINES = {"torch": torch_engine.load}
+Load = Callable[[ModelCard, str], Engine]
+ENGINES: dict[str, Load] = {"torch": torch_engine.load, "openvino": openvino_engine.load}
 
 
 def load(card: ModelCard, device: str | None = None) -> Engine:
@@ -33,4 +39,19 @@ def load(card: ModelCard, device: str | None = None) -> Engine:
 
     Raises `CardError` where the weights are missing, are not those of the card's checksum, or do not fit its network.
     """
-    return ENGINES[card.serving.engine](card, device)
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if card.serving.engine != "auto":
+        return ENGINES[card.serving.engine](card, where)
+    return on_cpu(card) if where.startswith("cpu") else torch_engine.load(card, where)
+
+
+def on_cpu(card: ModelCard, fastest: Load = openvino_engine.load) -> Engine:
+    """OpenVINO where it is installed and takes the network, else PyTorch, and a line that says why."""
+    if not openvino_engine.installed():
+        log.warning("%s: OpenVINO is not installed, so PyTorch runs it, several times slower", card.name)
+        return torch_engine.load(card, "cpu")
+    try:
+        return fastest(card, "cpu")
+    except openvino_engine.ConversionError as error:
+        log.warning("%s; PyTorch runs it instead, several times slower", error)
+        return torch_engine.load(card, "cpu")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from service.cards import ModelCard
-from service.engines import torch_engine
+from service.engines import graph
 from service.networks.split_attention import SplitAttentionConv2d
 from service.questions import Question
 
@@ -81,8 +81,9 @@ class Insight:
 
 def load(card: ModelCard, device: str | None = None) -> Insight:
     """The card's network with its weights. Raises `CardError` as `engines.load` does."""
-    engine = torch_engine.load(card, device)
-    return Insight(engine.graph.normalise, engine.graph.network, engine.device)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    module = graph.build(card).to(where)
+    return Insight(module.normalise, module.network, where)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 
 from service import cards, engines, envelope
 from service.cards import CardError, ModelCard, Task
-from service.engines import Answers, Engine, Pictures, insight
+from service.engines import Answers, Engine, Pictures, buckets, insight
 from service.errors import DeadlineExceeded, Internal, ServiceError
 from service.handlers import CANNOT_LOAD, batches
 from service.questions import Question, can_answer
@@ -64,7 +64,7 @@ class BatchHandler:
         raise NotImplementedError
 
     def initialize(self, context: Any) -> None:
-        """Load the model in the worker's folder and run one full batch, so that no request pays for the first.
+        """Load the model in the worker's folder, and run small to full batches, so that no request pays for the first.
 
         Raises `CardError`, or what the batch failed with, after one line on standard error.
         """
@@ -99,7 +99,8 @@ class BatchHandler:
         self._device = "cpu" if gpu is None else f"cuda:{gpu}"
         self.engine = self._load(self.card, self._device)
         side = self.card.input.size
-        self.engine(np.zeros((self.card.serving.batch_size, side, side, 3), np.uint8))
+        for count in buckets.sizes(self.card.serving.batch_size):
+            self.engine(np.zeros((count, side, side, 3), np.uint8))
 
     def _asked(self, request: dict[str, Any]) -> tuple[Question, Pictures]:
         try:

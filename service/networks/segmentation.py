@@ -27,10 +27,14 @@ class Segmenter(nn.Module):
         """Bilinear `(n, classes, h/s, w/s)` to `(n, classes, *size)`."""
         return functional.interpolate(logits, size, mode="bilinear", align_corners=self.align_corners)
 
+    def coarse(self, x: Tensor) -> Tensor:
+        """Logits at the head's own resolution, `(n, classes, h/s, w/s)`."""
+        logits: Tensor = self.head(self.pretrained.stages(x)[1])
+        return logits
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits at the picture's size."""
-        _, c4 = self.pretrained.stages(x)
-        return self.upsample(self.head(c4), (x.shape[2], x.shape[3]))
+        return self.upsample(self.coarse(x), (x.shape[2], x.shape[3]))
 
     def forward_with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Main and auxiliary logits, both at the picture's size. Raises `ValueError` without an auxiliary head."""

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from service import cards, engines
-from service.engines import insight
+from service import cards
+from service.engines import insight, torch_engine
 from service.networks.split_attention import SplitAttentionConv2d
 
 Pixels = npt.NDArray[np.uint8]
@@ -22,7 +22,7 @@ def test_the_embedding_is_what_the_last_layer_sees(store: Path, pictures: Pixels
     assert found.dtype == np.float32
     with torch.no_grad():
         scores = loaded._network.get_submodule("fc")(torch.from_numpy(found)).softmax(dim=1)
-    np.testing.assert_allclose(scores, engines.load(card, "cpu")(pictures)["scores"], atol=1e-4)
+    np.testing.assert_allclose(scores, torch_engine.load(card, "cpu")(pictures)["scores"], atol=1e-4)
 
 
 def test_a_logit_is_its_maps_mean_and_its_bias(store: Path, pictures: Pixels) -> None:
@@ -31,7 +31,7 @@ def test_a_logit_is_its_maps_mean_and_its_bias(store: Path, pictures: Pixels) ->
     assert found["maps"].shape == (len(pictures), 7, 2, 2)
     logits = found["maps"].mean(axis=(2, 3)) + found["bias"]
     scores = torch.from_numpy(logits).softmax(dim=1)
-    np.testing.assert_allclose(scores, engines.load(card, "cpu")(pictures)["scores"], atol=1e-4)
+    np.testing.assert_allclose(scores, torch_engine.load(card, "cpu")(pictures)["scores"], atol=1e-4)
     np.testing.assert_allclose(found["scores"], scores, atol=1e-5)
 
 
@@ -49,7 +49,7 @@ def test_the_splits_of_each_block_are_weighed_to_one(store: Path, pictures: Pixe
 def test_the_confidence_is_that_of_the_engines_mask(store: Path, pictures: Pixels) -> None:
     card = cards.read(store / "tiny-segmenter")
     found = insight.load(card, "cpu")("confidence", pictures)
-    answer = engines.load(card, "cpu")(pictures)
+    answer = torch_engine.load(card, "cpu")(pictures)
     assert (found["mask"] == answer["mask"]).mean() > 0.99
     np.testing.assert_allclose(found["class_scores"], answer["class_scores"], atol=1e-3)
     for mask, likely, scores in zip(found["mask"], found["confidence"], found["class_scores"], strict=True):

@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from service import cards, engines, networks
+from service import cards, networks
 from service.engines import torch_engine
 
 Pixels = npt.NDArray[np.uint8]
@@ -27,7 +27,7 @@ def logits(card: cards.ModelCard, pictures: Pixels) -> torch.Tensor:
 
 def test_classification_answers_the_softmax_of_the_networks_logits(store: Path, pictures: Pixels) -> None:
     card = cards.read(store / "tiny-classifier")
-    scores = engines.load(card, "cpu")(pictures)["scores"]
+    scores = torch_engine.load(card, "cpu")(pictures)["scores"]
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, logits(card, pictures).softmax(dim=1), atol=1e-5)
     assert len({tuple(row.round(3)) for row in scores}) == len(pictures)
@@ -35,7 +35,7 @@ def test_classification_answers_the_softmax_of_the_networks_logits(store: Path, 
 
 def test_segmentation_answers_the_likeliest_class_of_each_pixel(store: Path, pictures: Pixels) -> None:
     card = cards.read(store / "tiny-segmenter")
-    mask = engines.load(card, "cpu")(pictures)["mask"]
+    mask = torch_engine.load(card, "cpu")(pictures)["mask"]
     assert mask.dtype == np.uint8
     expected = logits(card, pictures)
     best, second = expected.topk(2, dim=1).values.unbind(dim=1)
@@ -46,7 +46,7 @@ def test_segmentation_answers_the_likeliest_class_of_each_pixel(store: Path, pic
 
 def test_a_class_scores_the_mean_probability_over_its_own_pixels(store: Path, pictures: Pixels) -> None:
     card = cards.read(store / "tiny-segmenter")
-    answer = engines.load(card, "cpu")(pictures)
+    answer = torch_engine.load(card, "cpu")(pictures)
     confidence = logits(card, pictures).softmax(dim=1).amax(dim=1).numpy()
     for mask, scores, likely in zip(answer["mask"], answer["class_scores"], confidence, strict=True):
         expected = [likely[mask == class_id].mean() if (mask == class_id).any() else 0 for class_id in range(3)]
@@ -54,48 +54,18 @@ def test_a_class_scores_the_mean_probability_over_its_own_pixels(store: Path, pi
     assert answer["class_scores"].dtype == np.float32
 
 
-def test_a_class_without_pixels_scores_nothing() -> None:
-    logits = torch.zeros(150, 4, 4)
-    logits[7] = 3
-    normalise, network = torch.nn.Identity(), torch.nn.Identity()
-    answer = torch_engine.Segmentation(normalise, network)(logits[None])
-    assert (answer["mask"] == 7).all()
-    probability = float(np.exp(3) / (np.exp(3) + 149))
-    expected = torch.zeros(1, 150)
-    expected[0, 7] = probability
-    torch.testing.assert_close(answer["class_scores"], expected)
-
-
 @pytest.mark.parametrize("name", ["tiny-classifier", "tiny-segmenter"])
 def test_a_picture_gets_the_same_answer_alone_as_in_a_batch(store: Path, pictures: Pixels, name: str) -> None:
-    engine = engines.load(cards.read(store / name), "cpu")
+    engine = torch_engine.load(cards.read(store / name), "cpu")
     together = engine(pictures)
     for place in range(len(pictures)):
         for array, alone in engine(pictures[place : place + 1]).items():
             np.testing.assert_allclose(alone[0], together[array][place], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "changes", "told"),
-    [
-        ("tiny-classifier", {"name": "resnest15"}, r"there is no network resnest15; there are .*resnest14"),
-        ("tiny-classifier", {"name": "deeplab_resnest14"}, "its network deeplab_resnest14 is not for classification"),
-        ("tiny-segmenter", {"name": "resnest14"}, "its network resnest14 is not for segmentation"),
-        ("tiny-segmenter", {"classes": 256}, "it has 256 classes, and a mask has room for 255"),
-    ],
-)
-def test_a_card_whose_network_cannot_do_its_task_is_refused(
-    store: Path, name: str, changes: dict[str, str | int], told: str
-) -> None:
-    card = cards.read(store / name)
-    wrong = card.model_copy(update={"network": card.network.model_copy(update=changes)})
-    with pytest.raises(cards.CardError, match=f"^{name}: {told}"):
-        engines.load(wrong, "cpu")
-
-
 @pytest.mark.parametrize("shape", [(64, 16), (16, 64), (1, 64), (32, 48)])
 def test_segmentation_takes_pictures_of_every_shape(store: Path, pictures: Pixels, shape: tuple[int, int]) -> None:
-    engine = engines.load(cards.read(store / "tiny-segmenter"), "cpu")
+    engine = torch_engine.load(cards.read(store / "tiny-segmenter"), "cpu")
     assert engine(pictures[:2, : shape[0], : shape[1]])["mask"].shape == (2, *shape)
 
 
@@ -120,6 +90,6 @@ def test_lack_of_memory_and_a_lost_device_are_told_apart(error: Exception, *, sm
 @pytest.mark.parametrize("name", ["tiny-classifier", "tiny-segmenter"])
 def test_a_gpu_answers_as_the_cpu_does(store: Path, pictures: Pixels, name: str) -> None:
     card = cards.read(store / name)
-    ours, theirs = engines.load(card, "cuda")(pictures), engines.load(card, "cpu")(pictures)
+    ours, theirs = torch_engine.load(card, "cuda")(pictures), torch_engine.load(card, "cpu")(pictures)
     for array in set(ours) - {"mask"}:
         np.testing.assert_allclose(ours[array], theirs[array], atol=2e-3)

@@ -137,10 +137,11 @@ def test_a_picture_the_model_fails_on_fails_alone(folder: Path, service_log: log
     assert isinstance(record.exc_info[1], RuntimeError)
 
 
-def test_it_is_warmed_up_with_a_full_batch_before_the_first_request(folder: Path) -> None:
+def test_it_is_warmed_up_with_batches_up_to_a_full_one_before_the_first_request(folder: Path) -> None:
     engine = FakeEngine()
     started(folder, engine)
-    assert engine.passes == [cards.read(folder / "tiny-classifier").serving.batch_size]
+    assert engine.passes == [1, 2, 4, 8]
+    assert cards.read(folder / "tiny-classifier").serving.batch_size == 8
 
 
 @pytest.mark.parametrize(("gpu", "device"), [(None, "cpu"), (0, "cuda:0"), (3, "cuda:3")])

@@ -1,0 +1,70 @@
+"""Which engine a card gets."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from service import cards, engines
+from service.cards import CardError, ModelCard
+from service.engines.openvino_engine import ConversionError, OpenVinoEngine
+from service.engines.torch_engine import TorchEngine
+
+
+@pytest.fixture
+def card(store: Path) -> ModelCard:
+    return cards.read(store / "tiny-classifier")
+
+
+def asking(card: ModelCard, engine: str) -> ModelCard:
+    return card.model_copy(update={"serving": card.serving.model_copy(update={"engine": engine})})
+
+
+@pytest.mark.parametrize(
+    ("engine", "kind"), [("auto", OpenVinoEngine), ("openvino", OpenVinoEngine), ("torch", TorchEngine)]
+)
+def test_a_card_gets_what_it_asks_for_on_the_cpu(card: ModelCard, engine: str, kind: type) -> None:
+    assert isinstance(engines.load(asking(card, engine), "cpu"), kind)
+
+
+def test_the_device_is_the_best_one_where_none_is_named(card: ModelCard) -> None:
+    expected = TorchEngine if torch.cuda.is_available() else OpenVinoEngine
+    assert isinstance(engines.load(card), expected)
+
+
+def test_torch_runs_what_openvino_cannot_take_and_says_so(card: ModelCard, caplog: pytest.LogCaptureFixture) -> None:
+    def failing(_card: ModelCard, _device: str) -> engines.Engine:
+        raise ConversionError("an operation is unknown")
+
+    assert isinstance(engines.on_cpu(card, failing), TorchEngine)
+    (record,) = caplog.records
+    assert record.getMessage() == "an operation is unknown; PyTorch runs it instead, several times slower"
+
+
+def test_weights_that_are_wrong_are_nothing_that_torch_could_mend(card: ModelCard) -> None:
+    def failing(_card: ModelCard, _device: str) -> engines.Engine:
+        raise CardError("the weights are others")
+
+    with pytest.raises(CardError, match="the weights are others"):
+        engines.on_cpu(card, failing)
+
+
+def test_without_openvino_torch_runs_unless_the_card_insists(store: Path) -> None:
+    program = (
+        "import sys; sys.modules['openvino'] = None\n"
+        "from pathlib import Path; from service import cards, engines\n"
+        "card = cards.read(Path(sys.argv[1]))\n"
+        "print(type(engines.load(card, 'cpu')).__name__)\n"
+        "insisting = card.serving.model_copy(update={'engine': 'openvino'})\n"
+        "try: engines.load(card.model_copy(update={'serving': insisting}), 'cpu')\n"
+        "except cards.CardError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", program, str(store / "tiny-classifier")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.splitlines() == [
+        "TorchEngine",
+        "tiny-classifier: OpenVINO is not installed; it comes with resnest-service[worker]",
+    ]
+    assert done.stderr.count("OpenVINO is not installed, so PyTorch runs it") == 1

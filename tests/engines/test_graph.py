@@ -1,0 +1,39 @@
+"""The network of a card, between pixels and logits."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from service import cards
+from service.engines import graph
+
+
+def test_pixels_get_the_mean_and_deviation_of_the_training() -> None:
+    normalise = graph.Normalise((0.5, 0.25, 0), (0.5, 0.25, 1))
+    pixel = torch.tensor([[[[255, 0, 51]]]], dtype=torch.uint8)
+    torch.testing.assert_close(normalise(pixel).flatten(), torch.tensor([1, -1, 0.2]))
+
+
+def test_a_segmenters_logits_stay_at_its_own_resolution(store: Path) -> None:
+    pictures = torch.zeros((2, 64, 48, 3), dtype=torch.uint8)
+    assert graph.build(cards.read(store / "tiny-segmenter"))(pictures).shape == (2, 3, 4, 3)
+    assert graph.build(cards.read(store / "tiny-classifier"))(pictures).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "told"),
+    [
+        ("tiny-classifier", {"name": "resnest15"}, r"there is no network resnest15; there are .*resnest14"),
+        ("tiny-classifier", {"name": "deeplab_resnest14"}, "its network deeplab_resnest14 is not for classification"),
+        ("tiny-segmenter", {"name": "resnest14"}, "its network resnest14 is not for segmentation"),
+        ("tiny-segmenter", {"classes": 256}, "it has 256 classes, and a mask has room for 255"),
+    ],
+)
+def test_a_card_whose_network_cannot_do_its_task_is_refused(
+    store: Path, name: str, changes: dict[str, str | int], told: str
+) -> None:
+    card = cards.read(store / name)
+    wrong = card.model_copy(update={"network": card.network.model_copy(update=changes)})
+    with pytest.raises(cards.CardError, match=f"^{name}: {told}"):
+        graph.build(wrong)
