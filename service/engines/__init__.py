@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from service.cards import ModelCard
-from service.engines import openvino_engine, torch_engine
+from service.engines import openvino_engine, openvino_runtime, torch_engine
 
 log = logging.getLogger("service.worker")
 
@@ -47,7 +47,7 @@ def load(card: ModelCard, device: str | None = None) -> Engine:
 
 def on_cpu(card: ModelCard, fastest: Load = openvino_engine.load) -> Engine:
     """OpenVINO where it is installed and takes the network, else PyTorch, and a line that says why."""
-    if not openvino_engine.installed():
+    if not openvino_runtime.installed():
         log.warning("%s: OpenVINO is not installed, so PyTorch runs it, several times slower", card.name)
         return torch_engine.load(card, "cpu")
     try:

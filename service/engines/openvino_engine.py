@@ -1,12 +1,9 @@
 """OpenVINO on the CPU: the same graph, made faster by its compiler, in bfloat16 where the processor computes in it."""
 
 import hashlib
-import importlib
-import importlib.util
 import json
 import logging
 import platform
-import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +16,7 @@ import torch
 from service import networks, weights
 from service.cards import CardError, ModelCard
 from service.cores import usable_cores
-from service.engines import answers, graph
+from service.engines import answers, graph, openvino_runtime
 from service.engines.compiled import Cache
 
 log = logging.getLogger("service.worker")
@@ -51,36 +48,24 @@ class OpenVinoEngine:
         return answers.arrays(self._finish(torch.from_numpy(logits), (pictures.shape[1], pictures.shape[2])))
 
 
-def installed() -> bool:
-    """Whether OpenVINO can be imported; this does not."""
-    return importlib.util.find_spec("openvino") is not None
-
-
 def load(card: ModelCard, _: str = "cpu", cache: Cache | None = None) -> OpenVinoEngine:
     """The card's network, compiled, or from the cache, where PyTorch's form of it is never built.
 
     Raises `CardError` where the weights are missing, are not those of the card's checksum, or do not fit its network,
     and `ConversionError` where this network and OpenVINO do not agree.
     """
-    if not installed():
+    if not openvino_runtime.installed():
         raise CardError(f"{card.name}: OpenVINO is not installed; it comes with resnest-service[worker]")
     cache = cache or Cache.of_this_user()
     finish = answers.finish(graph.skeleton(card))
     weights.verify(card)
-    core = runtime().Core()
     settings = _settings(card)
-    name = key(card, core, settings["INFERENCE_PRECISION_HINT"])
-    model = _kept(core, settings, cache.read(card.name, name))
+    name = key(card, settings["INFERENCE_PRECISION_HINT"])
+    model = _kept(settings, cache.read(card.name, name))
     if model is None:
-        model = compiled(card, core, settings)
+        model = compiled(card, settings)
         cache.write(card.name, name, model.export_model().getvalue())
     return OpenVinoEngine(model, finish)
-
-
-def runtime() -> Any:
-    """The package, imported so that it stays silent: it would report its use to its makers over the network."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return importlib.import_module("openvino")
 
 
 def native_bf16() -> bool:
@@ -100,20 +85,22 @@ def _settings(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _kept(core: Any, settings: dict[str, Any], content: bytes | None) -> Any | None:
+def _kept(settings: dict[str, Any], content: bytes | None) -> Any | None:
     try:
-        return content and core.import_model(content, "CPU", settings)
+        return content and openvino_runtime.core().import_model(content, "CPU", settings)
     except RuntimeError as error:
-        log.warning("compiling anew, because what was kept cannot be used: %s", _last_line(error))
+        log.warning("compiling anew, because what was kept cannot be used: %s", openvino_runtime.last_line(error))
         return None
 
 
-def compiled(card: ModelCard, core: Any, settings: dict[str, Any]) -> Any:
-    """The model of a card for OpenVINO's `core`. Raises `CardError` and `ConversionError` as `load` does."""
+def compiled(card: ModelCard, settings: dict[str, Any]) -> Any:
+    """The model of a card, ready to run. Raises `CardError` and `ConversionError` as `load` does."""
     try:
-        return core.compile_model(_converted(card), "CPU", settings)
+        return openvino_runtime.core().compile_model(_converted(card), "CPU", settings)
     except RuntimeError as error:
-        raise ConversionError(f"{card.name}: OpenVINO cannot run {card.network.name}: {_last_line(error)}") from error
+        raise ConversionError(
+            f"{card.name}: OpenVINO cannot run {card.network.name}: {openvino_runtime.last_line(error)}"
+        ) from error
 
 
 def _converted(card: ModelCard) -> Any:
@@ -122,13 +109,13 @@ def _converted(card: ModelCard) -> Any:
     example = torch.zeros((2, traced, traced, 3), dtype=torch.uint8)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the converter traces, which the pinned torch still does
-        model = runtime().convert_model(module, example_input=example)
+        model = openvino_runtime.package().convert_model(module, example_input=example)
     side = card.input.size if card.task == "classification" else -1
     model.reshape([-1, side, side, 3])
     return model
 
 
-def key(card: ModelCard, core: Any, precision: str) -> str:
+def key(card: ModelCard, precision: str) -> str:
     """All that the compiled form depends on, as one name: weights, network, code, compiler, processor."""
     facts = {
         "weights": card.checksum,
@@ -137,8 +124,8 @@ def key(card: ModelCard, core: Any, precision: str) -> str:
         "input": [card.input.mean, card.input.std, card.input.size],
         "precision": precision,
         "code": _code(),
-        "compiler": runtime().get_version(),
-        "processor": [platform.machine(), core.get_property("CPU", "FULL_DEVICE_NAME")],
+        "compiler": openvino_runtime.package().get_version(),
+        "processor": [platform.machine(), openvino_runtime.core().get_property("CPU", "FULL_DEVICE_NAME")],
         "abilities": sorted(name for name, has in torch.cpu.get_capabilities().items() if has is True),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
@@ -151,8 +138,3 @@ def _code() -> str:
     for path in (*files, Path(graph.__file__), Path(__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _last_line(error: BaseException) -> str:
-    """The deepest of the reasons, each of which is a line."""
-    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
