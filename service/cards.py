@@ -132,12 +132,13 @@ class Serving(_Part):
     """How the worker runs: pictures in a batch, the wait for company, processes, and the deadline of a request.
 
     `engine` `auto` is torch on CUDA, and OpenVINO, where it is installed, on the CPU. `precision` `auto` is what the
-    device is fastest in without a change to the answers that matters: bf16 where it has that, else fp32.
+    device is fastest in without a change to the answers that matters: bf16, else fp32. Not `by_default`: when named.
     """
 
     batch_size: int = Field(default=8, ge=1, le=256)
     max_batch_delay_ms: int = Field(default=2, ge=1, le=60_000)
     workers: int = Field(default=1, ge=1, le=256)
+    by_default: bool = True
     deadline_s: float = Field(default=10, gt=0, le=3600)
     engine: Literal["auto", "torch", "openvino"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -161,6 +162,11 @@ class ModelCard(_Part):
     published: dict[str, Any] = {}
     measured: dict[str, Any] = {}
     folder: Path = Field(default=Path(), exclude=True)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is served where no models are named: its weights are known, and it does not ask to be named."""
+        return self.checksum is not None and self.serving.by_default
 
     @cached_property
     def classes(self) -> tuple["Label", ...]:

@@ -97,7 +97,7 @@ def chosen(options: Options, say: Say) -> list[ModelCard]:
         raise CardError(f"no model is named {', '.join(sorted(unknown))}; there are {', '.join(zoo)}")
     if options.models:
         return [zoo[name] for name in dict.fromkeys(options.models)]
-    ours = [card for card in zoo.values() if card.checksum is not None]
+    ours = [card for card in zoo.values() if card.is_default]
     present = [card for card in ours if card.weights_path.is_file()]
     missing = [card for card in ours if not card.weights_path.is_file()]
     if not present:

@@ -71,7 +71,13 @@ def _card(name: str, task: str, tables: Tables) -> str:
 
 
 def _fields(fields: Mapping[str, Any]) -> list[str]:
-    return [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}" for key, value in fields.items()]
+    return [f"{key} = {_value(value)}" for key, value in fields.items()]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _write_weights(path: Path, network: Mapping[str, Any]) -> str:

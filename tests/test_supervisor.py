@@ -51,6 +51,16 @@ def test_models_that_were_asked_for_are_served_in_that_order_and_once(folder: Pa
     )
 
 
+def test_a_model_that_is_not_by_default_is_served_only_where_it_is_named(tmp_path: Path) -> None:
+    store = write_store(tmp_path, "tiny-classifier", weights=False)
+    write_store(tmp_path, "tiny-classifier-b", weights=False, changes={"serving": {"by_default": False}})
+    for name in ("tiny-classifier", "tiny-classifier-b"):
+        (store / name / "weights.safetensors").touch()
+
+    assert names(Options(store)) == (["tiny-classifier"], [])
+    assert names(Options(store, ("tiny-classifier-b",))) == (["tiny-classifier-b"], [])
+
+
 def test_an_unknown_model_is_told_with_those_there_are(folder: Path) -> None:
     with pytest.raises(CardError, match="no model is named dog; there are tiny-classifier, tiny-segmenter"):
         names(Options(folder, ("dog", "tiny-classifier")))

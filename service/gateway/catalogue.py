@@ -21,7 +21,7 @@ class Catalogue:
         if missing:
             raise CardError(f"the model store has no {', '.join(missing)}")
         # A published model that was never pulled has no weights, so no checksum of them: no worker can have it.
-        names = settings.models or [name for name, card in cards.items() if card.checksum]
+        names = settings.models or [name for name, card in cards.items() if card.is_default]
         self.cards = {name: cards[name] for name in names}
         if not self.cards:
             raise CardError(f"the model store {settings.model_store} has no models with weights")

@@ -29,6 +29,17 @@ def test_models_are_chosen_in_the_order_they_are_named_each_once(catalogue: Cata
     assert chosen(catalogue, *named) == ["tiny-classifier-b", "tiny-classifier"]
 
 
+def test_a_model_that_is_not_by_default_is_served_only_where_it_is_named(
+    served: dict[str, ModelCard], store: Path
+) -> None:
+    quiet = served["tiny-classifier-b"].serving.model_copy(update={"by_default": False})
+    cards = served | {"tiny-classifier-b": served["tiny-classifier-b"].model_copy(update={"serving": quiet})}
+
+    assert set(Catalogue(cards, Settings(model_store=store)).cards) == {"tiny-classifier", "tiny-segmenter"}
+    named = Settings(model_store=store, models=("tiny-classifier-b",))
+    assert set(Catalogue(cards, named).cards) == {"tiny-classifier-b"}
+
+
 @pytest.mark.parametrize("names", [("nobody",), ("tiny-classifier", "nobody"), ("tiny-segmenter",), ("",)])
 def test_one_name_that_does_not_serve_the_task_is_enough_to_refuse(names: tuple[str], catalogue: Catalogue) -> None:
     with pytest.raises(ModelNotFound) as raised:
