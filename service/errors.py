@@ -11,13 +11,14 @@
     ├── 413 BodyTooLarge  ImageTooLarge  TooManyImages
     ├── 415 UnsupportedMediaType
     ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageModeUnsupported
+    ├── 429 RateLimited  ConcurrencyLimited
     ├── 431 HeadersTooLarge
     ├── 500 Internal
     ├── 502 BackendBadResponse
-    ├── 503 Overloaded  BackendUnavailable  Draining
+    ├── 503 Overloaded  BackendUnavailable  Draining  LimitsUnavailable
     └── 504 DeadlineExceeded
 
-A 4xx is what the caller can mend; 408 and 503 may be tried again.
+A 4xx is what the caller can mend; 408, 429 and 503 may be tried again.
 """
 
 # A class name is a wire code, and would carry the suffix Error to every caller.
@@ -194,6 +195,26 @@ class ImageModeUnsupported(ServiceError):
     cure = "Convert the picture to 8-bit RGB."
 
 
+class RateLimited(ServiceError):
+    """The caller has sent more pictures than its limit allows in the time; nothing more of the request was done."""
+
+    status = 429
+    title = "You send too many pictures"
+    cure = (
+        "Wait Retry-After seconds, and send no more than the RateLimit header says is left; or ask for a higher limit."
+    )
+    retry_after_s = 1
+
+
+class ConcurrencyLimited(ServiceError):
+    """As many requests of the caller as its limit allows at one time are still being answered."""
+
+    status = 429
+    title = "You send too many requests at one time"
+    cure = "Wait for an answer before the next request, or ask for a higher limit."
+    retry_after_s = 1
+
+
 class HeadersTooLarge(ServiceError):
     """The request line and headers have more bytes than allowed, or the chunks have more framing than body."""
 
@@ -241,6 +262,15 @@ class Draining(ServiceError):
     status = 503
     title = "The service is shutting down"
     cure = "Send it again; another instance will answer."
+    retry_after_s = 1
+
+
+class LimitsUnavailable(ServiceError):
+    """Callers' limits are counted where several instances share them, which cannot be reached now."""
+
+    status = 503
+    title = "The limits cannot be checked now"
+    cure = "Send it again after Retry-After seconds."
     retry_after_s = 1
 
 

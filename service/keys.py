@@ -3,9 +3,10 @@
 A key holds 256 random bits, so one round of SHA-256 is all that must be kept of it: there is nothing to guess. (A slow
 hash protects what people choose.) Its line in a file, or in RESNEST_KEYS, is
 
-    name scope[,scope...] sha256 [expires=YYYY-MM-DD]
+    name scope[,scope...] sha256 [rate=PICTURES_A_SECOND] [burst=PICTURES] [concurrency=REQUESTS] [expires=YYYY-MM-DD]
 
-Lines of one name are keys of one caller: to change a key, add one, move over, remove the first.
+Lines of one name are keys of one caller, who has their limits once and not once a key: to change a key, add one, move
+over, remove the first.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final, Literal, get_args
 
@@ -26,11 +27,25 @@ PREFIX: Final = "rsn_"  # by which scanners for leaked secrets can know one
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 RESERVED: Final = frozenset({"anonymous", "unknown"})  # callers without a key, by their names in metrics
+MIN_RATE: Final = 1e-4  # pictures a second: nine a day
+MAX_LIMIT: Final = 1_000_000
 MAX_KEYS: Final = 1_000  # each caller is a label of metrics, and each key is compared with: 0.3 us
 
 
 class KeysError(ValueError):
-    """The keys cannot be read, or there must be some; one sentence, with nothing of a key in it."""
+    """What tells callers apart, or limits them, is missing or cannot be used; one sentence with nothing of a key."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What a caller may send: pictures a second, pictures at once, requests at one time; None is the gateway's own."""
+
+    rate: float | None = None
+    burst: int | None = None
+    concurrency: int | None = None
+
+
+NO_QUOTA: Final = Quota()
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,7 @@ class Key:
     name: str
     scopes: frozenset[Scope]
     digest: str
+    quota: Quota = NO_QUOTA
     expires: date | None = None
 
     @property
@@ -49,7 +65,8 @@ class Key:
 
     def line(self) -> str:
         """The key's line."""
-        told = [] if self.expires is None else [f"expires={self.expires}"]
+        options = {**asdict(self.quota), "expires": self.expires}
+        told = [f"{name}={value}" for name, value in options.items() if value is not None]
         scopes = [scope for scope in SCOPES if scope in self.scopes]
         return " ".join([self.name, ",".join(scopes), self.digest, *told])
 
@@ -103,20 +120,38 @@ def _key(words: list[str]) -> Key:
         raise ValueError(f"the scopes are {', '.join(SCOPES)}")
     if not DIGEST.fullmatch(kept):
         raise ValueError("the digest must be a SHA-256 of 64 digits; `resnest-service keys new` writes one")
-    return Key(name, opened, kept, **dict(map(_option, options)))  # type: ignore[arg-type]  # a subset of the scopes
+    told = dict(map(_option, options))
+    expires = told.pop("expires", None)
+    return Key(name, opened, kept, Quota(**told), expires)  # type: ignore[arg-type]  # a subset of the scopes
 
 
 def _option(option: str) -> tuple[str, Any]:
     name, _, value = option.partition("=")
     if name not in OPTIONS:
-        raise ValueError(f"the only options are {', '.join(OPTIONS)}")
+        raise ValueError(f"the options are {', '.join(OPTIONS)}")
     try:
         return name, OPTIONS[name](value)
     except ValueError:
         raise ValueError(f"{name} has no such value") from None
 
 
+def _rate(value: str) -> float:
+    rate = float(value)
+    if not MIN_RATE <= rate <= MAX_LIMIT:
+        raise ValueError
+    return rate
+
+
+def _count(value: str) -> int:
+    if not (value.isascii() and value.isdecimal() and 0 < int(value) <= MAX_LIMIT):
+        raise ValueError
+    return int(value)
+
+
 OPTIONS: Final[Mapping[str, Callable[[str], object]]] = {
+    "rate": _rate,
+    "burst": _count,
+    "concurrency": _count,
     "expires": date.fromisoformat,
 }
 

@@ -4,11 +4,12 @@ import os
 import tempfile
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from service import keys as book
-from service.keys import Key, KeysError
+from service.keys import Key, KeysError, Quota
 
 file_option = click.option(
     "--file",
@@ -33,20 +34,21 @@ def keys() -> None:
     "--scope", "scopes", multiple=True, type=click.Choice(book.SCOPES), default=("classify", "segment"),
     show_default=True, help="What the key opens; give it again for more.",
 )  # fmt: skip
+@click.option("--rate", type=click.FloatRange(book.MIN_RATE, book.MAX_LIMIT), help="Pictures a second.")
+@click.option(
+    "--burst", type=click.IntRange(1, book.MAX_LIMIT), help="Pictures at once, of which that rate gives back."
+)
+@click.option("--concurrency", type=click.IntRange(1, book.MAX_LIMIT), help="Requests at one time.")
 @click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="Its last day, UTC.")
-def new(
-    file: Path,
-    name: str,
-    scopes: tuple[book.Scope, ...],
-    expires: datetime | None,
-) -> None:
+def new(file: Path, name: str, scopes: tuple[book.Scope, ...], expires: datetime | None, **limits: Any) -> None:
     """Make a key for the caller NAME, print it once, and add its hash to the file.
 
-    A caller may have several: make a new one, let the caller move to it, then revoke the old one.
+    A caller may have several: make a new one, let the caller move to it, then revoke the old one. The limits that are
+    left out are the gateway's.
     """
     secret = book.new_secret()
     day = expires.date() if expires else None
-    key = Key(name, frozenset(scopes), book.digest(secret), day)
+    key = Key(name, frozenset(scopes), book.digest(secret), Quota(**limits), day)
     before = _text(file) if file.exists() else ""
     _write(file, before + "\n" * (before[-1:] not in {"", "\n"}) + key.line() + "\n")
     click.echo(secret)

@@ -8,7 +8,7 @@ from service import errors
 from service.errors import ServiceError
 
 EVERY = errors.every_error()
-STATUSES = {400, 401, 403, 404, 405, 406, 408, 413, 415, 422, 431, 500, 502, 503, 504}
+STATUSES = {400, 401, 403, 404, 405, 406, 408, 413, 415, 422, 429, 431, 500, 502, 503, 504}
 
 
 def drawn_tree() -> dict[str, int]:
@@ -40,5 +40,5 @@ def test_every_error_says_what_it_is_and_what_to_do(error: type[ServiceError]) -
 
 
 @pytest.mark.parametrize("error", EVERY, ids=lambda error: error.code())
-def test_what_may_be_retried_soon_is_what_is_unavailable_for_now(error: type[ServiceError]) -> None:
-    assert (error.retry_after_s is not None) == (error.status == 503)
+def test_what_may_be_retried_soon_is_what_is_unavailable_or_too_much_for_now(error: type[ServiceError]) -> None:
+    assert (error.retry_after_s is not None) == (error.status in {429, 503})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service import keys
-from service.keys import SCOPES, Key, KeysError, check_exposure, digest, find, is_loopback, new_secret, parse
+from service.keys import SCOPES, Key, KeysError, Quota, check_exposure, digest, find, is_loopback, new_secret, parse
 
 DIGEST = "0" * 64
 EVERY = st.builds(
@@ -15,6 +15,12 @@ EVERY = st.builds(
     st.from_regex(keys.NAME, fullmatch=True).filter(lambda name: name not in keys.RESERVED),
     st.frozensets(st.sampled_from(SCOPES), min_size=1),
     st.binary(min_size=32, max_size=32).map(bytes.hex),
+    st.builds(
+        Quota,
+        st.none() | st.floats(0.001, 1e5),
+        st.none() | st.integers(1, 10_000),
+        st.none() | st.integers(1, 10_000),
+    ),
     st.none() | st.dates(),
 )
 
@@ -34,8 +40,12 @@ def test_keys_are_read_as_they_were_written(written: list[Key]) -> None:
         (f"web paint {DIGEST}", "line 1: the scopes are classify, segment, admin"),
         (f"web classify, {DIGEST}", "line 1: the scopes are"),
         ("web classify rsn_s3cret", "line 1: the digest must be a SHA-256"),
+        (f"web classify {DIGEST} rate=0", "line 1: rate has no such value"),
+        (f"web classify {DIGEST} rate=inf", "line 1: rate has no such value"),
+        (f"web classify {DIGEST} burst=-1", "line 1: burst has no such value"),
+        (f"web classify {DIGEST} concurrency=1.5", "line 1: concurrency has no such value"),
         (f"web classify {DIGEST} expires=soon", "line 1: expires has no such value"),
-        (f"web classify {DIGEST} speed=1", "line 1: the only options are expires"),
+        (f"web classify {DIGEST} speed=1", "line 1: the options are rate, burst, concurrency, expires"),
         (f"a classify {DIGEST}\nb segment {DIGEST}", "a key stands there twice"),
         ("\n".join(f"a admin {number:064x}" for number in range(keys.MAX_KEYS + 1)), "there are 1001 keys"),
     ],

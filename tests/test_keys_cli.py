@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from service.cli import main
-from service.keys import find, parse
+from service.keys import Quota, find, parse
 
 
 @pytest.fixture
@@ -20,13 +20,13 @@ def call(file: Path, command: str, *arguments: str) -> Result:
 
 
 def test_a_new_key_is_printed_alone_and_only_its_hash_is_kept(file: Path) -> None:
-    made = call(file, "new", "web-app", "--scope", "segment", "--expires", "2030-01-31")
+    made = call(file, "new", "web-app", "--scope", "segment", "--rate", "2.5", "--expires", "2030-01-31")
     secret = made.stdout.strip()
     assert made.exit_code == 0
     assert secret not in file.read_text(encoding="utf-8") + made.stderr
     found = find(parse(file.read_text(encoding="utf-8")), secret)
     assert found is not None
-    assert (found.name, str(found.expires)) == ("web-app", "2030-01-31")
+    assert (found.name, found.quota, str(found.expires)) == ("web-app", Quota(rate=2.5), "2030-01-31")
     assert found.scopes == {"segment"}
     assert found.id in made.stderr
 

@@ -1,12 +1,15 @@
-"""Which path is open to whom: the door of every request, before anything of its body is read."""
+"""Which path is open to whom, and how often: the door of every request, before anything of its body is read."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Forbidden, ServiceError, Unauthenticated
-from service.gateway.callers import NOBODY, Caller, Callers
+from service.gateway.addresses import Network, client_of
+from service.gateway.callers import Caller, Callers
+from service.gateway.limits import Limits, Visit
 from service.gateway.metrics import Metrics
 from service.gateway.problems import respond
 from service.keys import Scope as KeyScope
@@ -51,42 +54,89 @@ def rule_of(route: str, unmatched: str) -> Rule:
 
 
 class Access:
-    """Lets in who may come in, and leaves its name in the request's state."""
+    """Lets in who may come in, and leaves its name and its `Visit` in the request's state.
 
-    def __init__(self, app: ASGIApp, callers: Callers, metrics: Metrics, unmatched: str) -> None:
+    Administrators have no limits: what they watch matters most when somebody sends too much.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        callers: Callers,
+        limits: Limits,
+        proxies: Sequence[Network],
+        metrics: Metrics,
+        unmatched: str,
+    ) -> None:
+        """`proxies` are believed when they say who called them."""
         self.app = app
         self._callers = callers
+        self._limits = limits
+        self._proxies = proxies
         self._metrics = metrics
         self._unmatched = unmatched
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        rule = rule_of(scope["state"]["route"], self._unmatched) if scope["type"] == "http" else OPEN
+        if rule.is_open:
             await self.app(scope, receive, send)
             return
-        rule = rule_of(scope["state"]["route"], self._unmatched)
         try:
-            if not rule.is_open:
-                caller = self._admit(scope, rule)
-                # Where nobody is asked, callers are told apart by their addresses.
-                scope["state"]["caller"] = None if caller is NOBODY else caller.name
+            caller = self._identify(scope, rule)
         except ServiceError as error:
-            refusal = respond(self._metrics, scope["state"]["request_id"], error, challenge(error))
-            await refusal(scope, receive, send)
+            await self._refuse(error, challenge(error), scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        scope["state"]["caller"] = caller.name
+        if rule == ADMIN:
+            self._count(caller.label)
+            await self.app(scope, receive, send)
+        else:
+            await self._visit(caller, scope, receive, send)
 
-    def _admit(self, scope: Scope, rule: Rule) -> Caller:
+    def _identify(self, scope: Scope, rule: Rule) -> Caller:
+        label = UNKNOWN
         try:
-            caller = self._callers.identify(Headers(scope=scope))
-        except Unauthenticated as error:
-            self._metrics.callers.labels(UNKNOWN, error.code()).inc()
+            caller = self._callers.identify(Headers(scope=scope), client_of(scope, self._proxies))
+            label = caller.label
+            if rule.scope is not None and rule.scope not in caller.scopes:
+                raise Forbidden(f"This path needs a key of the scope {rule.scope}.", required_scope=rule.scope)
+        except ServiceError as error:
+            self._count(label, error.code())
             raise
-        if rule.scope is not None and rule.scope not in caller.scopes:
-            self._metrics.callers.labels(caller.name, Forbidden.code()).inc()
-            raise Forbidden(f"This path needs a key of the scope {rule.scope}.", required_scope=rule.scope)
-        self._metrics.callers.labels(caller.name, LET_IN).inc()
         return caller
+
+    async def _visit(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve what a caller with limits asks for, and tell it in each answer where it stands."""
+        visit: Visit = self._limits.visit(caller, scope["state"]["request_id"])
+        try:
+            await visit.begin()
+        except ServiceError as error:
+            self._count(caller.label, error.code())
+            await self._refuse(error, visit.headers(), scope, receive, send)
+            return
+        self._count(caller.label)
+        scope["state"]["visit"] = visit
+
+        async def with_standing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(visit.headers())
+            await send(message)
+
+        try:
+            await self.app(scope, receive, with_standing)
+        finally:
+            await visit.end()
+
+    async def _refuse(
+        self, error: ServiceError, headers: dict[str, str], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        refusal = respond(self._metrics, scope["state"]["request_id"], error, headers)
+        await refusal(scope, receive, send)
+
+    def _count(self, label: str, outcome: str = LET_IN) -> None:
+        self._metrics.callers.labels(label, outcome).inc()
 
 
 def challenge(error: ServiceError) -> dict[str, str]:

@@ -20,6 +20,7 @@ from service.gateway.catalogue import name_of
 from service.gateway.decoding import Facts
 from service.gateway.gateway import Gateway
 from service.gateway.inference import Result
+from service.gateway.limits import Visit
 from service.gateway.metrics import STAGES
 from service.gateway.negotiation import preferred
 from service.gateway.uploads import ClientGoneError
@@ -92,6 +93,8 @@ async def answered(
         gateway.metrics.stages.labels("", "upload").observe(uploaded)
         if check is not None:
             check(len(pictures))
+        visit: Visit = request.state.visit
+        await visit.pay(len(pictures) * len(cards))
         request_id = request.state.request_id
         results = await unless_gone(request.receive, gateway.inference.run(pictures, cards, request_id, asked))
         if len(results) == 1 and results[0].failure is not None:

@@ -17,10 +17,13 @@ from service.gateway.backend import Backend, TorchServe
 from service.gateway.callers import Callers, Keyring
 from service.gateway.catalogue import Catalogue
 from service.gateway.gateway import Gateway
+from service.gateway.limits import Limits
 from service.gateway.metrics import Metrics
 from service.gateway.middleware import Context, Crash, Head, Linger, Meter
 from service.gateway.openapi import describe
+from service.gateway.quotas import LocalQuotas, Quotas
 from service.gateway.settings import Settings
+from service.keys import KeysError
 
 ROUTERS: tuple[APIRouter, ...] = (
     classification.router,
@@ -32,6 +35,7 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 
 UNMATCHED = "unmatched"
+LEASE_SPARE_S = 30.0  # that a request may take longer than upload and answer are allowed to
 
 # FastAPI would look for OpenTelemetry's providers at every request and log messages of errors; ours do neither.
 NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
@@ -46,10 +50,11 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
     catalogue = Catalogue(cards.read_all(settings.model_store), settings)
     metrics = Metrics()
     callers = callers_of(settings, metrics)
+    limits = Limits(quotas_of(settings, metrics), settings.quota, settings.max_images)
 
     def parts() -> Gateway:
         server = backend or TorchServe(settings.inference_url, settings.management_url)
-        return Gateway(settings, metrics, catalogue, server, callers)
+        return Gateway(settings, metrics, catalogue, server, callers, limits)
 
     app: FastAPI = FastAPI(
         title="resnest-service",
@@ -63,7 +68,14 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
             Middleware(Linger),
             Middleware(Context, is_draining=lambda: app.state.gateway.readiness.draining),
             Middleware(Meter, metrics=metrics, template_of=templates(ROUTERS)),
-            Middleware(Access, callers=callers, metrics=metrics, unmatched=UNMATCHED),
+            Middleware(
+                Access,
+                callers=callers,
+                limits=limits,
+                proxies=settings.trusted_proxies,
+                metrics=metrics,
+                unmatched=UNMATCHED,
+            ),
             Middleware(Crash, metrics=metrics),
         ],
         exception_handlers={
@@ -83,6 +95,23 @@ def callers_of(settings: Settings, metrics: Metrics) -> Callers:
     if not settings.asks_callers:
         return Callers(None)
     return Callers(Keyring(settings.keys, settings.keys_file, metrics.keys_stale.set))
+
+
+def quotas_of(settings: Settings, metrics: Metrics) -> Quotas:
+    """Where callers' allowances are counted, by the settings. Raises `KeysError`."""
+    url = settings.redis_url.get_secret_value()
+    if not url:
+        return LocalQuotas()
+    try:
+        from service.gateway.shared_quotas import SharedQuotas  # noqa: PLC0415 - redis is an extra
+    except ModuleNotFoundError as error:
+        raise KeysError(f"RESNEST_REDIS_URL needs {error.name}: install resnest-service[redis]") from error
+    lease_s = settings.upload_timeout_s + settings.max_request_timeout_s + LEASE_SPARE_S
+    alone = LocalQuotas() if settings.without_redis == "alone" else None
+    try:
+        return SharedQuotas(url, settings.redis_timeout_s, lease_s, alone, metrics.limits_failing.set)
+    except ValueError as error:
+        raise KeysError(f"RESNEST_REDIS_URL: {error}") from None
 
 
 def lifespan_of(parts: Callable[[], Gateway]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

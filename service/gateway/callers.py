@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 
 from service import keys
 from service.errors import Unauthenticated
-from service.keys import Key, KeysError, Scope
+from service.keys import NO_QUOTA, Key, KeysError, Quota, Scope
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +21,12 @@ ANONYMOUS = "anonymous"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent a request: its name, of which there are as few as keys, and what it may do."""
+    """Who sent a request: its name, its label in metrics, of which there are few, what it may do and how much of it."""
 
     name: str
+    label: str
     scopes: frozenset[Scope]
-
-
-NOBODY = Caller(ANONYMOUS, frozenset(keys.SCOPES))
+    quota: Quota = NO_QUOTA
 
 
 class Keyring:
@@ -100,17 +99,17 @@ class Callers:
         if self._keyring is not None:
             await self._keyring.watch()
 
-    def identify(self, headers: Headers) -> Caller:
-        """Who sent these headers. Raises `Unauthenticated`."""
+    def identify(self, headers: Headers, address: str) -> Caller:
+        """Who sent these headers; where nobody is asked, whoever is at that address. Raises `Unauthenticated`."""
         if self._keyring is None:
-            return NOBODY
+            return Caller(address, ANONYMOUS, frozenset(keys.SCOPES))
         secret = headers.get("x-api-key") or _bearer(headers)
         if secret is None:
             raise Unauthenticated("The request carries no key.", reason="missing")
         key = self._keyring.find(secret)
         if key is None:
             raise Unauthenticated("The key is not one of those in force.", reason="invalid")
-        return Caller(key.name, key.scopes)
+        return Caller(key.name, key.name, key.scopes, key.quota)
 
 
 def _bearer(headers: Headers) -> str | None:

@@ -43,7 +43,8 @@ async def readyz(gateway: GatewayDep) -> Response:
     """Say 200 if every model has a ready worker that answered a test picture, else 503 with each model's state."""
     if not gateway.readiness.ready:
         raise gateway.readiness.problem()
-    return _json({"status": "ready", "models": gateway.readiness.details()})
+    limits = gateway.limits.quotas.state
+    return _json({"status": "ready", "models": gateway.readiness.details(), "limits": limits})
 
 
 @router.get("/metrics", tags=["operation"], summary="Metrics for Prometheus")

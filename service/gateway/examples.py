@@ -31,6 +31,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "image_too_small": {"limit": 8, "actual": 4},
     "too_many_images": {"limit": 32, "actual": 33},
     "overloaded": {"limit": 64, "actual": 65},
+    "rate_limited": {"limit": 32, "violated-policies": ["pictures"]},
+    "concurrency_limited": {"limit": 4, "actual": 5, "violated-policies": ["concurrency"]},
     "unsupported_media_type": {"accepted": list(FORMATS)},
     "not_acceptable": {"accepted": ["application/json"]},
     "invalid_header": {"errors": [{"parameter": "Request-Timeout", "detail": "More than 0 and at most 60."}]},
@@ -124,7 +126,7 @@ def model() -> dict[str, Any]:
 def ready() -> dict[str, Any]:
     """Every model is ready."""
     state = {"state": "ready", "workers_ready": 1, "workers_configured": 1, "answered": True}
-    return {"status": "ready", "models": {"starter-classifier": state}}
+    return {"status": "ready", "models": {"starter-classifier": state}, "limits": "local"}
 
 
 def live() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from service.gateway.callers import Callers
 from service.gateway.catalogue import Catalogue
 from service.gateway.decoding import Pool
 from service.gateway.inference import Inference
+from service.gateway.limits import Limits
 from service.gateway.metrics import Metrics
 from service.gateway.readiness import Readiness
 from service.gateway.settings import Settings
@@ -24,13 +25,20 @@ class Gateway:
     """One app's parts. Encoding has its own threads, so that answers never queue behind new pictures."""
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, catalogue: Catalogue, backend: Backend, callers: Callers
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        catalogue: Catalogue,
+        backend: Backend,
+        callers: Callers,
+        limits: Limits,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.catalogue = catalogue
         self.backend = backend
         self.callers = callers
+        self.limits = limits
         self.memory = Memory(settings.max_buffered_bytes)
         self.turns = {card.name: Turns(self._places_of(card)) for card in catalogue.cards.values()}
         self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._outlook)
@@ -64,6 +72,7 @@ class Gateway:
         await self.readiness.close()
         await asyncio.gather(*(turns.close() for turns in self.turns.values()))
         await self.backend.close()
+        await self.limits.quotas.close()
         self.decoders.close()
         self.encoders.close()
 

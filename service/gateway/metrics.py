@@ -39,6 +39,10 @@ class Metrics:
         )
         # Read by: alert on keys that are not read again.
         self.keys_stale = self._gauge("resnest_keys_stale", "Whether the file of keys could not be read again", [])
+        # Read by: alert on limits that are not shared.
+        self.limits_failing = self._gauge(
+            "resnest_limits_failing", "Whether Redis, where callers' limits are shared, does not answer", []
+        )
         # Read by: dashboard "Requests" (saturation).
         self.in_flight = self._gauge("resnest_http_requests_in_flight", "Requests being served", ["route"])
         # Read by: dashboard "Requests" (problems by code).

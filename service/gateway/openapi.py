@@ -49,11 +49,21 @@ UPLOAD = (
     errors.ImageCorrupt,
     errors.ImageTooSmall,
     errors.ImageModeUnsupported,
+    errors.RateLimited,
+    errors.ConcurrencyLimited,
     errors.Internal,
     errors.BackendBadResponse,
     errors.Overloaded,
     errors.BackendUnavailable,
+    errors.LimitsUnavailable,
     errors.DeadlineExceeded,
+)
+DISCOVERY = (
+    errors.Unauthenticated,
+    errors.RateLimited,
+    errors.ConcurrencyLimited,
+    errors.Internal,
+    errors.LimitsUnavailable,
 )
 
 DESCRIPTION = """Classify, segment, embed and explain pictures.
@@ -105,10 +115,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("/v1/segment", "post"): Operation((SegmentResponse,), UPLOAD, takes_pictures=True, other_content=PICTURE_CONTENT),
     ("/v1/embed", "post"): Operation((EmbedResponse,), UPLOAD, takes_pictures=True),
     ("/v1/explain", "post"): Operation((ExplainResponse,), UPLOAD, takes_pictures=True, other_content=PICTURE_CONTENT),
-    ("/v1/models", "get"): Operation((ModelList,), (errors.Unauthenticated, errors.Internal)),
-    ("/v1/models/{name}", "get"): Operation(
-        (ModelDetail,), (errors.Unauthenticated, errors.ModelNotFound, errors.Internal)
-    ),
+    ("/v1/models", "get"): Operation((ModelList,), DISCOVERY),
+    ("/v1/models/{name}", "get"): Operation((ModelDetail,), (*DISCOVERY, errors.ModelNotFound)),
     ("/livez", "get"): Operation((Live,)),
     ("/readyz", "get"): Operation((Ready,), (errors.BackendUnavailable, errors.Draining, errors.Internal)),
     ("/metrics", "get"): Operation(

@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.images import Limits
+from service.keys import MAX_LIMIT, MIN_RATE, Quota
 
 MEBIBYTE = 1 << 20
 
@@ -37,6 +38,29 @@ class Settings(BaseSettings):
     keys_file: Path | None = Field(default=None, description="a file of such lines; read again when it changes")
     allow_no_keys: bool = Field(
         default=False, description="serve beyond loopback though callers are not asked who they are"
+    )
+    caller_rate: float | None = Field(
+        default=None, ge=MIN_RATE, le=MAX_LIMIT, description="pictures a second of a caller whose key has no rate"
+    )
+    caller_burst: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_LIMIT,
+        description="pictures at once, of which that rate gives back; unset, a second's or max_images, which is more",
+    )
+    caller_concurrency: int | None = Field(
+        default=None, ge=1, le=MAX_LIMIT, description="requests at one time of a caller whose key has no such limit"
+    )
+    redis_url: SecretStr = Field(
+        default=SecretStr(""), description="redis://... or rediss://..., where gateways share callers' limits"
+    )
+    redis_timeout_s: float = Field(default=0.1, gt=0, description="seconds to wait for Redis")
+    without_redis: Literal["alone", "refuse"] = Field(
+        default="alone",
+        description="while Redis does not answer: each gateway counts alone, or refuses callers with limits (503)",
+    )
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(), description="proxies whose X-Forwarded-For is believed: addresses or networks, by commas"
     )
     max_upload_bytes: int = Field(default=20 * MEBIBYTE, ge=1, description="bytes in the body of a request")
     max_images: int = Field(default=32, ge=1, description="pictures in a request")
@@ -77,6 +101,11 @@ class Settings(BaseSettings):
     def asks_callers(self) -> bool:
         """Whether callers must say who they are."""
         return bool(self.keys.strip() or self.keys_file)
+
+    @property
+    def quota(self) -> Quota:
+        """What callers may send whose keys do not say."""
+        return Quota(self.caller_rate, self.caller_burst, self.caller_concurrency)
 
     @property
     def image_limits(self) -> Limits:

@@ -75,6 +75,9 @@ class Ready(Shape):
 
     status: Literal["ready"]
     models: dict[str, ModelReadiness]
+    limits: Literal["local", "shared", "failing"] = Field(
+        description="where callers' limits are counted: here, in Redis, or ought to be there and cannot"
+    )
 
 
 class Live(Shape):

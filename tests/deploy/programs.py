@@ -1,4 +1,4 @@
-"""The outside programs that hold the deployment files against their own rules, and running them."""
+"""The outside programs that tests need, those that hold the deployment files against their rules among them."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ def program(name: str) -> str:
     """The path of a program; without it the test is skipped, and on CI (where it must be) fails."""
     found = next((path for folder in PLACES if (path := shutil.which(name, path=str(folder)))), shutil.which(name))
     if found is None:
-        reason = f"{name} is not installed; .ci/deploy-tools.sh or the package's test extra brings it"
+        reason = f"{name} is not installed; .ci/run, .ci/deploy-tools.sh or the package's test extra brings it"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)

@@ -20,7 +20,9 @@ from service.gateway.backend import Backend
 from service.gateway.gateway import Gateway
 from service.gateway.server import Server
 from service.gateway.settings import Settings
+from tests.deploy.programs import program
 from tests.gateway.fake_torchserve import FakeTorchServe
+from tests.gateway.redis_server import RedisServer
 from tests.stores import write_store
 
 Running = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -56,6 +58,17 @@ async def fake(short_folder: Path, served: dict[str, ModelCard]) -> AsyncIterato
     """A fake TorchServe with a ready worker for each model."""
     async with FakeTorchServe(short_folder, served).serving() as serving:
         yield serving
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A running one."""
+    server = RedisServer(program("redis-server"), tmp_path)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ from starlette.types import Receive, Scope, Send
 from service.gateway.access import ADMIN, OPEN, RULES, Access, rule_of
 from service.gateway.app import ROUTERS, UNMATCHED
 from service.gateway.callers import Callers, Keyring
+from service.gateway.limits import Limits
 from service.gateway.metrics import Metrics
-from service.keys import SCOPES, digest
+from service.gateway.quotas import LocalQuotas
+from service.keys import SCOPES, Quota, digest
 from service.schemas import Problem
 from tests.gateway.conftest import Running, app_of
 from tests.gateway.pictures import picture
@@ -136,11 +138,11 @@ async def test_callers_are_counted_by_name_and_outcome_and_never_by_key(asking: 
     assert digest("classify")[:8] not in text
 
 
-@pytest.mark.parametrize(("keys", "expected"), [(KEYS, "classify-caller"), ("", None)])
-async def test_the_request_knows_the_name_of_its_key_and_no_name_where_nobody_is_asked(
-    keys: str, expected: str | None
+@pytest.mark.parametrize(("keys", "expected"), [(KEYS, "classify-caller"), ("", "192.0.2.7")])
+async def test_the_request_knows_the_name_of_its_key_or_its_address_where_nobody_is_asked(
+    keys: str, expected: str
 ) -> None:
-    seen: list[str | None] = []
+    seen: list[str] = []
 
     async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
         seen.append(scope["state"]["caller"])
@@ -148,8 +150,20 @@ async def test_the_request_knows_the_name_of_its_key_and_no_name_where_nobody_is
     async def unused(*_: Any) -> Any:
         raise AssertionError
 
-    access = Access(app, Callers(Keyring(keys, None, int) if keys else None), Metrics(), UNMATCHED)
-    headers = [(b"x-api-key", b"classify")]
-    await access({"type": "http", "headers": headers, "state": {"route": "/v1/classify"}}, unused, unused)
+    access = Access(
+        app,
+        callers=Callers(Keyring(keys, None, int) if keys else None),
+        limits=Limits(LocalQuotas(), Quota(), 32),
+        proxies=(),
+        metrics=Metrics(),
+        unmatched=UNMATCHED,
+    )
+    scope = {
+        "type": "http",
+        "client": ("192.0.2.7", 4711),
+        "headers": [(b"x-api-key", b"classify")],
+        "state": {"route": "/v1/classify", "request_id": "r"},
+    }
+    await access(scope, unused, unused)
 
     assert seen == [expected]

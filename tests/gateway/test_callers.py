@@ -8,8 +8,8 @@ import pytest
 from starlette.datastructures import Headers
 
 from service.errors import Unauthenticated
-from service.gateway.callers import NOBODY, Callers, Keyring
-from service.keys import SCOPES, KeysError, digest
+from service.gateway.callers import Caller, Callers, Keyring
+from service.keys import SCOPES, KeysError, Quota, digest
 from tests.gateway.conftest import until
 from tests.gateway.running_tasks import running_task
 
@@ -20,9 +20,10 @@ def ring(text: str = LINE, file: Path | None = None, tell: Callable[[int], objec
     return Keyring(text, file, tell, reload_s=0.01)
 
 
-def test_without_keys_everybody_may_do_everything() -> None:
-    assert Callers(None).identify(Headers({})) == NOBODY
-    assert set(SCOPES) == NOBODY.scopes
+def test_without_keys_everybody_may_do_everything_and_is_known_by_address() -> None:
+    expected = Caller("192.0.2.7", "anonymous", frozenset(SCOPES))
+
+    assert Callers(None).identify(Headers({}), "192.0.2.7") == expected
 
 
 @pytest.mark.parametrize(
@@ -36,9 +37,15 @@ def test_without_keys_everybody_may_do_everything() -> None:
     ],
 )
 def test_a_key_comes_as_a_bearer_token_or_in_a_header_of_its_own(headers: dict[str, str]) -> None:
-    found = Callers(ring()).identify(Headers(headers))
+    found = Callers(ring()).identify(Headers(headers), "")
 
-    assert (found.name, found.scopes) == ("web", frozenset({"classify"}))
+    assert (found.name, found.label, found.scopes) == ("web", "web", frozenset({"classify"}))
+
+
+def test_a_caller_has_the_limits_of_its_key() -> None:
+    keys = ring(LINE.strip() + " rate=2.5 burst=4 concurrency=3")
+
+    assert Callers(keys).identify(Headers({"X-API-Key": "s3cret"}), "").quota == Quota(2.5, 4, 3)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,7 @@ def test_a_key_comes_as_a_bearer_token_or_in_a_header_of_its_own(headers: dict[s
 )
 def test_a_request_without_a_good_key_is_told_which_is_the_case(headers: dict[str, str], reason: str) -> None:
     with pytest.raises(Unauthenticated) as caught:
-        Callers(ring()).identify(Headers(headers))
+        Callers(ring()).identify(Headers(headers), "")
     assert caught.value.members["reason"] == reason
 
 

@@ -10,11 +10,18 @@ from service.gateway.backend import Answer, Pixels, Workers
 from service.gateway.callers import Callers
 from service.gateway.catalogue import Catalogue
 from service.gateway.gateway import Gateway
+from service.gateway.limits import Limits
 from service.gateway.metrics import Metrics
+from service.gateway.quotas import LocalQuotas
 from service.gateway.settings import Settings
+from service.keys import NO_QUOTA
 from service.questions import Question
 
 pytestmark = pytest.mark.anyio
+
+
+def unlimited() -> Limits:
+    return Limits(LocalQuotas(), NO_QUOTA, 32)
 
 
 class Silent:
@@ -42,7 +49,7 @@ async def test_it_can_be_closed_while_a_test_picture_is_under_way(store: Path, s
     before = asyncio.all_tasks()
     settings = Settings(model_store=store)
     backend = Silent()
-    gateway = Gateway(settings, Metrics(), Catalogue(served, settings), backend, Callers(None))
+    gateway = Gateway(settings, Metrics(), Catalogue(served, settings), backend, Callers(None), unlimited())
     gateway.start()
     await asyncio.wait_for(backend.asked.wait(), 10)
 
@@ -56,7 +63,7 @@ async def test_it_can_be_closed_before_it_was_started(store: Path, served: dict[
     settings = Settings(model_store=store)
     backend = Silent()
 
-    await Gateway(settings, Metrics(), Catalogue(served, settings), backend, Callers(None)).close()
+    await Gateway(settings, Metrics(), Catalogue(served, settings), backend, Callers(None), unlimited()).close()
 
     assert backend.closed
 
@@ -66,7 +73,7 @@ async def test_the_series_of_the_models_are_there_before_their_first_picture(
 ) -> None:
     settings = Settings(model_store=store)
     metrics = Metrics()
-    gateway = Gateway(settings, metrics, Catalogue(served, settings), Silent(), Callers(None))
+    gateway = Gateway(settings, metrics, Catalogue(served, settings), Silent(), Callers(None), unlimited())
     gateway.start()
     text = metrics.text().decode()
     await gateway.close()

@@ -87,8 +87,16 @@ MEETINGS: dict[str, Meeting] = {
     "deadline_exceeded": behaving("slow"),
 }
 
-# test_protocol and test_access meet them.
-MET_ELSEWHERE = {"malformed_request", "headers_too_large", "unauthenticated", "forbidden"}
+# test_protocol, test_access and test_limits meet them.
+MET_ELSEWHERE = {
+    "malformed_request",
+    "headers_too_large",
+    "unauthenticated",
+    "forbidden",
+    "rate_limited",
+    "concurrency_limited",
+    "limits_unavailable",
+}
 
 CHANGES: dict[str, Any] = {"max_upload_bytes": 50_000, "max_pixels": 20_000, "upload_timeout_s": 0.3}
 

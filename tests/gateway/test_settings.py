@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from service.gateway.settings import Settings
 
@@ -22,6 +22,16 @@ def test_the_environment_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.max_images, settings.model_store, settings.models) == (4, Path("/somewhere"), ("a", "b"))
 
 
+def test_proxies_are_addresses_and_networks_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNEST_TRUSTED_PROXIES", "192.0.2.1, 10.0.0.0/8,fd00::/8")
+
+    assert [str(network) for network in Settings().trusted_proxies] == ["192.0.2.1/32", "10.0.0.0/8", "fd00::/8"]
+
+
+def test_the_password_of_redis_is_not_shown() -> None:
+    assert "s3cret" not in repr(Settings(redis_url=SecretStr("redis://:s3cret@localhost")))
+
+
 def test_no_models_named_means_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNEST_MODELS", "")
 
@@ -35,6 +45,12 @@ def test_no_models_named_means_all_of_them(monkeypatch: pytest.MonkeyPatch) -> N
         {"max_buffered_bytes": 9, "max_upload_bytes": 10},
         {"port": 70_000},
         {"upload_timeout_s": 0},
+        {"caller_rate": 0},
+        {"caller_rate": float("nan")},
+        {"caller_burst": 0},
+        {"caller_concurrency": 0},
+        {"trusted_proxies": "somewhere"},
+        {"trusted_proxies": "10.0.0.1/8"},
     ],
 )
 def test_settings_that_could_serve_nobody_are_refused(changes: dict[str, int]) -> None:
