@@ -65,7 +65,7 @@ ENV RESNEST_HOST=0.0.0.0 \
     RESNEST_PORT=8000 \
     MALLOC_MMAP_THRESHOLD_=1048576
 USER 10001:10001
-EXPOSE 8000
+EXPOSE 8000 9000
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["resnest-service", "health"]
 ENTRYPOINT ["tini", "--", "resnest-service"]
 CMD ["gateway"]

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import Forbidden, ServiceError, Unauthenticated
+from service.errors import Forbidden, RouteNotFound, ServiceError, Unauthenticated
 from service.gateway.addresses import Network, client_of
 from service.gateway.callers import Caller, Callers
 from service.gateway.limits import Limits, Visit
@@ -16,10 +16,22 @@ from service.keys import Scope as KeyScope
 
 
 class Rule(NamedTuple):
-    """Who may use a route: everybody, every caller with a key, or every key of a scope."""
+    """Who may use a route: everybody, every caller with a key, or every key of a scope.
+
+    Where administrators have a door of their own, what is theirs is there alone, a probe at both doors, and all else at
+    the public one. Whoever reaches their door needs no key for what is `open_inside`.
+    """
 
     is_open: bool = False
     scope: KeyScope | None = None
+    is_probe: bool = False
+    open_inside: bool = False
+
+    def at(self, *, inside: bool) -> "Rule | None":
+        """The rule at administrators' own door, or at the public one beside it; None where the route is not there."""
+        if not (self.is_probe or inside == (self.scope == "admin")):
+            return None
+        return OPEN if inside and self.open_inside else self
 
 
 UNKNOWN, LET_IN = "unknown", "let_in"
@@ -28,6 +40,7 @@ REALM = 'Bearer realm="resnest-service"'
 
 OPEN, ANY_KEY = Rule(is_open=True), Rule()
 CLASSIFY, SEGMENT, ADMIN = Rule(scope="classify"), Rule(scope="segment"), Rule(scope="admin")
+PROBE, METRICS = Rule(is_open=True, is_probe=True), Rule(scope="admin", open_inside=True)
 
 # By the template of the route. One that is forgotten here is for administrators.
 RULES: Final[dict[str, Rule]] = {
@@ -37,9 +50,9 @@ RULES: Final[dict[str, Rule]] = {
     "/v1/explain": CLASSIFY,
     "/v1/models": ANY_KEY,
     "/v1/models/{name}": ANY_KEY,
-    "/livez": OPEN,
-    "/readyz": OPEN,
-    "/metrics": ADMIN,
+    "/livez": PROBE,
+    "/readyz": PROBE,
+    "/metrics": METRICS,
     "/": OPEN,
     "/docs": OPEN,
     "/openapi.json": OPEN,
@@ -68,18 +81,23 @@ class Access:
         proxies: Sequence[Network],
         metrics: Metrics,
         unmatched: str,
+        admin_port: int | None = None,
     ) -> None:
-        """`proxies` are believed when they say who called them."""
+        """`proxies` are believed when they say who called them; `admin_port` is administrators' own door."""
         self.app = app
         self._callers = callers
         self._limits = limits
         self._proxies = proxies
         self._metrics = metrics
         self._unmatched = unmatched
+        self._admin_port = admin_port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        rule = rule_of(scope["state"]["route"], self._unmatched) if scope["type"] == "http" else OPEN
+        rule = self._rule(scope) if scope["type"] == "http" else OPEN
+        if rule is None:
+            await self._refuse(RouteNotFound("Nothing is served at this path."), {}, scope, receive, send)
+            return
         if rule.is_open:
             await self.app(scope, receive, send)
             return
@@ -89,11 +107,16 @@ class Access:
             await self._refuse(error, challenge(error), scope, receive, send)
             return
         scope["state"]["caller"] = caller.name
-        if rule == ADMIN:
+        if rule.scope == "admin":
             self._count(caller.label)
             await self.app(scope, receive, send)
         else:
             await self._visit(caller, scope, receive, send)
+
+    def _rule(self, scope: Scope) -> Rule | None:
+        """Who may use what this request asks for; None where it is not served at the door that the request came to."""
+        rule = rule_of(scope["state"]["route"], self._unmatched)
+        return rule if self._admin_port is None else rule.at(inside=scope["server"][1] == self._admin_port)
 
     def _identify(self, scope: Scope, rule: Rule) -> Caller:
         label = UNKNOWN

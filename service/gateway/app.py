@@ -75,6 +75,7 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
                 proxies=settings.trusted_proxies,
                 metrics=metrics,
                 unmatched=UNMATCHED,
+                admin_port=settings.admin_port,
             ),
             Middleware(Crash, metrics=metrics),
         ],

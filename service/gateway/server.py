@@ -1,6 +1,7 @@
 """The process: uvicorn around the app, and an end that loses no request."""
 
 import logging
+import socket
 import time
 from functools import partial
 from types import FrameType
@@ -22,7 +23,8 @@ def serve(settings: Settings) -> None:
     check_exposure(settings.host, protected=settings.asks_callers, waived=settings.allow_no_keys)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns with bytes of the upload
-    Server(create_app(settings), settings).run()
+    server = Server(create_app(settings), settings)
+    server.run(server.doors())
 
 
 class Server(uvicorn.Server):
@@ -51,20 +53,27 @@ class Server(uvicorn.Server):
             )
         )
         self._app = app
-        self._drain_s = settings.drain_s
+        self._settings = settings
         self._signal: tuple[int, FrameType | None, float] | None = None
+
+    def doors(self) -> list[socket.socket] | None:
+        """Sockets at the public and the administrators' port; None where uvicorn opens the only one itself."""
+        host, port = self._settings.admin_host or self._settings.host, self._settings.admin_port
+        if port is None:
+            return None
+        return [each.bind_socket() for each in (self.config, uvicorn.Config(self._app, host, port, log_config=None))]
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin the end; uvicorn calls it for SIGTERM and SIGINT."""
         if hasattr(self._app.state, "gateway"):
             self._app.state.gateway.readiness.drain()
-        if self._signal is not None or self._drain_s == 0:
+        if self._signal is not None or self._settings.drain_s == 0:
             super().handle_exit(sig, frame)
         else:
             self._signal = sig, frame, time.monotonic()
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to end; uvicorn asks every tenth of a second."""
-        if self._signal is not None and time.monotonic() - self._signal[2] >= self._drain_s:
+        if self._signal is not None and time.monotonic() - self._signal[2] >= self._settings.drain_s:
             super().handle_exit(*self._signal[:2])
         return await super().on_tick(counter)

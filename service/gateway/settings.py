@@ -34,6 +34,13 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="the port to listen on")
+    admin_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="a port for administrators alone, without a key for /metrics, which port then no longer serves",
+    )
+    admin_host: str = Field(default="", description="the address that admin_port listens on; unset, host")
     keys: str = Field(default="", description="API keys, a line each as `resnest-service keys new` writes it")
     keys_file: Path | None = Field(default=None, description="a file of such lines; read again when it changes")
     allow_no_keys: bool = Field(
@@ -90,11 +97,13 @@ class Settings(BaseSettings):
     keep_alive_s: int = Field(default=75, ge=1, description="seconds that an idle connection is kept open")
 
     @model_validator(mode="after")
-    def _room_for_one_request(self) -> Self:
+    def _serves_somebody(self) -> Self:
         if self.max_in_flight < self.max_images:
             raise ValueError("max_in_flight is below max_images: a full request would never be let in")
         if self.max_buffered_bytes < self.max_upload_bytes:
             raise ValueError("max_buffered_bytes is below max_upload_bytes: a full body would never be let in")
+        if self.admin_port is not None and self.admin_port == self.port:
+            raise ValueError("admin_port is port: it is to be another")
         return self
 
     @property

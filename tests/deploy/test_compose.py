@@ -60,6 +60,14 @@ def test_prometheus_finds_the_gateway_under_its_alias() -> None:
     assert "inside" in COMPOSE["prometheus"]["networks"]
 
 
+def test_the_port_of_metrics_is_not_published() -> None:
+    (job,) = reading.load("deploy/prometheus/prometheus.yml")["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+    published = [port.rpartition(":")[2] for port in COMPOSE["gateway"]["ports"]]
+
+    assert str(found["port"]) not in published
+
+
 def test_every_file_that_is_mounted_is_in_the_project() -> None:
     mounts = [mount for service in COMPOSE.values() for mount in service.get("volumes", []) if mount.startswith("./")]
 

@@ -250,6 +250,20 @@ def test_prometheus_finds_gateways_under_the_name_and_port_of_a_headless_service
     assert found["port"] in {port["containerPort"] for port in gateway["ports"]}
 
 
+@every_overlay
+def test_metrics_are_at_a_port_that_callers_do_not_reach(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_to = settings(overlay, monkeypatch)
+    (gateway,) = pods(overlay)["gateway"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in gateway["ports"]}
+    rules = of_kind(overlay, "NetworkPolicy")["gateway"]["spec"]["ingress"]
+    (job,) = reading.load("deploy/prometheus/prometheus.yml")["scrape_configs"]
+
+    assert ports == {"http": set_to.port, "admin": set_to.admin_port}
+    assert [port["targetPort"] for port in of_kind(overlay, "Service")["gateway"]["spec"]["ports"]] == ["http"]
+    assert [rule["ports"] for rule in rules if "from" not in rule] == [[{"port": "http"}]]
+    assert [found["port"] for found in job["dns_sd_configs"]] == [set_to.admin_port]
+
+
 def test_a_gpu_worker_gives_its_gpu_back_before_the_next_one_starts() -> None:
     worker = of_kind("overlays/gpu", "Deployment")["worker"]["spec"]
     (box,) = worker["template"]["spec"]["containers"]

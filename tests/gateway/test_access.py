@@ -47,11 +47,11 @@ def asking(running: Running) -> Any:
     return run
 
 
-async def call(client: httpx.AsyncClient, route: str, key: str | None = None) -> httpx.Response:
+async def call(client: httpx.AsyncClient, route: str, key: str | None = None, door: str = "") -> httpx.Response:
     method, path = REQUESTS.get(route, ("GET", route))
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     content = picture() if method == "POST" else None
-    return await client.request(method, path, headers=headers, content=content)
+    return await client.request(method, door + path, headers=headers, content=content)
 
 
 def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -77,8 +77,8 @@ async def test_a_path_is_open_to_the_keys_of_its_scope_alone(route: str, asking:
 
     good = {key for key, status in found.items() if status in {200, 307}}
     everybody = {None, "wrong", *SCOPES}
-    assert good == (everybody if rule == OPEN else set(SCOPES) if rule.scope is None else {rule.scope})
-    if rule != OPEN:
+    assert good == (everybody if rule.is_open else set(SCOPES) if rule.scope is None else {rule.scope})
+    if not rule.is_open:
         assert found[None] == found["wrong"] == 401
         assert {found[scope] for scope in SCOPES if scope not in good} <= {403}
 
@@ -119,6 +119,36 @@ async def test_a_caller_is_refused_before_its_body_is_read(asking: Running) -> N
 def test_a_route_that_no_rule_names_is_for_administrators() -> None:
     assert rule_of("/v1/forgotten", UNMATCHED) == ADMIN
     assert rule_of(UNMATCHED, UNMATCHED) == OPEN
+
+
+async def test_administrators_own_door_has_what_is_theirs_and_the_probes_and_asks_no_key_for_metrics(
+    asking: Running,
+) -> None:
+    async with asking(admin_port=9000) as client:
+        inside = {
+            route: (await call(client, route, door="http://gateway:9000")).status_code for route in (*RULES, "/nowhere")
+        }
+
+    assert {route for route, status in inside.items() if status == 200} == {"/metrics", "/livez", "/readyz"}
+    assert set(inside.values()) == {200, 404}
+
+
+async def test_the_public_door_beside_it_has_all_but_what_is_theirs(asking: Running) -> None:
+    async with asking(admin_port=9000) as client:
+        outside = {
+            route: (await call(client, route, "admin", door="http://gateway:8000")).status_code for route in RULES
+        }
+        response = await call(client, "/metrics", "admin")
+
+    assert {route for route, status in outside.items() if status == 404} == {"/metrics"}
+    problem(response, 404, "route_not_found")
+
+
+def test_a_route_that_no_rule_names_still_needs_a_key_inside() -> None:
+    forgotten = rule_of("/v1/forgotten", UNMATCHED)
+
+    assert forgotten.at(inside=True) == ADMIN
+    assert forgotten.at(inside=False) is None
 
 
 async def test_callers_are_counted_by_name_and_outcome_and_never_by_key(asking: Running) -> None:

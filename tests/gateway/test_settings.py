@@ -46,6 +46,7 @@ def test_no_models_named_means_all_of_them(monkeypatch: pytest.MonkeyPatch) -> N
         {"port": 70_000},
         {"upload_timeout_s": 0},
         {"caller_rate": 0},
+        {"port": 9000, "admin_port": 9000},
         {"caller_rate": float("nan")},
         {"caller_burst": 0},
         {"caller_concurrency": 0},
