@@ -55,6 +55,7 @@ RULES: Final[dict[str, Rule]] = {
     "/metrics": METRICS,
     "/": OPEN,
     "/docs": OPEN,
+    "/docs/{asset}": OPEN,
     "/openapi.json": OPEN,
     "/problems": OPEN,
     "/problems/{code}": OPEN,

@@ -11,9 +11,10 @@ from starlette.middleware import Middleware
 
 from service import __version__, cards
 from service.errors import ServiceError
-from service.gateway import classification, discovery, embedding, explanation, pages, problems, segmentation
+from service.gateway import classification, discovery, embedding, explanation, pages, problems, reference, segmentation
 from service.gateway.access import Access
 from service.gateway.backend import Backend, TorchServe
+from service.gateway.browsers import Cors
 from service.gateway.callers import Callers, Keyring
 from service.gateway.catalogue import Catalogue
 from service.gateway.gateway import Gateway
@@ -32,6 +33,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     explanation.router,
     discovery.router,
     pages.router,
+    reference.router,
 )
 
 UNMATCHED = "unmatched"
@@ -68,6 +70,7 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
             Middleware(Linger),
             Middleware(Context, is_draining=lambda: app.state.gateway.readiness.draining),
             Middleware(Meter, metrics=metrics, template_of=templates(ROUTERS)),
+            *([Middleware(Cors, origins=settings.cors_origins)] if settings.cors_origins else []),
             Middleware(
                 Access,
                 callers=callers,

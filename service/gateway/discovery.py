@@ -4,9 +4,8 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
-from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from service.gateway.gateway import GatewayDep
 
@@ -57,9 +56,3 @@ async def metrics(gateway: GatewayDep) -> Response:
 async def openapi(request: Request) -> Response:
     """Describe the API (OpenAPI 3.1)."""
     return _json(request.app.openapi())
-
-
-@router.get("/docs", include_in_schema=False)
-async def docs(request: Request) -> HTMLResponse:
-    """Show the description in a browser."""
-    return get_swagger_ui_html(openapi_url="/openapi.json", title=request.app.title)

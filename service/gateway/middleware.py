@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Internal
+from service.gateway.browsers import SAFE
 from service.gateway.metrics import Metrics
 from service.gateway.problems import respond
 from service.gateway.uploads import ClientGoneError
@@ -102,7 +103,8 @@ class Context:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
+                for name, value in SAFE.items():
+                    headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
                 if self._is_draining():
                     headers["Connection"] = "close"  # so that no request comes on a connection about to be closed

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.images import Limits
@@ -15,6 +15,15 @@ MEBIBYTE = 1 << 20
 
 def _split(names: object) -> object:
     return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else names
+
+
+# As a browser writes it: no path, no user, no port that is the scheme's own.
+Origin = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(\*|https?://[a-z0-9.-]+(:[1-9][0-9]{0,4})?|https?://\[[0-9a-f:]+\](:[1-9][0-9]{0,4})?)$"
+    ),
+]
 
 
 class Settings(BaseSettings):
@@ -41,6 +50,9 @@ class Settings(BaseSettings):
         description="a port for administrators alone, without a key for /metrics, which port then no longer serves",
     )
     admin_host: str = Field(default="", description="the address that admin_port listens on; unset, host")
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(), description="sites whose pages may call: https://app.example by commas, or * alone for all of them"
+    )
     keys: str = Field(default="", description="API keys, a line each as `resnest-service keys new` writes it")
     keys_file: Path | None = Field(default=None, description="a file of such lines; read again when it changes")
     allow_no_keys: bool = Field(
@@ -104,6 +116,8 @@ class Settings(BaseSettings):
             raise ValueError("max_buffered_bytes is below max_upload_bytes: a full body would never be let in")
         if self.admin_port is not None and self.admin_port == self.port:
             raise ValueError("admin_port is port: it is to be another")
+        if "*" in self.cors_origins and len(self.cors_origins) > 1:
+            raise ValueError("cors_origins names * and others: * is everybody")
         return self
 
     @property

@@ -32,6 +32,7 @@ REQUESTS: dict[str, tuple[str, str]] = {
     "/v1/models/{name}": ("GET", "/v1/models/tiny-classifier"),
     "/metrics": ("GET", "/metrics"),
     "/problems/{code}": ("GET", "/problems/overloaded"),
+    "/docs/{asset}": ("GET", "/docs/start.js"),
 }
 
 

@@ -38,6 +38,11 @@ async def test_every_response_has_the_headers_that_all_have(path: str, client: h
     response = await client.get(path)
 
     assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["cross-origin-opener-policy"] == "same-origin"
+    policy = response.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert "frame-ancestors 'none'" in policy
     assert response.headers["cache-control"] == "no-store"
     assert response.headers["x-request-id"]
     assert "server" not in response.headers

@@ -170,9 +170,5 @@ async def test_answers_fit_the_description(client: httpx.AsyncClient, document: 
 
 
 @pytest.mark.anyio
-async def test_the_documentation_shows_the_description(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
-    page = await client.get("/docs")
-    described = await client.get("/openapi.json")
-
-    assert "/openapi.json" in page.text
-    assert described.json() == document
+async def test_the_description_is_served(client: httpx.AsyncClient, document: dict[str, Any]) -> None:
+    assert (await client.get("/openapi.json")).json() == document
