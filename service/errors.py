@@ -124,7 +124,7 @@ class NotAcceptable(ServiceError):
 
 
 class UploadTimeout(ServiceError):
-    """The body did not arrive in time."""
+    """The body, or the headers before it, did not arrive in time."""
 
     status = 408
     title = "The upload was too slow"

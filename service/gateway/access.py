@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Forbidden, RouteNotFound, ServiceError, Unauthenticated
 from service.gateway.addresses import Network, client_of
@@ -132,24 +132,18 @@ class Access:
         return caller
 
     async def _visit(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve what a caller with limits asks for, and tell it in each answer where it stands."""
+        """Serve what a caller with limits asks for; `Context` tells it in each answer where it stands."""
         visit: Visit = self._limits.visit(caller, scope["state"]["request_id"])
+        scope["state"]["visit"] = visit
         try:
             await visit.begin()
         except ServiceError as error:
             self._count(caller.label, error.code())
-            await self._refuse(error, visit.headers(), scope, receive, send)
+            await self._refuse(error, {}, scope, receive, send)
             return
         self._count(caller.label)
-        scope["state"]["visit"] = visit
-
-        async def with_standing(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(visit.headers())
-            await send(message)
-
         try:
-            await self.app(scope, receive, with_standing)
+            await self.app(scope, receive, send)
         finally:
             await visit.end()
 

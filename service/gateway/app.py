@@ -71,6 +71,7 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
             Middleware(Context, is_draining=lambda: app.state.gateway.readiness.draining),
             Middleware(Meter, metrics=metrics, template_of=templates(ROUTERS)),
             *([Middleware(Cors, origins=settings.cors_origins)] if settings.cors_origins else []),
+            Middleware(Crash, metrics=metrics),
             Middleware(
                 Access,
                 callers=callers,
@@ -80,7 +81,6 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
                 unmatched=UNMATCHED,
                 admin_port=settings.admin_port,
             ),
-            Middleware(Crash, metrics=metrics),
         ],
         exception_handlers={
             ServiceError: problems.on_service_error,
@@ -88,6 +88,7 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
             HTTPException: problems.on_http_error,
         },
     )
+    app.state.metrics = metrics
     for router in ROUTERS:
         app.include_router(router)
     describe(app)

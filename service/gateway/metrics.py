@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from service import __version__
+from service.errors import ServiceError
 from service.gateway.settings import MEBIBYTE
 
 # OpenTelemetry's advice for request durations, with 2.5 ms for answers from warm GPUs and 15 and 30 s for deadlines.
@@ -73,6 +74,11 @@ class Metrics:
         self.ready = self._gauge("resnest_ready", "Whether /readyz says 200", [])
         # Read by: dashboard "Overview" (versions while rolling out).
         self._gauge("resnest_build_info", "Always 1", ["version"]).labels(__version__).set(1)
+
+    def refused(self, error: ServiceError) -> None:
+        """Count a request that was refused before the application, and before its route was known."""
+        self.problems.labels(error.code()).inc()
+        self.requests.labels("unparsed", "other", str(error.status)).inc()
 
     def start_at_zero(self, models: Iterable[str]) -> None:
         """Make the series of `models` exist before their first picture, so that rates see the first one."""

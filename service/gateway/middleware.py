@@ -106,6 +106,8 @@ class Context:
                 for name, value in SAFE.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
+                if visit := scope["state"].get("visit"):
+                    headers.update(visit.headers())
                 if self._is_draining():
                     headers["Connection"] = "close"  # so that no request comes on a connection about to be closed
             await send(message)

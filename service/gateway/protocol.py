@@ -7,12 +7,13 @@ default) for one without a body, and the body that follows for the next request.
 import asyncio
 import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.errors import HeadersTooLarge, MalformedRequest, ServiceError
+from service.errors import HeadersTooLarge, MalformedRequest, ServiceError, UploadTimeout
 from service.gateway.browsers import SAFE
 
 # Bytes that are not body: the request line, headers, trailers and what frames chunks. As headers of four letters each,
@@ -23,14 +24,24 @@ LINGER_S = 1.0
 
 UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 
-STATUS_LINES = {400: b"HTTP/1.1 400 Bad Request\r\n", 431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n"}
+STATUS_LINES = {
+    400: b"HTTP/1.1 400 Bad Request\r\n",
+    408: b"HTTP/1.1 408 Request Timeout\r\n",
+    431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
+}
 
 
 class Protocol(HttpToolsProtocol):
-    """Closes a connection that opens, or begins a request, and does not send whole headers in `header_timeout_s`."""
+    """Closes a connection that opens, or begins a request, and does not send whole headers in `header_timeout_s`.
 
-    def __init__(self, *args: Any, header_timeout_s: float, **options: Any) -> None:
+    What it refuses no application sees, so `count` hears of each problem that it tells.
+    """
+
+    def __init__(
+        self, *args: Any, header_timeout_s: float, count: Callable[[ServiceError], object], **options: Any
+    ) -> None:
         super().__init__(*args, **options)
+        self._count = count
         self._header_timeout_s = header_timeout_s
         self._header_timer: asyncio.TimerHandle | None = None
         self._between = True  # requests: the next byte begins one
@@ -112,6 +123,7 @@ class Protocol(HttpToolsProtocol):
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
+        self._count(error)
         self.transport.write(STATUS_LINES[error.status] + lines + b"\r\n" + content)
         # Closing at once would reset a connection with unread bytes, and the reset can overtake the answer.
         self._stop()
@@ -139,11 +151,17 @@ class Protocol(HttpToolsProtocol):
         self._header_timer = self.loop.call_later(self._header_timeout_s, self._late)
 
     def _late(self) -> None:
-        """Close, but not under an answer to the request before, which may still be on its way."""
-        if self.cycle is None or self.cycle.response_complete:
+        """Close, but not under an answer to the request before, which may still be on its way.
+
+        Who has begun a request is told; who has sent nothing may be a browser that only keeps a connection ready.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._expect_headers()
+        elif self._between:
             self.transport.close()
         else:
-            self._expect_headers()
+            self._refusal = UploadTimeout(f"The headers did not arrive within {self._header_timeout_s:g} s.")
+            self.send_400_response("")
 
     def _stop(self) -> None:
         if self._header_timer is not None:

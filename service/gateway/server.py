@@ -41,7 +41,11 @@ class Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http=partial(Protocol, header_timeout_s=settings.header_timeout_s),  # type: ignore[arg-type]
+                http=partial(  # type: ignore[arg-type]
+                    Protocol,
+                    header_timeout_s=settings.header_timeout_s,
+                    count=lambda error: app.state.metrics.refused(error),
+                ),
                 ws="none",
                 lifespan="on",
                 access_log=False,

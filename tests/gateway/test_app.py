@@ -4,13 +4,18 @@ import asyncio
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
 from service.cards import CardError, ModelCard
+from service.gateway.access import Access
 from service.gateway.app import ROUTERS, UNMATCHED, create_app, templates
 from service.gateway.backend import Answer, Pixels, Workers
+from service.gateway.metrics import Metrics
+from service.gateway.middleware import Context, Crash, Meter
 from service.gateway.settings import Settings
 from service.questions import Question
 from tests.gateway.conftest import Running, app_of, parts_of, until
@@ -102,6 +107,27 @@ async def test_a_crash_tells_and_logs_nothing_of_its_message_but_where_it_was(
     assert "KeyError" in record.getMessage()
     assert "test_app.py" in record.getMessage()
     assert alive.status_code == 200
+
+
+async def test_a_crash_at_the_door_is_a_problem_too(caplog: pytest.LogCaptureFixture) -> None:
+    class Door:
+        """A door that breaks."""
+
+        async def __call__(self, *_: Any) -> None:
+            raise RuntimeError(PRIVATE)
+
+    transport = httpx.ASGITransport(Context(Crash(Door(), Metrics()), lambda: False))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        response = await client.get("/v1/models")
+
+    assert (response.status_code, response.json()["code"]) == (500, "internal")
+    assert PRIVATE not in response.text + caplog.text
+
+
+def test_the_door_is_within_what_turns_a_crash_into_a_problem(store: Path) -> None:
+    order = [each.cls for each in create_app(Settings(model_store=store)).user_middleware]
+
+    assert order.index(Meter) < order.index(Crash) < order.index(Access)
 
 
 async def test_a_crash_gives_the_places_and_the_memory_back(running: Running) -> None:

@@ -13,6 +13,7 @@ from tests.gateway.conftest import Running, app_of, until
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.pictures import in_json, picture
 from tests.gateway.redis_server import RedisServer
+from tests.gateway.test_app import Crashing
 from tests.gateway.test_upload_limits import call as sent
 
 pytestmark = pytest.mark.anyio
@@ -133,6 +134,14 @@ async def test_so_many_requests_are_answered_at_one_time_and_the_next_after_one_
     assert standing(refused) == {"concurrency": 0}
     assert refused.headers["ratelimit-policy"] == '"concurrency";q=2;qu="concurrent-requests"'
     assert [answer.status_code for answer in [*answers, again, other]] == [200] * 4
+
+
+async def test_a_crash_of_ours_tells_what_is_left_too(running: Running) -> None:
+    async with running(Crashing(), keys=KEYS) as client:
+        response = await classify(client, "slow")
+
+    problem(response, 500, "internal")
+    assert standing(response) == {"pictures": 4}
 
 
 async def test_who_has_no_limit_hears_of_none(running: Running) -> None:

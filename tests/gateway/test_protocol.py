@@ -59,6 +59,29 @@ async def test_a_connection_without_whole_headers_is_closed_in_time(sent: tuple[
         assert (await client.get("/livez")).status_code == 200
 
 
+async def test_who_began_a_request_is_told_that_it_took_too_long_and_who_did_not_is_told_nothing(
+    listening: Running,
+) -> None:
+    async with listening(header_timeout_s=0.5) as client:
+        begun, silent = await asyncio.gather(
+            answer_to(client.base_url.port, b"POST /v1/classify HT"), answer_to(client.base_url.port)
+        )
+
+    assert problem_of(begun)["code"] == "upload_timeout"
+    assert silent == b""
+
+
+async def test_what_no_application_sees_is_counted(listening: Running) -> None:
+    async with listening(header_timeout_s=0.5) as client:
+        for sent in (b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * (MAX_FRAMING + 1), b"GET"):
+            await answer_to(client.base_url.port, sent)
+        text = (await client.get("/metrics")).text
+
+    for status, code in ((400, "malformed_request"), (431, "headers_too_large"), (408, "upload_timeout")):
+        assert f'resnest_problems_total{{code="{code}"}} 1.0' in text
+        assert f'resnest_http_requests_total{{method="other",route="unparsed",status="{status}"}} 1.0' in text
+
+
 async def test_a_second_request_on_a_connection_has_the_same_time(listening: Running) -> None:
     async with listening(header_timeout_s=0.5) as client:
         took = await closed_after(
