@@ -9,7 +9,7 @@ RUNS ?= runs
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stress starter-models image-check clean
+.PHONY: help run test check format stress starter-models image-check problems clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ starter-models: $(VENV)/worker.stamp ## train the built-in models again (PHOTOS=
 
 image-check: ## build both images and answer one picture through them (root, buildah, podman)
 	.ci/image-check.sh
+
+problems: $(VENV)/worker.stamp ## write docs/problems.md anew from service/errors.py
+	@$(BIN)/python -c 'from service.gateway.pages import manual; print(manual(), end="")' > docs/problems.md
 
 clean: ## remove the environment and what was generated
 	rm -rf $(VENV) model_store/archives .pytest_cache .mypy_cache .ruff_cache .coverage build *.egg-info

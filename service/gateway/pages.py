@@ -17,6 +17,16 @@ POLICY = {
 STYLE = "body{font:16px/1.5 system-ui;max-width:44rem;margin:2rem auto;padding:0 1rem}code{background:#eee}"
 
 
+MANUAL = """# Problems
+
+What is wrong with a request, or with us, is told as `application/problem+json` (RFC 9457). Its `type` is `/problems/` and
+the `code`, relative to the service that answered, where this text stands too; neither ever changes its meaning. `code` is
+the word to branch on, `detail` says what happened this time, `limit` and `actual` which bound was broken. A 4xx is the
+caller's to mend, a 5xx ours; 408, 429, 502, 503 and 504 may be sent again as they are. `make problems` writes this page
+from `service/errors.py`.
+"""
+
+
 @router.get("/")
 async def home() -> RedirectResponse:
     """Lead to the documentation."""
@@ -49,11 +59,27 @@ def described() -> str:
     return "\n".join(["| code | status | what it says | what to do |", "|---|---|---|---|", *rows])
 
 
-def _told(error: type[ServiceError]) -> list[str]:
-    again = (
-        [] if error.retry_after_s is None else [f"It may be sent again after {error.retry_after_s} s (Retry-After)."]
+def manual() -> str:
+    """The text of docs/problems.md: the cause and the cure of every problem, under its code."""
+    return MANUAL + "".join(
+        f"\n## {error.code()}\n\n{error.status}: {error.title}.\n\n**Cause.** {_flat(inspect.getdoc(error) or '')}\n\n"
+        f"**Cure.** {_flat(' '.join([error.cure, *_again(error)]))}\n"
+        for error in every_error()
     )
-    return [f"HTTP {error.status}, code {error.code()}.", inspect.getdoc(error) or "", error.cure, *again]
+
+
+def _flat(text: str) -> str:
+    """One paragraph, in which Markdown finds no tags."""
+    return " ".join(text.split()).replace("<", "&lt;")
+
+
+def _again(error: type[ServiceError]) -> list[str]:
+    seconds = error.retry_after_s
+    return [] if seconds is None else ["The header `Retry-After` says in how many seconds it may be sent again."]
+
+
+def _told(error: type[ServiceError]) -> list[str]:
+    return [f"HTTP {error.status}, code {error.code()}.", inspect.getdoc(error) or "", error.cure, *_again(error)]
 
 
 def _page(title: str, body: str) -> HTMLResponse:

@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
                 http=partial(  # type: ignore[arg-type]
                     Protocol,
                     header_timeout_s=settings.header_timeout_s,
-                    count=lambda error: app.state.metrics.refused(error),
+                    count=app.state.metrics.refused,
                 ),
                 ws="none",
                 lifespan="on",

@@ -1,12 +1,14 @@
 """The pages that explain problems, and the one that leads to the documentation."""
 
+import re
 from typing import Any
 
 import httpx
 import pytest
 
 from service.errors import every_error
-from service.gateway.pages import described
+from service.gateway.pages import described, manual
+from tests.sources import ROOT
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +42,22 @@ async def test_a_problems_type_leads_to_a_page_that_says_what_to_do(error: Any, 
     assert response.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in response.headers["content-security-policy"]
     assert error.title.replace("'", "&#x27;") in response.text
+
+
+def test_the_manual_is_written_from_the_errors() -> None:
+    written = (ROOT / "docs/problems.md").read_text(encoding="utf-8")
+
+    assert written == manual(), "`make problems` writes it anew"
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: error.code())
+def test_the_manual_tells_of_every_problem_its_status_cause_and_cure(error: Any) -> None:
+    section = manual().split(f"\n## {error.code()}\n")[1].split("\n## ")[0]
+
+    assert f"{error.status}: {error.title}." in section
+    assert re.search(r"\*\*Cause\.\*\* \w.+\.\n", section)
+    assert re.search(r"\*\*Cure\.\*\* \w.+\.\n", section)
+    assert ("`Retry-After`" in section) == (error.status in {429, 503})
 
 
 async def test_a_page_of_no_problem_is_not_found(client: httpx.AsyncClient) -> None:

@@ -234,23 +234,6 @@ async def test_it_serves_on_while_it_drains_and_says_so(settings: Settings, fake
     assert (answer.status_code, answer.headers["connection"]) == (200, "close")
 
 
-async def test_metrics_are_at_a_port_of_their_own_while_it_drains_too(settings: Settings, fake: FakeTorchServe) -> None:
-    port = free_port()
-    async with process(settings, RESNEST_ADMIN_PORT=str(port), RESNEST_DRAIN_S="600") as (running, client):
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as inside:
-            running.send_signal(signal.SIGTERM)
-            await until(lambda: drains(client), 30)
-            statuses = {
-                door: [(await each.get(path)).status_code for path in ("/livez", "/readyz", "/metrics", "/v1/models")]
-                for door, each in (("public", client), ("admin", inside))
-            }
-        running.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
-            await running.communicate()
-
-    assert statuses == {"public": [200, 503, 404, 200], "admin": [200, 503, 200, 404]}
-
-
 async def test_a_second_signal_ends_the_draining(settings: Settings, fake: FakeTorchServe) -> None:
     async with process(settings, RESNEST_DRAIN_S="600") as (running, client):
         running.send_signal(signal.SIGTERM)
