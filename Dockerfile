@@ -30,7 +30,7 @@ COPY service/__init__.py service/
 
 FROM source AS gateway-venv
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --constraint constraints.txt ".[redis]"
+    pip install --constraint constraints.txt ".[jwt,redis]"
 COPY service service
 RUN pip install --no-cache-dir --no-deps --force-reinstall . \
     && pip uninstall --yes pip setuptools

@@ -15,7 +15,7 @@
     ├── 431 HeadersTooLarge
     ├── 500 Internal
     ├── 502 BackendBadResponse
-    ├── 503 Overloaded  BackendUnavailable  Draining  LimitsUnavailable
+    ├── 503 Overloaded  BackendUnavailable  Draining  LimitsUnavailable  KeysUnavailable
     └── 504 DeadlineExceeded
 
 A 4xx is what the caller can mend; 408, 429 and 503 may be tried again.
@@ -24,7 +24,14 @@ A 4xx is what the caller can mend; 408, 429 and 503 may be tried again.
 # A class name is a wire code, and would carry the suffix Error to every caller.
 # ruff: noqa: N818
 
-from service.problem import ServiceError as ServiceError  # noqa: PLC0414 - others import it from here
+# Others import these from here.
+from service.problem import ServiceError as ServiceError  # noqa: PLC0414
+from service.refusals import ConcurrencyLimited as ConcurrencyLimited  # noqa: PLC0414
+from service.refusals import Forbidden as Forbidden  # noqa: PLC0414
+from service.refusals import KeysUnavailable as KeysUnavailable  # noqa: PLC0414
+from service.refusals import LimitsUnavailable as LimitsUnavailable  # noqa: PLC0414
+from service.refusals import RateLimited as RateLimited  # noqa: PLC0414
+from service.refusals import Unauthenticated as Unauthenticated  # noqa: PLC0414
 
 
 class EmptyBody(ServiceError):
@@ -73,22 +80,6 @@ class InvalidHeader(ServiceError):
     status = 400
     title = "A header cannot be used"
     cure = "See errors for the header and what it may hold; leave it out for the default."
-
-
-class Unauthenticated(ServiceError):
-    """The request carries no key, or one that is not good (any more)."""
-
-    status = 401
-    title = "The request has no good key"
-    cure = "Send a key as Authorization: Bearer, or as X-API-Key; ask whoever runs the service for one."
-
-
-class Forbidden(ServiceError):
-    """The key is good and does not open this path."""
-
-    status = 403
-    title = "The key does not open this"
-    cure = "Ask for a key with the scope in required_scope."
 
 
 class RouteNotFound(ServiceError):
@@ -195,26 +186,6 @@ class ImageModeUnsupported(ServiceError):
     cure = "Convert the picture to 8-bit RGB."
 
 
-class RateLimited(ServiceError):
-    """The caller has sent more pictures than its limit allows in the time; nothing more of the request was done."""
-
-    status = 429
-    title = "You send too many pictures"
-    cure = (
-        "Wait Retry-After seconds, and send no more than the RateLimit header says is left; or ask for a higher limit."
-    )
-    retry_after_s = 1
-
-
-class ConcurrencyLimited(ServiceError):
-    """As many requests of the caller as its limit allows at one time are still being answered."""
-
-    status = 429
-    title = "You send too many requests at one time"
-    cure = "Wait for an answer before the next request, or ask for a higher limit."
-    retry_after_s = 1
-
-
 class HeadersTooLarge(ServiceError):
     """The request line and headers have more bytes than allowed, or the chunks have more framing than body."""
 
@@ -262,15 +233,6 @@ class Draining(ServiceError):
     status = 503
     title = "The service is shutting down"
     cure = "Send it again; another instance will answer."
-    retry_after_s = 1
-
-
-class LimitsUnavailable(ServiceError):
-    """Callers' limits are counted where several instances share them, which cannot be reached now."""
-
-    status = 503
-    title = "The limits cannot be checked now"
-    cure = "Send it again after Retry-After seconds."
     retry_after_s = 1
 
 

@@ -110,7 +110,8 @@ def chosen(options: Options, say: Say) -> list[ModelCard]:
 
 def require_keys(options: Options) -> None:
     """Raise `KeysError` where everybody beyond this machine would be let in, and nobody said that they may."""
-    asked = bool(options.keys_file or os.environ.get("RESNEST_KEYS", "").strip())
+    told = [os.environ.get(name, "").strip() for name in ("RESNEST_KEYS", "RESNEST_JWT_KEYS")]
+    asked = bool(options.keys_file or any(told))
     check_exposure(options.host, protected=asked, waived=options.allow_no_keys)
 
 

@@ -15,7 +15,7 @@ from service.gateway import classification, discovery, embedding, explanation, p
 from service.gateway.access import Access
 from service.gateway.backend import Backend, TorchServe
 from service.gateway.browsers import Cors
-from service.gateway.callers import Callers, Keyring
+from service.gateway.callers import Callers, Keyring, Verifier
 from service.gateway.catalogue import Catalogue
 from service.gateway.gateway import Gateway
 from service.gateway.limits import Limits
@@ -97,9 +97,26 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
 
 def callers_of(settings: Settings, metrics: Metrics) -> Callers:
     """What tells callers apart, by the settings. Raises `KeysError`."""
-    if not settings.asks_callers:
-        return Callers(None)
-    return Callers(Keyring(settings.keys, settings.keys_file, metrics.keys_stale.set))
+    has_keys = settings.keys.strip() or settings.keys_file
+    tell = metrics.keys_stale.labels("keys").set
+    keyring = Keyring(settings.keys, settings.keys_file, tell) if has_keys else None
+    return Callers(keyring, tokens_of(settings, metrics) if settings.jwt_keys else None)
+
+
+def tokens_of(settings: Settings, metrics: Metrics) -> Verifier:
+    """What verifies tokens, by the settings. Raises `KeysError`."""
+    try:
+        from service.gateway.tokens import Tokens, Trust  # noqa: PLC0415 - PyJWT is an extra
+    except ModuleNotFoundError as error:
+        raise KeysError(f"RESNEST_JWT_KEYS needs {error.name}: install resnest-service[jwt]") from error
+    trust = Trust(
+        settings.jwt_audience,
+        settings.jwt_issuer,
+        settings.jwt_algorithms,
+        settings.jwt_scope_claim,
+        settings.jwt_leeway_s,
+    )
+    return Tokens(settings.jwt_keys, trust, metrics.keys_stale.labels("tokens").set)
 
 
 def quotas_of(settings: Settings, metrics: Metrics) -> Quotas:

@@ -1,10 +1,11 @@
-"""Who calls: keys out of a request's headers, and the keys that are in force."""
+"""Who calls: keys and tokens out of a request's headers, and the keys that are in force."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from starlette.datastructures import Headers
 
@@ -88,28 +89,45 @@ def _state(file: Path | None) -> tuple[int, int, int] | None:
     return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-class Callers:
-    """Tells who calls; without a keyring everybody may do everything."""
+class Verifier(Protocol):
+    """What verifies tokens."""
 
-    def __init__(self, keyring: Keyring | None) -> None:
+    def read(self, token: str) -> Caller | None:
+        """Whose token it is; None where it is no good. Raises `KeysUnavailable`."""
+
+    async def watch(self) -> None:
+        """Follow what may change of the keys that it verifies by."""
+
+
+class Callers:
+    """Tells who calls; without a keyring and tokens everybody may do everything."""
+
+    def __init__(self, keyring: Keyring | None, tokens: Verifier | None = None) -> None:
         self._keyring = keyring
+        self._tokens = tokens
 
     async def watch(self) -> None:
         """Follow what may change of the keys."""
-        if self._keyring is not None:
-            await self._keyring.watch()
+        await asyncio.gather(*(each.watch() for each in (self._keyring, self._tokens) if each is not None))
 
     def identify(self, headers: Headers, address: str) -> Caller:
-        """Who sent these headers; where nobody is asked, whoever is at that address. Raises `Unauthenticated`."""
-        if self._keyring is None:
+        """Who sent these headers; where nobody is asked, whoever is at that address.
+
+        Raises `Unauthenticated`, `KeysUnavailable`.
+        """
+        if self._keyring is None and self._tokens is None:
             return Caller(address, ANONYMOUS, frozenset(keys.SCOPES))
         secret = headers.get("x-api-key") or _bearer(headers)
         if secret is None:
             raise Unauthenticated("The request carries no key.", reason="missing")
-        key = self._keyring.find(secret)
-        if key is None:
+        caller = self._by_key(secret) or (self._tokens.read(secret) if self._tokens else None)
+        if caller is None:
             raise Unauthenticated("The key is not one of those in force.", reason="invalid")
-        return Caller(key.name, key.name, key.scopes, key.quota)
+        return caller
+
+    def _by_key(self, secret: str) -> Caller | None:
+        key = self._keyring.find(secret) if self._keyring else None
+        return None if key is None else Caller(key.name, key.name, key.scopes, key.quota)
 
 
 def _bearer(headers: Headers) -> str | None:

@@ -39,7 +39,9 @@ class Metrics:
             ["caller", "outcome"],
         )
         # Read by: alert on keys that are not read again.
-        self.keys_stale = self._gauge("resnest_keys_stale", "Whether the file of keys could not be read again", [])
+        self.keys_stale = self._gauge("resnest_keys_stale", "Whether what callers are told by is out of date", ["of"])
+        for source in ("keys", "tokens"):
+            self.keys_stale.labels(source)
         # Read by: alert on limits that are not shared.
         self.limits_failing = self._gauge(
             "resnest_limits_failing", "Whether Redis, where callers' limits are shared, does not answer", []

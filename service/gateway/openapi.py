@@ -56,6 +56,7 @@ UPLOAD = (
     errors.Overloaded,
     errors.BackendUnavailable,
     errors.LimitsUnavailable,
+    errors.KeysUnavailable,
     errors.DeadlineExceeded,
 )
 DISCOVERY = (
@@ -64,6 +65,7 @@ DISCOVERY = (
     errors.ConcurrencyLimited,
     errors.Internal,
     errors.LimitsUnavailable,
+    errors.KeysUnavailable,
 )
 
 DESCRIPTION = """Classify, segment, embed and explain pictures.
@@ -106,7 +108,11 @@ HEADERS = [
 ]
 
 SECURITY = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where the service asks for one."},
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, or a token of the issuer that the service trusts, where it asks.",
+    },
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 
@@ -120,7 +126,9 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("/livez", "get"): Operation((Live,)),
     ("/readyz", "get"): Operation((Ready,), (errors.BackendUnavailable, errors.Draining, errors.Internal)),
     ("/metrics", "get"): Operation(
-        (), (errors.Unauthenticated, errors.Forbidden, errors.Internal), other_content=TEXT_CONTENT
+        (),
+        (errors.Unauthenticated, errors.Forbidden, errors.Internal, errors.KeysUnavailable),
+        other_content=TEXT_CONTENT,
     ),
 }
 

@@ -19,11 +19,11 @@ STYLE = "body{font:16px/1.5 system-ui;max-width:44rem;margin:2rem auto;padding:0
 
 MANUAL = """# Problems
 
-What is wrong with a request, or with us, is told as `application/problem+json` (RFC 9457). Its `type` is `/problems/` and
-the `code`, relative to the service that answered, where this text stands too; neither ever changes its meaning. `code` is
-the word to branch on, `detail` says what happened this time, `limit` and `actual` which bound was broken. A 4xx is the
-caller's to mend, a 5xx ours; 408, 429, 502, 503 and 504 may be sent again as they are. `make problems` writes this page
-from `service/errors.py`.
+What is wrong with a request, or with us, is told as `application/problem+json` (RFC 9457). Its `type` is `/problems/`
+and the `code`, relative to the service that answered, where this text stands too; neither ever changes its meaning.
+`code` is the word to branch on, `detail` says what happened this time, `limit` and `actual` which bound was broken. A
+4xx is the caller's to mend, a 5xx ours; 408, 429, 502, 503 and 504 may be sent again as they are. `make problems`
+writes this page from `service/errors.py`.
 """
 
 

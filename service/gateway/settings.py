@@ -17,6 +17,8 @@ def _split(names: object) -> object:
     return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else names
 
 
+# Asymmetric ones alone: a key set is public, and with HS256 whoever can verify can sign.
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 # As a browser writes it: no path, no user, no port that is the scheme's own.
 Origin = Annotated[
     str,
@@ -58,6 +60,16 @@ class Settings(BaseSettings):
     allow_no_keys: bool = Field(
         default=False, description="serve beyond loopback though callers are not asked who they are"
     )
+    jwt_keys: str = Field(
+        default="", description="whose tokens (JWT) to accept: the key set of its issuer, a file or an https:// address"
+    )
+    jwt_issuer: str = Field(default="", description="what `iss` of a token must be")
+    jwt_audience: str = Field(default="", description="what `aud` of a token must be, or hold")
+    jwt_algorithms: Annotated[tuple[Algorithm, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=("RS256", "ES256"), min_length=1, description="by which a token may be signed, by commas"
+    )
+    jwt_scope_claim: str = Field(default="scope", description="the claim with a caller's scopes, a list or words")
+    jwt_leeway_s: float = Field(default=30, ge=0, le=300, description="seconds that an issuer's clock may be off")
     caller_rate: float | None = Field(
         default=None, ge=MIN_RATE, le=MAX_LIMIT, description="pictures a second of a caller whose key has no rate"
     )
@@ -116,6 +128,10 @@ class Settings(BaseSettings):
             raise ValueError("max_buffered_bytes is below max_upload_bytes: a full body would never be let in")
         if self.admin_port is not None and self.admin_port == self.port:
             raise ValueError("admin_port is port: it is to be another")
+        if self.jwt_keys and not (self.jwt_issuer and self.jwt_audience):
+            raise ValueError("jwt_keys needs jwt_issuer and jwt_audience: else tokens for other services would do")
+        if self.jwt_keys.startswith("http://"):
+            raise ValueError("jwt_keys is http: whoever is between could put keys of its own there")
         if "*" in self.cors_origins and len(self.cors_origins) > 1:
             raise ValueError("cors_origins names * and others: * is everybody")
         return self
@@ -123,7 +139,7 @@ class Settings(BaseSettings):
     @property
     def asks_callers(self) -> bool:
         """Whether callers must say who they are."""
-        return bool(self.keys.strip() or self.keys_file)
+        return bool(self.keys.strip() or self.keys_file or self.jwt_keys)
 
     @property
     def quota(self) -> Quota:

@@ -18,7 +18,7 @@ NAMES = {
     "resnest_http_request_duration_seconds": {"route", "method"},
     "resnest_http_requests_in_flight": {"route"},
     "resnest_caller_requests": {"caller", "outcome"},
-    "resnest_keys_stale": set(),
+    "resnest_keys_stale": {"of"},
     "resnest_limits_failing": set(),
     "resnest_stage_duration_seconds": {"model", "stage"},
     "resnest_upload_bytes": {"route"},

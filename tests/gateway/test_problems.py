@@ -87,7 +87,7 @@ MEETINGS: dict[str, Meeting] = {
     "deadline_exceeded": behaving("slow"),
 }
 
-# test_protocol, test_access and test_limits meet them.
+# test_protocol, test_access, test_limits and test_tokens meet them.
 MET_ELSEWHERE = {
     "malformed_request",
     "headers_too_large",
@@ -96,6 +96,7 @@ MET_ELSEWHERE = {
     "rate_limited",
     "concurrency_limited",
     "limits_unavailable",
+    "keys_unavailable",
 }
 
 CHANGES: dict[str, Any] = {"max_upload_bytes": 50_000, "max_pixels": 20_000, "upload_timeout_s": 0.3}
