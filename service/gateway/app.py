@@ -65,23 +65,7 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
-        middleware=[
-            Middleware(Head),
-            Middleware(Linger),
-            Middleware(Context, is_draining=lambda: app.state.gateway.readiness.draining),
-            Middleware(Meter, metrics=metrics, template_of=templates(ROUTERS)),
-            *([Middleware(Cors, origins=settings.cors_origins)] if settings.cors_origins else []),
-            Middleware(Crash, metrics=metrics),
-            Middleware(
-                Access,
-                callers=callers,
-                limits=limits,
-                proxies=settings.trusted_proxies,
-                metrics=metrics,
-                unmatched=UNMATCHED,
-                admin_port=settings.admin_port,
-            ),
-        ],
+        middleware=around(settings, metrics, callers, limits, lambda: app.state.gateway.readiness.draining),
         exception_handlers={
             ServiceError: problems.on_service_error,
             RequestValidationError: problems.on_invalid,
@@ -93,6 +77,30 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
         app.include_router(router)
     describe(app)
     return app
+
+
+def around(
+    settings: Settings, metrics: Metrics, callers: Callers, limits: Limits, is_draining: Callable[[], bool]
+) -> list[Middleware]:
+    """What happens around every request, outermost first."""
+    door = Middleware(
+        Access,
+        callers=callers,
+        limits=limits,
+        proxies=settings.trusted_proxies,
+        metrics=metrics,
+        unmatched=UNMATCHED,
+        admin_port=settings.admin_port,
+    )
+    return [
+        Middleware(Head),
+        Middleware(Linger),
+        Middleware(Context, is_draining=is_draining),
+        Middleware(Meter, metrics=metrics, template_of=templates(ROUTERS)),
+        *([Middleware(Cors, origins=settings.cors_origins)] if settings.cors_origins else []),
+        Middleware(Crash, metrics=metrics),
+        door,
+    ]
 
 
 def callers_of(settings: Settings, metrics: Metrics) -> Callers:
