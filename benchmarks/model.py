@@ -3,35 +3,36 @@
 The servers choose by environment variables: BENCH_KIND, BENCH_STORE, BENCH_MODEL, PORT.
 """
 
+import base64
 import io
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from service import cards, preprocess
+from service import cards, masks, preprocess
 from service.cards import ModelCard
 from service.engines import Answers, Pictures
-from service.pipeline import Pipeline
+from service.pipeline import Answer, Pipeline, Prepared
 
 TOP = 5
 BATCH = 8
 WAIT_MS = 4
 
-Told = list[dict[str, Any]]
+Told = Any  # what becomes JSON
 
 
 class Model(Protocol):
     """What a server calls: an upload to an input, inputs to answers."""
 
-    def decode(self, upload: bytes) -> Any:
+    def decode(self, upload: bytes) -> Prepared:
         """The network's input."""
 
-    def predict(self, inputs: Sequence[Any]) -> list[Told]:
-        """The best classes of each."""
+    def predict(self, inputs: Sequence[Prepared]) -> list[Told]:
+        """The best classes of each, or its mask and the classes in it."""
 
 
 class Null:
@@ -48,38 +49,42 @@ class Null:
 
 
 class Same:
-    """This project's decoding and engine."""
+    """This project's decoding and engine, which has one caller at a time."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self._turn = threading.Lock()
 
-    def decode(self, upload: bytes) -> Any:
+    def decode(self, upload: bytes) -> Prepared:
         """By the code that serves."""
         return self._pipeline.prepare(upload)
 
-    def predict(self, inputs: Sequence[Any]) -> list[Told]:
+    def predict(self, inputs: Sequence[Prepared]) -> list[Told]:
         """One forward pass."""
-        return [best(answer.scores) for answer in self._pipeline.infer(inputs)]
+        with self._turn:
+            answers = self._pipeline.infer(inputs)
+        return [TELLERS[self._pipeline.card.task](self._pipeline.card, answer) for answer in answers]
 
 
 class Usual:
-    """What tutorials write: Pillow in full, a float tensor each, an eager network in single precision."""
+    """What tutorials write: Pillow in full, an eager network in single precision, as many callers as there are."""
 
     def __init__(self, card: ModelCard) -> None:
         from service.engines import torch_engine  # noqa: PLC0415 - the null model needs no torch
 
         self._card = card
-        self._engine = torch_engine.load(card, "cpu")
+        self._pipeline = Pipeline(card, torch_engine.load(card, "cpu"))
 
-    def decode(self, upload: bytes) -> Any:
+    def decode(self, upload: bytes) -> Prepared:
         """The whole picture, whatever its size."""
         from PIL import Image  # noqa: PLC0415
 
-        return preprocess.prepare(self._card.input, Image.open(io.BytesIO(upload)).convert("RGB"))
+        picture = Image.open(io.BytesIO(upload)).convert("RGB")
+        return Prepared(preprocess.prepare(self._card.input, picture), *picture.size)
 
-    def predict(self, inputs: Sequence[Any]) -> list[Told]:
+    def predict(self, inputs: Sequence[Prepared]) -> list[Told]:
         """One forward pass."""
-        return [best(scores) for scores in self._engine(np.stack(inputs))["scores"]]
+        return [TELLERS[self._card.task](self._card, answer) for answer in self._pipeline.infer(inputs)]
 
 
 def load(environment: os._Environ[str] = os.environ) -> Model:
@@ -93,7 +98,19 @@ def load(environment: os._Environ[str] = os.environ) -> Model:
     return kinds[environment["BENCH_KIND"]]()
 
 
-def best(scores: npt.NDArray[Any]) -> Told:
+def best(_: ModelCard, answer: Answer) -> Told:
     """The best classes with their scores."""
-    order = np.argsort(-scores, kind="stable")[:TOP]
-    return [{"class_id": int(place), "score": round(float(scores[place]), 6)} for place in order]
+    order = np.argsort(-answer.scores, kind="stable")[:TOP]
+    return [{"class_id": int(place), "score": round(float(answer.scores[place]), 6)} for place in order]
+
+
+def areas(card: ModelCard, answer: Answer) -> Told:
+    """The mask at the upload's size as an indexed PNG, and the classes in it: what this service answers, in short."""
+    mask = answer.mask
+    png = masks.png(mask, [label.color for label in card.classes])
+    figures = masks.figures(mask, answer.class_scores)
+    segments = [{"class_id": each.class_id, "score": each.score, "pixels": each.pixels} for each in figures]
+    return {"mask": base64.b64encode(png).decode("ascii"), "segments": segments}
+
+
+TELLERS = {"classification": best, "segmentation": areas}

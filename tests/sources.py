@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PYTHON_FOLDERS = ("service", "tests", "model_store", "deploy")
+PYTHON_FOLDERS = ("service", "tests", "benchmarks", "model_store", "deploy")
+MADE = {"archives", ".venvs"}  # folders that commands write
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -17,7 +18,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 def python_files(*folders: str) -> tuple[Path, ...]:
     """Every Python file under these folders, all of the project's where none is given."""
     found = [path for folder in folders or PYTHON_FOLDERS for path in (ROOT / folder).rglob("*.py")]
-    return tuple(sorted(path for path in found if "archives" not in path.parts))
+    return tuple(sorted(path for path in found if not MADE & set(path.parts)))
 
 
 @cache

@@ -85,6 +85,7 @@ def _write_weights(path: Path, network: Mapping[str, Any]) -> str:
     import torch  # noqa: PLC0415 - the gateway's tests write stores without weights, and without torch
     from safetensors.torch import save_file  # noqa: PLC0415
 
+    from benchmarks.made_models import settle  # noqa: PLC0415
     from service import networks  # noqa: PLC0415
 
     with torch.random.fork_rng(), torch.no_grad():
@@ -94,23 +95,7 @@ def _write_weights(path: Path, network: Mapping[str, Any]) -> str:
         upsampled = [
             torch.nn.functional.interpolate(coarse, size=(64, 64), mode=mode) for mode in ("bilinear", "nearest")
         ]
-        _spread(module, torch.cat(upsampled))
+        settle(module, torch.cat(upsampled), SPREAD)
     state = {key: value for key, value in module.state_dict().items() if "num_batches_tracked" not in key}
     save_file({key: value.half().contiguous() for key, value in state.items()}, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _spread(module: Any, pictures: Any) -> None:
-    """Give every BatchNorm these pictures' statistics and every logit mean 0 and deviation `SPREAD` over them.
-
-    A random network gives every picture nearly the same answer; a test could not see pictures mixed up.
-    """
-    for part in module.modules():
-        if hasattr(part, "momentum"):
-            part.momentum = 1.0
-    module.train()(pictures)
-    logits = module.eval()(pictures).transpose(0, 1).flatten(1)  # (classes, pictures and pixels)
-    last = module.fc if hasattr(module, "fc") else module.head.block[4]
-    gain = SPREAD / logits.std(dim=1)
-    last.weight *= gain.view(-1, *[1] * (last.weight.ndim - 1))
-    last.bias.sub_(logits.mean(dim=1)).mul_(gain)

@@ -1,0 +1,132 @@
+"""The bars that this service must reach, computed within each repeat, and told as least, median and most."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+Measures = Mapping[str, float]  # of one repeat, by name
+
+PEERS = ("mosec", "litserve", "bentoml", "ray", "mlserver", "pytriton", "torchserve", "fastapi")
+CROWDS = (8, 16, 32, 64, 128)  # callers, among whom the best number is sought
+CROWD = 256
+PICTURES = 32  # in one request
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What is measured, of which figures of a repeat, and what it must be at least or at most; no bound: for knowing.
+
+    `figure` raises `KeyError` or `ValueError` where something that it is made of was not measured.
+    """
+
+    what: str
+    figure: Callable[[Measures], float]
+    at_least: float | None = None
+    at_most: float | None = None
+    unit: str = ""
+
+    @property
+    def bound(self) -> str:
+        """The bound as it is written, or a dash."""
+        if self.at_least is not None:
+            return f"≥ {self.at_least:g}{self.unit}"
+        return "-" if self.at_most is None else f"≤ {self.at_most:g}{self.unit}"
+
+    def holds(self, value: float) -> bool | None:
+        """Whether a value is on the right side; None without a bound."""
+        if self.at_least is not None:
+            return value >= self.at_least
+        return None if self.at_most is None else value <= self.at_most
+
+    def values(self, repeats: Sequence[Measures]) -> list[float]:
+        """One of each repeat in which all of it was measured."""
+        found = []
+        for each in repeats:
+            try:
+                found.append(self.figure(each))
+            except (KeyError, ValueError):
+                continue
+        return found
+
+
+def bars() -> list[Bar]:
+    """All of them, in the order of the table."""
+    return [
+        Bar("through HTTP / in-process limit, 16 callers", _over("ours", "limit"), at_least=0.9),
+        *(
+            Bar(f"same engine: / {peer}", _over("ours", f"same {peer}"), at_least=1.0 if peer == "mosec" else 1.05)
+            for peer in PEERS
+        ),
+        *(
+            Bar(f"as users write it (fp32 eager): / {peer}", _over("ours", f"usual {peer}"), at_least=8)
+            for peer in ("torchserve", "fastapi")
+        ),
+        Bar("lone request: p50 above in-process p50", _above("lone p50", "in-process p50"), at_most=4, unit=" ms"),
+        Bar("lone request: p99 above in-process p50", _above("lone p99", "in-process p50"), at_most=10, unit=" ms"),
+        Bar("lone request: p99 above in-process p99", _above("lone p99", "in-process p99"), unit=" ms"),
+        Bar("12-megapixel JPEG / 0.17-megapixel JPEG", _over("ours 12 MP", "ours"), at_least=0.25),
+        Bar(f"null model: {PICTURES} pictures a request / 1", _over("null many", "null one"), at_least=1.15),
+        Bar(f"{CROWD} callers / best of fewer", _crowded, at_least=0.95),
+        Bar("gateway, resident, 16 callers", _one("gateway MB"), at_most=150, unit=" MB"),
+        Bar("classification worker, resident, 16 callers", _one("worker MB"), at_most=700, unit=" MB"),
+        Bar("gateway, resident, after all loads", _one("gateway most MB"), unit=" MB"),
+        Bar("`run` to first answer", _one("first answer"), at_most=10, unit=" s"),
+        Bar("segment, 4 callers: / in-process limit", _over("segment ours", "segment limit")),
+        *(
+            Bar(f"segment, {kind}: / {peer}", _over("segment ours", f"segment {kind} {peer}"))
+            for kind, peer in (("same", "mosec"), ("usual", "fastapi"))
+        ),
+    ]
+
+
+def _one(name: str) -> Callable[[Measures], float]:
+    return lambda measures: measures[name]
+
+
+def _over(name: str, other: str) -> Callable[[Measures], float]:
+    return lambda measures: measures[name] / measures[other]
+
+
+def _above(name: str, other: str) -> Callable[[Measures], float]:
+    return lambda measures: measures[name] - measures[other]
+
+
+def _crowded(measures: Measures) -> float:
+    return measures[f"ours {CROWD}"] / max(measures[name] for each in CROWDS if (name := f"ours {each}") in measures)
+
+
+HEAD = ("what", "bar", "least", "median", "most", "repeats", "")
+
+
+def rows(repeats: Sequence[Measures]) -> list[tuple[str, ...]]:
+    """A row a bar; met or missed by the median."""
+    return [_row(bar, bar.values(repeats)) for bar in bars()]
+
+
+def _row(bar: Bar, values: Sequence[float]) -> tuple[str, ...]:
+    if not values:
+        return bar.what, bar.bound, "-", "-", "-", "0", "not measured"
+    median = statistics.median(values)
+    told = (_figure(each) + bar.unit for each in (min(values), median, max(values)))
+    verdict = {True: "met", False: "**missed**", None: ""}[bar.holds(median)]
+    return bar.what, bar.bound, *told, str(len(values)), verdict
+
+
+def absolutes(repeats: Sequence[Measures]) -> list[tuple[str, ...]]:
+    """A row a measured figure, whatever it is for: its name, and least, median and most."""
+    names = dict.fromkeys(name for each in repeats for name in each)
+    found = {name: [each[name] for each in repeats if name in each] for name in names}
+    return [
+        (name, *(_figure(each) for each in (min(values), statistics.median(values), max(values))))
+        for name, values in found.items()
+    ]
+
+
+def _figure(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table for docs/benchmarks.md."""
+    every = (head, ["---"] * len(head), *lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in every)
