@@ -8,6 +8,7 @@
     ├── 405 MethodNotAllowed
     ├── 406 NotAcceptable
     ├── 408 UploadTimeout
+    ├── 412 PreconditionFailed
     ├── 413 BodyTooLarge  ImageTooLarge  TooManyImages
     ├── 415 UnsupportedMediaType
     ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageModeUnsupported
@@ -120,6 +121,14 @@ class UploadTimeout(ServiceError):
     status = 408
     title = "The upload was too slow"
     cure = "Send again, on a faster connection or a smaller picture."
+
+
+class PreconditionFailed(ServiceError):
+    """The answer would be one that the request's If-None-Match names (RFC 9110, section 13.1.2)."""
+
+    status = 412
+    title = "You have this answer already"
+    cure = "Use the answer that came with this ETag, or send the request without If-None-Match."
 
 
 class BodyTooLarge(ServiceError):

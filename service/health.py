@@ -38,16 +38,24 @@ def gateway_is_ready(address: str) -> bool:
     return get(address, "/readyz")[0] == 200
 
 
-def waiting_models(management: str, models: Iterable[str]) -> list[str]:
-    """Those of the models that have no ready worker, by TorchServe's management address. Its /ping would not tell."""
-    return [name for name in models if not _has_ready_worker(management, name)]
+def has_given_up(inference: str) -> bool:
+    """Whether TorchServe starts a worker no more, after 300 s of failures: only then its /ping is a 500."""
+    return get(inference, "/ping")[0] == 500
 
 
-def _has_ready_worker(management: str, model: str) -> bool:
+def waiting_models(management: str, models: Iterable[str], *, whole: bool = False) -> list[str]:
+    """Those of the models that have no ready worker, or not all where `whole`, by TorchServe's management address."""
+    return [name for name in models if not _has_ready_workers(management, name, whole=whole)]
+
+
+def _has_ready_workers(management: str, model: str, *, whole: bool) -> bool:
     status, body = get(management, f"/models/{model}")
     if status != 200:
         return False
-    return any(worker["status"] == "READY" for version in json.loads(body) for worker in version["workers"])
+    versions = json.loads(body)
+    ready: int = sum(worker["status"] == "READY" for version in versions for worker in version["workers"])
+    wanted: int = sum(version["minWorkers"] for version in versions) if whole else 1
+    return ready >= wanted
 
 
 def _connection(address: str, timeout_s: float) -> http.client.HTTPConnection:

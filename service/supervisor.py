@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import signal
 import socket
 import sys
@@ -16,16 +15,16 @@ from pathlib import Path
 
 from service import cards, health, packaging
 from service.cards import CardError, ModelCard
+from service.folders import short_folder
 from service.keys import check_exposure
 from service.processes import Child, free_port
 from service.worker_log import Log
 
 TICK_S = 0.2
 LOOK_S = 2.0  # between two looks at the workers
-RESTARTS = 3  # of TorchServe without a moment of readiness between them
+RESTARTS = 3  # of TorchServe without a moment of readiness between them, or of all workers' where it gave up on some
 STOP_GATEWAY_S = 45.0  # its requests in flight have 30 s
 STOP_TORCHSERVE_S = 15.0  # seen: 2.4 s
-LONGEST_PARENT = 60  # a Unix socket's path has at most 107 bytes; ours add 40 to the folder they are in
 EXAMPLE = "example.jpg"  # in the model store
 
 Say = Callable[[str], None]
@@ -155,6 +154,7 @@ class Tree:
         self._torchserve: Child | None = None
         self._gateway: Child | None = None
         self._restarts = 0
+        self._rescues = 0
 
     def start(self) -> None:
         """Start both; neither waits for the other."""
@@ -199,19 +199,19 @@ class Tree:
 
         Raises `StartError` where the gateway ends, or that does not help.
         """
-        names = [card.name for card in self._models]
         looked_at = ready_at = time.monotonic()
         while not self._asked.to_stop.wait(TICK_S):
             self._log.read(self._say)
             if self._gateway and self._gateway.code is not None:
                 raise StartError(f"the gateway ended with code {self._gateway.code}")
-            now = time.monotonic()
-            if now - looked_at > LOOK_S:
-                looked_at = now
-                if not health.waiting_models(self._addresses.management, names):
-                    ready_at, self._restarts = now, 0
-            if self._gone() or now - ready_at > self._options.start_timeout_s:
-                self._restart()
+            gave_up = False
+            if time.monotonic() - looked_at > LOOK_S:
+                looked_at = time.monotonic()
+                ready, gave_up = self._look()
+                if ready:
+                    ready_at, self._restarts = looked_at, 0
+            if self._gone() or gave_up or time.monotonic() - ready_at > self._options.start_timeout_s:
+                self._restart(gave_up=gave_up)
                 ready_at = time.monotonic()
 
     def stop(self) -> None:
@@ -223,16 +223,30 @@ class Tree:
         if self._torchserve:
             self._torchserve.stop(STOP_TORCHSERVE_S, hurry)
 
+    def _look(self) -> tuple[bool, bool]:
+        """Whether every model has a ready worker, and whether one has had another given up on and may get it back."""
+        names = [card.name for card in self._models]
+        if health.waiting_models(self._addresses.management, names):
+            return False, False
+        if not health.has_given_up(self._addresses.inference):
+            if not health.waiting_models(self._addresses.management, names, whole=True):
+                self._rescues = 0
+            return True, False
+        if self._rescues == RESTARTS:
+            return True, False  # fewer workers are better than a new start every few minutes
+        self._rescues += 1
+        return True, True
+
     def _gone(self) -> bool:
         return self._torchserve is not None and self._torchserve.code is not None
 
-    def _restart(self) -> None:
+    def _restart(self, *, gave_up: bool) -> None:
         if self._restarts == RESTARTS:
             raise StartError(f"TorchServe does not come back after {RESTARTS} new starts{self._log.last_words}")
         self._restarts += 1
         if self._torchserve:
             why = "TorchServe ended" if self._gone() else "A model has had no ready worker for too long"
-            self._say(f"{why}; starting TorchServe again")
+            self._say(f"{'TorchServe has given a worker up' if gave_up else why}; starting TorchServe again")
             self._torchserve.stop(STOP_TORCHSERVE_S, self._asked.to_hurry.is_set)
         self._torchserve = self._start_torchserve()
 
@@ -269,14 +283,3 @@ def signals() -> Iterator[Asked]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def short_folder(parent: str) -> Iterator[Path]:
-    """A folder in `parent`, or in /tmp where its path would leave no room for Unix sockets; removed at the end."""
-    short = parent if len(parent) <= LONGEST_PARENT else "/tmp"  # noqa: S108 - mkdtemp below makes it ours alone
-    folder = Path(tempfile.mkdtemp(prefix="resnest-", dir=short))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

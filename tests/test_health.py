@@ -15,9 +15,11 @@ from service.processes import free_port
 
 ANSWERS: dict[str, tuple[int, Any]] = {
     "/readyz": (200, {}),
-    "/models/up": (200, [{"workers": [{"status": "UNLOADING"}, {"status": "READY"}]}]),
-    "/models/down": (200, [{"workers": [{"status": "UNLOADED"}]}]),
-    "/models/none": (200, [{"workers": []}]),
+    "/models/up": (200, [{"minWorkers": 2, "workers": [{"status": "UNLOADING"}, {"status": "READY"}]}]),
+    "/models/whole": (200, [{"minWorkers": 2, "workers": [{"status": "READY"}, {"status": "READY"}]}]),
+    "/models/down": (200, [{"minWorkers": 1, "workers": [{"status": "UNLOADED"}]}]),
+    "/models/none": (200, [{"minWorkers": 1, "workers": []}]),
+    "/ping": (500, {"status": "Partial Healthy"}),
     "/models/gone": (404, {}),
 }
 
@@ -62,6 +64,17 @@ def test_a_model_waits_until_one_of_its_workers_is_ready(address: str) -> None:
     assert health.waiting_models(address, ["up", "down", "none", "gone"]) == ["down", "none", "gone"]
 
 
+def test_a_model_waits_for_all_of_its_workers_where_the_whole_is_asked_for(address: str) -> None:
+    assert health.waiting_models(address, ["up", "whole", "gone"], whole=True) == ["up", "gone"]
+
+
+def test_torchserve_has_given_up_when_its_ping_is_a_500(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert health.has_given_up(address)
+    monkeypatch.setitem(ANSWERS, "/ping", (200, {"status": "Healthy"}))
+    assert not health.has_given_up(address)
+
+
 def test_a_door_that_is_not_there_is_not_ready(tmp_path: Path) -> None:
+    assert not health.has_given_up(f"unix:{tmp_path / 'none'}")
     assert not health.gateway_is_ready(f"http://127.0.0.1:{free_port()}")
     assert health.waiting_models(f"unix:{tmp_path / 'none'}", ["up"]) == ["up"]

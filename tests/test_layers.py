@@ -47,7 +47,7 @@ HOUSE = [
     Layer("handlers", "handlers.*", "leaves engines tasks", WEB),
     Layer("offline", "pipeline evaluation evaluation.* bench.limit", "leaves engines measuring", WEB),
     Layer("gateway", "gateway gateway.*", "leaves", TORCH),
-    Layer("host", "processes health worker_log packaging supervisor", "leaves weights tasks", TORCH | WEB),
+    Layer("host", "processes folders health worker_log packaging supervisor", "leaves weights tasks", TORCH | WEB),
     Layer("measuring", BENCH, "leaves host", TORCH | WEB),
     Layer("command", "cli models_cli evaluate_cli bench_cli keys_cli options __main__", ANYTHING, TORCH | WEB),
 ]

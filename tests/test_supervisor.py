@@ -3,6 +3,9 @@
 import os
 import signal
 import socket
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from service.cards import CardError
 from service.keys import KeysError
 from service.processes import free_port
 from service.supervisor import Asked, Options, StartError, chosen, require_free_port
+from tests.e2e.running import until
 from tests.stores import write_store
 
 
@@ -139,15 +143,6 @@ def test_one_signal_asks_to_stop_and_a_second_to_hurry(number: signal.Signals) -
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.parametrize("parent", ["", "deep" * 20])
-def test_the_folder_of_the_sockets_is_short_and_goes_at_the_end(tmp_path: Path, parent: str) -> None:
-    (tmp_path / parent).mkdir(exist_ok=True)
-    with supervisor.short_folder(str(tmp_path / parent)) as folder:
-        assert len(str(folder / "tmp" / ".ts.sock.9000.31000")) < 107
-        (folder / "file").touch()
-    assert not folder.exists()
-
-
 def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(folder: Path, tmp_path: Path) -> None:
     """Here Java itself fails, on an option that it does not know."""
     environment = fake_java(tmp_path, "echo 'Error occurred during initialization of VM'\nexit 1")
@@ -183,6 +178,58 @@ def test_a_model_without_a_worker_for_too_long_has_torchserve_started_again(fold
         tree.stop()
     again = "A model has had no ready worker for too long; starting TorchServe again"
     assert said.count(again) == supervisor.RESTARTS
+
+
+GIVEN_UP = """\
+import json, os, socketserver, sys
+from http.server import BaseHTTPRequestHandler
+
+class Door(BaseHTTPRequestHandler):
+    def do_GET(self):
+        workers = [{"status": "READY", "pid": 1}]
+        ping = self.path == "/ping"
+        self.send_response(500 if ping else 200)
+        self.end_headers()
+        self.wfile.write(json.dumps([{"minWorkers": 2, "workers": workers}]).encode())
+    def address_string(self):
+        return "client"
+    def log_message(self, *_):
+        pass
+
+for name in ("inference", "management"):
+    server = socketserver.ThreadingUnixStreamServer(os.path.join(sys.argv[1], name), Door)
+    if os.fork() == 0:
+        server.serve_forever()
+server.serve_forever()
+"""
+
+
+def test_a_worker_that_was_given_up_on_is_worth_some_new_starts_and_not_the_other_workers(
+    folder: Path, tmp_path: Path
+) -> None:
+    """This TorchServe always has one ready worker of two, and says that it starts the other no more."""
+    options = Options(folder, ("tiny-classifier",), port=free_port())
+    run = tmp_path / "r"
+    run.mkdir()
+    script = tmp_path / "given_up.py"
+    script.write_text(GIVEN_UP, encoding="utf-8")
+    said: list[str] = []
+    asked = Asked()
+    java = fake_java(tmp_path, f"exec '{sys.executable}' '{script}' '{run}'")
+    tree = supervisor.Tree(options, chosen(options, print), run, asked, said.append, java)
+    again = "TorchServe has given a worker up; starting TorchServe again"
+    watching = threading.Thread(target=tree.watch)
+    try:
+        tree.start()
+        watching.start()
+        until(lambda: said.count(again) == supervisor.RESTARTS, 120, lambda: said)
+        time.sleep(2 * supervisor.LOOK_S)
+        assert watching.is_alive()
+        assert said.count(again) == supervisor.RESTARTS
+    finally:
+        asked.to_stop.set()
+        watching.join()
+        tree.stop()
 
 
 def test_a_signal_ends_the_waiting_without_an_error(folder: Path, tmp_path: Path) -> None:

@@ -48,6 +48,16 @@ RULES: Final[dict[str, Rule]] = {
     "/v1/segment": SEGMENT,
     "/v1/embed": CLASSIFY,
     "/v1/explain": CLASSIFY,
+    "/v2": ANY_KEY,
+    "/v2/health/live": OPEN,
+    "/v2/health/ready": OPEN,
+    "/v2/models/{name}": ANY_KEY,
+    "/v2/models/{name}/versions/{version}": ANY_KEY,
+    "/v2/models/{name}/ready": OPEN,
+    "/v2/models/{name}/versions/{version}/ready": OPEN,
+    # The scope is that of the model's task, which the route looks at.
+    "/v2/models/{name}/infer": ANY_KEY,
+    "/v2/models/{name}/versions/{version}/infer": ANY_KEY,
     "/v1/models": ANY_KEY,
     "/v1/models/{name}": ANY_KEY,
     "/livez": PROBE,
@@ -108,6 +118,7 @@ class Access:
             await self._refuse(error, challenge(error), scope, receive, send)
             return
         scope["state"]["caller"] = caller.name
+        scope["state"]["scopes"] = caller.scopes
         if rule.scope == "admin":
             self._count(caller.label)
             await self.app(scope, receive, send)

@@ -14,12 +14,12 @@ from starlette.types import Receive
 
 from service.cards import ModelCard
 from service.errors import NotAcceptable, ServiceError
-from service.gateway import terms, uploads
+from service.gateway import conditions, terms, uploads
 from service.gateway.backend import Answer
 from service.gateway.catalogue import name_of
 from service.gateway.decoding import Facts
 from service.gateway.gateway import Gateway
-from service.gateway.inference import Result
+from service.gateway.inference import Result, identity
 from service.gateway.limits import Visit
 from service.gateway.metrics import STAGES
 from service.gateway.negotiation import preferred
@@ -43,6 +43,7 @@ class Answered:
     started: float
     results: list[Result]
     stages: dict[str, float]
+    tag: str | None = None
 
     def respond(self, document: dict[str, Any]) -> Response:
         """The JSON response: `document` with the request's id before it and the times behind."""
@@ -57,7 +58,18 @@ class Answered:
         total = time.perf_counter() - self.started
         rows = [(stage, self.stages[stage]) for stage in STAGES if stage in self.stages]
         timing = ", ".join(f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in [*rows, ("total", total)])
-        return {"Server-Timing": timing, "Vary": "Accept"}
+        return {"Server-Timing": timing, "Vary": "Accept", **self._about_keeping()}
+
+    def _about_keeping(self) -> dict[str, str]:
+        """Where answers are kept: whether all of these were (RFC 9211), and what to ask with the next time."""
+        if self.tag is None:
+            return {}
+        found = all(result.how != "miss" for result in self.results)
+        return {
+            "ETag": self.tag,
+            "Cache-Control": "private, no-cache",
+            "Cache-Status": f"resnest-service; {'hit' if found else 'fwd=miss'}",
+        }
 
 
 def negotiate(request: Request, offers: Sequence[str]) -> str:
@@ -75,6 +87,7 @@ async def answered(
     cards: Sequence[ModelCard],
     check: Callable[[int], object] | None = None,
     question: Question = "answer",
+    body: uploads.Body | None = None,
 ) -> AsyncIterator[Answered]:
     """The results of a request; its uploads stay in memory for the body of the `with`.
 
@@ -86,10 +99,10 @@ async def answered(
     started = time.perf_counter()
     with gateway.memory.reserve() as reservation:
         pictures, size = await uploads.read(
-            request.receive, request.headers, gateway.settings, reservation, gateway.decoders, asked.end
+            request.receive, request.headers, gateway.settings, reservation, gateway.decoders, asked.end, body
         )
         uploaded = time.perf_counter() - started
-        gateway.metrics.upload_bytes.labels(request.url.path).observe(size)
+        gateway.metrics.upload_bytes.labels(request.state.route).observe(size)
         gateway.metrics.stages.labels("", "upload").observe(uploaded)
         if check is not None:
             check(len(pictures))
@@ -100,7 +113,20 @@ async def answered(
         if len(results) == 1 and results[0].failure is not None:
             raise results[0].failure
         slowest = {stage: max(result.stages[stage] for result in results) for stage in TOLD_STAGES}
-        yield Answered(request_id, request.state.started, results, {"upload": uploaded, **slowest})
+        tag = checked_tag(request, cards, results, asked)
+        yield Answered(request_id, request.state.started, results, {"upload": uploaded, **slowest}, tag)
+
+
+def checked_tag(
+    request: Request, cards: Sequence[ModelCard], results: Sequence[Result], asked: terms.Terms
+) -> str | None:
+    """The entity tag, where answers are kept and all of these are good. Raises `PreconditionFailed`."""
+    if not all(result.digest and result.again() for result in results):
+        return None
+    parts = [asked.question.encode(), *(identity(card).encode() for card in cards)]
+    tag = conditions.tag_of(request, [*parts, *(result.digest for result in results)])
+    conditions.check(request, tag)
+    return tag
 
 
 def failed(index: int, result: Result, error: ServiceError) -> dict[str, Any]:

@@ -11,7 +11,17 @@ from starlette.middleware import Middleware
 
 from service import __version__, cards
 from service.errors import ServiceError
-from service.gateway import classification, discovery, embedding, explanation, pages, problems, reference, segmentation
+from service.gateway import (
+    classification,
+    discovery,
+    embedding,
+    explanation,
+    open_inference,
+    pages,
+    problems,
+    reference,
+    segmentation,
+)
 from service.gateway.access import Access
 from service.gateway.backend import Backend, TorchServe
 from service.gateway.browsers import Cors
@@ -31,6 +41,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     segmentation.router,
     embedding.router,
     explanation.router,
+    open_inference.router,
     discovery.router,
     pages.router,
     reference.router,
@@ -55,7 +66,7 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
     limits = Limits(quotas_of(settings, metrics), settings.quota, settings.max_images)
 
     def parts() -> Gateway:
-        server = backend or TorchServe(settings.inference_url, settings.management_url)
+        server = backend or TorchServe(settings.places, metrics.second_try)
         return Gateway(settings, metrics, catalogue, server, callers, limits)
 
     app: FastAPI = FastAPI(

@@ -1,4 +1,4 @@
-"""The client of the model server: a picture out, an answer in, and every way it can fail as one of our errors.
+"""The client of the model servers: a picture out, an answer in, and every way they can fail as one of our errors.
 
 TorchServe answers 503 for a full queue, for a model without workers and for what went wrong in a handler (told apart
 by `type`), 500 for a worker that died over the batch, 507 for one that was killed or has no memory left. After every
@@ -6,12 +6,11 @@ status above 399 it closes the connection, with SO_LINGER 0, so that the answer 
 """
 
 import asyncio
-import io
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import aiohttp
 import numpy as np
 import numpy.typing as npt
 import orjson
@@ -26,13 +25,23 @@ from service.errors import (
     ServiceError,
     every_error,
 )
+from service.gateway.circuits import State
+from service.gateway.connections import BrokenError, GibberishError, UnreachableError
 from service.gateway.fitting import CHECKS, Fits
+from service.gateway.replicas import RESOLVE_S, Look, LookUp, Place, Replica, Replicas, look_up
+from service.gateway.tries import Call, FailedError, NobodyThereError, Tries
 from service.questions import Question
 
 Pixels = npt.NDArray[np.uint8]
 
 # How far the clocks of two hosts may be apart, for a worker not to refuse what is still wanted.
 SKEW_S = 1.0
+LOOK_S = 1.0
+# A management door that is slow under load is no news; one that stays silent so many times is a dead one.
+SILENCES = 5
+# The share of a card's deadline after which a replica that is silent is held for hung, and another one asked too.
+PATIENCE = 0.5
+AGAIN_S = 0.25  # for some milliseconds TorchServe gives a dead worker one more picture
 QUEUE_FULL = "ServiceUnavailableException"
 ERRORS = {error.code(): error for error in every_error()}
 
@@ -49,14 +58,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Workers:
-    """A model's workers: the process ids of the ready ones, and how many there should be."""
+    """A model's workers: names of the ready ones, how many there should be, and its replicas by circuit state."""
 
-    ready: frozenset[int]
+    ready: frozenset[Hashable]
     configured: int
+    circuits: Mapping[State, int] = field(default_factory=dict)
 
 
 class Backend(Protocol):
-    """What the gateway asks of a model server."""
+    """What the gateway asks of model servers."""
 
     async def predict(
         self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
@@ -64,125 +74,121 @@ class Backend(Protocol):
         """The answer about a picture (h, w, 3) by `deadline` in the loop's time. Raises `ServiceError`."""
 
     async def workers(self, card: ModelCard) -> Workers:
-        """The model's workers. Raises `ServiceError` where the server cannot be asked."""
+        """The model's workers. Raises `ServiceError` where no server can be asked."""
 
     async def close(self) -> None:
         """Give back the connections."""
 
 
-class _BrokenError(Exception):
-    """The connection broke over a request, which can be sent once more: it changes nothing."""
-
-    pause_s = 0.0
-
-
-class _WorkerDiedError(_BrokenError):
-    """The worker died over a request. For some milliseconds TorchServe gives a dead one more of them."""
-
-    pause_s = 0.25
-
-
 class TorchServe:
-    """TorchServe over pooled connections, at `http://host:port` or `unix:/path`; make it inside the event loop."""
+    """Interchangeable TorchServes, each over pooled connections; make it inside the event loop."""
 
-    def __init__(self, inference_url: str, management_url: str) -> None:
-        self._inference, self._inference_url = _session(inference_url)
-        self._management, self._management_url = _session(management_url)
-        self._skew_s = 0.0 if inference_url.startswith("unix:") else SKEW_S
+    def __init__(
+        self,
+        places: Iterable[Place],
+        retried: Callable[[str, str], None] = lambda _model, _outcome: None,
+        look_s: float = LOOK_S,
+        resolve_s: float = RESOLVE_S,
+        look_up: LookUp = look_up,
+    ) -> None:
+        """`retried` is told of every second try: the model, and `answered` or `failed`."""
+        places = list(places)
+        self._replicas = Replicas(places, look_up, resolve_s)
+        self._tries = Tries(self._replicas, retried)
+        self._look_s = look_s
+        self._skew_s = SKEW_S if any(place.host for place in places) else 0.0
 
     async def predict(
         self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
     ) -> Answer:
         """See `Backend`; raises `Overloaded`, `BackendUnavailable`, `BackendBadResponse`, `DeadlineExceeded`."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
-        expires = time.time() + deadline - started + self._skew_s
+        expires = time.time() + deadline - loop.time() + self._skew_s
         head = {"expires": expires} if question == "answer" else {"expires": expires, "question": question}
         frame = envelope.pack(head, {"picture": picture})
+
+        async def ask(replica: Replica) -> Answer:
+            started = loop.time()
+            body = await _predictions(replica, card.name, frame, request_id)
+            return _answer(card, CHECKS[card.task, question], picture, body, loop.time() - started)
+
         try:
             async with asyncio.timeout_at(deadline):
-                body = await self._twice(card.name, frame, request_id)
+                if not self._replicas.present:
+                    await self._replicas.refresh()
+                return await self._tries.answer(Call(card.name, ask, PATIENCE * card.serving.deadline_s))
         except TimeoutError:
             raise DeadlineExceeded(f"{card.name} did not answer within its deadline") from None
-        return _answer(card, CHECKS[card.task, question], picture, body, loop.time() - started)
 
     async def workers(self, card: ModelCard) -> Workers:
-        """See `Backend`; a model that is not registered has no workers."""
-        status, body = await self._described(card.name)
-        if status == 404:
-            return Workers(frozenset(), card.serving.workers)
-        try:
-            (version,) = orjson.loads(body)
-            ready = frozenset(int(worker["pid"]) for worker in version["workers"] if worker["status"] == "READY")
-            return Workers(ready, int(version["minWorkers"]))
-        except (ValueError, TypeError, KeyError) as error:
-            raise BackendBadResponse("the management door answered nonsense") from error
+        """See `Backend`; a model that is registered nowhere has no workers."""
+        await self._replicas.refresh()
+        replicas = self._replicas.present
+        errors = await asyncio.gather(*(self._look(replica, card.name) for replica in replicas))
+        if not any(error is None for error in errors):
+            raise next((error for error in errors if error), BackendUnavailable("the model server is not there"))
+        looks = [(replica.name, replica.looks[card.name]) for replica in replicas if card.name in replica.looks]
+        ready = frozenset((name, pid) for name, look in looks for pid in look.ready)
+        configured = [look.configured for _, look in looks if look.configured is not None]
+        return Workers(ready, sum(configured) or card.serving.workers, self._replicas.circuits(card.name))
 
     async def close(self) -> None:
-        """Close both pools."""
-        await self._inference.close()
-        await self._management.close()
+        """Close all connections."""
+        await self._replicas.close()
 
-    async def _twice(self, model: str, frame: bytes, request_id: str) -> bytes:
+    async def _look(self, replica: Replica, model: str) -> ServiceError | None:
+        """Note what a replica's management door says of a model; an error where it says nothing of use."""
+        before = replica.looks.get(model, Look())
         try:
-            return await self._predictions(model, frame, request_id)
-        except _BrokenError as error:
-            await asyncio.sleep(error.pause_s)
-        try:
-            return await self._predictions(model, frame, request_id)
-        except _BrokenError as error:
-            raise BackendUnavailable(f"{model} has no worker that answers") from error
-
-    async def _predictions(self, model: str, frame: bytes, request_id: str) -> bytes:
-        url = f"{self._inference_url}/predictions/{model}"
-        headers = {"Content-Type": "application/octet-stream", "X-Request-ID": request_id}
-        status, body = await _exchange(self._inference, "POST", url, data=io.BytesIO(frame), headers=headers)
-        if status != 200:
-            raise _failure(model, status, body)
-        return body
-
-    async def _described(self, model: str) -> tuple[int, bytes]:
-        try:
-            return await _exchange(self._management, "GET", f"{self._management_url}/models/{model}")
-        except _BrokenError as error:
-            raise BackendUnavailable("the management door broke the connection") from error
+            async with asyncio.timeout(self._look_s):
+                replica.looks[model] = _seen(*await replica.management.exchange("GET", f"/models/{model}"))
+        except TimeoutError:
+            silences = before.silences + 1
+            ready = before.ready if silences < SILENCES else frozenset()
+            replica.looks[model] = Look(ready, before.configured, silences)
+        except (UnreachableError, BrokenError, GibberishError, ValueError, TypeError, KeyError) as error:
+            replica.looks[model] = Look(configured=before.configured)
+            if isinstance(error, UnreachableError | BrokenError):
+                return BackendUnavailable("the management door does not answer")
+            return BackendBadResponse("the management door answered nonsense")
+        return None
 
 
-def _session(url: str) -> tuple[aiohttp.ClientSession, str]:
-    """A pool without a bound (admission is the bound), clocks (deadlines are ours) or cookies; and its base."""
-    path = url.removeprefix("unix:")
-    connector = aiohttp.TCPConnector(limit=0) if path == url else aiohttp.UnixConnector(path, limit=0)
-    session = aiohttp.ClientSession(
-        connector=connector,
-        timeout=aiohttp.ClientTimeout(total=None),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-    )
-    return session, url.rstrip("/") if path == url else "http://torchserve"
-
-
-async def _exchange(session: aiohttp.ClientSession, method: str, url: str, **options: Any) -> tuple[int, bytes]:
+async def _predictions(replica: Replica, model: str, frame: bytes, request_id: str) -> bytes:
+    """The body of an answer. Raises `FailedError`."""
+    headers = {"Content-Type": "application/octet-stream", "X-Request-ID": request_id}
     try:
-        async with session.request(method, url, allow_redirects=False, **options) as response:
-            return response.status, await response.read()
-    except aiohttp.ClientConnectorError as error:
-        raise BackendUnavailable("the model server is not there") from error
-    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
-        raise _BrokenError from error
-    except aiohttp.ClientError as error:
-        raise BackendBadResponse("the model server does not speak HTTP") from error
+        status, body = await replica.inference.exchange("POST", f"/predictions/{model}", frame, headers)
+    except UnreachableError as error:
+        raise NobodyThereError(BackendUnavailable("the model server is not there")) from error
+    except BrokenError as error:
+        raise FailedError(BackendUnavailable(f"{model} has no worker that answers"), again_s=0) from error
+    except GibberishError as error:
+        raise FailedError(BackendBadResponse("the model server does not speak HTTP")) from error
+    if status != 200:
+        raise _failure(model, status, body)
+    return body
 
 
-def _failure(model: str, status: int, body: bytes) -> Exception:
+def _seen(status: int, body: bytes) -> Look:
+    """What a description of a model says. Raises `ValueError`, `TypeError` or `KeyError` where it is none."""
+    if status == 404:
+        return Look()
+    (version,) = orjson.loads(body)
+    ready = frozenset(int(worker["pid"]) for worker in version["workers"] if worker["status"] == "READY")
+    return Look(ready, int(version["minWorkers"]))
+
+
+def _failure(model: str, status: int, body: bytes) -> FailedError:
     """What a status other than 200 means."""
     kind = _type(body)
     if status == 503 and kind == QUEUE_FULL:
-        return Overloaded(f"the queue of {model} is full, or it has no worker")
+        return FailedError(Overloaded(f"the queue of {model} is full, or it has no worker"), guilty=False)
     if status in {500, 507}:
-        return _WorkerDiedError()
+        return FailedError(BackendUnavailable(f"{model} has no worker that answers"), again_s=AGAIN_S)
     if status == 404:
-        return BackendUnavailable(f"{model} cannot answer now")
-    return BackendBadResponse(f"the model server answered {status} for {model}")
+        return FailedError(BackendUnavailable(f"{model} cannot answer now"))
+    return FailedError(BackendBadResponse(f"the model server answered {status} for {model}"))
 
 
 def _type(body: bytes) -> str | None:
@@ -199,9 +205,9 @@ def _answer(card: ModelCard, fits: Fits, picture: Pixels, body: bytes, elapsed_s
             raise _told(head)
         batch, inference_s = int(head["batch"]), float(head["inference_ms"]) / 1000
     except (ValueError, TypeError, KeyError) as error:
-        raise BackendBadResponse(f"the answer of {card.name} is no envelope") from error
+        raise FailedError(BackendBadResponse(f"the answer of {card.name} is no envelope")) from error
     if not (batch >= 1 and 0 <= inference_s < np.inf and fits(card, picture, arrays)):
-        raise BackendBadResponse(f"the answer of {card.name} does not fit its card")
+        raise FailedError(BackendBadResponse(f"the answer of {card.name} does not fit its card"))
     return Answer(arrays, batch, inference_s, max(0.0, elapsed_s - inference_s))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from service import heat, masks
+from service import __version__, heat, masks
 from service.errors import ServiceError
 from service.images import FORMATS
 
@@ -50,6 +50,11 @@ def problem(error: type[ServiceError]) -> dict[str, Any]:
 def request() -> dict[str, Any]:
     """A JSON request with a whole, small picture."""
     return {"images": [{"content": _base64(_png())}]}
+
+
+def tensors() -> dict[str, Any]:
+    """The same picture as a tensor."""
+    return {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [_base64(_png())]}]}
 
 
 def classified() -> dict[str, Any]:
@@ -125,13 +130,35 @@ def model() -> dict[str, Any]:
 
 def ready() -> dict[str, Any]:
     """Every model is ready."""
-    state = {"state": "ready", "workers_ready": 1, "workers_configured": 1, "answered": True}
+    state = {"state": "ready", "workers_ready": 1, "workers_configured": 1, "answered": True, "circuits": {"closed": 1}}
     return {"status": "ready", "models": {"starter-classifier": state}, "limits": "local"}
 
 
 def live() -> dict[str, Any]:
     """The process answers."""
     return {"status": "live"}
+
+
+def inferred() -> dict[str, Any]:
+    """One picture's scores as a tensor."""
+    output = {"name": "scores", "datatype": "FP32", "shape": [1, 2], "data": [0.973114, 0.014208]}
+    return {"model_name": "starter-classifier", "model_version": "1.0", "outputs": [output]}
+
+
+def server() -> dict[str, Any]:
+    """The server."""
+    return {"name": "resnest-service", "version": __version__, "extensions": ["binary_tensor_data", "classification"]}
+
+
+def model_tensors() -> dict[str, Any]:
+    """A classifier's tensors."""
+    return {
+        "name": "starter-classifier",
+        "versions": ["1.0"],
+        "platform": "pytorch",
+        "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1]}],
+        "outputs": [{"name": "scores", "datatype": "FP32", "shape": [-1, 2]}],
+    }
 
 
 ANSWERS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -144,6 +171,12 @@ ANSWERS: dict[str, Callable[[], dict[str, Any]]] = {
     "ModelDetail": model,
     "Ready": ready,
     "Live": live,
+    "InferResponse": inferred,
+    "ServerFacts": server,
+    "ServerLive": lambda: {"live": True},
+    "ServerReady": lambda: {"ready": True},
+    "ModelTensors": model_tensors,
+    "ModelReady": lambda: {"name": "starter-classifier", "ready": True},
 }
 
 

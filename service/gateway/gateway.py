@@ -17,6 +17,7 @@ from service.gateway.inference import Inference
 from service.gateway.limits import Limits
 from service.gateway.metrics import Metrics
 from service.gateway.readiness import Readiness
+from service.gateway.recall import Recall
 from service.gateway.settings import Settings
 from service.gateway.turns import Turns
 
@@ -55,6 +56,9 @@ class Gateway:
             self.decoders,
             metrics,
             self.readiness.doubt,
+            Recall(settings.cache_bytes, metrics.recalled, shared=not settings.asks_callers)
+            if settings.cache_bytes
+            else None,
         )
         self._watchers: list[asyncio.Task[None]] = []
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 from service.cards import ModelCard
 from service.errors import BackendBadResponse, BackendUnavailable, DeadlineExceeded, Internal, ServiceError
@@ -11,6 +12,7 @@ from service.gateway.admission import Admission
 from service.gateway.backend import Answer, Backend, Pixels
 from service.gateway.decoding import Facts, Pool, prepare
 from service.gateway.metrics import Metrics
+from service.gateway.recall import How, Recall, digest_of
 from service.gateway.terms import Terms
 from service.gateway.turns import Turns
 from service.gateway.uploads import Upload
@@ -18,15 +20,22 @@ from service.images import Limits
 
 log = logging.getLogger(__name__)
 
+ENTRY = 1024  # bytes of a result besides its arrays
+
 
 @dataclass(frozen=True)
 class Result:
-    """One picture: its facts or why it has none, an answer or failure by each model, and seconds until decoded."""
+    """One picture: its facts or why it has none, an answer or failure by each model, and seconds until decoded.
+
+    `digest` is there where answers are kept, and `how` says whether this one was.
+    """
 
     upload: Upload
     facts: Facts | ServiceError
     answers: tuple[Answer | ServiceError, ...] = ()
     decode_s: float = 0.0
+    digest: bytes = b""
+    how: How = "miss"
 
     @property
     def failure(self) -> ServiceError | None:
@@ -46,6 +55,20 @@ class Result:
             "inference": max((answer.inference_s for answer in answers), default=0.0),
         }
 
+    def again(self) -> Self | None:
+        """As it is told when found: it took no time. None where any of it failed."""
+        answers = [
+            replace(answer, inference_s=0.0, queue_s=0.0) for answer in self.answers if isinstance(answer, Answer)
+        ]
+        if isinstance(self.facts, ServiceError) or len(answers) < len(self.answers):
+            return None
+        return replace(self, upload=Upload(b""), answers=tuple(answers), decode_s=0.0)
+
+    def size(self) -> int:
+        """The bytes of its arrays, and some for the rest."""
+        answers = [answer for answer in self.answers if isinstance(answer, Answer)]
+        return ENTRY + sum(array.nbytes for answer in answers for array in answer.arrays.values())
+
 
 class Inference:
     """Answers pictures by models; one that fails never fails its neighbours."""
@@ -59,8 +82,12 @@ class Inference:
         pool: Pool,
         metrics: Metrics,
         doubt: Callable[[], None],
+        recall: Recall[Result] | None = None,
     ) -> None:
-        """`turns` are those at each model; `doubt` is called when a model turns out to have no worker."""
+        """`turns` are those at each model; `doubt` is called when a model turns out to have no worker.
+
+        Where there is a `recall`, what was answered before is found there.
+        """
         self._backend = backend
         self._admission = admission
         self._turns = turns
@@ -68,6 +95,7 @@ class Inference:
         self._pool = pool
         self._metrics = metrics
         self._doubt = doubt
+        self._recall = recall
 
     async def run(
         self, uploads: Sequence[Upload], cards: Sequence[ModelCard], request_id: str, terms: Terms
@@ -76,11 +104,30 @@ class Inference:
         try:
             with self._admission.enter(cards, terms, len(uploads)):
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._picture(upload, cards, request_id, terms)) for upload in uploads]
+                    tasks = [group.create_task(self._result(upload, cards, request_id, terms)) for upload in uploads]
         except ServiceError as error:
             self._count(cards, error.code(), len(uploads))
             raise
         return [task.result() for task in tasks]
+
+    async def _result(self, upload: Upload, cards: Sequence[ModelCard], request_id: str, terms: Terms) -> Result:
+        """What is known of the picture, or becomes known now."""
+        begun = asyncio.get_running_loop().time()
+        if self._recall is None or isinstance(upload.content, ServiceError):
+            return await self._picture(upload, cards, request_id, terms)
+        digest = await digest_of(upload.content)
+        key = (digest, tuple(map(identity, cards)), terms.question, "" if self._recall.shared else terms.caller)
+        deadline = max(terms.deadline(card, begun) for card in cards)
+        try:
+            result, how = await self._recall.find(
+                key, deadline, lambda: self._picture(upload, cards, request_id, terms)
+            )
+        except DeadlineExceeded as error:
+            self._count(cards, error.code())
+            return Result(upload, error)
+        if how != "miss":
+            self._count(cards, "ok")
+        return replace(result, upload=upload, digest=digest, how=how)
 
     async def _picture(self, upload: Upload, cards: Sequence[ModelCard], request_id: str, terms: Terms) -> Result:
         loop = asyncio.get_running_loop()
@@ -153,3 +200,8 @@ class Inference:
     def _count(self, cards: Sequence[ModelCard], outcome: str, pictures: int = 1) -> None:
         for card in cards:
             self._metrics.pictures.labels(card.name, outcome).inc(pictures)
+
+
+def identity(card: ModelCard) -> str:
+    """What makes a model's answers its own."""
+    return f"{card.name} {card.version} {card.weights.sha256}"

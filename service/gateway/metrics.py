@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from service import __version__
 from service.errors import ServiceError
+from service.gateway.recall import HOWS, How
 from service.gateway.settings import MEBIBYTE
 
 # OpenTelemetry's advice for request durations, with 2.5 ms for answers from warm GPUs and 15 and 30 s for deadlines.
@@ -13,6 +14,7 @@ SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5
 BYTES = (10_000, 50_000, 100_000, 250_000, 500_000, MEBIBYTE, 2 * MEBIBYTE, 5 * MEBIBYTE, 10 * MEBIBYTE, 20 * MEBIBYTE)
 PICTURES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+SECOND_TRIES = ("answered", "failed")
 STAGES = ("upload", "decode", "queue", "inference", "encode")
 
 
@@ -60,6 +62,10 @@ class Metrics:
         self.upload_bytes = self._histogram("resnest_upload_bytes", "Bytes of a request's body", ["route"], BYTES)
         # Read by: dashboard "Pictures" (throughput by model, outcomes), alert on failing pictures.
         self.pictures = self._counter("resnest_pictures_total", "Pictures answered or failed", ["model", "outcome"])
+        # Read by: dashboard "Pictures" (kept answers).
+        self.recalls = self._counter("resnest_recalls_total", "Pictures by whether their answer was kept", ["how"])
+        # Read by: dashboard "Pictures" (kept answers).
+        self.kept_bytes = self._gauge("resnest_kept_bytes", "Bytes of kept answers", [])
         # Read by: dashboard "Models" (batching).
         self.batch_size = self._histogram(
             "resnest_batch_size", "Pictures in the forward pass that answered, a sample a picture", ["model"], PICTURES
@@ -72,6 +78,14 @@ class Metrics:
         self.workers_ready = self._gauge("resnest_workers_ready", "Workers that can answer", ["model"])
         # Read by: dashboard "Models" (workers), alert on missing workers.
         self.workers_configured = self._gauge("resnest_workers_configured", "Workers there should be", ["model"])
+        # Read by: dashboard "Models" (replicas), alert on circuits that stay open.
+        self.circuits = self._gauge("resnest_circuits", "Replicas by their circuit's state", ["model", "state"])
+        # Read by: dashboard "Models" (replicas).
+        self.second_tries = self._counter(
+            "resnest_second_tries_total",
+            "Pictures that a second replica or connection was asked for",
+            ["model", "outcome"],
+        )
         # Read by: dashboard "Overview", alert on an instance that is not ready.
         self.ready = self._gauge("resnest_ready", "Whether /readyz says 200", [])
         # Read by: dashboard "Overview" (versions while rolling out).
@@ -84,11 +98,24 @@ class Metrics:
 
     def start_at_zero(self, models: Iterable[str]) -> None:
         """Make the series of `models` exist before their first picture, so that rates see the first one."""
+        for how in HOWS:
+            self.recalls.labels(how)
         for model in models:
             self.pictures.labels(model, "ok")
             self.inference_in_flight.labels(model)
             self.workers_ready.labels(model)
             self.workers_configured.labels(model)
+            for outcome in SECOND_TRIES:
+                self.second_tries.labels(model, outcome)
+
+    def second_try(self, model: str, outcome: str) -> None:
+        """Count that a model was asked a second time, and what came of it."""
+        self.second_tries.labels(model, outcome).inc()
+
+    def recalled(self, how: How, kept_bytes: int) -> None:
+        """Count how a picture's answer was found, and tell what is kept now."""
+        self.recalls.labels(how).inc()
+        self.kept_bytes.set(kept_bytes)
 
     def text(self) -> bytes:
         """The exposition in Prometheus's text format 0.0.4."""

@@ -20,12 +20,19 @@ from service.schemas import (
     EmbedResponse,
     ExplainResponse,
     ImagesBody,
+    InferResponse,
     Live,
     ModelDetail,
     ModelList,
+    ModelReady,
+    ModelTensors,
     Problem,
     Ready,
     SegmentResponse,
+    ServerFacts,
+    ServerLive,
+    ServerReady,
+    TensorRequest,
 )
 
 REF = "#/components/schemas/{model}"
@@ -41,6 +48,7 @@ UPLOAD = (
     errors.ModelNotFound,
     errors.NotAcceptable,
     errors.UploadTimeout,
+    errors.PreconditionFailed,
     errors.BodyTooLarge,
     errors.ImageTooLarge,
     errors.TooManyImages,
@@ -68,6 +76,8 @@ DISCOVERY = (
     errors.KeysUnavailable,
 )
 
+NOT_READY = (errors.BackendUnavailable, errors.Draining, errors.Internal)
+
 DESCRIPTION = """Classify, segment, embed and explain pictures.
 
 A picture is sent as the raw body, as the field `file` of a form, or as base64 in JSON, and never fetched from a URL.
@@ -84,6 +94,7 @@ class Operation:
     answers: tuple[type[BaseModel], ...]
     problems: tuple[type[ServiceError], ...] = (errors.Internal,)
     takes_pictures: bool = False
+    takes_tensors: bool = False
     other_content: Mapping[str, Any] | None = None
 
 
@@ -123,8 +134,19 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("/v1/explain", "post"): Operation((ExplainResponse,), UPLOAD, takes_pictures=True, other_content=PICTURE_CONTENT),
     ("/v1/models", "get"): Operation((ModelList,), DISCOVERY),
     ("/v1/models/{name}", "get"): Operation((ModelDetail,), (*DISCOVERY, errors.ModelNotFound)),
+    ("/v2", "get"): Operation((ServerFacts,), DISCOVERY),
+    ("/v2/health/live", "get"): Operation((ServerLive,)),
+    ("/v2/health/ready", "get"): Operation((ServerReady,), NOT_READY),
+    ("/v2/models/{name}", "get"): Operation((ModelTensors,), (*DISCOVERY, errors.ModelNotFound)),
+    ("/v2/models/{name}/ready", "get"): Operation((ModelReady,), (errors.ModelNotFound, *NOT_READY)),
+    ("/v2/models/{name}/infer", "post"): Operation(
+        (InferResponse,),
+        tuple(error for error in UPLOAD if error not in {errors.MalformedMultipart, errors.NotAcceptable}),
+        takes_tensors=True,
+        other_content={OCTETS: {"schema": {"type": "string", "contentMediaType": OCTETS}}},
+    ),
     ("/livez", "get"): Operation((Live,)),
-    ("/readyz", "get"): Operation((Ready,), (errors.BackendUnavailable, errors.Draining, errors.Internal)),
+    ("/readyz", "get"): Operation((Ready,), NOT_READY),
     ("/metrics", "get"): Operation(
         (),
         (errors.Unauthenticated, errors.Forbidden, errors.Internal, errors.KeysUnavailable),
@@ -149,7 +171,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, routes=app.routes, description=DESCRIPTION + pages.described()
     )
     answers = [shape for operation in OPERATIONS.values() for shape in operation.answers]
-    shapes: list[type[BaseModel]] = [*dict.fromkeys(answers), Problem, ImagesBody]
+    shapes: list[type[BaseModel]] = [*dict.fromkeys(answers), Problem, ImagesBody, TensorRequest]
     _, schemas = models_json_schema([(shape, "serialization") for shape in shapes], ref_template=REF)
     document["components"] = {"schemas": schemas["$defs"], "securitySchemes": SECURITY}
     for (path, method), operation in OPERATIONS.items():
@@ -157,8 +179,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
         if not RULES[path].is_open:
             described["security"] = [{name: []} for name in SECURITY]
         described["responses"] = {"200": _success(operation), **_failures(operation.problems)}
-        if operation.takes_pictures:
-            described["requestBody"] = _request_body()
+        if operation.takes_pictures or operation.takes_tensors:
+            described["requestBody"] = _request_body() if operation.takes_pictures else _tensor_body()
             described["parameters"] = [*described.get("parameters", []), *HEADERS]
     return document
 
@@ -206,3 +228,9 @@ def _request_body() -> dict[str, Any]:
     body = {"schema": {"$ref": REF.format(model="ImagesBody")}, "example": examples.request()}
     content = dict.fromkeys([*MEDIA_TYPES.values(), OCTETS], picture)
     return {"required": True, "content": {**content, MULTIPART: {"schema": form}, JSON: body}}
+
+
+def _tensor_body() -> dict[str, Any]:
+    json = {"schema": {"$ref": REF.format(model="TensorRequest")}, "example": examples.tensors()}
+    behind = {"schema": {"type": "string", "contentMediaType": OCTETS}}
+    return {"required": True, "content": {JSON: json, OCTETS: behind}}

@@ -76,6 +76,8 @@ def invalid(parameter: str, detail: str, **bounds: int) -> InvalidParameter:
 
 
 def _tell(request: Request, error: ServiceError, headers: Mapping[str, str] | None = None) -> Response:
+    if request.url.path.startswith("/v2"):  # clients of the Open Inference Protocol read no other member
+        error.members["error"] = error.detail
     return respond(request.app.state.gateway.metrics, request.state.request_id, error, headers)
 
 

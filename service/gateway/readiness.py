@@ -5,7 +5,7 @@ TorchServe's own /ping says 200 with no model loaded, so it is never asked.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,14 +16,11 @@ from service import preprocess
 from service.cards import Input, ModelCard
 from service.errors import BackendUnavailable, DeadlineExceeded, Draining, Overloaded, ServiceError
 from service.gateway.backend import Backend, Pixels, Workers
+from service.gateway.circuits import STATES
 from service.gateway.metrics import Metrics
 from service.schemas import State
 
 log = logging.getLogger(__name__)
-
-WORKERS_TIMEOUT_S = 1.0
-# A management door that is slow under load is no news; one that stays silent so many times is a dead one.
-SILENCES = 5
 
 CANARY = "canary"
 
@@ -35,10 +32,9 @@ class Watch:
     card: ModelCard
     canary: Pixels
     workers: Workers
-    witnesses: frozenset[int] = frozenset()
-    tried: frozenset[int] = frozenset()
+    witnesses: frozenset[Hashable] = frozenset()
+    tried: frozenset[Hashable] = frozenset()
     answered_at: float = float("-inf")
-    silences: int = 0
     was_ready: bool = False
     told_ready: bool = False
     running: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -66,7 +62,6 @@ class Readiness:
         metrics: Metrics,
         interval_s: float,
         canary_interval_s: float,
-        workers_timeout_s: float = WORKERS_TIMEOUT_S,
     ) -> None:
         self.watches = {card.name: _watch(card) for card in cards}
         self.draining = False
@@ -74,7 +69,6 @@ class Readiness:
         self._metrics = metrics
         self._interval_s = interval_s
         self._canary_interval_s = canary_interval_s
-        self._workers_timeout_s = workers_timeout_s
         self._doubt = asyncio.Event()
 
     @property
@@ -94,6 +88,7 @@ class Readiness:
                 "workers_ready": len(watch.workers.ready),
                 "workers_configured": watch.workers.configured,
                 "answered": watch.answered,
+                "circuits": dict(watch.workers.circuits),
             }
             for name, watch in self.watches.items()
         }
@@ -143,13 +138,7 @@ class Readiness:
 
     async def _look(self, watch: Watch) -> None:
         try:
-            async with asyncio.timeout(self._workers_timeout_s):
-                watch.workers = await self._backend.workers(watch.card)
-            watch.silences = 0
-        except TimeoutError:
-            watch.silences += 1
-            if watch.silences >= SILENCES:
-                watch.workers = Workers(frozenset(), watch.workers.configured)
+            watch.workers = await self._backend.workers(watch.card)
         except ServiceError:
             watch.workers = Workers(frozenset(), watch.workers.configured)
         except Exception:  # a defect of ours must not end the watch, and readiness with it stay as it was
@@ -164,7 +153,7 @@ class Readiness:
             watch.tried = ready
             watch.running = asyncio.create_task(self._ask(watch, ready))
 
-    async def _ask(self, watch: Watch, ready: frozenset[int]) -> None:
+    async def _ask(self, watch: Watch, ready: frozenset[Hashable]) -> None:
         """Send the test picture; a full queue or a late answer says nothing against the workers."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + watch.card.serving.deadline_s
@@ -184,6 +173,8 @@ class Readiness:
         for name, watch in self.watches.items():
             self._metrics.workers_ready.labels(name).set(len(watch.workers.ready))
             self._metrics.workers_configured.labels(name).set(watch.workers.configured)
+            for state in STATES:
+                self._metrics.circuits.labels(name, state).set(watch.workers.circuits.get(state, 0))
             watch.was_ready = watch.was_ready or watch.answered
             if watch.answered != watch.told_ready:
                 watch.told_ready = watch.answered

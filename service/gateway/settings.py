@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.gateway.replicas import Place
 from service.images import Limits
 from service.keys import MAX_LIMIT, MIN_RATE, Quota
 
@@ -14,7 +15,11 @@ MEBIBYTE = 1 << 20
 
 
 def _split(names: object) -> object:
-    return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else names
+    return _words(names) if isinstance(names, str) else names
+
+
+def _words(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 # Asymmetric ones alone: a key set is public, and with HS256 whoever can verify can sign.
@@ -38,10 +43,12 @@ class Settings(BaseSettings):
         default=(), description="the models to serve, by commas; where empty, all of the store whose weights are known"
     )
     inference_url: str = Field(
-        default="http://127.0.0.1:8080", description="TorchServe's inference door, http://host:port or unix:/path"
+        default="http://127.0.0.1:8080",
+        description="inference doors of the model servers, each http://host:port or unix:/path, by commas; every "
+        "address of a host is a server, and hosts are looked up again every five seconds",
     )
     management_url: str = Field(
-        default="http://127.0.0.1:8081", description="TorchServe's management door, http://host:port or unix:/path"
+        default="http://127.0.0.1:8081", description="their management doors, as many and in the same order"
     )
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="the port to listen on")
@@ -104,6 +111,7 @@ class Settings(BaseSettings):
     max_buffered_bytes: int = Field(
         default=256 * MEBIBYTE, ge=1, description="bytes of all the bodies held at one time"
     )
+    cache_bytes: int = Field(default=0, ge=0, description="bytes of answers kept for pictures that come again; 0: none")
     decode_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
@@ -134,7 +142,16 @@ class Settings(BaseSettings):
             raise ValueError("jwt_keys is http: whoever is between could put keys of its own there")
         if "*" in self.cors_origins and len(self.cors_origins) > 1:
             raise ValueError("cors_origins names * and others: * is everybody")
+        _ = self.places
         return self
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where the model servers are. Raises `ValueError` where not every one has both doors."""
+        inference, management = (_words(doors) for doors in (self.inference_url, self.management_url))
+        if not inference or len(inference) != len(management):
+            raise ValueError("inference_url and management_url name different numbers of doors, or none")
+        return tuple(map(Place, inference, management))
 
     @property
     def asks_callers(self) -> bool:

@@ -71,7 +71,7 @@ class RawBody:
 
     def finish(self) -> list[Upload]:
         """The one picture."""
-        return [_upload(bytes(self._content), None, self._declared)]
+        return [upload_of(bytes(self._content), None, self._declared)]
 
 
 class FormBody:
@@ -89,7 +89,7 @@ class FormBody:
         parts = self._form.finish()
         if not parts:
             raise EmptyBody(f"The form has no field named {' or '.join(FIELDS)}.")
-        return [_upload(bytes(part.content), part.filename, part.declared) for part in parts]
+        return [upload_of(bytes(part.content), part.filename, part.declared) for part in parts]
 
 
 class JsonBody:
@@ -112,10 +112,10 @@ class JsonBody:
         try:
             images = ImagesBody.model_validate_json(text).images
         except ValidationError as error:
-            raise _malformed(error) from None
+            raise malformed(error) from None
         if not images:
             raise EmptyBody("The list of images is empty.")
-        return [_decoded(image.content) for image in images]
+        return [in_base64(image.content) for image in images]
 
     def _check_brackets(self, text: bytes) -> None:
         """Refuse before parsing what would make millions of objects: neither base64 nor a data: URI has brackets."""
@@ -136,12 +136,13 @@ async def read(
     reservation: Reservation,
     pool: Pool,
     end: float | None = None,
+    body: Body | None = None,
 ) -> tuple[list[Upload], int]:
     """The pictures of a request, at least one, and the bytes of its body. Raises `ServiceError`, `ClientGoneError`.
 
-    Their time ends with the settings' or, in the loop's time, at `end`.
+    Their time ends with the settings' or, in the loop's time, at `end`. `body` reads it, or what its type calls for.
     """
-    body = body_of(headers, settings.max_images)
+    body = body or body_of(headers, settings.max_images)
     check_length(headers, settings.max_upload_bytes)
     size = 0
     latest = asyncio.get_running_loop().time() + settings.upload_timeout_s
@@ -157,14 +158,13 @@ async def read(
         within = f"{settings.upload_timeout_s:g} s, or the request's own time"
         raise UploadTimeout(f"The body did not arrive within {within}.") from None
     # Base64 of a whole body takes tens of milliseconds; a raw body only changes hands.
-    uploads = await pool.run(body.finish) if isinstance(body, JsonBody) else body.finish()
+    uploads = body.finish() if isinstance(body, RawBody | FormBody) else await pool.run(body.finish)
     return uploads, size
 
 
 def body_of(headers: Headers, max_images: int) -> Body:
     """What reads a body of this content type. Raises `UnsupportedMediaType`."""
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("The body has a content encoding; send it as it is.", accepted=ACCEPTED)
+    check_encoding(headers)
     content_type = headers.get("content-type", OCTETS)
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == MULTIPART:
@@ -174,6 +174,12 @@ def body_of(headers: Headers, max_images: int) -> Body:
     if media_type == OCTETS or media_type.startswith("image/"):
         return RawBody(media_type)
     raise UnsupportedMediaType("The request's Content-Type is none of those accepted.", accepted=ACCEPTED)
+
+
+def check_encoding(headers: Headers) -> None:
+    """Refuse a body that would have to be unpacked first. Raises `UnsupportedMediaType`."""
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("The body has a content encoding; send it as it is.", accepted=ACCEPTED)
 
 
 def check_length(headers: Headers, limit: int) -> None:
@@ -198,12 +204,14 @@ def _too_large(limit: int, actual: int) -> BodyTooLarge:
     return BodyTooLarge(f"The body has more than {limit} bytes.", limit=limit, actual=actual)
 
 
-def _upload(content: bytes, filename: str | None, declared: str | None) -> Upload:
+def upload_of(content: bytes, filename: str | None = None, declared: str | None = None) -> Upload:
+    """A picture as it came; without bytes it carries that error."""
     media_type = declared.partition(";")[0].strip().lower() if declared else None
     return Upload(content or EmptyBody("The picture has no bytes."), filename, media_type)
 
 
-def _decoded(content: str) -> Upload:
+def in_base64(content: str) -> Upload:
+    """A picture as base64 or data: URI; what is neither carries that error."""
     declared = None
     if content.startswith("data:"):
         head, comma, content = content.partition(",")
@@ -217,10 +225,10 @@ def _decoded(content: str) -> Upload:
         data = None
     if data is None:
         return Upload(InvalidBase64("The content is not standard base64 with padding."))
-    return _upload(data, None, declared)
+    return upload_of(data, None, declared)
 
 
-def _malformed(error: ValidationError) -> MalformedJson:
+def malformed(error: ValidationError) -> MalformedJson:
     """The first mistakes, without the values and the names of foreign members: they are the caller's bytes."""
     rows = [{"parameter": ".".join(_documented(each)), "detail": each["msg"]} for each in error.errors()[:8]]
     return MalformedJson("The body is not the documented JSON.", errors=rows)

@@ -68,6 +68,9 @@ class ModelReadiness(Shape):
     workers_ready: int
     workers_configured: int
     answered: bool
+    circuits: dict[Literal["closed", "open", "half_open"], int] = Field(
+        description="how many model servers are in use (closed), left alone after failures (open), or tried again"
+    )
 
 
 class Ready(Shape):

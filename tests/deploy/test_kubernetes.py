@@ -232,8 +232,12 @@ def test_the_gateway_asks_the_workers_at_the_ports_of_their_service(
     overlay: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_to = settings(overlay, monkeypatch)
-    ports = {port["name"]: port["port"] for port in of_kind(overlay, "Service")["worker"]["spec"]["ports"]}
+    service = of_kind(overlay, "Service")["worker"]["spec"]
+    ports = {port["name"]: port["port"] for port in service["ports"]}
+    (worker,) = pods(overlay)["worker"]["containers"]
 
+    assert service["clusterIP"] == "None", "gateways see every worker, and choose"
+    assert ports == {port["name"]: port["containerPort"] for port in worker["ports"] if port["name"] != "metrics"}
     assert set_to.inference_url == f"http://worker:{ports['inference']}"
     assert set_to.management_url == f"http://worker:{ports['management']}"
 

@@ -76,8 +76,8 @@ def settings(store: Path, fake: FakeTorchServe) -> Settings:
     """Settings for the fake; nothing is polled but at the start and where a test does."""
     return Settings(
         model_store=store,
-        inference_url=fake.inference_url,
-        management_url=fake.management_url,
+        inference_url=fake.place.inference,
+        management_url=fake.place.management,
         readiness_interval_s=600,
     )
 

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from service import envelope, images, preprocess
 from service.cards import ModelCard
+from service.gateway.replicas import Place
 from service.questions import Question
 
 BATCH = 3
@@ -47,8 +48,7 @@ class FakeTorchServe:
     """Its workers by model, what it does next, and what it was asked."""
 
     def __init__(self, folder: Path, cards: Mapping[str, ModelCard]) -> None:
-        self.inference_url = f"unix:{folder / 'inference.sock'}"
-        self.management_url = f"unix:{folder / 'management.sock'}"
+        self.place = Place(f"unix:{folder / 'inference.sock'}", f"unix:{folder / 'management.sock'}")
         self.cards = cards
         self.workers = {name: [{"pid": 100, "status": "READY"}] for name in cards}
         self.behaviour = "answer"
@@ -64,22 +64,34 @@ class FakeTorchServe:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["FakeTorchServe"]:
         """Serve both doors until the end of the `with`."""
-        inference = web.Application(client_max_size=1 << 30)
-        inference.router.add_post("/predictions/{model}", self._predict)
-        management = web.Application()
-        management.router.add_get("/models/{model}", self._describe)
-        runners = []
-        for app, url in ((inference, self.inference_url), (management, self.management_url)):
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-            await runner.setup()
+        runner = await self._runner()
+        for url in (self.place.inference, self.place.management):
             await web.UnixSite(runner, url.removeprefix("unix:")).start()
-            runners.append(runner)
         try:
             yield self
         finally:
             self.release.set()
-            for runner in runners:
-                await runner.cleanup()
+            await runner.cleanup()
+
+    @asynccontextmanager
+    async def listening(self, address: str, port: int = 0) -> AsyncIterator[Place]:
+        """Serve both doors at one TCP port until the end of the `with`."""
+        runner = await self._runner()
+        await web.TCPSite(runner, address, port, reuse_address=True).start()
+        url = f"http://{address}:{runner.addresses[0][1]}"
+        try:
+            yield Place(url, url)
+        finally:
+            await runner.cleanup()
+
+    async def _runner(self) -> web.AppRunner:
+        """Both doors' paths, that differ."""
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_post("/predictions/{model}", self._predict)
+        app.router.add_get("/models/{model}", self._describe)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        return runner
 
     def asked_of(self, model: str) -> int:
         """How many pictures, besides test pictures, the model was asked for."""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from service.errors import (
     Overloaded,
     ServiceError,
 )
-from service.gateway.backend import Pixels, TorchServe, Workers
+from service.gateway.backend import SILENCES, Pixels, TorchServe
+from service.gateway.replicas import Place
 from tests.gateway.fake_torchserve import (
     BATCH,
     INFERENCE_MS,
@@ -68,7 +70,7 @@ def soon(seconds: float = 5) -> float:
 
 @pytest.fixture
 async def torchserve(fake: FakeTorchServe) -> AsyncIterator[TorchServe]:
-    client = TorchServe(fake.inference_url, fake.management_url)
+    client = TorchServe([fake.place], look_s=0.2)
     yield client
     await client.close()
 
@@ -201,7 +203,7 @@ async def test_the_second_try_has_the_same_deadline(
 
 
 async def test_a_server_that_is_not_there_is_unavailable(card: ModelCard, short_folder: Path) -> None:
-    nobody = TorchServe(f"unix:{short_folder / 'a'}", f"unix:{short_folder / 'b'}")
+    nobody = TorchServe([Place(f"unix:{short_folder / 'a'}", f"unix:{short_folder / 'b'}")])
     try:
         with pytest.raises(BackendUnavailable):
             await nobody.predict(card, pixels(), deadline=soon(), request_id="r")
@@ -216,7 +218,8 @@ async def test_the_ready_workers_are_those_that_say_so(
 ) -> None:
     fake.workers[card.name] = [{"pid": 7, "status": "READY"}, {"pid": 8, "status": "UNLOADING"}]
 
-    assert await torchserve.workers(card) == Workers(frozenset({7}), 1)
+    assert await processes(torchserve, card) == {7}
+    assert (await torchserve.workers(card)).configured == 1
 
 
 async def test_a_model_that_is_not_registered_has_no_workers(
@@ -224,7 +227,9 @@ async def test_a_model_that_is_not_registered_has_no_workers(
 ) -> None:
     del fake.workers[card.name]
 
-    assert await torchserve.workers(card) == Workers(frozenset(), card.serving.workers)
+    seen = await torchserve.workers(card)
+
+    assert (seen.ready, seen.configured) == (frozenset(), card.serving.workers)
 
 
 @pytest.mark.parametrize("answer", ["[]", "{}", "nonsense", '[{"workers": 3}]', '[{"workers": [{"pid": "x"}]}]'])
@@ -239,7 +244,7 @@ async def test_a_management_door_that_answers_nonsense_is_a_bad_response(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.UnixSite(runner, str(short_folder / "odd")).start()
-    client = TorchServe(f"unix:{short_folder / 'odd'}", f"unix:{short_folder / 'odd'}")
+    client = TorchServe([Place(f"unix:{short_folder / 'odd'}", f"unix:{short_folder / 'odd'}")])
     try:
         with pytest.raises(BackendBadResponse):
             await client.workers(card)
@@ -248,21 +253,30 @@ async def test_a_management_door_that_answers_nonsense_is_a_bad_response(
         await runner.cleanup()
 
 
-async def test_torchserve_can_be_reached_over_tcp_too(card: ModelCard, fake: FakeTorchServe) -> None:
-    app = web.Application(client_max_size=1 << 30)
-    app.router.add_post("/predictions/{model}", fake._predict)
-    app.router.add_get("/models/{model}", fake._describe)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    client = TorchServe(f"http://{host}:{port}/", f"http://{host}:{port}")
-    try:
-        answer = await client.predict(card, pixels(), deadline=soon(), request_id="r")
+async def test_a_door_that_is_slow_is_no_news_until_it_is_silent_for_long(
+    torchserve: TorchServe, card: ModelCard, fake: FakeTorchServe
+) -> None:
+    assert await processes(torchserve, card) == {100}
 
-        assert answer.batch == BATCH
-        assert (await client.workers(card)).ready == {100}
-    finally:
-        await client.close()
-        await runner.cleanup()
+    fake.management_silent = True
+    told = [await processes(torchserve, card) for _ in range(SILENCES)]
+
+    assert told == [{100}] * (SILENCES - 1) + [set()]
+
+
+async def processes(torchserve: TorchServe, card: ModelCard) -> set[int]:
+    """The ids of the ready worker processes."""
+    ready = cast("frozenset[tuple[str, int]]", (await torchserve.workers(card)).ready)
+    return {process for _, process in ready}
+
+
+async def test_torchserve_can_be_reached_over_tcp_too(card: ModelCard, fake: FakeTorchServe) -> None:
+    async with fake.listening("127.0.0.1") as place:
+        client = TorchServe([place])
+        try:
+            answer = await client.predict(card, pixels(), deadline=soon(), request_id="r")
+
+            assert answer.batch == BATCH
+            assert await processes(client, card) == {100}
+        finally:
+            await client.close()

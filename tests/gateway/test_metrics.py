@@ -25,9 +25,13 @@ NAMES = {
     "resnest_pictures": {"model", "outcome"},
     "resnest_problems": {"code"},
     "resnest_batch_size": {"model"},
+    "resnest_recalls": {"how"},
+    "resnest_kept_bytes": set(),
     "resnest_inference_in_flight": {"model"},
     "resnest_workers_ready": {"model"},
     "resnest_workers_configured": {"model"},
+    "resnest_circuits": {"model", "state"},
+    "resnest_second_tries": {"model", "outcome"},
     "resnest_ready": set(),
     "resnest_build_info": {"version"},
 }
@@ -104,6 +108,17 @@ async def test_pictures_are_counted_by_model_and_outcome(client: httpx.AsyncClie
         if name == "resnest_pictures_total"
     }
     assert told == expected
+
+
+async def test_second_tries_are_counted_by_what_came_of_them(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
+    fake.next.extend(["reset", "answer", "worker_died", "reset"])
+    for _ in range(2):
+        await client.post("/v1/classify", content=picture())
+
+    found = await samples(client)
+
+    for outcome in ("answered", "failed"):
+        assert value(found, "resnest_second_tries_total", model="tiny-classifier", outcome=outcome) == 1
 
 
 async def test_what_is_in_flight_shows_while_it_is(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:

@@ -24,6 +24,12 @@ PUBLIC = {
     ("/v1/explain", "post"),
     ("/v1/models", "get"),
     ("/v1/models/{name}", "get"),
+    ("/v2", "get"),
+    ("/v2/health/live", "get"),
+    ("/v2/health/ready", "get"),
+    ("/v2/models/{name}", "get"),
+    ("/v2/models/{name}/ready", "get"),
+    ("/v2/models/{name}/infer", "post"),
     ("/livez", "get"),
     ("/readyz", "get"),
     ("/metrics", "get"),
@@ -146,12 +152,12 @@ def test_the_mask_of_the_example_is_a_picture(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("path", ["/v1/classify", "/v1/segment", "/v1/embed", "/v1/explain"])
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/segment", "/v1/embed", "/v1/explain", "/v2/models/{name}/infer"])
 async def test_the_example_of_a_request_is_answered(path: str, running: Running, document: dict[str, Any]) -> None:
     example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
 
     async with running() as client:
-        response = await client.post(path, json=example)
+        response = await client.post(path.replace("{name}", "tiny-classifier"), json=example)
 
     assert response.status_code == 200
 
@@ -162,6 +168,9 @@ async def test_answers_fit_the_description(client: httpx.AsyncClient, document: 
         ("/v1/models", "/v1/models"),
         ("/v1/models/tiny-segmenter", "/v1/models/{name}"),
         ("/readyz",) * 2,
+        ("/v2",) * 2,
+        ("/v2/models/tiny-segmenter", "/v2/models/{name}"),
+        ("/v2/models/tiny-segmenter/ready", "/v2/models/{name}/ready"),
     ]:
         response = await client.get(path)
         schema = document["paths"][name]["get"]["responses"]["200"]["content"]["application/json"]["schema"]

@@ -43,6 +43,11 @@ def behaving(behaviour: str) -> Meeting:
     return meet
 
 
+async def having_it(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
+    first = await client.post("/v1/classify", content=picture())
+    return await client.post("/v1/classify", content=picture(), headers={"If-None-Match": first.headers["etag"]})
+
+
 async def too_many(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
     return await client.post("/v1/classify", json=in_json(*[picture(size=(8, 8))] * 33))
 
@@ -71,6 +76,7 @@ MEETINGS: dict[str, Meeting] = {
     "method_not_allowed": getting("/v1/classify"),
     "not_acceptable": posting(headers={"Accept": "text/html"}),
     "upload_timeout": too_slow,
+    "precondition_failed": having_it,
     "body_too_large": posting(b"x" * 50_001),
     "image_too_large": posting(picture(size=(200, 101))),
     "too_many_images": too_many,
@@ -99,7 +105,12 @@ MET_ELSEWHERE = {
     "keys_unavailable",
 }
 
-CHANGES: dict[str, Any] = {"max_upload_bytes": 50_000, "max_pixels": 20_000, "upload_timeout_s": 0.3}
+CHANGES: dict[str, Any] = {
+    "max_upload_bytes": 50_000,
+    "max_pixels": 20_000,
+    "upload_timeout_s": 0.3,
+    "cache_bytes": 10_000,
+}
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from service.cards import ModelCard
 from service.errors import BackendUnavailable, Overloaded, ServiceError
 from service.gateway.backend import Answer, Pixels, Workers
 from service.gateway.metrics import Metrics
-from service.gateway.readiness import SILENCES, Readiness
+from service.gateway.readiness import Readiness
 from service.questions import Question
 from tests.gateway.conftest import until
 
@@ -26,7 +26,6 @@ class Model:
 
     pids: set[int] = field(default_factory=lambda: {1})
     fails_with: ServiceError | None = None
-    silent: bool = False
     unreachable: bool = False
     broken: bool = False
     asked: list[Pixels] = field(default_factory=list)
@@ -40,8 +39,6 @@ class Model:
         return Answer({}, 1, 0.0, 0.0)
 
     async def workers(self, card: ModelCard) -> Workers:
-        if self.silent:
-            await asyncio.Event().wait()
         if self.unreachable:
             raise BackendUnavailable("gone")
         if self.broken:
@@ -60,7 +57,7 @@ def model() -> Model:
 @pytest.fixture
 async def readiness(model: Model, served: dict[str, ModelCard]) -> AsyncIterator[Readiness]:
     metrics = Metrics()
-    watching = Readiness([served[MODEL]], model, metrics, interval_s=600, canary_interval_s=600, workers_timeout_s=0.02)
+    watching = Readiness([served[MODEL]], model, metrics, interval_s=600, canary_interval_s=600)
     yield watching
     await watching.close()
 
@@ -181,15 +178,6 @@ async def test_a_door_that_cannot_be_reached_means_no_workers(model: Model, read
     model.unreachable = True
 
     assert not await looked(readiness)
-
-
-async def test_a_door_that_is_slow_is_no_news_until_it_is_silent_for_long(model: Model, readiness: Readiness) -> None:
-    assert await looked(readiness)
-
-    model.silent = True
-    told = [await looked(readiness) for _ in range(SILENCES)]
-
-    assert told == [True] * (SILENCES - 1) + [False]
 
 
 async def test_the_test_picture_is_the_same_each_time_and_as_the_network_takes_it(

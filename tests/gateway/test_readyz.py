@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from service.cards import ModelCard
+from service.gateway.circuits import FAILURES
 from service.schemas import Problem, Ready
 from tests.gateway.conftest import Running, app_of, parts_of, settled, until
 from tests.gateway.fake_torchserve import FakeTorchServe
@@ -22,7 +23,14 @@ async def test_readyz_tells_each_models_state(client: httpx.AsyncClient, served:
     Ready.model_validate(response.json())
     assert response.status_code == 200
     assert response.json()["models"] == {
-        name: {"state": "ready", "workers_ready": 1, "workers_configured": 1, "answered": True} for name in served
+        name: {
+            "state": "ready",
+            "workers_ready": 1,
+            "workers_configured": 1,
+            "answered": True,
+            "circuits": {"closed": 1},
+        }
+        for name in served
     }
 
 
@@ -43,6 +51,7 @@ async def test_readyz_is_a_problem_that_names_the_model_without_workers(
         "workers_ready": 0,
         "workers_configured": 1,
         "answered": False,
+        "circuits": {"closed": 1},
     }
     assert body["models"]["tiny-segmenter"]["state"] == "ready"
 
@@ -75,6 +84,23 @@ async def test_a_request_that_finds_no_worker_makes_it_look_before_the_interval(
 
         readiness = parts_of(app_of(client)).readiness
         await until(lambda: not readiness.ready)
+
+
+async def test_a_server_that_is_left_alone_shows_in_readyz_and_in_the_metrics(
+    client: httpx.AsyncClient, fake: FakeTorchServe
+) -> None:
+    fake.behaviour = "nonsense"
+    for _ in range(FAILURES):
+        assert (await client.post("/v1/classify", content=picture())).status_code == 502
+    await settled(app_of(client))
+
+    told = (await client.get("/readyz")).json()["models"]
+    metrics = (await client.get("/metrics")).text
+
+    assert told[MODEL]["circuits"] == {"open": 1}
+    assert told["tiny-segmenter"]["circuits"] == {"closed": 1}
+    assert f'resnest_circuits{{model="{MODEL}",state="open"}} 1.0' in metrics
+    assert f'resnest_circuits{{model="{MODEL}",state="closed"}} 0.0' in metrics
 
 
 async def test_the_models_state_is_in_the_metrics(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:

@@ -246,8 +246,12 @@ async def test_a_second_signal_ends_the_draining(settings: Settings, fake: FakeT
 
 
 async def test_a_restart_under_load_loses_no_request(settings: Settings, fake: FakeTorchServe) -> None:
-    """Clients that keep connections and go away when told to see nothing but answers until it drains."""
-    async with process(settings, RESNEST_DRAIN_S="1") as (running, client):
+    """Clients that keep connections, and go away while it drains, see nothing but answers.
+
+    The draining ends when they have gone, by a second signal: with an end of its own, on a busy machine, they would
+    find nobody there before they were told to go.
+    """
+    async with process(settings, RESNEST_DRAIN_S="600") as (running, client):
         answers: list[int] = []
         stop = asyncio.Event()
 
@@ -256,13 +260,15 @@ async def test_a_restart_under_load_loses_no_request(settings: Settings, fake: F
                 answers.append((await client.post("/v1/classify", content=picture(seed))).status_code)
 
         loads = [asyncio.create_task(load(seed)) for seed in range(4)]
-        await until(lambda: len(answers) > 20)
+        await until(lambda: len(answers) > 20, 60)
         running.send_signal(signal.SIGTERM)
+        await until(lambda: drains(client), 60)
         before = len(answers)
-        await until(lambda: len(answers) > before + 20)
+        await until(lambda: len(answers) > before + 20, 60)
         stop.set()
         await asyncio.gather(*loads)
-        async with asyncio.timeout(20):
+        running.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(60):
             await running.communicate()
 
     assert set(answers) == {200}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from service.gateway.replicas import Place
 from service.gateway.settings import Settings
 
 
@@ -52,8 +53,16 @@ def test_no_models_named_means_all_of_them(monkeypatch: pytest.MonkeyPatch) -> N
         {"caller_concurrency": 0},
         {"trusted_proxies": "somewhere"},
         {"trusted_proxies": "10.0.0.1/8"},
+        {"inference_url": "http://a:1,http://b:1", "management_url": "http://a:2"},
+        {"inference_url": "", "management_url": ""},
     ],
 )
-def test_settings_that_could_serve_nobody_are_refused(changes: dict[str, int]) -> None:
+def test_settings_that_could_serve_nobody_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Settings(**changes)  # type: ignore[arg-type]
+
+
+def test_model_servers_are_named_by_commas_door_by_door() -> None:
+    settings = Settings(inference_url="http://a:1, unix:/b/1", management_url="http://a:2,unix:/b/2")
+
+    assert settings.places == (Place("http://a:1", "http://a:2"), Place("unix:/b/1", "unix:/b/2"))
