@@ -133,12 +133,14 @@ class Serving(_Part):
 
     `engine` `auto` is torch on CUDA, and OpenVINO, where it is installed, on the CPU. `precision` `auto` is what the
     device is fastest in without a change to the answers that matters: bf16, else fp32. Not `by_default`: when named.
+    `threads` of each process, on the CPU; without it all that say nothing share the cores that are left equally.
     """
 
     batch_size: int = Field(default=8, ge=1, le=256)
     max_batch_delay_ms: int = Field(default=2, ge=1, le=60_000)
     workers: int = Field(default=1, ge=1, le=256)
     by_default: bool = True
+    threads: int | None = Field(default=None, ge=1, le=1024)
     deadline_s: float = Field(default=10, gt=0, le=3600)
     engine: Literal["auto", "torch", "openvino"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"

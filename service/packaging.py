@@ -15,7 +15,7 @@ from pathlib import Path
 
 from service import weights
 from service.cards import CardError, ModelCard
-from service.cores import SLEEPING_THREADS, usable_cores
+from service.cores import SLEEPING_THREADS, THREADS, share, usable_cores
 from service.handlers import MODULES
 from service.processes import free_port
 
@@ -166,9 +166,8 @@ def command(folder: Path, environment: Mapping[str, str]) -> list[str]:
 
 def environment(folder: Path, models: Iterable[ModelCard], inherited: Mapping[str, str]) -> dict[str, str]:
     """The environment of `command`: nothing is written outside `folder`, and the workers share the cores."""
-    workers = sum(card.serving.workers for card in models)
     threads = {
-        "OMP_NUM_THREADS": str(max(1, usable_cores() // workers)),
+        THREADS: str(share(models, usable_cores())),
         **SLEEPING_THREADS,
         "MALLOC_ARENA_MAX": "2",  # the allocator's arenas are what makes workers grow
     }

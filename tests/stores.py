@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from service.cards import ModelCard
+
 SEED = 14
 SPREAD = 0.5  # deviation of a random network's logits
 
@@ -60,6 +62,11 @@ def write_store(folder: Path, *names: str, weights: bool = True, changes: Tables
         merged["weights"] = {"file": "weights.safetensors", "sha256": digest}
         model.joinpath("card.toml").write_text(_card(name, task, merged), encoding="utf-8")
     return folder
+
+
+def serving(card: ModelCard, **changes: Any) -> ModelCard:
+    """The card with other values in its table `[serving]`."""
+    return card.model_copy(update={"serving": card.serving.model_copy(update=changes)})
 
 
 def _card(name: str, task: str, tables: Tables) -> str:

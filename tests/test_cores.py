@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from service.cores import usable_cores
+from service import cards
+from service.cores import share, threads, usable_cores
+from tests.stores import serving, write_store
 
 ALLOWED = len(os.sched_getaffinity(0))
 
@@ -47,3 +49,41 @@ def test_version_1_groups_are_read_too(tmp_path: Path) -> None:
 
 def test_the_machine_itself_can_be_asked() -> None:
     assert 1 <= usable_cores() <= ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("stated", "environment", "expected"),
+    [
+        (3, {"OMP_NUM_THREADS": "2"}, 3),
+        (None, {"OMP_NUM_THREADS": "2"}, 2),
+        (None, {"OMP_NUM_THREADS": "5,2"}, 5),
+        (None, {"OMP_NUM_THREADS": "0"}, usable_cores()),
+        (None, {"OMP_NUM_THREADS": "many"}, usable_cores()),
+        (None, {}, usable_cores()),
+    ],
+)
+def test_threads_are_the_cards_else_the_environments_else_a_core_each(
+    stated: int | None, environment: dict[str, str], expected: int
+) -> None:
+    assert threads(stated, environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("cores", "stated", "workers", "expected"),
+    [
+        (2, [None], [1], 2),
+        (2, [None, None], [1, 1], 1),
+        (2, [None, None, None], [1, 1, 1], 1),
+        (8, [None, None], [1, 2], 2),
+        (8, [5, None], [1, 1], 3),
+        (8, [2, None], [3, 2], 1),
+        (8, [8, None], [1, 1], 1),
+        (8, [4, 4], [1, 1], 1),
+    ],
+)
+def test_processes_share_what_the_cards_leave_of_the_cores(
+    tmp_path: Path, cores: int, stated: list[int | None], workers: list[int], expected: int
+) -> None:
+    card = cards.read(write_store(tmp_path, "tiny-classifier", weights=False) / "tiny-classifier")
+    models = [serving(card, threads=each, workers=count) for each, count in zip(stated, workers, strict=True)]
+    assert share(models, cores) == expected

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import platform
 import warnings
 from importlib import metadata
@@ -15,7 +16,7 @@ import torch
 
 from service import networks, weights
 from service.cards import CardError, ModelCard
-from service.cores import usable_cores
+from service.cores import threads
 from service.engines import answers, graph, openvino_runtime
 from service.engines.compiled import Cache
 
@@ -38,6 +39,7 @@ class OpenVinoEngine:
     """
 
     def __init__(self, model: Any, finish: answers.Finish) -> None:
+        self.threads = int(model.get_property("INFERENCE_NUM_THREADS"))
         self._request = model.create_infer_request()
         self._finish = finish
 
@@ -80,7 +82,7 @@ def _settings(card: ModelCard) -> dict[str, Any]:
     return {
         "INFERENCE_PRECISION_HINT": HINTS[precision],
         "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": usable_cores(),
+        "INFERENCE_NUM_THREADS": threads(card.serving.threads, os.environ),
         "ENABLE_CPU_PINNING": False,
     }
 

@@ -1,5 +1,6 @@
-"""PyTorch, eager: single precision on the CPU and on CUDA."""
+"""PyTorch, eager, on the CPU and on CUDA: in single precision, or in bfloat16 where the card says so."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from service.cards import ModelCard
+from service.cores import threads
 from service.engines import answers, graph
 
 # Milliseconds a picture on one core, weights as they come and channels last: resnest14 at 160 px 25.5 and 25.5,
@@ -16,17 +18,20 @@ CPU_LAYOUTS = {"classification": torch.contiguous_format, "segmentation": torch.
 
 
 class TorchEngine:
-    """A graph on a device; see `service.engines.Engine` for what it answers."""
+    """A graph on a device, in bfloat16 where `halve` has been at it; see `service.engines.Engine` for its answers."""
 
-    def __init__(self, network: nn.Module, finish: answers.Finish, device: torch.device) -> None:
+    def __init__(self, network: nn.Module, finish: answers.Finish, device: torch.device, *, bf16: bool = False) -> None:
         self._graph = network
         self._finish = finish
         self._device = device
+        self._bf16 = bf16
 
     @torch.inference_mode()
     def __call__(self, pictures: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         """One forward pass over `(n, h, w, 3)`."""
-        logits = self._graph(torch.from_numpy(np.require(pictures, requirements=["C", "W"])).to(self._device))
+        given = torch.from_numpy(np.require(pictures, requirements=["C", "W"])).to(self._device)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+            logits = self._graph(given)
         return answers.arrays(self._finish(logits, (pictures.shape[1], pictures.shape[2])))
 
 
@@ -35,16 +40,16 @@ def load(card: ModelCard, device: str) -> TorchEngine:
     where = torch.device(device)
     module = graph.build(card)
     if where.type == "cpu":
+        torch.set_num_threads(threads(card.serving.threads, os.environ))
         module = module.to(memory_format=CPU_LAYOUTS[card.task])  # type: ignore[call-overload]
-    return TorchEngine(module.to(where), answers.finish(module.network), where)
+    bf16 = card.serving.precision == "bf16"
+    if bf16:
+        halve(module)
+    return TorchEngine(module.to(where), answers.finish(module.network), where, bf16=bf16)
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch may succeed where this error came up."""
-    exhausted = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return exhausted or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
-
-
-def device_lost(error: BaseException) -> bool:
-    """Whether every later call in this process will fail too: a CUDA error other than a lack of memory."""
-    return isinstance(error, torch.AcceleratorError)
+def halve(network: nn.Module) -> None:
+    """Keep the weights that autocast would else make bfloat16 anew in every pass, as such; no others lose anything."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.to(torch.bfloat16)

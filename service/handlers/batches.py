@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.engines import Answers, Engine, Pictures
-from service.engines.torch_engine import device_lost, out_of_memory
+from service.engines.failures import device_lost, out_of_memory
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from service import cards, preprocess
-from service.cards import ModelCard
-from service.engines import Answers, openvino_engine, torch_engine
+from service.engines import ENGINES, Answers, torch_engine
+from tests.stores import serving
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 STORE = ROOT / "model_store"
 PHOTOS = ROOT.parent / "shared" / "data" / "starter-photos"
 COUNT = {"starter-classifier": 200, "starter-segmenter": 40}
+ENGINES_AND_PRECISIONS = [("openvino", "fp32"), ("openvino", "bf16"), ("torch", "bf16")]
 # Mean absolute difference of scores. The seven or three classes of the starter models have larger scores, and so
 # larger differences, than the thousand of the published ones.
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-3}
@@ -56,15 +57,12 @@ def prepared(name: str) -> tuple[Pixels, ...]:
 
 @cache
 def expected(name: str) -> tuple[Answers, ...]:
-    engine = torch_engine.load(cards.read(STORE / name), "cpu")
+    engine = torch_engine.load(serving(cards.read(STORE / name), precision="fp32"), "cpu")
     return tuple(engine(picture[None]) for picture in prepared(name))
 
 
-def answered(name: str, precision: str) -> tuple[Answers, ...]:
-    card: ModelCard = cards.read(STORE / name)
-    engine = openvino_engine.load(
-        card.model_copy(update={"serving": card.serving.model_copy(update={"precision": precision})})
-    )
+def answered(name: str, engine_name: str, precision: str) -> tuple[Answers, ...]:
+    engine = ENGINES[engine_name](serving(cards.read(STORE / name), precision=precision), "cpu")
     return tuple(engine(picture[None]) for picture in prepared(name))
 
 
@@ -72,10 +70,10 @@ def together(answers: tuple[Answers, ...], array: str) -> npt.NDArray[Any]:
     return np.concatenate([each[array].reshape(-1) for each in answers])
 
 
-@pytest.mark.parametrize("precision", TOLERANCE)
-def test_the_classifier_answers_as_torch_does(precision: str) -> None:
+@pytest.mark.parametrize(("engine", "precision"), ENGINES_AND_PRECISIONS)
+def test_the_classifier_answers_as_torch_in_single_precision(engine: str, precision: str) -> None:
     name = "starter-classifier"
-    ours, theirs = answered(name, precision), expected(name)
+    ours, theirs = answered(name, engine, precision), expected(name)
     difference = np.abs(together(ours, "scores") - together(theirs, "scores"))
     same = [a["scores"].argmax() == b["scores"].argmax() for a, b in zip(ours, theirs, strict=True)]
     assert difference.mean() <= TOLERANCE[precision]
@@ -83,10 +81,10 @@ def test_the_classifier_answers_as_torch_does(precision: str) -> None:
     assert len({int(each["scores"].argmax()) for each in theirs}) > 2
 
 
-@pytest.mark.parametrize("precision", TOLERANCE)
-def test_the_segmenter_answers_as_torch_does(precision: str) -> None:
+@pytest.mark.parametrize(("engine", "precision"), ENGINES_AND_PRECISIONS)
+def test_the_segmenter_answers_as_torch_in_single_precision(engine: str, precision: str) -> None:
     name = "starter-segmenter"
-    ours, theirs = answered(name, precision), expected(name)
+    ours, theirs = answered(name, engine, precision), expected(name)
     assert np.mean(together(ours, "mask") == together(theirs, "mask")) >= EQUAL
     difference = np.abs(together(ours, "class_scores") - together(theirs, "class_scores"))
     assert difference.mean() <= TOLERANCE[precision]

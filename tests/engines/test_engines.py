@@ -11,6 +11,7 @@ from service import cards, engines
 from service.cards import CardError, ModelCard
 from service.engines.openvino_engine import ConversionError, OpenVinoEngine
 from service.engines.torch_engine import TorchEngine
+from tests.stores import serving
 
 
 @pytest.fixture
@@ -18,15 +19,11 @@ def card(store: Path) -> ModelCard:
     return cards.read(store / "tiny-classifier")
 
 
-def asking(card: ModelCard, engine: str) -> ModelCard:
-    return card.model_copy(update={"serving": card.serving.model_copy(update={"engine": engine})})
-
-
 @pytest.mark.parametrize(
     ("engine", "kind"), [("auto", OpenVinoEngine), ("openvino", OpenVinoEngine), ("torch", TorchEngine)]
 )
 def test_a_card_gets_what_it_asks_for_on_the_cpu(card: ModelCard, engine: str, kind: type) -> None:
-    assert isinstance(engines.load(asking(card, engine), "cpu"), kind)
+    assert isinstance(engines.load(serving(card, engine=engine), "cpu"), kind)
 
 
 def test_the_device_is_the_best_one_where_none_is_named(card: ModelCard) -> None:

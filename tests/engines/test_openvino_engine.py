@@ -12,7 +12,7 @@ from service import cards
 from service.cards import CardError, ModelCard
 from service.engines import openvino_engine, torch_engine
 from service.engines.compiled import Cache
-from tests.stores import write_store
+from tests.stores import serving, write_store
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -20,10 +20,6 @@ Pixels = npt.NDArray[np.uint8]
 @pytest.fixture
 def card(store: Path) -> ModelCard:
     return cards.read(store / "tiny-classifier")
-
-
-def serving(card: ModelCard, **changes: str) -> ModelCard:
-    return card.model_copy(update={"serving": card.serving.model_copy(update=changes)})
 
 
 def kept(folder: Path) -> dict[Path, bytes]:
@@ -116,6 +112,13 @@ def test_a_network_that_cannot_be_compiled_is_told_with_its_reason(card: ModelCa
     wrong = card.model_copy(update={"input": card.input.model_copy(update={"size": 0})})
     with pytest.raises(openvino_engine.ConversionError, match=r"tiny-classifier: OpenVINO cannot run resnest14: \w+"):
         openvino_engine.compiled(wrong, {})
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_card_tells_how_many_threads_it_has(card: ModelCard, count: int, tmp_path: Path) -> None:
+    """Also where the model comes from the cache, whose key knows nothing of threads."""
+    for _ in range(2):
+        assert openvino_engine.load(serving(card, threads=count), cache=Cache(tmp_path)).threads == count
 
 
 def test_processes_that_start_at_once_answer_alike(store: Path, pictures: Pixels, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from service import cards, networks
 from service.engines import torch_engine
+from tests.stores import serving
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -69,20 +70,25 @@ def test_segmentation_takes_pictures_of_every_shape(store: Path, pictures: Pixel
     assert engine(pictures[:2, : shape[0], : shape[1]])["mask"].shape == (2, *shape)
 
 
-@pytest.mark.parametrize(
-    ("error", "smaller_helps", "lost"),
-    [
-        (MemoryError(), True, False),
-        (torch.OutOfMemoryError("CUDA out of memory"), True, False),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True, False),
-        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), False, True),
-        (RuntimeError("shape mismatch"), False, False),
-        (ValueError("can't allocate memory"), False, False),
-    ],
-)
-def test_lack_of_memory_and_a_lost_device_are_told_apart(error: Exception, *, smaller_helps: bool, lost: bool) -> None:
-    assert torch_engine.out_of_memory(error) is smaller_helps
-    assert torch_engine.device_lost(error) is lost
+@pytest.mark.parametrize("name", ["tiny-classifier", "tiny-segmenter"])
+def test_a_card_that_asks_for_bfloat16_gets_it(store: Path, pictures: Pixels, name: str) -> None:
+    card = cards.read(store / name)
+    exact = torch_engine.load(serving(card, precision="fp32"), "cpu")(pictures)
+    coarse = torch_engine.load(serving(card, precision="bf16"), "cpu")(pictures)
+    for array in set(exact) - {"mask"}:
+        assert coarse[array].dtype == np.float32
+        assert (coarse[array] != exact[array]).any()
+        # Of random weights; how near it has to be with trained ones stands in test_agreement.py.
+        assert np.abs(coarse[array] - exact[array]).mean() < 2e-2
+
+
+def test_a_card_tells_how_many_threads_it_has(store: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch_engine.load(serving(cards.read(store / "tiny-classifier"), threads=3), "cpu")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.gpu
