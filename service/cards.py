@@ -8,14 +8,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 Task = Literal["classification", "segmentation"]
-Colour = tuple[int, int, int]
-Mean = Annotated[float, Field(allow_inf_nan=False)]
 Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
-Name = Annotated[str, Field(pattern=NAME)]
 Address = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 Library = Literal["own", "timm"]
 KeyProfile = Literal["official", "timm", "encoding", "openmmlab"]
@@ -29,7 +26,6 @@ def _inside(path: str) -> str:
 
 
 File = Annotated[str, AfterValidator(_inside)]
-
 LABEL_SETS = "labels"  # beside the models' folders
 CHECKSUM = re.compile(r"^([0-9a-f]{64})  ", re.MULTILINE)  # in a record, as `sha256sum` writes it
 
@@ -114,7 +110,7 @@ class Input(_Part):
     crop_ratio: float = Field(default=0.875, gt=0, le=1)
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     multiple: int = Field(default=1, ge=1, le=64)
-    mean: tuple[Mean, Mean, Mean] = (0.485, 0.456, 0.406)
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.485, 0.456, 0.406)
     std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
 
 
@@ -143,13 +139,21 @@ class Serving(_Part):
     threads: int | None = Field(default=None, ge=1, le=1024)
     deadline_s: float = Field(default=10, gt=0, le=3600)
     engine: Literal["auto", "torch", "openvino"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+
+
+class Int8(_Part):
+    """The network in int8, a `file` that `quantise` made of the weights with the SHA-256 `made_of`."""
+
+    file: File
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    made_of: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ModelCard(_Part):
     """One model, as its folder describes it. `published` is what its authors state, `measured` what we found."""
 
-    name: Name
+    name: Annotated[str, Field(pattern=NAME)]
     version: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+){0,2}$")]
     task: Task
     summary: str
@@ -160,6 +164,7 @@ class ModelCard(_Part):
     input: Input
     labels: Labels = Labels()
     serving: Serving = Serving()
+    int8: Int8 | None = None
     training: dict[str, Any] = {}
     published: dict[str, Any] = {}
     measured: dict[str, Any] = {}
@@ -218,7 +223,7 @@ class Label(_Part):
 
     class_id: int
     label: str
-    color: Colour = (0, 0, 0)
+    color: tuple[int, int, int] = (0, 0, 0)
     wnid: str | None = None
 
     @property
@@ -245,17 +250,10 @@ def _rows(file: Iterable[str], card: str) -> Iterator[Label]:
 def _label(card: str, class_id: int, name: str, colour: str | None, wnid: str | None = None) -> Label:
     if not name.strip():
         raise CardError(f"{card}: label {class_id} is empty")
-    try:
-        return Label(class_id=class_id, label=name, color=_colour(colour) if colour else (0, 0, 0), wnid=wnid)
-    except ValueError as error:
-        raise CardError(f"{card}: label {class_id} has the colour {colour!r}, which is not #rrggbb") from error
-
-
-def _colour(text: str) -> Colour:
-    if len(text) != 7 or text[0] != "#":
-        raise ValueError(text)
-    red, green, blue = bytes.fromhex(text[1:])
-    return red, green, blue
+    if colour and not re.fullmatch("#[0-9A-Fa-f]{6}", colour):
+        raise CardError(f"{card}: label {class_id} has the colour {colour!r}, which is not #rrggbb")
+    red, green, blue = bytes.fromhex((colour or "#000000")[1:])
+    return Label(class_id=class_id, label=name, color=(red, green, blue), wnid=wnid)
 
 
 def read(folder: Path) -> ModelCard:

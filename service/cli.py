@@ -18,6 +18,7 @@ from service.keys_cli import keys as keys_group
 from service.models_cli import models as models_group
 from service.models_cli import pull_absent
 from service.options import store
+from service.quantise_cli import quantise
 from service.supervisor import Options, StartError, chosen, require_free_port, require_keys
 from service.supervisor import run as supervise
 
@@ -49,7 +50,7 @@ class Main(click.Group):
             raise click.ClickException(f"{where}{error.strerror or error}") from error
 
 
-@click.group(cls=Main, commands=[models_group, keys_group, evaluate, bench])
+@click.group(cls=Main, commands=[models_group, keys_group, evaluate, bench, quantise])
 @click.version_option(__version__, prog_name="resnest-service")
 def main() -> None:
     """Image classification and segmentation over HTTP."""

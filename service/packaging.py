@@ -239,6 +239,8 @@ def _files(card: ModelCard) -> dict[str, bytes]:
         "card.toml": (card.folder / "card.toml").read_bytes(),
         card.labels_path.name if card.labels.set else card.labels.file: card.labels_path.read_bytes(),
     }
+    if card.int8 and card.serving.precision == "int8":
+        files[card.int8.file] = weights.int8(card)
     if card.weights.sha256 is None:  # the checksum of weights that were pulled is beside them
         files[str(card.record_path.relative_to(card.folder))] = card.record_path.read_bytes()
     return files

@@ -49,7 +49,9 @@ HOUSE = [
     Layer("gateway", "gateway gateway.*", "leaves", TORCH),
     Layer("host", "processes folders health worker_log packaging supervisor", "leaves weights tasks", TORCH | WEB),
     Layer("measuring", BENCH, "leaves host", TORCH | WEB),
-    Layer("command", "cli models_cli evaluate_cli bench_cli keys_cli options __main__", ANYTHING, TORCH | WEB),
+    Layer(
+        "command", "cli models_cli evaluate_cli bench_cli keys_cli quantise_cli options __main__", ANYTHING, TORCH | WEB
+    ),
 ]
 LAYERS = {layer.name: layer for layer in HOUSE}
 NAMES = list(LAYERS)

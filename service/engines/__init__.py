@@ -10,6 +10,7 @@ import torch
 
 from service.cards import ModelCard
 from service.engines import openvino_engine, openvino_runtime, torch_engine
+from service.engines.conversion import ConversionError
 
 log = logging.getLogger("service.worker")
 
@@ -52,6 +53,6 @@ def on_cpu(card: ModelCard, fastest: Load = openvino_engine.load) -> Engine:
         return torch_engine.load(card, "cpu")
     try:
         return fastest(card, "cpu")
-    except openvino_engine.ConversionError as error:
+    except ConversionError as error:
         log.warning("%s; PyTorch runs it instead, several times slower", error)
         return torch_engine.load(card, "cpu")

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import platform
-import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,12 @@ import torch
 from service import networks, weights
 from service.cards import CardError, ModelCard
 from service.cores import threads
-from service.engines import answers, graph, openvino_runtime
+from service.engines import answers, conversion, graph, openvino_runtime
 from service.engines.compiled import Cache
 
 log = logging.getLogger("service.worker")
 
-# Large enough for the strides of our networks and small enough to be traced in a second; the sides of what is compiled
-# are free. timm's may be made for one size.
-TRACED_SIDE = 64
-HINTS = {"fp32": "f32", "bf16": "bf16"}
-
-
-class ConversionError(RuntimeError):
-    """A network that OpenVINO cannot take or compile; PyTorch may still run it."""
+HINTS = {"fp32": "f32", "bf16": "bf16"}  # in int8 too some operations stay in one of them
 
 
 class OpenVinoEngine:
@@ -54,13 +46,15 @@ def load(card: ModelCard, _: str = "cpu", cache: Cache | None = None) -> OpenVin
     """The card's network, compiled, or from the cache, where PyTorch's form of it is never built.
 
     Raises `CardError` where the weights are missing, are not those of the card's checksum, or do not fit its network,
-    and `ConversionError` where this network and OpenVINO do not agree.
+    and `conversion.ConversionError` where this network and OpenVINO do not agree.
     """
     if not openvino_runtime.installed():
         raise CardError(f"{card.name}: OpenVINO is not installed; it comes with resnest-service[worker]")
     cache = cache or Cache.of_this_user()
     finish = answers.finish(graph.skeleton(card))
     weights.verify(card)
+    if card.serving.precision == "int8":
+        weights.int8(card)
     settings = _settings(card)
     name = key(card, settings["INFERENCE_PRECISION_HINT"])
     model = _kept(settings, cache.read(card.name, name))
@@ -77,10 +71,9 @@ def native_bf16() -> bool:
 
 
 def _settings(card: ModelCard) -> dict[str, Any]:
-    wanted = card.serving.precision
-    precision = wanted if wanted != "auto" else ("bf16" if native_bf16() else "fp32")
+    hint = HINTS.get(card.serving.precision) or HINTS["bf16" if native_bf16() else "fp32"]
     return {
-        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "INFERENCE_PRECISION_HINT": hint,
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads(card.serving.threads, os.environ),
         "ENABLE_CPU_PINNING": False,
@@ -97,24 +90,11 @@ def _kept(settings: dict[str, Any], content: bytes | None) -> Any | None:
 
 def compiled(card: ModelCard, settings: dict[str, Any]) -> Any:
     """The model of a card, ready to run. Raises `CardError` and `ConversionError` as `load` does."""
+    model = conversion.model(card)
     try:
-        return openvino_runtime.core().compile_model(_converted(card), "CPU", settings)
+        return openvino_runtime.core().compile_model(model, "CPU", settings)
     except RuntimeError as error:
-        raise ConversionError(
-            f"{card.name}: OpenVINO cannot run {card.network.name}: {openvino_runtime.last_line(error)}"
-        ) from error
-
-
-def _converted(card: ModelCard) -> Any:
-    module = graph.build(card)
-    traced = TRACED_SIDE if card.network.library == "own" else card.input.size
-    example = torch.zeros((2, traced, traced, 3), dtype=torch.uint8)
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the converter traces, which the pinned torch still does
-        model = openvino_runtime.package().convert_model(module, example_input=example)
-    side = card.input.size if card.task == "classification" else -1
-    model.reshape([-1, side, side, 3])
-    return model
+        raise conversion.refusal(card, error) from error
 
 
 def key(card: ModelCard, precision: str) -> str:
@@ -125,6 +105,7 @@ def key(card: ModelCard, precision: str) -> str:
         "library": metadata.version("timm") if card.network.library == "timm" else "",
         "input": [card.input.mean, card.input.std, card.input.size],
         "precision": precision,
+        "int8": card.int8.sha256 if card.int8 and card.serving.precision == "int8" else "",
         "code": _code(),
         "compiler": openvino_runtime.package().get_version(),
         "processor": [platform.machine(), openvino_runtime.core().get_property("CPU", "FULL_DEVICE_NAME")],
@@ -137,6 +118,6 @@ def _code() -> str:
     """The checksum of the code that makes the graph: an edited network is another network."""
     files = sorted(Path(networks.__file__).parent.glob("*.py"))
     digest = hashlib.sha256()
-    for path in (*files, Path(graph.__file__), Path(__file__)):
+    for path in (*files, Path(graph.__file__), Path(conversion.__file__), Path(__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()

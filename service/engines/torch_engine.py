@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from service.cards import ModelCard
+from service.cards import CardError, ModelCard
 from service.cores import threads
 from service.engines import answers, graph
 
@@ -37,6 +37,8 @@ class TorchEngine:
 
 def load(card: ModelCard, device: str) -> TorchEngine:
     """The card's network with its weights on `device`. Raises `CardError` where they cannot be had or do not fit."""
+    if card.serving.precision == "int8":
+        raise CardError(f"{card.name}: in int8 only OpenVINO runs it, on a CPU, and here PyTorch was to")
     where = torch.device(device)
     module = graph.build(card)
     if where.type == "cpu":

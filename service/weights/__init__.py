@@ -30,6 +30,25 @@ def verified(card: ModelCard) -> bytes:
     return data
 
 
+def int8(card: ModelCard) -> bytes:
+    """The card's int8 file, the very bytes of its checksum.
+
+    Raises `CardError` where there is none, it is another, or it was made of other weights than the card's.
+    """
+    again = f"`resnest-service quantise {card.name}` makes it"
+    if card.int8 is None:
+        raise WeightsError(f"{card.name}: it has no int8 form; {again}")
+    try:
+        data = (card.folder / card.int8.file).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{card.name}: its int8 form cannot be read: {error.strerror}; {again}") from error
+    if hashlib.sha256(data).hexdigest() != card.int8.sha256:
+        raise WeightsError(f"{card.name}: {card.folder / card.int8.file} is not the file that its card states; {again}")
+    if card.int8.made_of != card.checksum:
+        raise WeightsError(f"{card.name}: its int8 form was made of other weights; {again} anew")
+    return data
+
+
 def sha256(path: Path) -> str:
     """A file's SHA-256 in hexadecimal, 64 digits. Raises `OSError`."""
     with path.open("rb") as file:

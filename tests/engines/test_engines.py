@@ -9,7 +9,8 @@ import torch
 
 from service import cards, engines
 from service.cards import CardError, ModelCard
-from service.engines.openvino_engine import ConversionError, OpenVinoEngine
+from service.engines.conversion import ConversionError
+from service.engines.openvino_engine import OpenVinoEngine
 from service.engines.torch_engine import TorchEngine
 from tests.stores import serving
 
@@ -59,7 +60,7 @@ def test_without_openvino_torch_runs_unless_the_card_insists(store: Path) -> Non
         "except cards.CardError as error: print(error)\n"
     )
     command = [sys.executable, "-c", program, str(store / "tiny-classifier")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
     assert done.stdout.splitlines() == [
         "TorchEngine",
         "tiny-classifier: OpenVINO is not installed; it comes with resnest-service[worker]",

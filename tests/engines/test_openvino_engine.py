@@ -12,6 +12,7 @@ from service import cards
 from service.cards import CardError, ModelCard
 from service.engines import openvino_engine, torch_engine
 from service.engines.compiled import Cache
+from service.engines.conversion import ConversionError
 from tests.stores import serving, write_store
 
 Pixels = npt.NDArray[np.uint8]
@@ -110,7 +111,7 @@ def test_an_answer_is_not_changed_by_the_next(card: ModelCard, pictures: Pixels)
 
 def test_a_network_that_cannot_be_compiled_is_told_with_its_reason(card: ModelCard) -> None:
     wrong = card.model_copy(update={"input": card.input.model_copy(update={"size": 0})})
-    with pytest.raises(openvino_engine.ConversionError, match=r"tiny-classifier: OpenVINO cannot run resnest14: \w+"):
+    with pytest.raises(ConversionError, match=r"tiny-classifier: OpenVINO cannot run resnest14: \w+"):
         openvino_engine.compiled(wrong, {})
 
 
