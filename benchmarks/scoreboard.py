@@ -69,6 +69,7 @@ def bars() -> list[Bar]:
         Bar(f"{CROWD} callers / best of fewer", _crowded, at_least=0.95),
         Bar("gateway, resident, 16 callers", _one("gateway MB"), at_most=150, unit=" MB"),
         Bar("classification worker, resident, 16 callers", _one("worker MB"), at_most=700, unit=" MB"),
+        Bar("gateway and all it started, resident, 16 callers", _one("gateway and all it started MB"), unit=" MB"),
         Bar("gateway, resident, after all loads", _one("gateway most MB"), unit=" MB"),
         Bar("`run` to first answer", _one("first answer"), at_most=10, unit=" s"),
         Bar("segment, 4 callers: / in-process limit", _over("segment ours", "segment limit")),

@@ -24,6 +24,7 @@ WHOLE = {
     "gateway MB": 120.0,
     "worker MB": 500.0,
     "gateway most MB": 180.0,
+    "gateway and all it started MB": 220.0,
     "first answer": 8.0,
     "segment ours": 1.5,
     "segment limit": 1.6,
