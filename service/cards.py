@@ -1,21 +1,23 @@
 """A model's card: everything that gateway, handlers and packaging know of it, read from `card.toml`."""
 
-import csv
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from service import labels
+from service.inputs import Best, Input, Part
+from service.labels import Label, LabelsError
 
 Task = Literal["classification", "segmentation"]
-Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Address = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 Library = Literal["own", "timm"]
-KeyProfile = Literal["official", "timm", "encoding", "openmmlab"]
+KeyProfile = Literal["official", "timm", "encoding", "openmmlab", "mmseg"]
 
 
 def _inside(path: str) -> str:
@@ -34,11 +36,7 @@ class CardError(ValueError):
     """A card, or a file it names, that cannot be used; the message is one sentence for the operator."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Network(_Part):
+class Network(Part):
     """Which network to build, and with how many classes; `parameters` is its published size.
 
     `library` "own" is `service.networks`; "timm" any classifier of that package, which is an extra. A segmenter's head
@@ -58,7 +56,7 @@ class Network(_Part):
         return self.model_dump(exclude={"parameters", "library"})
 
 
-class Source(_Part):
+class Source(Part):
     """A published checkpoint: its addresses, best first, with the same bytes at each, and how to know them.
 
     Its authors state the first digits of its SHA-256 (in the file's name) or its whole SHA-1. Where the address gives
@@ -77,7 +75,7 @@ class Source(_Part):
         return self
 
 
-class Weights(_Part):
+class Weights(Part):
     """Where the weights are: `file` beside the card, with its checksum, and the addresses it can be had from.
 
     Weights that `models pull` makes of one of the `sources` have no checksum on the card: it is recorded beside them.
@@ -97,24 +95,7 @@ class Weights(_Part):
         return self
 
 
-class Input(_Part):
-    """How a picture becomes the network's input; `size` is the square's side, or for `segmentation` the long side.
-
-    `official`: the centred square of size / (size + 32) of the short side, then one bicubic resize (ResNeSt's
-    ECenterCrop). `timm`: short side to size / crop_ratio, then the centred square. `segmentation`: long side to
-    `size`, the short one in proportion, both to the nearest multiple of `multiple`.
-    """
-
-    profile: Literal["official", "timm", "segmentation"]
-    size: int = Field(ge=32, le=4096)
-    crop_ratio: float = Field(default=0.875, gt=0, le=1)
-    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
-    multiple: int = Field(default=1, ge=1, le=64)
-    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (0.485, 0.456, 0.406)
-    std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
-
-
-class Labels(_Part):
+class Labels(Part):
     """The label file beside the card: a line per class, and for masks a tab and its colour as `#rrggbb`.
 
     `set` names a shared one instead, `labels/<set>.tsv` in the model store, with a header row.
@@ -124,7 +105,7 @@ class Labels(_Part):
     set: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] | None = None
 
 
-class Serving(_Part):
+class Serving(Part):
     """How the worker runs: pictures in a batch, the wait for company, processes, and the deadline of a request.
 
     `engine` `auto` is torch on CUDA, and OpenVINO, where it is installed, on the CPU. `precision` `auto` is what the
@@ -142,7 +123,7 @@ class Serving(_Part):
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
 
 
-class Int8(_Part):
+class Int8(Part):
     """The network in int8, a `file` that `quantise` made of the weights with the SHA-256 `made_of`."""
 
     file: File
@@ -150,7 +131,7 @@ class Int8(_Part):
     made_of: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class ModelCard(_Part):
+class ModelCard(Part):
     """One model, as its folder describes it. `published` is what its authors state, `measured` what we found."""
 
     name: Annotated[str, Field(pattern=NAME)]
@@ -162,12 +143,13 @@ class ModelCard(_Part):
     network: Network
     weights: Weights
     input: Input
+    best: Best = Best()
     labels: Labels = Labels()
     serving: Serving = Serving()
     int8: Int8 | None = None
-    training: dict[str, Any] = {}
-    published: dict[str, Any] = {}
-    measured: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
+    published: dict[str, Any] = Field(default_factory=dict)
+    measured: dict[str, Any] = Field(default_factory=dict)
     folder: Path = Field(default=Path(), exclude=True)
 
     @property
@@ -176,17 +158,16 @@ class ModelCard(_Part):
         return self.checksum is not None and self.serving.by_default
 
     @cached_property
-    def classes(self) -> tuple["Label", ...]:
+    def classes(self) -> tuple[Label, ...]:
         """The labels in the order of their class ids. Raises `CardError` where the file does not fit the network."""
         path = self.labels_path
         try:
-            with path.open(encoding="utf-8", newline="") as file:
-                labels = tuple((_rows if self.labels.set else _lines)(file, self.name))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise CardError(f"{self.name}: the labels {path} cannot be read: {error}") from error
-        if len(labels) != self.network.classes:
-            raise CardError(f"{self.name}: {path} has {len(labels)} labels for {self.network.classes} classes")
-        return labels
+            found = labels.read(path, table=self.labels.set is not None)
+        except LabelsError as error:
+            raise CardError(f"{self.name}: {error}") from error
+        if len(found) != self.network.classes:
+            raise CardError(f"{self.name}: {path} has {len(found)} labels for {self.network.classes} classes")
+        return found
 
     @property
     def labels_path(self) -> Path:
@@ -200,6 +181,14 @@ class ModelCard(_Part):
     def weights_path(self) -> Path:
         """The weight file, whether or not it is there."""
         return self.folder / self.weights.file
+
+    @property
+    def weights_bytes(self) -> int | None:
+        """The weight file's size; None where it is not here."""
+        try:
+            return self.weights_path.stat().st_size
+        except OSError:
+            return None
 
     @property
     def record_path(self) -> Path:
@@ -218,44 +207,6 @@ class ModelCard(_Part):
         return found[1] if found else None
 
 
-class Label(_Part):
-    """A class: its name, its colour in masks (black where the card has none), and its WordNet id where it has one."""
-
-    class_id: int
-    label: str
-    color: tuple[int, int, int] = (0, 0, 0)
-    wnid: str | None = None
-
-    @property
-    def hex_color(self) -> str:
-        """The colour as `#rrggbb`."""
-        return "#{:02x}{:02x}{:02x}".format(*self.color)
-
-
-def _lines(file: Iterable[str], card: str) -> Iterator[Label]:
-    """The labels of a label file: `name`, or `name<tab>#rrggbb`."""
-    for class_id, line in enumerate(file):
-        name, _, colour = line.rstrip("\r\n").partition("\t")
-        yield _label(card, class_id, name, colour)
-
-
-def _rows(file: Iterable[str], card: str) -> Iterator[Label]:
-    """The labels of a shared set: columns `class_id`, `label`, and `color` or `wnid`; others are for people."""
-    for class_id, row in enumerate(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)):
-        if row.get("class_id") != str(class_id):
-            raise CardError(f"{card}: row {class_id} of its label set is not that of class {class_id}")
-        yield _label(card, class_id, row.get("label") or "", row.get("color"), row.get("wnid"))
-
-
-def _label(card: str, class_id: int, name: str, colour: str | None, wnid: str | None = None) -> Label:
-    if not name.strip():
-        raise CardError(f"{card}: label {class_id} is empty")
-    if colour and not re.fullmatch("#[0-9A-Fa-f]{6}", colour):
-        raise CardError(f"{card}: label {class_id} has the colour {colour!r}, which is not #rrggbb")
-    red, green, blue = bytes.fromhex((colour or "#000000")[1:])
-    return Label(class_id=class_id, label=name, color=(red, green, blue), wnid=wnid)
-
-
 def read(folder: Path) -> ModelCard:
     """The card of a model's folder. Raises `CardError` with every mistake in it."""
     card = _parse(folder)
@@ -266,7 +217,7 @@ def read(folder: Path) -> ModelCard:
 def read_all(store: Path) -> dict[str, ModelCard]:
     """The cards by name of a store's models that can be served: those whose weights have been pulled or came with it.
 
-    Raises `CardError` where a name stands twice.
+    Raises `CardError` where a name and version stand twice.
     """
     servable = {name: card for name, card in read_zoo(store).items() if card.checksum is not None}
     for card in servable.values():
@@ -277,15 +228,30 @@ def read_all(store: Path) -> dict[str, ModelCard]:
 def read_zoo(store: Path) -> dict[str, ModelCard]:
     """Every card of a store by name, also of weights that are not here. Raises `CardError` as `read_all` does.
 
-    Labels are not read: a thousand of them for each of many models would take longer than all else.
+    Of cards of one name the highest version has it, and the others are `name@version`. Labels are not read: a thousand
+    of them for each of many models would take longer than all else.
     """
+    read = [_parse(path.parent) for path in sorted(store.glob("[!.]*/card.toml"))]
+    highest = {card.name: card for card in sorted(read, key=_order)}
     found: dict[str, ModelCard] = {}
-    for path in sorted(store.glob("[!.]*/card.toml")):
-        card = _parse(path.parent)
-        if card.name in found:
-            raise CardError(f"{path.parent} and {found[card.name].folder} are both named {card.name}")
-        found[card.name] = card
+    for card in read:
+        known = card if highest[card.name] is card else card.model_copy(update={"name": f"{card.name}@{card.version}"})
+        if _order(known) == _order(highest[card.name]) and known is not card:
+            raise CardError(f"{card.folder} and {highest[card.name].folder} are both named {card.name}")
+        if known.name in found:
+            raise CardError(f"{card.folder} and {found[known.name].folder} are both named {known.name}")
+        found[known.name] = known
     return found
+
+
+def find(cards: Mapping[str, ModelCard], name: str) -> ModelCard | None:
+    """The card of that name, which may be `name@version` for the highest version too."""
+    return cards.get(name) or next((card for card in cards.values() if f"{card.name}@{card.version}" == name), None)
+
+
+def _order(card: ModelCard) -> tuple[int, ...]:
+    numbers = [int(number) for number in card.version.split(".")]
+    return (*numbers, *[0] * (3 - len(numbers)))
 
 
 def _parse(folder: Path) -> ModelCard:

@@ -24,6 +24,11 @@ from service.supervisor import run as supervise
 
 WORKER_FOLDER = "resnest-worker"  # in the temporary folder: where `worker` leaves what `health` reads
 
+
+def _split(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.strip() for part in names for name in part.split(",") if name.strip())
+
+
 models = click.option(
     "--models",
     multiple=True,
@@ -76,6 +81,15 @@ def main() -> None:
 )
 @click.option(
     "--allow-no-keys", is_flag=True, envvar="RESNEST_ALLOW_NO_KEYS", help="Serve beyond this machine without keys."
+)
+@click.option(
+    "--default",
+    "default_models",
+    multiple=True,
+    metavar="NAME[,NAME...]",
+    envvar="RESNEST_DEFAULT_MODELS",
+    callback=lambda _context, _option, names: _split(names),
+    help="The model of its task that answers where none is named; one for each task.",
 )
 @click.option("--start-timeout", default=180.0, show_default=True, help="Seconds until every model must be ready.")
 @click.option("--pull/--no-pull", default=True, show_default=True, help="Fetch weights of --models that are not here.")
@@ -155,10 +169,6 @@ def health(folder: Path | None) -> None:
         waiting = [] if doors.gateway_is_ready(options.address) else [options.address]
     if waiting:
         raise click.ClickException(f"not ready: {', '.join(waiting)}")
-
-
-def _split(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name.strip() for part in names for name in part.split(",") if name.strip())
 
 
 def _host(name: str) -> str:

@@ -6,8 +6,8 @@
 
 A request carries the array `picture`, uint8 (h, w, 3), and in its head `expires`, the Unix time in seconds after which
 nobody waits for the answer, and, where it is not for the task's answer, the `question` (`service.questions`). An
-answer's head has `ok`: true with the task's arrays, `batch` (pictures in the forward pass) and `inference_ms`; or false
-with `code` and `detail` of an error.
+answer's head has `ok`: true with the task's arrays, `batch` (pictures in the forward pass), `inference_ms` and
+`worker_bytes` (of the worker in memory; null where that is not known); or false with `code` and `detail` of an error.
 """
 
 import struct

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -13,6 +13,7 @@ from service.cores import SLEEPING_THREADS
 from service.evaluation import datasets
 from service.evaluation.datasets import Dataset
 from service.options import store
+from service.questions import Quality
 from service.supervisor import Options, chosen
 
 if TYPE_CHECKING:
@@ -31,6 +32,18 @@ FORMATS = ("table", "json", "csv")
 )
 @click.option("--split", help="Of DATASET; the layout's validation pictures when left out.")
 @click.option("--url", help="Of a running service, to ask it in place of loading the models here.")
+@click.option(
+    "--api-key",
+    envvar="RESNEST_API_KEY",
+    help="For a service that asks for one; better in the environment, where no list of processes shows it.",
+)
+@click.option(
+    "--quality",
+    type=click.Choice(get_args(Quality)),
+    default="fast",
+    show_default=True,
+    help="Of segmenters: one pass, or the many of the published scores.",
+)
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="A folder for all reports and plots.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 def evaluate(
@@ -39,9 +52,9 @@ def evaluate(
     dataset: Path,
     layout: str | None,
     split: str | None,
-    url: str | None,
     into: Path | None,
     form: str,
+    **asked: Any,
 ) -> None:
     """Score each MODEL on DATASET, side by side with its published score.
 
@@ -53,7 +66,7 @@ def evaluate(
     from service.evaluation import reports
 
     photos = datasets.read(dataset, layout, split)
-    subjects = _remote(url, models) if url else _here(store, models)
+    subjects = _subjects(store, models, **asked)
     if into:
         into.mkdir(parents=True, exist_ok=True)
     found = [_scored(subject, photos, into) for subject in subjects]
@@ -63,16 +76,24 @@ def evaluate(
         _write(into, found, photos, written)
 
 
-def _here(store: Path, models: Sequence[str]) -> "list[Subject]":
+def _subjects(
+    store: Path, models: Sequence[str], *, url: str | None, api_key: str | None, quality: Quality
+) -> "list[Subject]":
+    return _remote(url, api_key, models, quality) if url else _here(store, models, quality)
+
+
+def _here(store: Path, models: Sequence[str], quality: Quality) -> "list[Subject]":
     from service.evaluation import subjects
 
-    return [subjects.of_card(card) for card in chosen(Options(store, tuple(models)), click.echo)]
+    served = chosen(Options(store, tuple(models)), click.echo)
+    return [subjects.of_card(card, quality=quality) for card in served]
 
 
-def _remote(url: str, models: Sequence[str]) -> "list[Subject]":
+def _remote(url: str, api_key: str | None, models: Sequence[str], quality: Quality) -> "list[Subject]":
     from service.evaluation import remote
 
-    return [remote.served(remote.Service(url), name) for name in dict.fromkeys(models)]
+    service = remote.Service(url, {"Authorization": f"Bearer {api_key}"} if api_key else {})
+    return [remote.served(service, name, quality) for name in dict.fromkeys(models)]
 
 
 def _scored(subject: "Subject", dataset: Dataset, into: Path | None) -> "Report":

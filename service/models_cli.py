@@ -49,10 +49,10 @@ def list_models(store: Path, *, as_json: bool) -> None:
         click.echo(json.dumps([_described(card) for card in found.values()], indent=2))
         return
     rows = [
-        (card.name, card.task, _size(card), str(card.input.size), score(card), STATES[shelf.state(card)])
+        (card.name, card.task, _size(card), _memory(card), str(card.input.size), score(card), STATES[shelf.state(card)])
         for card in found.values()
     ]
-    click.echo(table(("NAME", "TASK", "PARAMETERS", "INPUT", "PUBLISHED", "STATE"), rows))
+    click.echo(table(("NAME", "TASK", "PARAMETERS", "WEIGHTS", "INPUT", "PUBLISHED", "STATE"), rows))
 
 
 @models.command()
@@ -109,6 +109,7 @@ def pull(store: Path, names: Sequence[str]) -> None:
     help="How pictures are cropped.",
 )
 @click.option("--size", type=click.IntRange(32, 4096), help="The input's side in pixels.")
+@click.option("--version", default="1.0", show_default=True, help="A further one stands beside the model of that name.")
 @click.option("--licence", default="not stated", show_default=True)
 def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
     """Take weights from FILE: a published one, for a machine without internet, or a checkpoint of one's own.
@@ -192,16 +193,25 @@ def _size(card: ModelCard) -> str:
     return f"{card.network.parameters / 1e6:.1f} M" if card.network.parameters else "-"
 
 
+def _memory(card: ModelCard) -> str:
+    """The weights' megabytes; of those that are not here what four bytes a parameter make."""
+    if card.weights_bytes is not None:
+        return f"{card.weights_bytes / 1e6:.0f} MB"
+    return f"~{card.network.parameters * 4 / 1e6:.0f} MB" if card.network.parameters else "-"
+
+
 def _named(store: Path, names: Sequence[str]) -> list[ModelCard]:
-    found = cards.read_zoo(store)
-    unknown = [name for name in names if name not in found]
+    zoo = cards.read_zoo(store)
+    found = {name: cards.find(zoo, name) for name in names}
+    unknown = [name for name, card in found.items() if card is None]
     if unknown:
         raise CardError(f"no model is named {', '.join(unknown)}; `resnest-service models list` names them all")
-    return [found[name] for name in dict.fromkeys(names)]
+    return list({card.name: card for card in found.values() if card is not None}.values())
 
 
 def _described(card: ModelCard) -> dict[str, Any]:
-    return card.model_dump(mode="json", exclude_none=True) | {"state": shelf.state(card), "checksum": card.checksum}
+    here = {"state": shelf.state(card), "checksum": card.checksum, "weights_bytes": card.weights_bytes}
+    return card.model_dump(mode="json", exclude_none=True) | here
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,7 @@ from service.cards import CardError, ModelCard
 from service.cores import SLEEPING_THREADS, THREADS, share, usable_cores
 from service.handlers import MODULES
 from service.processes import free_port
+from service.questions import QUESTIONS, can_answer, input_of, longest_deadline_s
 
 ARCHIVES = "archives"  # beside the models: TorchServe tries every folder of its store, and cards are no archives
 CREATED_ON = "01/01/2024 00:00:00"  # fixed, so that the same model gives the same archive
@@ -206,9 +207,15 @@ def _largest_frame(card: ModelCard) -> int:
 
     That is a picture of three bytes a pixel, or a map of each class at the last stage's resolution.
     """
-    side = card.input.size + card.input.multiple
-    across = -(-side // (card.network.output_stride or 32)) if card.task == "classification" else 1
-    return max(3 * side * side, 4 * card.network.classes * across * across) + 4 * card.network.classes + HEAD_ROOM
+    asked = (input_of(card, question).largest for question in QUESTIONS[card.task] if can_answer(card, question))
+    pixels = max(long * short for long, short in asked)
+    across = -(-card.input.size // (card.network.output_stride or 32)) if card.task == "classification" else 1
+    return max(3 * pixels, 4 * card.network.classes * across * across) + 4 * card.network.classes + HEAD_ROOM
+
+
+def _hang_s(card: ModelCard) -> int:
+    single = card.serving.deadline_s
+    return max(HANG_FLOOR_S, HANG_FACTOR * math.ceil(single), math.ceil(longest_deadline_s(card) + single))
 
 
 def _files(card: ModelCard) -> dict[str, bytes]:
@@ -230,7 +237,7 @@ def _files(card: ModelCard) -> dict[str, bytes]:
         "maxWorkers": serving.workers,
         "batchSize": serving.batch_size,
         "maxBatchDelay": serving.max_batch_delay_ms,
-        "responseTimeout": max(HANG_FLOOR_S, HANG_FACTOR * math.ceil(serving.deadline_s)),
+        "responseTimeout": _hang_s(card),
         "jobQueueSize": JOB_QUEUE_SIZE,
     }
     files = {

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy.typing as npt
 
 from service import engines, images, masks, preprocess
 from service.cards import ModelCard
-from service.engines import Answers, Engine, Pictures
+from service.engines import Answers, Engine, Pictures, insight
 from service.images import Limits
+from service.questions import Question, input_of
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,22 @@ class Prepared:
 
 
 class Pipeline:
-    """Decoding, preparing and the engine of one card, by the code that serves."""
+    """Decoding, preparing and the engine of one card, by the code that serves; `engine` answers `question`."""
 
-    def __init__(self, card: ModelCard, engine: Engine, limits: Limits | None = None) -> None:
+    def __init__(
+        self, card: ModelCard, engine: Engine, limits: Limits | None = None, question: Question = "answer"
+    ) -> None:
         self.card = card
         self._engine = engine
         self._limits = limits or Limits()
+        self._input = input_of(card, question)
 
     @classmethod
-    def load(cls, card: ModelCard, device: str | None = None) -> Self:
+    def load(cls, card: ModelCard, device: str | None = None, question: Question = "answer") -> Self:
         """The pipeline of a card, with its weights. Raises `CardError`."""
-        return cls(card, engines.load(card, device))
+        if question == "answer":
+            return cls(card, engines.load(card, device))
+        return cls(card, partial(insight.load(card, device), question), question=question)
 
     def __call__(self, *uploads: bytes) -> list[Answer]:
         """An answer for each upload. Raises what `images.decode` raises."""
@@ -66,8 +73,8 @@ class Pipeline:
 
     def prepare(self, upload: bytes) -> Prepared:
         """The network's input, decoded. Raises what `images.decode` raises."""
-        decoded = images.decode(upload, self._limits, needed=preprocess.needed_side(self.card.input))
-        return Prepared(preprocess.prepare(self.card.input, decoded.image), decoded.width, decoded.height)
+        decoded = images.decode(upload, self._limits, needed=preprocess.needed_side(self._input))
+        return Prepared(preprocess.prepare(self._input, decoded.image), decoded.width, decoded.height)
 
     def infer(self, prepared: Sequence[Prepared]) -> list[Answer]:
         """An answer for each; those whose pictures have one shape go through the network together."""

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from service.cards import Input
+from service.inputs import Input
 
 FILTERS: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -65,10 +65,20 @@ def _timm(spec: Input, image: Image.Image) -> Image.Image:
 
 
 def _segmentation(spec: Input, image: Image.Image) -> Image.Image:
-    """The long side to `size`; MultiEvalModule's rounding, then that of the multiple."""
-    long = max(image.size)
-    sides = (spec.size if side == long else int(side * spec.size / long + 0.5) for side in image.size)
+    """The long side to `size`, or the short one to `short`; MultiEvalModule's rounding, then that of the multiple."""
+    bound, target = max(image.size), spec.size
+    if spec.short is not None and spec.short * bound < target * min(image.size):
+        bound, target = min(image.size), spec.short
+    sides = (target if side == bound else int(side * target / bound + 0.5) for side in image.size)
     width, height = (max(1, int(side / spec.multiple + 0.5)) * spec.multiple for side in sides)
+    return image.resize((width, height), FILTERS[spec.interpolation])
+
+
+def _whole(spec: Input, image: Image.Image) -> Image.Image:
+    long = max(image.size)
+    if long <= spec.size:
+        return image
+    width, height = (spec.size if side == long else max(1, int(side * spec.size / long + 0.5)) for side in image.size)
     return image.resize((width, height), FILTERS[spec.interpolation])
 
 
@@ -76,16 +86,19 @@ PREPARE: Final[dict[str, Callable[[Input, Image.Image], Image.Image]]] = {
     "official": _official,
     "timm": _timm,
     "segmentation": _segmentation,
+    "whole": _whole,
 }
 
 NEEDED: Final[dict[str, Callable[[Input], int]]] = {
     "official": lambda spec: spec.size + 32,
     "timm": lambda spec: int(spec.size / spec.crop_ratio),
-    "segmentation": lambda spec: spec.size,
+    "segmentation": lambda spec: min(spec.size, spec.short or spec.size),
+    "whole": lambda spec: spec.size,
 }
 
 WINDOWS: Final[dict[str, Callable[[Input, int, int], tuple[int, int, int, int]]]] = {
     "official": _official_window,
     "timm": _timm_window,
     "segmentation": lambda _spec, width, height: (0, 0, width, height),
+    "whole": lambda _spec, width, height: (0, 0, width, height),
 }

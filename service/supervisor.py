@@ -52,6 +52,7 @@ class Options:
 
     store: Path
     models: tuple[str, ...] = ()
+    default_models: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8000
     keys_file: Path | None = None
@@ -91,11 +92,12 @@ def chosen(options: Options, say: Say) -> list[ModelCard]:
     zoo = cards.read_zoo(options.store)
     if not zoo:
         raise CardError(f"{options.store.resolve()} holds no model: no <name>/card.toml is in it")
-    unknown = set(options.models) - zoo.keys()
-    if unknown:
-        raise CardError(f"no model is named {', '.join(sorted(unknown))}; there are {', '.join(zoo)}")
-    if options.models:
-        return [zoo[name] for name in dict.fromkeys(options.models)]
+    named = {name: cards.find(zoo, name) for name in options.models}
+    if None in named.values():
+        unknown = ", ".join(sorted(name for name, card in named.items() if card is None))
+        raise CardError(f"no model is named {unknown}; there are {', '.join(zoo)}")
+    if named:
+        return list({card.name: card for card in named.values() if card is not None}.values())
     ours = [card for card in zoo.values() if card.is_default]
     present = [card for card in ours if card.weights_path.is_file()]
     missing = [card for card in ours if not card.weights_path.is_file()]
@@ -167,6 +169,7 @@ class Tree:
             "MALLOC_MMAP_THRESHOLD_": "1048576",
             "RESNEST_MODEL_STORE": str(self._options.store.resolve()),
             "RESNEST_MODELS": ",".join(card.name for card in self._models),
+            "RESNEST_DEFAULT_MODELS": ",".join(self._options.default_models),
             "RESNEST_INFERENCE_URL": self._addresses.inference,
             "RESNEST_MANAGEMENT_URL": self._addresses.management,
             "RESNEST_HOST": self._options.host,

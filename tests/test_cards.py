@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from service import cards
-from service.cards import CardError, Input, ModelCard
+from service.cards import CardError, ModelCard
+from service.inputs import Input
 
 CARD = """
 name = "pets"
@@ -98,6 +99,7 @@ def test_the_folder_is_no_part_of_the_card_that_is_shown(write: Write) -> None:
         pytest.param("size = 480", "size = 31", "input.size: ", id="too small an input"),
         pytest.param("size = 480", "size = 4097", "input.size: ", id="too large an input"),
         pytest.param("size = 480", "size = 480\nstd = [1, 0, 1]", "input.std.1: ", id="a deviation of nought"),
+        pytest.param("size = 480", "size = 480\nshort = 481", "input: Value error, the short", id="a box on its end"),
         pytest.param("size = 480", "size = 480\ncrop = 1", "input.crop: ", id="a word that means nothing"),
         pytest.param('licence = "Apache-2.0"', "", "licence: ", id="no licence"),
         pytest.param("[network]", "[serving]\nworkers = 0\n[network]", "serving.workers: ", id="no workers"),

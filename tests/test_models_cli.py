@@ -62,9 +62,9 @@ def call(store: Path) -> Call:
 
 def test_the_list_tells_of_every_model_what_it_is_and_whether_it_is_here(call: Call) -> None:
     assert call("list").stdout.splitlines() == [
-        "NAME               TASK            PARAMETERS  INPUT  PUBLISHED    STATE",
-        "tiny-classifier-b  classification  -           64     81.03 top-1  not pulled",
-        "tiny-segmenter     segmentation    -           64     -            missing",
+        "NAME               TASK            PARAMETERS  WEIGHTS  INPUT  PUBLISHED    STATE",
+        "tiny-classifier-b  classification  -           -        64     81.03 top-1  not pulled",
+        "tiny-segmenter     segmentation    -           -        64     -            missing",
     ]
     assert call().stdout == call("list").stdout
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from service import cards, engines, images, masks, preprocess
+from service.engines import insight
 from service.errors import ImageCorrupt, ImageTooLarge
 from service.images import Limits
 from service.pipeline import Pipeline
@@ -51,6 +52,15 @@ def test_uploads_of_several_shapes_get_their_own_answers(store: Path, pictures: 
     assert [(answer.width, answer.height) for answer in together] == sizes
     for upload, answer in zip(uploads, together, strict=True):
         np.testing.assert_allclose(pipeline(upload)[0].class_scores, answer.class_scores, atol=1e-4)
+
+
+def test_the_best_mask_is_made_of_the_whole_upload(store: Path, pictures: Pixels) -> None:
+    card = cards.read(store / "tiny-segmenter")
+    data = encoded(pictures[0], (150, 90))
+    (answer,) = Pipeline.load(card, "cpu", "best")(data)
+    expected = insight.load(card, "cpu")("best", np.asarray(images.decode(data, Limits()).image)[None])
+    assert answer.arrays["mask"].shape == answer.mask.shape == (90, 150)
+    np.testing.assert_array_equal(answer.mask, expected["mask"][0])
 
 
 def test_no_uploads_get_no_answers(store: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.cards import Input
+from service.inputs import Input
 from service.preprocess import MAX_RESIZED_PIXELS, needed_side, prepare, window
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -107,6 +107,44 @@ def test_the_timm_profile_is_resize_then_centre_crop(
 )
 def test_timms_published_crop_ratios_give_their_short_sides(size: int, ratio: float, resized: int) -> None:
     assert needed_side(Input(profile="timm", size=size, crop_ratio=ratio)) == resized
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "short", "sides"),
+    [
+        ((2048, 1024), 1024, (2048, 1024)),  # Cityscapes, as it is
+        ((1024, 512), 1024, (2048, 1024)),
+        ((1600, 1200), 1024, (1365, 1024)),
+        ((683, 512), 512, (683, 512)),  # ADE20K, as it is
+        ((800, 600), 512, (683, 512)),
+        ((8000, 600), 512, (2048, 154)),  # the long side is the bound
+        ((300, 300), 512, (512, 512)),
+    ],
+)
+def test_a_segmentation_input_with_a_bound_for_its_short_side_fits_into_the_box(
+    shape: tuple[int, int], short: int, sides: tuple[int, int], *, turned: bool
+) -> None:
+    """The sizes that mmcv's `rescale_size` gives for a scale of (2048, short)."""
+    if turned:
+        shape, sides = (shape[1], shape[0]), (sides[1], sides[0])
+    spec = Input(profile="segmentation", size=2048, short=short, interpolation="bilinear")
+    image = noise(*shape)
+    assert needed_side(spec) == short
+    same(prepare(spec, image), image.resize(sides, FILTERS["bilinear"]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "sides"),
+    [((640, 480), (640, 480)), ((2048, 9), (2048, 9)), ((4096, 3000), (2048, 1500)), ((9, 4097), (4, 2048))],
+)
+def test_the_whole_profile_leaves_a_picture_as_it_is_or_makes_it_fit(
+    shape: tuple[int, int], sides: tuple[int, int]
+) -> None:
+    spec = Input(profile="whole", size=2048, interpolation="bilinear")
+    image = noise(*shape)
+    same(prepare(spec, image), image if shape == sides else image.resize(sides, FILTERS["bilinear"]))
+    assert needed_side(spec) == 2048
 
 
 @pytest.mark.parametrize("shape", [(16_384, 200), (200, 16_384)])

@@ -41,6 +41,17 @@ def fake_java(folder: Path, script: str) -> dict[str, str]:
     return {**os.environ, "JAVA_HOME": str(java.parents[1])}
 
 
+def test_a_version_is_named_by_its_number(folder: Path) -> None:
+    newer = folder / "tiny-classifier@2.0"
+    newer.mkdir()
+    card = (folder / "tiny-classifier" / "card.toml").read_text(encoding="utf-8")
+    (newer / "card.toml").write_text(card.replace('version = "1.0"', 'version = "2.0"'), encoding="utf-8")
+    asked = ("tiny-classifier@1.0", "tiny-classifier@2.0", "tiny-classifier")
+    assert names(Options(folder, asked)) == (["tiny-classifier@1.0", "tiny-classifier"], [])
+    with pytest.raises(CardError, match=r"no model is named tiny-classifier@3\.0;"):
+        names(Options(folder, ("tiny-classifier@3.0",)))
+
+
 def test_all_models_that_have_their_weights_are_served_and_the_others_named(folder: Path) -> None:
     served, said = names(Options(folder))
     assert served == ["tiny-classifier"]

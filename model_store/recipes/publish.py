@@ -14,9 +14,10 @@ import photos
 import tomlkit
 
 from service import cards, engines
-from service.cards import Input, ModelCard
+from service.cards import ModelCard
 from service.evaluation import Classification, datasets, runs, subjects
 from service.evaluation.datasets import Photo
+from service.inputs import Input
 from service.pipeline import Pipeline
 
 # What the validation pictures choose from; the test pictures are looked at once, with the choice.

@@ -3,8 +3,9 @@
 PyTorch runs it whatever engine the card names, in single precision, with weights of its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from service.cards import ModelCard
 from service.engines import graph
+from service.engines.best import best
 from service.networks.split_attention import SplitAttentionConv2d
 from service.questions import Question
 
@@ -24,7 +26,7 @@ CERTAIN: Final = 255
 
 def embedding(network: Any, x: Tensor) -> Outputs:
     """`embedding` (n, 2048): what the classifier's last layer sees, the mean of the last stage's map."""
-    return {"embedding": network.stages(x)[1].float().mean(dim=(2, 3))}
+    return {"embedding": network.stages(x)[-1].float().mean(dim=(2, 3))}
 
 
 def explanation(network: Any, x: Tensor) -> Outputs:
@@ -36,7 +38,7 @@ def explanation(network: Any, x: Tensor) -> Outputs:
     each split's weight, and `stage` (n, b), 1 to 4.
     """
     with _attention(network) as weights:
-        features = network.stages(x)[1].float()
+        features = network.stages(x)[-1].float()
     maps = torch.einsum("nkhw,ck->nchw", features, network.fc.weight.float())
     bias = network.fc.bias.float().expand(len(x), -1)
     answer = {"maps": maps, "bias": bias, "scores": (maps.mean(dim=(2, 3)) + bias).softmax(dim=1)}
@@ -56,7 +58,8 @@ def confidence(network: Any, x: Tensor) -> Outputs:
     return {name: torch.stack([answer[name] for answer in answers]) for name in answers[0]}
 
 
-TELL: Final[dict[Question, Callable[[Any, Tensor], Outputs]]] = {
+Tell = Callable[[Any, Tensor], Outputs]
+TELL: Final[dict[Question, Tell]] = {
     "embedding": embedding,
     "explanation": explanation,
     "confidence": confidence,
@@ -66,16 +69,19 @@ TELL: Final[dict[Question, Callable[[Any, Tensor], Outputs]]] = {
 class Insight:
     """A card's network, asked other things than its task's."""
 
-    def __init__(self, normalise: nn.Module, network: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self, normalise: nn.Module, network: nn.Module, device: torch.device, tell: Mapping[Question, Tell]
+    ) -> None:
         self._normalise = normalise
         self._network = network
         self._device = device
+        self._tell = tell
 
     @torch.inference_mode()
     def __call__(self, question: Question, pictures: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
-        """`(n, h, w, 3)` uint8 RGB to what the question's function in `TELL` says."""
+        """`(n, h, w, 3)` uint8 RGB to what the question's function in `TELL` says, or `best`."""
         given = torch.from_numpy(np.require(pictures, requirements=["C", "W"])).to(self._device)
-        outputs = TELL[question](self._network, self._normalise(given))
+        outputs = self._tell[question](self._network, self._normalise(given))
         return {name: tensor.cpu().numpy() for name, tensor in outputs.items()}
 
 
@@ -83,7 +89,8 @@ def load(card: ModelCard, device: str | None = None) -> Insight:
     """The card's network with its weights. Raises `CardError` as `engines.load` does."""
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     module = graph.build(card).to(where)
-    return Insight(module.normalise, module.network, where)
+    tell: dict[Question, Tell] = {**TELL, "best": partial(best, black=module.normalise.get_buffer("shift"), card=card)}
+    return Insight(module.normalise, module.network, where, tell)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from urllib import request
@@ -16,13 +16,15 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 from PIL import Image
 
-from service.cards import CardError, Label
+from service.cards import CardError
 from service.errors import every_error
 from service.evaluation import BEST
 from service.evaluation.subjects import Run, Subject
+from service.labels import Label
 from service.pipeline import Answer
+from service.questions import Quality
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 120.0  # for one pass, and beyond the deadline of many
 TRIES = 5  # of a request that is told to come again
 LONGEST_PAUSE_S = 30.0
 AT_ONCE = 8  # requests under way: a batch for the worker
@@ -33,10 +35,11 @@ ERRORS = {error.code(): error for error in every_error()}
 
 @dataclass(frozen=True)
 class Service:
-    """Where it is, and the header fields that every request has, a key for instance."""
+    """Where it is, the header fields that every request has, a key for instance, and seconds for an answer to begin."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = TIMEOUT_S
 
     def ask(self, path: str, picture: bytes | None = None, accept: str = "application/json") -> bytes:
         """The body of the answer; a full service is asked again when it says so.
@@ -59,7 +62,7 @@ class Service:
             headers["Content-Type"] = "application/octet-stream"
         wanted = request.Request(f"{self.url.rstrip('/')}{path}", picture, headers)  # noqa: S310 - `_checked`
         try:
-            with request.urlopen(wanted, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            with request.urlopen(wanted, timeout=self.timeout_s) as answer:  # noqa: S310
                 body: bytes = answer.read()
                 return body
         except HTTPError as error:
@@ -74,22 +77,25 @@ class _BusyError(Exception):
         self.pause_s = pause_s
 
 
-def served(service: Service, name: str, quality: str | None = None) -> Subject:
-    """The model of that name. `quality` is passed on for a segmenter. Raises `CardError`."""
+def served(service: Service, name: str, quality: Quality = "fast") -> Subject:
+    """The model of that name; `quality` is a segmenter's. Raises `CardError`."""
     if urlsplit(service.url).scheme not in ("http", "https"):
         raise CardError(f"{service.url} is no address of a service: it begins with http:// or https://")
     try:
         card = json.loads(service.ask(f"/v1/models/{quote(name, safe='')}"))
         classes = tuple(_label(row) for row in card["labels"])
+        best = quality == "best" and card["task"] == "segmentation"
+        if best:
+            service = replace(service, timeout_s=card["best"]["deadline_s"] + TIMEOUT_S)
         return Subject(
             name=card["name"],
             version=card["version"],
             task=card["task"],
             classes=classes,
             published=card["published"],
-            identity=f"{service.url} {quality or ''}",
-            batch=AT_ONCE,
-            open=lambda: _run(service, card, len(classes), quality),
+            identity=f"{service.url} {quality if best else ''}",
+            batch=1 if best else AT_ONCE,
+            open=lambda: _run(service, card, len(classes), "&quality=best" if best else ""),
         )
     except CardError:
         raise
@@ -101,9 +107,9 @@ def _label(row: dict[str, Any]) -> Label:
     return Label(class_id=row["class_id"], label=row["label"], wnid=row.get("wnid"))
 
 
-def _run(service: Service, card: dict[str, Any], classes: int, quality: str | None) -> Run:
+def _run(service: Service, card: dict[str, Any], classes: int, more: str) -> Run:
     ask = _segment if card["task"] == "segmentation" else partial(_classify, classes=classes)
-    query = f"?model={quote(card['name'], safe='')}{f'&quality={quality}' if quality else ''}"
+    query = f"?model={quote(card['name'], safe='')}{more}"
 
     def run(*uploads: bytes) -> list[Answer]:
         with ThreadPoolExecutor(AT_ONCE) as threads:

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from service.cards import Label, ModelCard, Task
+from service.cards import CardError, ModelCard, Task
+from service.labels import Label
 from service.pipeline import Answer, Pipeline
+from service.questions import OF_QUALITY, Quality, can_answer
 
 Run = Callable[..., list[Answer]]
 
@@ -42,17 +44,23 @@ class Subject:
         return named | {label.wnid: label.class_id for label in self.classes if label.wnid}
 
 
-def of_card(card: ModelCard, run: Run | None = None) -> Subject:
-    """The model of a card by the very code that serves it. `run` is it, where it is loaded already."""
+def of_card(card: ModelCard, run: Run | None = None, quality: Quality = "fast") -> Subject:
+    """The model of a card by the very code that serves it. `run` is it, where it is loaded already.
+
+    `quality` is a segmenter's. Raises `CardError` where a model cannot be asked for that.
+    """
+    question = OF_QUALITY[quality] if card.task == "segmentation" else "answer"
+    if not can_answer(card, question):
+        raise CardError(f"{card.name} cannot be asked for quality={quality}")
     return Subject(
         name=card.name,
         version=card.version,
         task=card.task,
         classes=card.classes,
         published=card.published,
-        identity=card.checksum or "",
-        batch=card.serving.batch_size,
-        open=lambda: run or Pipeline.load(card),
+        identity=f"{card.checksum or ''}{f' {quality}' if question == 'best' else ''}",
+        batch=1 if question == "best" else card.serving.batch_size,
+        open=lambda: run or Pipeline.load(card, question=question),
     )
 
 

@@ -8,25 +8,28 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from prometheus_client import Gauge
 
 from service.cards import ModelCard
 from service.errors import Overloaded
 from service.gateway.terms import Terms
+from service.questions import BEST_PLACES, Question
 
 # Beyond `places` a caller with less than an equal share of them is still let in, up to so many times the places: a
 # flood fills the house, and whoever comes beside it finds a door.
 STRETCH = 2
 LONGEST_RETRY_S = 60
+PLACES: Final[dict[Question, int]] = {"best": BEST_PLACES}  # that a picture takes, where it is more than one
 
-Outlook = Callable[[str, str, int], float]
+Outlook = Callable[[ModelCard, Terms, int], float]
 
 
 class Admission:
     """Counts each caller's pictures that wait for a model or are in it; `taken` shows the sum to the autoscaler."""
 
-    def __init__(self, places: int, taken: Gauge, outlook: Outlook = lambda _model, _caller, _pictures: 0.0) -> None:
+    def __init__(self, places: int, taken: Gauge, outlook: Outlook = lambda _card, _terms, _pictures: 0.0) -> None:
         """`outlook` foretells in how many seconds so many more pictures of a caller would be answered by a model."""
         self.places = places
         self._taken = taken
@@ -37,8 +40,8 @@ class Admission:
         """Raise `Overloaded` if a model has no room for that many, or could not answer them before the deadline."""
         now = asyncio.get_running_loop().time()
         for card in cards:
-            outlook_s = self._outlook(card.name, terms.caller, pictures)
-            self._check_room(card.name, terms.caller, pictures, outlook_s)
+            outlook_s = self._outlook(card, terms, pictures)
+            self._check_room(card.name, terms.caller, pictures * PLACES.get(terms.question, 1), outlook_s)
             late_s = now + outlook_s - terms.deadline(card, now)
             if outlook_s > 0 and late_s > 0:
                 raise Overloaded(
@@ -50,25 +53,26 @@ class Admission:
     def enter(self, cards: Sequence[ModelCard], terms: Terms, pictures: int) -> Iterator[None]:
         """Hold a place for each picture at each model, all of them or none. Raises `Overloaded`."""
         self.check(cards, terms, pictures)
-        self._add(cards, terms.caller, pictures)
+        places = pictures * PLACES.get(terms.question, 1)
+        self._add(cards, terms.caller, places)
         try:
             yield
         finally:
-            self._add(cards, terms.caller, -pictures)
+            self._add(cards, terms.caller, -places)
 
-    def _check_room(self, model: str, caller: str, pictures: int, outlook_s: float) -> None:
+    def _check_room(self, model: str, caller: str, places: int, outlook_s: float) -> None:
         counts = self._counts.get(model, Counter())
-        total, mine = counts.total() + pictures, counts[caller] + pictures
+        total, mine = counts.total() + places, counts[caller] + places
         share = self.places // len({*counts, caller})
         if total > self.places and (mine > share or total > STRETCH * self.places):
             raise Overloaded(
                 f"{model} has no place free", limit=self.places, actual=total, retry_after_s=_retry_s(outlook_s)
             )
 
-    def _add(self, cards: Sequence[ModelCard], caller: str, pictures: int) -> None:
+    def _add(self, cards: Sequence[ModelCard], caller: str, places: int) -> None:
         for card in cards:
             counts = self._counts.setdefault(card.name, Counter())
-            counts[caller] += pictures
+            counts[caller] += places
             if not counts[caller]:
                 del counts[caller]
             self._taken.labels(card.name).set(counts.total())

@@ -30,7 +30,7 @@ from service.gateway.connections import BrokenError, GibberishError, Unreachable
 from service.gateway.fitting import CHECKS, Fits
 from service.gateway.replicas import RESOLVE_S, Look, LookUp, Place, Replica, Replicas, look_up
 from service.gateway.tries import Call, FailedError, NobodyThereError, Tries
-from service.questions import Question
+from service.questions import Question, deadline_s
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -48,12 +48,16 @@ ERRORS = {error.code(): error for error in every_error()}
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer to one picture: the task's arrays, the batch it was in, and seconds in the model and before."""
+    """A model's answer to one picture: the task's arrays, the batch it was in, and seconds in the model and before.
+
+    `worker_bytes` is what of the worker is in memory, where it tells.
+    """
 
     arrays: dict[str, envelope.Array]
     batch: int
     inference_s: float
     queue_s: float
+    worker_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class TorchServe:
             async with asyncio.timeout_at(deadline):
                 if not self._replicas.present:
                     await self._replicas.refresh()
-                return await self._tries.answer(Call(card.name, ask, PATIENCE * card.serving.deadline_s))
+                return await self._tries.answer(Call(card.name, ask, PATIENCE * deadline_s(card, question)))
         except TimeoutError:
             raise DeadlineExceeded(f"{card.name} did not answer within its deadline") from None
 
@@ -204,11 +208,12 @@ def _answer(card: ModelCard, fits: Fits, picture: Pixels, body: bytes, elapsed_s
         if head["ok"] is not True:
             raise _told(head)
         batch, inference_s = int(head["batch"]), float(head["inference_ms"]) / 1000
+        worker_bytes = None if head.get("worker_bytes") is None else int(head["worker_bytes"])
     except (ValueError, TypeError, KeyError) as error:
         raise FailedError(BackendBadResponse(f"the answer of {card.name} is no envelope")) from error
     if not (batch >= 1 and 0 <= inference_s < np.inf and fits(card, picture, arrays)):
         raise FailedError(BackendBadResponse(f"the answer of {card.name} does not fit its card"))
-    return Answer(arrays, batch, inference_s, max(0.0, elapsed_s - inference_s))
+    return Answer(arrays, batch, inference_s, max(0.0, elapsed_s - inference_s), worker_bytes)
 
 
 def _told(head: dict[str, Any]) -> ServiceError:

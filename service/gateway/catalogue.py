@@ -1,28 +1,29 @@
 """The models that are served: which one a request means, and what is told of each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from service.cards import CardError, Label, ModelCard, Task
+from service import passes
+from service.cards import CardError, ModelCard, Task, find
 from service.errors import ModelNotFound
 from service.gateway.problems import invalid
 from service.gateway.settings import Settings
 from service.images import FORMATS
-from service.questions import Question, can_answer
+from service.labels import Label
+from service.questions import Question, can_answer, cost, deadline_s
 from service.schemas import State
 
 
 class Catalogue:
-    """The served cards by name; the first of a task, by name, answers where a request names none."""
+    """The served cards by name; the first of a task answers where a request names none."""
 
     def __init__(self, cards: dict[str, ModelCard], settings: Settings) -> None:
-        """Raises `CardError` where a model to serve is not in the store, or none is."""
-        missing = [name for name in settings.models if name not in cards]
-        if missing:
-            raise CardError(f"the model store has no {', '.join(missing)}")
+        """Raises `CardError` where a model to serve is not in the store, or none is, or a default is not served."""
         # A published model that was never pulled has no weights, so no checksum of them: no worker can have it.
         names = settings.models or [name for name, card in cards.items() if card.is_default]
-        self.cards = {name: cards[name] for name in names}
+        served = {card.name: card for card in _named(cards, names, "the model store has no")}
+        first = _named(served, settings.default_models, "of the default models there are not served:")
+        self.cards = {card.name: card for card in (*first, *served.values())}
         if not self.cards:
             raise CardError(f"the model store {settings.model_store} has no models with weights")
         self._settings = settings
@@ -31,16 +32,17 @@ class Catalogue:
         """The cards of these names, each once, or the first that can be asked that. Raises `ModelNotFound`."""
         able = (item for item in self.cards.items() if item[1].task == task and can_answer(item[1], question))
         available = dict(able)
-        wanted = dict.fromkeys(names or list(available)[:1])
-        if not wanted or not all(name in available for name in wanted):
+        wanted = [find(available, name) for name in names or list(available)[:1]]
+        if not wanted or None in wanted:
             raise ModelNotFound(f"No model of that name is served for {task}.", available=list(available))
-        return [available[name] for name in wanted]
+        return list({card.name: card for card in wanted if card is not None}.values())
 
     def card(self, name: str) -> ModelCard:
         """The card of that name. Raises `ModelNotFound`."""
-        if name not in self.cards:
+        card = find(self.cards, name)
+        if card is None:
             raise ModelNotFound("No model of that name is served.", available=list(self.cards))
-        return self.cards[name]
+        return card
 
     def summary(self, card: ModelCard, state: State) -> dict[str, Any]:
         """A `schemas.ModelSummary`."""
@@ -56,17 +58,27 @@ class Catalogue:
             "measured": card.measured,
         }
 
-    def detail(self, card: ModelCard, state: State) -> dict[str, Any]:
-        """A `schemas.ModelDetail`."""
+    def detail(self, card: ModelCard, state: State, worker_bytes: int | None = None) -> dict[str, Any]:
+        """A `schemas.ModelDetail`; `worker_bytes` is what of a worker is in memory, where it is known."""
         limits = ("max_upload_bytes", "max_images", "max_pixels", "max_side", "min_side")
         return {
             **self.summary(card, state),
             "network": card.network.name,
             "input": {"profile": card.input.profile, "size": card.input.size},
+            **_best(card),
+            "memory": {"weights_bytes": card.weights_bytes, "worker_bytes": worker_bytes},
             "labels": [_label(card, label) for label in card.classes],
             "limits": {name: getattr(self._settings, name) for name in limits},
             "formats": list(FORMATS),
         }
+
+
+def _named(cards: Mapping[str, ModelCard], names: Iterable[str], otherwise: str) -> list[ModelCard]:
+    found = {name: find(cards, name) for name in names}
+    missing = [name for name, card in found.items() if card is None]
+    if missing:
+        raise CardError(f"{otherwise} {', '.join(missing)}")
+    return [card for card in found.values() if card is not None]
 
 
 def class_ids(card: ModelCard, names: Sequence[str]) -> list[int]:
@@ -86,6 +98,14 @@ def label_of(label: Label) -> dict[str, Any]:
     """What is told of a class wherever it is named: its WordNet id only where it has one."""
     row: dict[str, Any] = {"label": label.label, "class_id": label.class_id}
     return row if label.wnid is None else {**row, "wnid": label.wnid}
+
+
+def _best(card: ModelCard) -> dict[str, Any]:
+    if not can_answer(card, "best"):
+        return {}
+    facts = {"scales": card.best.scales, "window": passes.window(card.input, card.best)}
+    times = {"cost": round(cost(card, "best"), 1), "deadline_s": deadline_s(card, "best")}
+    return {"best": {**facts, **times}}
 
 
 def _label(card: ModelCard, label: Label) -> dict[str, Any]:

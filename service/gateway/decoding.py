@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from service import images, preprocess
-from service.cards import Input
 from service.gateway.backend import Pixels
+from service.inputs import Input
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

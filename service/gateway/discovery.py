@@ -28,7 +28,8 @@ async def models(gateway: GatewayDep) -> Response:
 async def model(name: str, gateway: GatewayDep) -> Response:
     """Tell one model's labels, input, and what may be sent to it."""
     card = gateway.catalogue.card(name)
-    return _json(gateway.catalogue.detail(card, gateway.readiness.state(name)))
+    watch = gateway.readiness.watches[card.name]
+    return _json(gateway.catalogue.detail(card, watch.state, watch.worker_bytes))
 
 
 @router.get("/livez", tags=["operation"], summary="Does the process answer?")

@@ -73,4 +73,5 @@ CHECKS: Final[dict[tuple[Task, Question], Fits]] = {
     ("classification", "explanation"): _explanation,
     ("segmentation", "answer"): _mask,
     ("segmentation", "confidence"): _confidence,
+    ("segmentation", "best"): _confidence,
 }

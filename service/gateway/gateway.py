@@ -1,8 +1,10 @@
 """The parts that the routes work with, put together once per app, inside the event loop."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -19,7 +21,9 @@ from service.gateway.metrics import Metrics
 from service.gateway.readiness import Readiness
 from service.gateway.recall import Recall
 from service.gateway.settings import Settings
+from service.gateway.terms import Terms
 from service.gateway.turns import Turns
+from service.questions import can_answer, cost, lane
 
 
 class Gateway:
@@ -42,6 +46,9 @@ class Gateway:
         self.limits = limits
         self.memory = Memory(settings.max_buffered_bytes)
         self.turns = {card.name: Turns(self._places_of(card)) for card in catalogue.cards.values()}
+        for card in catalogue.cards.values():
+            if can_answer(card, "best"):  # one at a time for each worker: it fills a batch by itself
+                self.turns[lane(card.name, "best")] = Turns(partial(self._workers_of, card))
         self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._outlook)
         self.decoders = Pool(settings.decode_threads, "decode")
         self.encoders = Pool(settings.decode_threads, "encode")
@@ -84,13 +91,25 @@ class Gateway:
         """How many of a model's pictures the model server is given at one time: its workers' batches stay full."""
 
         def places() -> int:
-            workers = max(1, len(self.readiness.watches[card.name].workers.ready))
-            return self.settings.batches_in_flight * card.serving.batch_size * workers
+            return self.settings.batches_in_flight * card.serving.batch_size * self._workers_of(card)
 
         return places
 
-    def _outlook(self, model: str, caller: str, pictures: int) -> float:
-        return self.turns[model].wait_s(caller, pictures)
+    def _workers_of(self, card: ModelCard) -> int:
+        return max(1, len(self.readiness.watches[card.name].workers.ready))
+
+    def _outlook(self, card: ModelCard, terms: Terms, pictures: int) -> float:
+        """In how many seconds so many more pictures would be answered.
+
+        Long work keeps a worker from the rest of it; before the first of it, its pace is guessed from that of the rest.
+        """
+        short, long = self.turns[card.name], self.turns.get(lane(card.name, "best"))
+        if long is None:
+            return short.wait_s(terms.caller, pictures)
+        if terms.question != "best":
+            return short.wait_s(terms.caller, pictures) + long.free_in_s()
+        pace_s = long.pace_s or cost(card, "best") * (short.pace_s or 0.0)
+        return max(long.wait_s(terms.caller, pictures), pace_s * math.ceil(pictures / self._workers_of(card)))
 
 
 async def of(request: Request) -> Gateway:

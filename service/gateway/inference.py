@@ -17,6 +17,7 @@ from service.gateway.terms import Terms
 from service.gateway.turns import Turns
 from service.gateway.uploads import Upload
 from service.images import Limits
+from service.questions import Question, input_of, lane
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Inference:
         doubt: Callable[[], None],
         recall: Recall[Result] | None = None,
     ) -> None:
-        """`turns` are those at each model; `doubt` is called when a model turns out to have no worker.
+        """`turns` are those in each `questions.lane`; `doubt` is called when a model turns out to have no worker.
 
         Where there is a `recall`, what was answered before is found there.
         """
@@ -134,7 +135,7 @@ class Inference:
         started = loop.time()
         deadlines = [terms.deadline(card, started) for card in cards]
         try:
-            facts, inputs = await self._decode(upload, cards, max(deadlines))
+            facts, inputs = await self._decode(upload, cards, terms.question, max(deadlines))
         except ServiceError as error:
             self._count(cards, error.code())
             return Result(upload, error)
@@ -149,10 +150,12 @@ class Inference:
         )
         return Result(upload, facts, tuple(answers), decode_s)
 
-    async def _decode(self, upload: Upload, cards: Sequence[ModelCard], deadline: float) -> tuple[Facts, list[Pixels]]:
+    async def _decode(
+        self, upload: Upload, cards: Sequence[ModelCard], question: Question, deadline: float
+    ) -> tuple[Facts, list[Pixels]]:
         if isinstance(upload.content, ServiceError):
             raise upload.content
-        specs = [card.input for card in cards]
+        specs = [input_of(card, question) for card in cards]
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._pool.run(prepare, upload.content, self._limits, specs)
@@ -192,7 +195,9 @@ class Inference:
 
         try:
             async with asyncio.timeout_at(deadline):
-                answer = await self._turns[card.name].run(ask, terms.caller, urgency=terms.urgency)
+                answer = await self._turns[lane(card.name, terms.question)].run(
+                    ask, terms.caller, urgency=terms.urgency
+                )
         except TimeoutError:
             raise DeadlineExceeded(f"{card.name} did not answer within the deadline") from None
         return replace(answer, queue_s=max(0.0, loop.time() - started - answer.inference_s))

@@ -13,21 +13,25 @@ from typing import Any
 from PIL import Image
 
 from service import preprocess
-from service.cards import Input, ModelCard
+from service.cards import ModelCard
 from service.errors import BackendUnavailable, DeadlineExceeded, Draining, Overloaded, ServiceError
 from service.gateway.backend import Backend, Pixels, Workers
 from service.gateway.circuits import STATES
 from service.gateway.metrics import Metrics
+from service.inputs import Input
 from service.schemas import State
 
 log = logging.getLogger(__name__)
 
 CANARY = "canary"
+CANARY_SIDE = 256  # pixels: on a CPU a whole street scene would keep a worker busy for half a minute
 
 
 @dataclass
 class Watch:
-    """What is known of one model: its workers, and those that were ready when it answered the test picture last."""
+    """What is known of one model: its workers, those that were ready when it answered the test picture last, and how
+    much memory the one had that answered.
+    """
 
     card: ModelCard
     canary: Pixels
@@ -35,6 +39,7 @@ class Watch:
     witnesses: frozenset[Hashable] = frozenset()
     tried: frozenset[Hashable] = frozenset()
     answered_at: float = float("-inf")
+    worker_bytes: int | None = None
     was_ready: bool = False
     told_ready: bool = False
     running: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -158,7 +163,7 @@ class Readiness:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + watch.card.serving.deadline_s
         try:
-            await self._backend.predict(watch.card, watch.canary, deadline=deadline, request_id=CANARY)
+            answer = await self._backend.predict(watch.card, watch.canary, deadline=deadline, request_id=CANARY)
         except (Overloaded, DeadlineExceeded):
             watch.tried = frozenset()
         except ServiceError as error:
@@ -167,6 +172,7 @@ class Readiness:
         else:
             watch.witnesses = ready
             watch.answered_at = loop.time()
+            watch.worker_bytes = answer.worker_bytes
         self._tell()
 
     def _tell(self) -> None:
@@ -187,7 +193,9 @@ def _watch(card: ModelCard) -> Watch:
 
 
 def _canary(spec: Input) -> Pixels:
-    """A picture of slopes, the same each time, as the network takes it."""
+    """A picture of slopes, the same each time, as the network takes it; small for a segmenter, which takes any."""
+    if spec.profile == "segmentation":
+        spec = spec.model_copy(update={"size": min(spec.square, CANARY_SIDE)})
     slope = Image.linear_gradient("L")
     picture = Image.merge("RGB", (slope, slope.rotate(90), Image.radial_gradient("L")))
     return preprocess.prepare(spec, picture)

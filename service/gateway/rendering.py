@@ -11,7 +11,7 @@ from service.errors import ImageTooLarge
 from service.gateway.backend import Answer
 from service.gateway.catalogue import class_ids, label_of
 from service.gateway.decoding import Facts
-from service.questions import Question
+from service.questions import OF_QUALITY, Quality, Question
 from service.schemas import SegmentQuery
 
 DIGITS = 6
@@ -33,11 +33,13 @@ class Drawing:
     classes: frozenset[int] | None = None
     tolerance: float = 0.0
     confidence: bool = False
+    quality: Quality = "fast"
 
     @property
     def question(self) -> Question:
-        """What the model is asked for it."""
-        return "confidence" if self.confidence else "answer"
+        """What the model is asked for it; the best mask comes with the confidence."""
+        asked = OF_QUALITY[self.quality]
+        return "confidence" if self.confidence and asked == "answer" else asked
 
     @property
     def media_types(self) -> list[str]:
@@ -62,7 +64,7 @@ def asked(card: ModelCard, query: SegmentQuery) -> Drawing:
     """What a query asks for. Raises `InvalidParameter` for a class that the model has not."""
     form = None if query.mask == "none" else query.mask
     classes = frozenset(class_ids(card, query.classes)) if query.classes else None
-    return Drawing(form, OVERLAYS[query.overlay], classes, query.tolerance, query.confidence)
+    return Drawing(form, OVERLAYS[query.overlay], classes, query.tolerance, query.confidence, query.quality)
 
 
 def check_webp(kind: OverlayKind | None, facts: Facts) -> None:

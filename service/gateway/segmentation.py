@@ -7,11 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from service.errors import TooManyImages
 from service.gateway.answering import JSON, answered, encoded, negotiate, pictured
 from service.gateway.backend import Answer
 from service.gateway.decoding import Facts
 from service.gateway.gateway import GatewayDep
 from service.gateway.rendering import asked, in_json, render
+from service.questions import BEST_PICTURES, OF_QUALITY
 from service.schemas import SegmentQuery
 
 router = APIRouter(tags=["pictures"])
@@ -23,12 +25,15 @@ async def segment(request: Request, query: Annotated[SegmentQuery, Query()], gat
 
     `Accept: image/png`, or `image/webp` with `overlay=webp`, gets one picture's mask, or overlay, itself.
     """
-    (card,) = gateway.catalogue.choose("segmentation", query.model)
+    (card,) = gateway.catalogue.choose("segmentation", query.model, OF_QUALITY[query.quality])
     drawing = asked(card, query)
     offers = [JSON, *drawing.media_types]
     negotiate(request, offers)
 
     def media_type(pictures: int) -> str:
+        if query.quality == "best" and pictures > BEST_PICTURES:
+            detail = f"With quality=best a request has at most {BEST_PICTURES} pictures."
+            raise TooManyImages(detail, limit=BEST_PICTURES, actual=pictures)
         return negotiate(request, offers if pictures == 1 else [JSON])
 
     async with answered(request, gateway, [card], media_type, drawing.question) as answers:

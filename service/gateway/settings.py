@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(), description="the models to serve, by commas; where empty, all of the store whose weights are known"
     )
+    default_models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="the models that answer where none is named, by commas, one for each task; where a task has none, "
+        "the first of `models`, or by name",
+    )
     inference_url: str = Field(
         default="http://127.0.0.1:8080",
         description="inference doors of the model servers, each http://host:port or unix:/path, by commas; every "

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from service.cards import ModelCard
 from service.errors import InvalidHeader
-from service.questions import Question
+from service.questions import Question, deadline_s
 
 URGENCY = 3  # RFC 9218, section 4.1: 0 is the most urgent, 7 the least, 3 what is meant where nothing is said
 SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
@@ -27,7 +27,7 @@ class Terms:
 
     def deadline(self, card: ModelCard, begun: float) -> float:
         """Until when a picture is to be answered by this model, if work on it began at `begun`; the loop's time."""
-        return begun + card.serving.deadline_s if self.end is None else self.end
+        return begun + deadline_s(card, self.question) if self.end is None else self.end
 
 
 def of(request: Request, longest_s: float) -> Terms:

@@ -60,6 +60,7 @@ class Turns:
         self._taken = 0
         self._large = 0
         self._running: set[asyncio.Task[Any]] = set()
+        self._begun: dict[int, float] = {}  # by the number of what runs, in the loop's time
         self.pace_s: float | None = None  # seconds that a place is held for work of cost 1, the mean of late
 
     async def run(
@@ -101,6 +102,12 @@ class Turns:
         before = mine + sum(min(cost, mine) for cost in queue.values())
         return self.pace_s * (1 + before / self._places())
 
+    def free_in_s(self) -> float:
+        """Seconds until a place is free, by the pace of late; 0 where one is, or nothing is known yet."""
+        if self.pace_s is None or len(self._begun) < self._places():
+            return 0.0
+        return max(0.0, min(self._begun.values()) + self.pace_s - asyncio.get_running_loop().time())
+
     async def close(self) -> None:
         """Cancel what runs, and wait for its end."""
         for task in self._running:
@@ -109,10 +116,11 @@ class Turns:
 
     async def _held(self, work: Callable[[], Coroutine[Any, Any, Value]], waiter: _Waiter) -> Value:
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        self._begun[waiter.number] = started = loop.time()
         try:
             value = await work()
         finally:
+            del self._begun[waiter.number]
             self._leave(waiter)
         pace_s = (loop.time() - started) / waiter.cost
         self.pace_s = pace_s if self.pace_s is None else self.pace_s + GAIN * (pace_s - self.pace_s)

@@ -18,7 +18,8 @@ from service.cards import CardError, ModelCard, Task
 from service.engines import Answers, Engine, Pictures, buckets, insight
 from service.errors import DeadlineExceeded, Internal, ServiceError
 from service.handlers import CANNOT_LOAD, batches
-from service.questions import Question, can_answer
+from service.memory import resident_bytes
+from service.questions import Question, can_answer, input_of
 
 log = logging.getLogger("service.worker")
 
@@ -59,10 +60,6 @@ class BatchHandler:
         self._load_insight = load_insight
         self._insight: Insight | None = None
 
-    def accepts(self, height: int, width: int) -> bool:
-        """Whether the network may be given a picture of these sides."""
-        raise NotImplementedError
-
     def initialize(self, context: Any) -> None:
         """Load the model in the worker's folder, and run small to full batches, so that no request pays for the first.
 
@@ -98,7 +95,7 @@ class BatchHandler:
             raise CardError(f"{self.card.name} is a {self.card.task} model, and its handler is for {self.task}")
         self._device = "cpu" if gpu is None else f"cuda:{gpu}"
         self.engine = self._load(self.card, self._device)
-        side = self.card.input.size
+        side = self.card.input.square
         for count in buckets.sizes(self.card.serving.batch_size):
             self.engine(np.zeros((count, side, side, 3), np.uint8))
 
@@ -113,7 +110,7 @@ class BatchHandler:
             raise RefusedError("This model is not asked for that.")
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise RefusedError(f"The picture is {picture.dtype} {picture.shape}, not uint8 (h, w, 3).")
-        if not self.accepts(picture.shape[0], picture.shape[1]):
+        if not input_of(self.card, question).accepts(picture.shape[0], picture.shape[1]):
             raise RefusedError(f"The picture's sides {picture.shape[:2]} are none of this model's.")
         if self._clock() > expires:
             raise RefusedError("The deadline passed before the picture's batch began.", DeadlineExceeded)
@@ -134,14 +131,15 @@ class BatchHandler:
         if failed:
             first = next(iter(failed.values()))
             log.error("inference failed places=%s of=%d", list(failed), len(pictures), exc_info=first)
-        return {place: _reply(outcome) for place, outcome in outcomes.items()}
+        resident = resident_bytes()
+        return {place: _reply(outcome, resident) for place, outcome in outcomes.items()}
 
 
-def _reply(outcome: batches.Answered | Exception) -> bytes:
+def _reply(outcome: batches.Answered | Exception, resident: int | None) -> bytes:
     if isinstance(outcome, Exception):
         return _failure("The model failed on this picture.")
     head = {"ok": True, "batch": outcome.batch, "inference_ms": round(outcome.inference_ms, 3)}
-    return envelope.pack(head, outcome.arrays)
+    return envelope.pack({**head, "worker_bytes": resident}, outcome.arrays)
 
 
 def _failure(detail: str, error: type[ServiceError] = Internal) -> bytes:

@@ -1,15 +1,47 @@
 """The networks we serve, by name. Building one touches no disk; its weights are random."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from torch import nn
 
-from service.networks import resnest, resnet
+from service.networks import mmseg_deeplab, mmseg_fcn, mmseg_psp, resnest, resnet
 from service.networks.deeplab import DeepLabV3Head
 from service.networks.fcn import FCNHead
 from service.networks.resnet import FEATURES, ResNet
 from service.networks.segmentation import AUXILIARY_CHANNELS, Segmenter
 
 ARCHITECTURES = {**resnet.ARCHITECTURES, **resnest.ARCHITECTURES}
-HEADS = {"deeplab": DeepLabV3Head, "fcn": FCNHead}
+
+
+@dataclass(frozen=True)
+class Family:
+    """A way to build segmenters: the head, made with channels, classes and inner width, and the auxiliary head.
+
+    `stages` are those whose maps the head takes, from 0. `align_corners` and `pool_dilated` as in `Segmenter` and
+    `ResNet`: the projects differ in them although their keys could be the same.
+    """
+
+    head: Callable[[int, int, int | None], nn.Module]
+    auxiliary: Callable[[int, int], nn.Module]
+    stages: tuple[int, ...] = (3,)
+    align_corners: bool = True
+    pool_dilated: bool = True
+
+
+def _mmseg(head: Callable[[int, int, int | None], nn.Module], stages: tuple[int, ...] = (3,)) -> Family:
+    return Family(head, mmseg_fcn.AuxiliaryHead, stages, align_corners=False, pool_dilated=False)
+
+
+# PyTorch-Encoding's, then MMSegmentation's.
+HEADS = {
+    "deeplab": Family(DeepLabV3Head, FCNHead),
+    "fcn": Family(FCNHead, FCNHead),
+    "mmseg_deeplab": _mmseg(mmseg_deeplab.DeepLabV3Head),
+    "mmseg_deeplabplus": _mmseg(mmseg_deeplab.DeepLabV3PlusHead, stages=(3, 0)),
+    "mmseg_psp": _mmseg(mmseg_psp.PSPHead),
+    "mmseg_fcn": _mmseg(mmseg_fcn.FCNHead),
+}
 
 
 def names() -> list[str]:
@@ -30,11 +62,19 @@ def build(
     The last two arguments are a segmenter's, as in `build_segmenter`. Raises `KeyError` for an unknown name or output
     stride.
     """
-    head, _, backbone = name.partition("_")
-    if head in HEADS:
-        stride = output_stride or 8
-        return build_segmenter(head, backbone, classes, stride, head_channels=head_channels, auxiliary=auxiliary)
-    return ResNet(ARCHITECTURES[name], classes, output_stride or 32)
+    if name in ARCHITECTURES:
+        return ResNet(ARCHITECTURES[name], classes, output_stride or 32)
+    head, backbone = _parts(name)
+    stride = output_stride or 8
+    return build_segmenter(head, backbone, classes, stride, head_channels=head_channels, auxiliary=auxiliary)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """A segmenter's head and backbone, of which both have underscores in their names."""
+    for head in HEADS:
+        if name.startswith(f"{head}_"):
+            return head, name.removeprefix(f"{head}_")
+    raise KeyError(name)
 
 
 def build_segmenter(
@@ -46,10 +86,12 @@ def build_segmenter(
     head_channels: int | None = None,
     auxiliary: bool = True,
 ) -> Segmenter:
-    """`head` (a key of `HEADS`) and, for training, an auxiliary FCN head on a dilated `backbone`.
+    """`head` (a key of `HEADS`) and, for training, an auxiliary head on a dilated `backbone`.
 
     `head_channels` is the head's inner width, the published one where it is None. Raises `KeyError`.
     """
-    trunk = ResNet(ARCHITECTURES[backbone], classes=0, output_stride=output_stride)
-    extra = FCNHead(AUXILIARY_CHANNELS, classes) if auxiliary else None
-    return Segmenter(trunk, HEADS[head](FEATURES, classes, head_channels), extra)
+    family = HEADS[head]
+    trunk = ResNet(ARCHITECTURES[backbone], 0, output_stride, pool_dilated=family.pool_dilated)
+    extra = family.auxiliary(AUXILIARY_CHANNELS, classes) if auxiliary else None
+    main = family.head(FEATURES, classes, head_channels)
+    return Segmenter(trunk, main, extra, stages=family.stages, align_corners=family.align_corners)

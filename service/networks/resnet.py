@@ -50,9 +50,13 @@ class ResNet(nn.Module):
 
     `classes` 0 leaves out the classifier, for a segmentation backbone or an embedding. `output_stride` 8 and 16 trade
     the strides of the last stages for dilation; parameters keep their shapes, so classification weights load.
+    `pool_dilated` keeps ResNeSt's 3x3 average pool where dilation took the stride, as the official networks do and
+    MMSegmentation's do not.
     """
 
-    def __init__(self, architecture: Architecture, classes: int, output_stride: int = 32) -> None:
+    def __init__(
+        self, architecture: Architecture, classes: int, output_stride: int = 32, *, pool_dilated: bool = True
+    ) -> None:
         super().__init__()
         stage3, stage4 = DILATIONS[output_stride]
         geometry = ((1, 1, 1), (2, 1, 1), stage3, stage4)
@@ -62,24 +66,26 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         stages = []
         for index, (planes, blocks) in enumerate(zip(STAGE_PLANES, architecture.blocks, strict=True)):
-            stages.append(_stage(channels, planes, blocks, architecture.style, geometry[index], first=index > 0))
+            first = index > 0 and pool_dilated
+            stages.append(_stage(channels, planes, blocks, architecture.style, geometry[index], first=first))
             channels = planes * EXPANSION
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(FEATURES, classes) if classes else nn.Identity()
 
-    def stages(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`(n, 3, h, w)` to the maps of stages 3 and 4: `(n, 1024, h/16, w/16)` and `(n, 2048, h/32, w/32)`.
+    def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`(n, 3, h, w)` to each stage's map: 256 channels at h/4 by w/4, 512 at h/8, 1024 at h/16, 2048 at h/32.
 
-        With output stride 8 both are h/8 by w/8; with 16 both are h/16 by w/16.
+        With output stride 8 the last two are h/8 by w/8; with 16 both are h/16 by w/16.
         """
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (n, 64 or 128, h/4, w/4)
-        c3 = self.layer3(self.layer2(self.layer1(x)))
-        return c3, self.layer4(c3)
+        c1 = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+        c2 = self.layer2(c1)
+        c3 = self.layer3(c2)
+        return c1, c2, c3, self.layer4(c3)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(n, classes)` logits, or with `classes` 0 the `(n, 2048)` pooled features."""
-        pooled = self.avgpool(self.stages(x)[1]).flatten(1)  # (n, 2048)
+        pooled = self.avgpool(self.stages(x)[-1]).flatten(1)  # (n, 2048)
         logits: Tensor = self.fc(pooled)
         return logits
 

@@ -1,4 +1,6 @@
-"""A dilated backbone with a head and an auxiliary head, in PyTorch-Encoding's key layout."""
+"""A dilated backbone with a head and an auxiliary head, named as in PyTorch-Encoding's checkpoints."""
+
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,16 +13,24 @@ AUXILIARY_CHANNELS = 1024
 class Segmenter(nn.Module):
     """`(n, 3, h, w)` to `(n, classes, h, w)` logits; `auxiliary` gives those of stage 3, used only in training.
 
-    The released checkpoints were trained and scored with `align_corners=True` (their `up_kwargs`).
+    `stages` are those, from 0, whose maps the head takes. PyTorch-Encoding's checkpoints were trained and scored with
+    `align_corners` (their `up_kwargs`), MMSegmentation's without.
     """
 
     def __init__(
-        self, backbone: ResNet, head: nn.Module, auxiliary: nn.Module | None, *, align_corners: bool = True
+        self,
+        backbone: ResNet,
+        head: nn.Module,
+        auxiliary: nn.Module | None,
+        *,
+        stages: tuple[int, ...] = (3,),
+        align_corners: bool = True,
     ) -> None:
         super().__init__()
         self.pretrained = backbone
         self.head = head
         self.auxlayer = auxiliary
+        self.stages = stages
         self.align_corners = align_corners
 
     def upsample(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -29,8 +39,7 @@ class Segmenter(nn.Module):
 
     def coarse(self, x: Tensor) -> Tensor:
         """Logits at the head's own resolution, `(n, classes, h/s, w/s)`."""
-        logits: Tensor = self.head(self.pretrained.stages(x)[1])
-        return logits
+        return self._logits(self.pretrained.stages(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits at the picture's size."""
@@ -40,6 +49,10 @@ class Segmenter(nn.Module):
         """Main and auxiliary logits, both at the picture's size. Raises `ValueError` without an auxiliary head."""
         if self.auxlayer is None:
             raise ValueError("this segmenter was built without its auxiliary head")
-        c3, c4 = self.pretrained.stages(x)
+        maps = self.pretrained.stages(x)
         size = (x.shape[2], x.shape[3])
-        return self.upsample(self.head(c4), size), self.upsample(self.auxlayer(c3), size)
+        return self.upsample(self._logits(maps), size), self.upsample(self.auxlayer(maps[2]), size)
+
+    def _logits(self, maps: Sequence[Tensor]) -> Tensor:
+        logits: Tensor = self.head(*(maps[stage] for stage in self.stages))
+        return logits

@@ -20,10 +20,12 @@ from service.schemas.classes import (
     Prediction,
 )
 from service.schemas.models import (
+    BestFacts,
     InputFacts,
     LabelRow,
     Limits,
     Live,
+    Memory,
     ModelDetail,
     ModelList,
     ModelReadiness,
@@ -84,6 +86,7 @@ from service.schemas.tensors import (
 )
 
 __all__ = [
+    "BestFacts",
     "BlockAttention",
     "ClassExplanation",
     "ClassLabel",
@@ -114,6 +117,7 @@ __all__ = [
     "LabelRow",
     "Limits",
     "Live",
+    "Memory",
     "ModelDetail",
     "ModelList",
     "ModelName",

@@ -41,6 +41,25 @@ class InputFacts(Shape):
     size: int
 
 
+class Memory(Shape):
+    """What a model takes of memory; null is what is not known here."""
+
+    weights_bytes: int | None = Field(description="of the weight file")
+    worker_bytes: int | None = Field(
+        description="in memory of the worker process that answered the last test picture, libraries included; what "
+        "is in a GPU's memory is not"
+    )
+
+
+class BestFacts(Shape):
+    """What `quality=best` does: sizes in multiples of one pass's, the side of a window in pixels, and what it takes."""
+
+    scales: list[float]
+    window: int
+    cost: float = Field(description="times the work of one pass")
+    deadline_s: float = Field(description="seconds that a picture has where its request names none")
+
+
 class Limits(Shape):
     """What an upload may be."""
 
@@ -56,6 +75,8 @@ class ModelDetail(ModelSummary):
 
     network: str
     input: InputFacts
+    memory: Memory
+    best: BestFacts | None = Field(default=None, description="of a segmenter: what `quality=best` does")
     labels: list[LabelRow]
     limits: Limits
     formats: list[str] = Field(description="picture formats that are accepted")

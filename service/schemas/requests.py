@@ -37,6 +37,11 @@ class SegmentQuery(Shape):
     overlay: Overlay = Field(
         default="false", description="the format of a blend of the mask over the picture; `true` is png"
     )
+    quality: Literal["fast", "best"] = Field(
+        default="fast",
+        description="one pass, or many at several sizes, mirrored too, by the protocol of the published scores: some "
+        "forty times the work",
+    )
     confidence: bool = Field(default=False, description="whether to tell how sure the model is of each pixel")
     classes: list[str] = Field(default=[], description="only this class, by label or id; repeat it for more")
     tolerance: float = Field(

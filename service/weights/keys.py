@@ -8,7 +8,8 @@ from service.weights import WeightsError
 DATA_PARALLEL = "module."  # torch.nn.DataParallel puts it before every key
 
 # (prefix, its replacement): the first that fits a key is used. Our keys are the official ones, which timm and
-# torchvision share; our segmenters have PyTorch-Encoding's `pretrained.`, `head.` and `auxlayer.`.
+# torchvision share; our segmenters have PyTorch-Encoding's `pretrained.`, `head.` and `auxlayer.`. `openmmlab` are
+# OpenMMLab's classifiers, `mmseg` its segmenters, whose heads have the same names inside as ours.
 PREFIXES: Mapping[KeyProfile, tuple[tuple[str, str], ...]] = {
     "official": (),
     "timm": (),
@@ -18,6 +19,13 @@ PREFIXES: Mapping[KeyProfile, tuple[tuple[str, str], ...]] = {
         ("backbone.stem.", "conv1."),
         ("backbone.", ""),
         ("head.fc.", "fc."),
+    ),
+    "mmseg": (
+        ("backbone.stem.7.", "pretrained.bn1."),
+        ("backbone.stem.", "pretrained.conv1."),
+        ("backbone.", "pretrained."),
+        ("decode_head.", "head."),
+        ("auxiliary_head.", "auxlayer."),
     ),
 }
 

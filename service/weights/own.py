@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from service import cards, weights
-from service.cards import LABEL_SETS, CardError, KeyProfile, Library, Network
+from service.cards import LABEL_SETS, CardError, KeyProfile, Library, ModelCard, Network
 from service.weights import WeightsError, archive
 from service.weights.store import PULLED
 
 RESERVED = ("archives", "labels", "recipes")  # folders of the store that are no models
-SEGMENTERS = re.compile("deeplab_|fcn_")  # what the networks' names begin with
+SEGMENTERS = re.compile("deeplab_|fcn_|mmseg_")  # what the networks' names begin with
 
 InputProfile = Literal["official", "timm"]
 
@@ -36,6 +36,7 @@ class Model:
     size: int | None = None
     licence: str = "not stated"
     library: Library = "own"
+    version: str = "1.0"
 
     @property
     def segments(self) -> bool:
@@ -46,13 +47,14 @@ class Model:
 def add(store: Path, model: Model, file: Path) -> Path:
     """Make `store/<name>` of the checkpoint, and return it; it appears whole or not at all.
 
-    Raises `WeightsError` where the name is taken or none, the labels cannot be read, or the checkpoint does not fit.
+    Of a further version the folder is `<name>@<version>`. Raises `WeightsError` where the name is taken or none, the
+    labels cannot be read, or the checkpoint does not fit.
     """
     if not re.fullmatch(cards.NAME, model.name) or model.name in RESERVED:
         raise WeightsError(f"{model.name} is no name for a model: small letters and digits, dots, dashes, underscores")
     folder = store / model.name
     if folder.exists():
-        raise WeightsError(f"{folder} is there already")
+        folder = _beside(folder, model)
     try:
         with _building(store) as building:
             _fill(building, store, model, file)
@@ -65,6 +67,21 @@ def add(store: Path, model: Model, file: Path) -> Path:
     except CardError as error:
         raise WeightsError(f"{model.name}: {error}") from error
     return folder
+
+
+def _beside(folder: Path, model: Model) -> Path:
+    """The folder of a further version. Raises `WeightsError` where that is there, or what is there is no model."""
+    try:
+        versions = {card.version for card in cards.read_zoo(folder.parent).values() if _plain(card) == model.name}
+    except CardError as error:
+        raise WeightsError(f"{model.name}: {error}") from error
+    if not versions or model.version in versions:
+        raise WeightsError(f"{folder} is there already; --version gives a further one a number of its own")
+    return folder.with_name(f"{model.name}@{model.version}")
+
+
+def _plain(card: ModelCard) -> str:
+    return card.name.partition("@")[0]
 
 
 def _fill(building: Path, store: Path, model: Model, file: Path) -> None:
@@ -117,7 +134,7 @@ def _tables(model: Model, classes: int, digest: str, *, shared: bool) -> dict[st
     return {
         "": {
             "name": model.name,
-            "version": "1.0",
+            "version": model.version,
             "task": "segmentation" if model.segments else "classification",
             "summary": f"An imported {model.network}.",
             "licence": model.licence,

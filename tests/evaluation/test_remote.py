@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service import keys
 from service.cards import CardError, ModelCard
 from service.errors import UnsupportedMediaType
 from service.evaluation import remote, subjects
@@ -25,7 +26,7 @@ from tests.gateway.conftest import (
     short_folder,
     store,
 )
-from tests.gateway.fake_torchserve import FakeTorchServe, offline_scores
+from tests.gateway.fake_torchserve import FakeTorchServe, expected_mask, offline_scores
 from tests.gateway.pictures import picture
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +73,27 @@ async def test_a_segmenters_mask_comes_back_at_the_pictures_size(url: str) -> No
     (answer,) = await asked(run, out.getvalue())
     assert (answer.width, answer.height, answer.mask.shape) == (90, 60, (60, 90))
     assert (answer.mask == 2).all()
+
+
+async def test_a_segmenters_best_mask_comes_back(url: str, served: dict[str, ModelCard]) -> None:
+    upload = picture(5, size=(300, 200))
+    found = await asked(remote.served, Service(url), "tiny-segmenter", "best")
+    (answer,) = await asked(found.open(), upload)
+    pixels = np.asarray(Image.open(io.BytesIO(upload)))
+    np.testing.assert_array_equal(answer.mask, expected_mask(served["tiny-segmenter"], pixels))
+    assert found.identity != (await subject(url, "tiny-segmenter")).identity
+
+
+async def test_a_service_that_asks_for_a_key_is_told_it(listening: Running) -> None:
+    secret = keys.new_secret()
+    key = keys.Key("tests", frozenset({"classify"}), keys.digest(secret))
+    async with listening(keys=key.line()) as client:
+        with pytest.raises(CardError, match="401"):
+            await subject(str(client.base_url), "tiny-classifier")
+        told = Service(str(client.base_url), {"Authorization": f"Bearer {secret}"})
+        run = (await asked(remote.served, told, "tiny-classifier")).open()
+        (answer,) = await asked(run, picture())
+        assert answer.scores.max() > 0
 
 
 async def test_a_picture_that_is_refused_is_told_by_its_error(url: str) -> None:

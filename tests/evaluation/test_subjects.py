@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from service import cards
 from service.evaluation import subjects
+from service.labels import Label
 from service.pipeline import Answer, Pipeline
 from tests.evaluation.made import card_of
 from tests.test_pipeline import encoded
@@ -23,7 +23,7 @@ def test_the_model_of_a_card_is_the_pipeline_that_serves(store: Path, pictures: 
 
 def test_a_label_of_two_classes_is_known_by_its_wordnet_ids_alone() -> None:
     rows = [("crane", "n02012849"), ("cat", None), ("crane", "n03126707")]
-    classes = tuple(cards.Label(class_id=place, label=name, wnid=wnid) for place, (name, wnid) in enumerate(rows))
+    classes = tuple(Label(class_id=place, label=name, wnid=wnid) for place, (name, wnid) in enumerate(rows))
     subject = subjects.Subject("m", "1", "classification", classes, {}, "", 1, lambda: lambda *_: [])
     assert subject.places == {"cat": 1, "n02012849": 0, "n03126707": 2}
 

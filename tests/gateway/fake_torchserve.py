@@ -21,6 +21,7 @@ from service.questions import Question
 
 BATCH = 3
 INFERENCE_MS = 2.5
+WORKER_BYTES = 400 << 20
 
 Behaviour = Callable[["FakeTorchServe", web.Request, ModelCard, bytes], Awaitable[web.StreamResponse]]
 
@@ -134,7 +135,7 @@ def answer_of(card: ModelCard, body: bytes) -> tuple[dict[str, Any], dict[str, A
     """The right head and arrays for a request's body."""
     asked, arrays = envelope.unpack(body)
     picture = arrays["picture"]
-    head = {"ok": True, "batch": BATCH, "inference_ms": INFERENCE_MS}
+    head = {"ok": True, "batch": BATCH, "inference_ms": INFERENCE_MS, "worker_bytes": WORKER_BYTES}
     return head, expected(card, picture, asked.get("question", "answer"))
 
 
@@ -148,6 +149,7 @@ def expected(card: ModelCard, picture: envelope.Array, question: Question) -> di
     answers: dict[Question, dict[str, Any]] = {
         "answer": mask or {"scores": scores},
         "confidence": {**mask, "confidence": picture[..., 1]},
+        "best": {**mask, "confidence": picture[..., 2]},
         "embedding": {"embedding": random.random(16).astype(np.float32)},
         "explanation": {
             "scores": scores,

@@ -7,6 +7,7 @@ from service.cards import ModelCard
 from service.errors import Overloaded
 from service.gateway.admission import Admission, Memory
 from service.gateway.terms import Terms
+from service.questions import BEST_PLACES
 
 pytestmark = pytest.mark.anyio
 
@@ -130,6 +131,14 @@ async def test_a_refusal_says_when_to_come_again_within_a_minute(a: ModelCard) -
         with pytest.raises(Overloaded) as refused:
             admission.check([a], HOG, 2)
         assert refused.value.retry_after_s == told
+
+
+async def test_a_best_mask_takes_the_places_of_many_pictures(a: ModelCard) -> None:
+    admission, asked = Admission(2 * BEST_PLACES, gauge()), Terms("hog", question="best")
+
+    with admission.enter([a], asked, 1), admission.enter([a], HOG, BEST_PLACES), pytest.raises(Overloaded):
+        admission.check([a], HOG)
+    admission.check([a], asked, 2)
 
 
 def test_memory_is_held_up_to_the_limit_exactly_and_given_back() -> None:

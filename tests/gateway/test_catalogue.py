@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from service.cards import CardError, Label, ModelCard
+from service.cards import CardError, ModelCard
 from service.errors import ModelNotFound
 from service.gateway.catalogue import Catalogue, label_of
 from service.gateway.settings import Settings
+from service.labels import Label
 
 
 @pytest.fixture
@@ -66,6 +67,31 @@ def test_a_published_model_that_was_never_pulled_is_not_served_unless_it_is_name
 
     assert list(Catalogue(changed, Settings()).cards) == ["tiny-classifier-b", "tiny-segmenter"]
     assert list(Catalogue(changed, Settings(models=("tiny-classifier",))).cards) == ["tiny-classifier"]
+
+
+def test_a_default_model_answers_its_task_where_none_is_named(served: dict[str, ModelCard]) -> None:
+    catalogue = Catalogue(served, Settings(default_models=("tiny-classifier-b", "tiny-segmenter")))
+
+    assert chosen(catalogue) == ["tiny-classifier-b"]
+    assert set(catalogue.cards) == set(served)
+
+
+def test_a_default_model_that_is_not_served_is_a_card_error(served: dict[str, ModelCard]) -> None:
+    with pytest.raises(CardError, match=r"there are not served: tiny-classifier-b$"):
+        Catalogue(served, Settings(models=("tiny-classifier",), default_models=("tiny-classifier-b",)))
+
+
+def test_a_version_is_chosen_by_its_number_beside_the_highest(served: dict[str, ModelCard]) -> None:
+    second = served["tiny-classifier"].model_copy(update={"version": "2.0"})
+    first = served["tiny-classifier"].model_copy(update={"name": "tiny-classifier@1.0"})
+    catalogue = Catalogue({"tiny-classifier": second, "tiny-classifier@1.0": first}, Settings())
+
+    assert catalogue.choose("classification", ["tiny-classifier"]) == [second]
+    assert catalogue.choose("classification", ["tiny-classifier@2.0", "tiny-classifier@1.0"]) == [second, first]
+    assert catalogue.choose("classification", ["tiny-classifier@2.0", "tiny-classifier"]) == [second]
+    assert catalogue.card("tiny-classifier@2.0") == second
+    with pytest.raises(ModelNotFound):
+        catalogue.choose("classification", ["tiny-classifier@3.0"])
 
 
 def test_a_wordnet_id_is_told_where_there_is_one_and_absent_where_not() -> None:

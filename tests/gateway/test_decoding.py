@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from service import images, preprocess
-from service.cards import Input, ModelCard
+from service.cards import ModelCard
 from service.errors import ImageCorrupt
 from service.gateway.decoding import Pool, prepare
+from service.inputs import Input
 from tests.gateway.conftest import until
 from tests.gateway.pictures import CORRUPT, picture
 

@@ -8,7 +8,7 @@ from service.gateway.settings import Settings
 from service.images import FORMATS
 from service.schemas import ModelDetail, ModelList
 from tests.gateway.conftest import Running, app_of, settled
-from tests.gateway.fake_torchserve import FakeTorchServe
+from tests.gateway.fake_torchserve import WORKER_BYTES, FakeTorchServe
 
 pytestmark = pytest.mark.anyio
 
@@ -43,6 +43,28 @@ async def test_a_model_tells_its_labels_colours_input_and_limits(
     assert body["limits"]["max_upload_bytes"] == settings.max_upload_bytes
     assert body["formats"] == list(FORMATS)
     assert str(served["tiny-segmenter"].folder) not in str(body)
+
+
+async def test_a_segmenter_tells_what_its_best_mask_takes_and_a_classifier_that_it_has_none(
+    client: httpx.AsyncClient,
+) -> None:
+    segmenter, classifier = [
+        (await client.get(f"/v1/models/{name}")).json() for name in ("tiny-segmenter", "tiny-classifier")
+    ]
+
+    assert segmenter["best"]["scales"] == [0.5, 0.75, 1, 1.25, 1.5, 1.75]
+    assert segmenter["best"]["deadline_s"] == 100
+    assert segmenter["best"]["cost"] > 10
+    assert "best" not in classifier
+
+
+async def test_a_model_tells_the_memory_of_its_weights_and_of_its_worker(
+    client: httpx.AsyncClient, fake: FakeTorchServe, served: dict[str, ModelCard]
+) -> None:
+    """The tests' store has no weight files."""
+    body = (await client.get("/v1/models/tiny-classifier")).json()
+
+    assert body["memory"] == {"weights_bytes": None, "worker_bytes": WORKER_BYTES}
 
 
 async def test_a_classifiers_labels_have_no_colours(client: httpx.AsyncClient) -> None:

@@ -194,6 +194,18 @@ async def test_the_test_picture_is_the_same_each_time_and_as_the_network_takes_i
     assert first.std() > 30
 
 
+async def test_a_segmenters_test_picture_is_small_and_has_sides_that_it_takes(
+    model: Model, served: dict[str, ModelCard]
+) -> None:
+    card = served["tiny-segmenter"]
+    large = card.input.model_copy(update={"size": 2048, "short": 1024, "multiple": 16})
+    readiness = Readiness([card.model_copy(update={"input": large})], model, Metrics(), 600, 600)
+    await looked(readiness)
+
+    (picture,) = model.asked
+    assert picture.shape == (256, 256, 3)
+
+
 async def test_a_test_picture_that_was_answered_is_not_sent_again_before_its_time(
     model: Model, readiness: Readiness
 ) -> None:

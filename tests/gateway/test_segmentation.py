@@ -12,6 +12,7 @@ from PIL import Image
 from service import images, masks, preprocess
 from service.cards import ModelCard
 from service.schemas import Problem, SegmentResponse
+from tests.gateway.conftest import Running, app_of, parts_of
 from tests.gateway.fake_torchserve import FakeTorchServe, expected_mask, expected_scores
 from tests.gateway.pictures import CORRUPT, in_json, picture, upright_in_exif
 
@@ -62,6 +63,57 @@ async def test_the_mask_has_the_upright_uploads_size_and_a_pixel_is_its_class(
     assert image.size == (result["image"]["width"], result["image"]["height"])
     assert image.mode == "P"
     assert np.array_equal(np.asarray(image), mask)
+
+
+async def test_the_best_mask_is_asked_of_the_whole_picture(client: httpx.AsyncClient, card: ModelCard) -> None:
+    content = picture(3, size=(300, 200))
+    decoded = images.decode(content, images.Limits())
+
+    response = await client.post("/v1/segment?quality=best&confidence=true", content=content)
+
+    SegmentResponse.model_validate(response.json())
+    (result,) = response.json()["results"]
+    assert np.array_equal(np.asarray(in_png(result["mask"])), expected_mask(card, np.asarray(decoded.image)))
+    assert np.array_equal(np.asarray(in_png(result["confidence"])), np.asarray(decoded.image)[..., 2])
+
+
+async def test_a_picture_beyond_2048_pixels_is_made_smaller_for_the_best_mask(client: httpx.AsyncClient) -> None:
+    answers = [
+        await client.post(f"/v1/segment?{query}", content=picture(size=(3000, 60)), headers={"Accept": "image/png"})
+        for query in ("quality=best", "quality=fast", "")
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert opened(answers[0].content).size == (3000, 60)
+    assert answers[1].content == answers[2].content != answers[0].content
+
+
+async def test_the_best_masks_of_one_request_are_few(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/segment?quality=best", files=[("file", picture(each)) for each in range(5)])
+
+    Problem.model_validate(response.json())
+    assert response.status_code == 413
+    assert (response.json()["code"], response.json()["limit"], response.json()["actual"]) == ("too_many_images", 4, 5)
+
+
+async def test_a_best_mask_that_would_be_late_is_refused_at_once(running: Running) -> None:
+    async with running() as client:
+        long = parts_of(app_of(client)).turns["tiny-segmenter best"]
+        long.pace_s = 99.5  # the card allows ten times the ten seconds of a single pass
+
+        assert (await client.post("/v1/segment?quality=best", content=picture())).status_code == 200
+        long.pace_s = 101.0
+        late = await client.post("/v1/segment?quality=best", content=picture())
+        single = await client.post("/v1/segment", content=picture())
+
+    assert (late.status_code, late.json()["code"]) == (503, "overloaded")
+    assert single.status_code == 200
+
+
+async def test_a_quality_that_is_none_is_refused_by_its_name(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/segment?quality=good", content=picture())
+
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
 
 
 async def test_the_palette_is_the_legend(client: httpx.AsyncClient, card: ModelCard) -> None:

@@ -259,6 +259,17 @@ async def test_a_wait_is_foretold_from_what_is_before_one_in_a_fair_order(one: S
     assert one.turns.wait_s("b", 8) == 0.5 * (1 + 12)
 
 
+async def test_a_taken_place_is_foretold_to_be_free_at_the_pace_of_late(one: Shop) -> None:
+    one.ask("long")
+    await idle()
+    assert one.turns.free_in_s() == 0  # nothing is known yet
+    one.turns.pace_s = 100.0
+
+    assert 90 < one.turns.free_in_s() <= 100
+    await one.all()
+    assert one.turns.free_in_s() == 0
+
+
 async def test_no_wait_is_foretold_while_a_place_is_free(two: Shop) -> None:
     two.turns.pace_s = 100.0
 

@@ -180,11 +180,6 @@ def test_a_model_of_another_task_is_refused(folder: Path) -> None:
         ClassificationHandler().initialize(context(folder / "tiny-segmenter"))
 
 
-def test_the_base_leaves_the_shapes_to_the_task(folder: Path) -> None:
-    with pytest.raises(NotImplementedError):
-        BatchHandler().accepts(64, 64)
-
-
 def test_answers_are_copied_out_of_the_batch(folder: Path) -> None:
     class Reusing(FakeEngine):
         """An engine that gives out the same memory each time."""

@@ -22,6 +22,5 @@ def test_the_classification_handler_answers_what_its_engine_does(store: Path, pi
 
 
 def test_a_classifier_takes_only_the_square_of_its_size(store: Path) -> None:
-    handler = ClassificationHandler()
-    handler.card = cards.read(store / "tiny-classifier")
-    assert [handler.accepts(*sides) for sides in ((64, 64), (64, 63), (128, 128))] == [True, False, False]
+    spec = cards.read(store / "tiny-classifier").input
+    assert [spec.accepts(*sides) for sides in ((64, 64), (64, 63), (128, 128))] == [True, False, False]

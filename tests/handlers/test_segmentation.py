@@ -24,8 +24,15 @@ def test_the_segmentation_handler_answers_what_its_engine_does(store: Path, pict
         np.testing.assert_allclose(arrays["class_scores"], expected["class_scores"][0], atol=1e-4)
 
 
-def test_a_segmenter_takes_sides_up_to_its_size_in_whole_multiples(store: Path) -> None:
+def test_the_best_mask_of_a_picture_of_any_sides_is_answered_beside_a_single_pass(
+    store: Path, pictures: Pixels
+) -> None:
     handler = SegmentationHandler()
-    card = cards.read(store / "tiny-segmenter")
-    handler.card = card.model_copy(update={"input": card.input.model_copy(update={"size": 65, "multiple": 16})})
-    assert [handler.accepts(*sides) for sides in ((80, 16), (16, 80), (81, 16), (0, 16))] == [True, True, False, False]
+    handler.initialize(context(store / "tiny-segmenter"))
+    odd = np.repeat(pictures[0], 2, axis=0)[:101, :50]
+    requests = [request(pictures[0]), request(odd, question="best"), request(odd), request(odd[:0], question="best")]
+    single, best, refused, empty = map(envelope.unpack, handler.handle(requests, None))
+    assert single[0]["ok"]
+    assert best[0]["ok"]
+    assert best[1]["mask"].shape == best[1]["confidence"].shape == (101, 50)
+    assert (refused[0]["ok"], empty[0]["ok"]) == (False, False)

@@ -10,9 +10,13 @@ State = Mapping[str, Tensor]
 
 
 def layer(state: State, conv: str, norm: str, x: Tensor, *, rate: int = 1) -> Tensor:
-    """Convolution without bias, batch norm by its formula, ReLU; padding keeps the map's size."""
+    """Convolution without bias, batch norm by its formula, ReLU; padding keeps the map's size.
+
+    A weight for fewer channels than the map has is one of each group.
+    """
     weight = state[f"{conv}.weight"]
-    x = functional.conv2d(x, weight, padding=rate * (weight.shape[2] // 2), dilation=rate)
+    groups = x.shape[1] // weight.shape[1]
+    x = functional.conv2d(x, weight, padding=rate * (weight.shape[2] // 2), dilation=rate, groups=groups)
     mean, var, scale, shift = (
         state[f"{norm}.{name}"].view(1, -1, 1, 1) for name in ("running_mean", "running_var", "weight", "bias")
     )
@@ -43,7 +47,104 @@ def fcn(state: State, x: Tensor, root: str = "") -> Tensor:
     return classifier(state, f"{root}conv5.4", x)
 
 
+def bilinear(out: int, sides: int, *, align_corners: bool) -> Tensor:
+    """The matrix `(out, sides)` that resizes a row, by the two definitions of where a pixel lies."""
+    matrix = torch.zeros(out, sides, dtype=torch.float64)
+    for place in range(out):
+        corners, centres = place * (sides - 1) / max(out - 1, 1), max((place + 0.5) * sides / out - 0.5, 0.0)
+        at = corners if align_corners else centres
+        low = min(int(at), sides - 1)
+        high = min(low + 1, sides - 1)
+        matrix[place, low] += 1 - (at - low)
+        matrix[place, high] += at - low
+    return matrix
+
+
+def resize(x: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
+    """Bilinear, as a product with a matrix for the rows and one for the columns."""
+    rows, columns = (
+        bilinear(out, sides, align_corners=align_corners).to(x.dtype)
+        for out, sides in zip(size, x.shape[2:], strict=True)
+    )
+    return rows @ x @ columns.T
+
+
+def regions(x: Tensor, bins: int) -> Tensor:
+    """The means over `bins` by `bins` regions, whose edges are rounded outwards."""
+    height, width = x.shape[2:]
+
+    def edges(side: int) -> list[slice]:
+        return [slice(i * side // bins, -(-(i + 1) * side // bins)) for i in range(bins)]
+
+    rows = [torch.stack([x[:, :, row, column].mean((2, 3)) for column in edges(width)], -1) for row in edges(height)]
+    return torch.stack(rows, -2)
+
+
+def mmseg_layer(state: State, name: str, x: Tensor, *, rate: int = 1) -> Tensor:
+    """`layer` by MMSegmentation's names."""
+    return layer(state, f"{name}.conv", f"{name}.bn", x, rate=rate)
+
+
+def separable(state: State, name: str, x: Tensor, *, rate: int = 1) -> Tensor:
+    """Each channel by itself, then the 1x1."""
+    return mmseg_layer(state, f"{name}.pointwise_conv", mmseg_layer(state, f"{name}.depthwise_conv", x, rate=rate))
+
+
+def pyramid(state: State, x: Tensor, root: str, atrous: Callable[..., Tensor]) -> Tensor:
+    """Image pooling first, then the four branches, then the 3x3 convolution over all of them."""
+    pooled = mmseg_layer(state, f"{root}image_pool.1", x.mean((2, 3), keepdim=True))
+    branches = [resize(pooled, (x.shape[2], x.shape[3]), align_corners=False)]
+    branches.append(mmseg_layer(state, f"{root}aspp_modules.0", x))
+    for place, rate in ((1, 12), (2, 24), (3, 36)):
+        branches.append(atrous(state, f"{root}aspp_modules.{place}", x, rate=rate))
+    return mmseg_layer(state, f"{root}bottleneck", torch.cat(branches, dim=1))
+
+
+def mmseg_deeplab(state: State, x: Tensor, root: str = "") -> Tensor:
+    """DeepLabV3."""
+    return classifier(state, f"{root}conv_seg", pyramid(state, x, root, mmseg_layer))
+
+
+def mmseg_deeplabplus(state: State, x: Tensor, detail: Tensor, root: str = "") -> Tensor:
+    """DeepLabV3+, of the last map and the first stage's."""
+    detail = mmseg_layer(state, f"{root}c1_bottleneck", detail)
+    coarse = resize(pyramid(state, x, root, separable), (detail.shape[2], detail.shape[3]), align_corners=False)
+    x = torch.cat([coarse, detail], dim=1)
+    x = separable(state, f"{root}sep_bottleneck.1", separable(state, f"{root}sep_bottleneck.0", x))
+    return classifier(state, f"{root}conv_seg", x)
+
+
+def mmseg_psp(state: State, x: Tensor, root: str = "") -> Tensor:
+    """PSPNet."""
+    size = (x.shape[2], x.shape[3])
+    levels = [x]
+    for place, bins in enumerate((1, 2, 3, 6)):
+        pooled = mmseg_layer(state, f"{root}psp_modules.{place}.1", regions(x, bins))
+        levels.append(resize(pooled, size, align_corners=False))
+    x = mmseg_layer(state, f"{root}bottleneck", torch.cat(levels, dim=1))
+    return classifier(state, f"{root}conv_seg", x)
+
+
+def mmseg_fcn(state: State, x: Tensor, root: str = "") -> Tensor:
+    """FCN with two convolutions and a third over the map and their result."""
+    out = mmseg_layer(state, f"{root}convs.1", mmseg_layer(state, f"{root}convs.0", x))
+    out = mmseg_layer(state, f"{root}conv_cat", torch.cat([x, out], dim=1))
+    return classifier(state, f"{root}conv_seg", out)
+
+
+def mmseg_auxiliary(state: State, x: Tensor, root: str = "") -> Tensor:
+    """One convolution and the classifier."""
+    return classifier(state, f"{root}conv_seg", mmseg_layer(state, f"{root}convs.0", x))
+
+
+# PyTorch-Encoding's, then MMSegmentation's; each takes the maps that its network gives it.
 HEADS: dict[str, Callable[..., Tensor]] = {"deeplab": deeplab, "fcn": fcn}
+MMSEG: dict[str, Callable[..., Tensor]] = {
+    "mmseg_deeplab": mmseg_deeplab,
+    "mmseg_deeplabplus": mmseg_deeplabplus,
+    "mmseg_psp": mmseg_psp,
+    "mmseg_fcn": mmseg_fcn,
+}
 
 
 def features(channels: int, height: int, width: int) -> Tensor:

@@ -42,6 +42,8 @@ SEGMENTERS = {
     "fcn_resnest50_pcontext": (490, 37_277_686),
 }
 PUBLISHED = CLASSIFIERS | SEGMENTERS
+# MMSegmentation states no counts; these follow from its heads' shapes, written out in `mmseg_parameters`.
+MMSEG = {"mmseg_fcn": 961, "mmseg_psp": 973, "mmseg_deeplab": 979, "mmseg_deeplabplus": 1027}
 # These files' lists were never written down; they differ from the ADE20K ones in the classifiers' rows alone.
 UNLISTED = {"deeplab_resnest101_pcontext", "deeplab_resnest200_pcontext", "deeplab_resnest269_pcontext"}
 DATASETS = {"ade": 150, "pcontext": 59}
@@ -67,6 +69,39 @@ def test_a_network_has_the_published_number_of_tensors_and_parameters(published:
     counts = len(network.state_dict()), sum(each.numel() for each in network.parameters())
 
     assert counts == PUBLISHED[published]
+
+
+def mmseg_parameters(head: str, classes: int) -> int:
+    """Weights of ResNeSt-101 without its classifier, of the head at 512 channels, and of the auxiliary head at 256."""
+
+    def conv(channels: int, out: int, kernel: int) -> int:
+        return channels * out * kernel**2 + 2 * out  # with the norm's scale and shift
+
+    def separable(channels: int, out: int) -> int:
+        return 9 * channels + 2 * channels + conv(channels, out, 1)
+
+    pooled = conv(2048, 512, 1)
+    parts = {
+        "mmseg_fcn": conv(2048, 512, 3) + conv(512, 512, 3) + conv(2560, 512, 3),
+        "mmseg_psp": 4 * pooled + conv(4096, 512, 3),
+        "mmseg_deeplab": 2 * pooled + 3 * conv(2048, 512, 3) + conv(2560, 512, 3),
+        "mmseg_deeplabplus": 2 * pooled + 3 * separable(2048, 512) + conv(2560, 512, 3) + conv(256, 48, 1)
+        + separable(560, 512) + separable(512, 512),
+    }  # fmt: skip
+    trunk = CLASSIFIERS["resnest101"][1] - 2048 * 1000 - 1000
+    auxiliary = conv(1024, 256, 3) + 256 * classes + classes
+    return trunk + parts[head] + 512 * classes + classes + auxiliary
+
+
+@pytest.mark.parametrize("classes", [19, 150])
+@pytest.mark.parametrize("head", MMSEG)
+def test_a_segmenter_of_mmsegmentations_has_the_weights_of_its_description(head: str, classes: int) -> None:
+    with torch.device("meta"):
+        network = build(f"{head}_resnest101", classes)
+
+    counts = len(network.state_dict()), sum(each.numel() for each in network.parameters())
+
+    assert counts == (MMSEG[head], mmseg_parameters(head, classes))
 
 
 @pytest.mark.skipif(not LISTS.is_dir(), reason="the released key lists are not beside this checkout")

@@ -13,7 +13,7 @@ from tests.networks.sharing import distance, give, picture, random_state
 
 # Every way through the block: radix 0, 1, 2 and 4, cardinality 1, 2, 4 and 32, and both stems.
 KINDS = ["resnet50", "resnext50_32x4d", "resnet50d", "resnest50", "resnest50_fast_1s4x24d", "resnest50_fast_4s2x40d"]
-SEGMENTERS = ["deeplab_resnest14", "fcn_resnest14"]
+SEGMENTERS = [f"{head}_resnest14" for head in networks.HEADS]
 
 
 def ready(network: nn.Module) -> nn.Module:
@@ -37,7 +37,7 @@ def shallow(name: str) -> nn.Module:
 
 
 def test_an_unknown_name_is_a_key_error() -> None:
-    for name in ("resnest51", "deeplab_resnest51", "unet_resnest50", ""):
+    for name in ("resnest51", "deeplab_resnest51", "unet_resnest50", "mmseg_resnest50", "deeplab", ""):
         with pytest.raises(KeyError):
             networks.build(name, 10)
 
@@ -48,7 +48,9 @@ def test_every_name_builds() -> None:
             if name in networks.ARCHITECTURES or name.endswith("_resnest14"):  # a head is the same on any backbone
                 networks.build(name, 3)
 
-    assert len(networks.names()) == len(set(networks.names())) == 3 * len(networks.ARCHITECTURES)
+    assert (
+        len(networks.names()) == len(set(networks.names())) == (1 + len(networks.HEADS)) * len(networks.ARCHITECTURES)
+    )
 
 
 def test_a_classifier_gives_one_logit_a_class() -> None:
@@ -70,8 +72,8 @@ def test_segmenters_have_output_stride_8_and_classifiers_32_unless_told() -> Non
     assert isinstance(segmenter.pretrained, ResNet)
     assert isinstance(classifier, ResNet)
 
-    assert segmenter.pretrained.stages(x)[1].shape == (1, 2048, 8, 16)
-    assert classifier.stages(x)[1].shape == (1, 2048, 2, 4)
+    assert segmenter.pretrained.stages(x)[-1].shape == (1, 2048, 8, 16)
+    assert classifier.stages(x)[-1].shape == (1, 2048, 2, 4)
 
 
 def test_zero_classes_give_the_pooled_features() -> None:
@@ -140,7 +142,7 @@ def without_gradient(network: nn.Module) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", ["resnest50", "deeplab_resnest14"])
+@pytest.mark.parametrize("name", ["resnest50", *SEGMENTERS])
 @pytest.mark.filterwarnings("ignore:`torch.jit.:DeprecationWarning")
 def test_a_trace_answers_for_other_batches_and_sizes(name: str) -> None:
     network, other = built(name), picture(65, 97, count=2)

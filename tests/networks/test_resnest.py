@@ -88,7 +88,7 @@ def test_a_dilated_backbone_equals_the_official_one(name: str, output_stride: in
     x = picture(65, 80)
 
     with torch.inference_mode():
-        for answer, expected in zip(network.stages(x), official_stages(reference, x), strict=True):
+        for answer, expected in zip(network.stages(x)[2:], official_stages(reference, x), strict=True):
             assert distance(answer, expected) < TOLERANCE
         assert distance(network(x), reference(x)) < TOLERANCE
 
@@ -99,6 +99,6 @@ def test_dilation_changes_the_answer_and_the_maps_but_no_key() -> None:
     x = picture(64, 96)
 
     with torch.inference_mode():
-        assert [tuple(each.shape[2:]) for each in plain.stages(x)] == [(4, 6), (2, 3)]
-        assert [tuple(each.shape[2:]) for each in dilated.stages(x)] == [(8, 12), (8, 12)]
+        assert [tuple(each.shape[2:]) for each in plain.stages(x)] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+        assert [tuple(each.shape[2:]) for each in dilated.stages(x)] == [(16, 24), (8, 12), (8, 12), (8, 12)]
         assert distance(dilated(x), plain(x)) > 100 * TOLERANCE

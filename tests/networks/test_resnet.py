@@ -87,4 +87,4 @@ def test_a_plain_dilated_network_keeps_its_keys_and_its_resolution() -> None:
     assert isinstance(dilated, ResNet)
 
     assert list(dilated.state_dict()) == list(plain.state_dict())
-    assert dilated.eval().stages(torch.empty(1, 3, 65, 97, device="meta"))[1].shape == (1, 2048, 9, 13)
+    assert dilated.eval().stages(torch.empty(1, 3, 65, 97, device="meta"))[-1].shape == (1, 2048, 9, 13)

@@ -1,5 +1,7 @@
 """The whole segmenter: the official dilated backbone, a head, an auxiliary head, and the way back to full size."""
 
+from typing import Any
+
 import pytest
 import torch
 from resnest.torch.resnet import Bottleneck as OfficialBottleneck
@@ -8,18 +10,14 @@ from torch.nn import functional
 
 from service.networks import build
 from service.networks.segmentation import Segmenter
-from tests.networks.heads import HEADS, fcn
+from tests.networks.heads import HEADS, MMSEG, State, fcn, mmseg_auxiliary, resize
 from tests.networks.sharing import TOLERANCE, distance, give, picture, random_state
 
 
-@pytest.mark.parametrize("sides", [(64, 96), (65, 81)])
-@pytest.mark.parametrize(("output_stride", "dilation"), [(8, 4), (16, 2)])
-@pytest.mark.parametrize("head", HEADS)
-def test_a_segmenter_is_the_official_dilated_backbone_with_a_head_and_an_auxiliary_head(
-    head: str, output_stride: int, dilation: int, sides: tuple[int, int]
-) -> None:
+def pair(name: str, output_stride: int, dilation: int) -> tuple[Segmenter, Any, State]:
+    """A segmenter, the official backbone with the same weights, and those weights."""
     with torch.device("meta"):
-        network = build(f"{head}_resnest14", 6, output_stride)
+        network = build(name, 6, output_stride)
         backbone = OfficialResNet(
             OfficialBottleneck, [1, 1, 1, 1], 2, deep_stem=True, stem_width=32, avg_down=True, avd=True,
             dilation=dilation, num_classes=1,
@@ -29,6 +27,16 @@ def test_a_segmenter_is_the_official_dilated_backbone_with_a_head_and_an_auxilia
     give(state, network)
     trunk = {key.removeprefix("pretrained."): value for key, value in state.items() if key.startswith("pretrained.")}
     give({**trunk, "fc.weight": torch.zeros(1, 2048), "fc.bias": torch.zeros(1)}, backbone)
+    return network, backbone, state
+
+
+@pytest.mark.parametrize("sides", [(64, 96), (65, 81)])
+@pytest.mark.parametrize(("output_stride", "dilation"), [(8, 4), (16, 2)])
+@pytest.mark.parametrize("head", HEADS)
+def test_a_segmenter_is_the_official_dilated_backbone_with_a_head_and_an_auxiliary_head(
+    head: str, output_stride: int, dilation: int, sides: tuple[int, int]
+) -> None:
+    network, backbone, state = pair(f"{head}_resnest14", output_stride, dilation)
     x = picture(*sides)
 
     with torch.inference_mode():
@@ -36,6 +44,29 @@ def test_a_segmenter_is_the_official_dilated_backbone_with_a_head_and_an_auxilia
         c3 = backbone.layer3(backbone.layer2(backbone.layer1(stem)))
         logits = HEADS[head](state, backbone.layer4(c3), "head."), fcn(state, c3, "auxlayer.")
         expected = [functional.interpolate(each, sides, mode="bilinear", align_corners=True) for each in logits]
+        main, auxiliary = network.forward_with_auxiliary(x)
+
+        assert distance(main, expected[0]) < TOLERANCE
+        assert distance(auxiliary, expected[1]) < TOLERANCE
+        assert torch.equal(network(x), main)
+
+
+@pytest.mark.parametrize("sides", [(64, 96), (65, 81)])
+@pytest.mark.parametrize("head", MMSEG)
+def test_a_segmenter_of_mmsegmentations_is_that_backbone_without_the_pools_that_dilation_left_over(
+    head: str, sides: tuple[int, int]
+) -> None:
+    """Its blocks pool only where they stride, and corners do not align."""
+    network, backbone, state = pair(f"{head}_resnest14", 8, 4)
+    backbone.layer3[0].avd = backbone.layer4[0].avd = False
+    x = picture(*sides)
+
+    with torch.inference_mode():
+        c1 = backbone.layer1(backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(x)))))
+        c3 = backbone.layer3(backbone.layer2(c1))
+        maps = (backbone.layer4(c3), c1) if head == "mmseg_deeplabplus" else (backbone.layer4(c3),)
+        logits = MMSEG[head](state, *maps, root="head."), mmseg_auxiliary(state, c3, "auxlayer.")
+        expected = [resize(each, sides, align_corners=False) for each in logits]
         main, auxiliary = network.forward_with_auxiliary(x)
 
         assert distance(main, expected[0]) < TOLERANCE

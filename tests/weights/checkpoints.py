@@ -66,6 +66,16 @@ def openmmlab(state: Mapping[str, Tensor]) -> State:
     return renamed
 
 
+def mmseg(state: Mapping[str, Tensor]) -> State:
+    """The layout of OpenMMLab's segmenters: its backbone, beside `decode_head` and `auxiliary_head`."""
+    parts = {"head": "decode_head", "auxlayer": "auxiliary_head"}
+    renamed: State = {}
+    for key, value in state.items():
+        first, _, rest = key.partition(".")
+        renamed |= {f"{parts[first]}.{rest}": value} if first in parts else openmmlab({rest: value})
+    return renamed
+
+
 def parallel(state: Mapping[str, Tensor]) -> State:
     """As DataParallel saves it."""
     return {f"module.{key}": value for key, value in state.items()}

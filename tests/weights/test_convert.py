@@ -18,6 +18,7 @@ from tests.weights.checkpoints import (
     State,
     Trap,
     made_state,
+    mmseg,
     openmmlab,
     parallel,
     pth,
@@ -94,6 +95,18 @@ def test_an_encoding_segmenter_is_ours_key_by_key(made: Make) -> None:
     state = made_state("fcn_resnest14")
     assert made(pth(state), "encoding", Network(name="fcn_resnest14", classes=CLASSES)).keys() == state.keys()
     assert {key.partition(".")[0] for key in state} == {"pretrained", "head", "auxlayer"}
+
+
+@pytest.mark.parametrize("head", ["deeplab", "deeplabplus", "psp", "fcn"])
+@pytest.mark.parametrize("counted", [True, False], ids=["with counters", "without"])
+def test_a_segmenter_of_mmsegmentations_becomes_ours_number_by_number(made: Make, head: str, *, counted: bool) -> None:
+    """Its checkpoint has the classes' names and palette beside the weights; SyncBN counts as BatchNorm does."""
+    name = f"mmseg_{head}_resnest14"
+    state = made_state(name) if counted else without_counters(made_state(name))
+    file = {"meta": {"CLASSES": ("road", "sky", "car"), "PALETTE": [[1, 2, 3]] * 3}, "state_dict": mmseg(state)}
+    found = made(pth(file), "mmseg", Network(name=name, classes=CLASSES))
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[key], value) for key, value in state.items())
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,18 @@ def test_openmmlabs_layout_is_translated() -> None:
     assert translated(theirs, "openmmlab") == dict(zip(theirs, OFFICIAL, strict=True))
 
 
+def test_the_layout_of_openmmlabs_segmenters_is_translated() -> None:
+    theirs = {
+        "backbone.stem.0.weight": "pretrained.conv1.0.weight",
+        "backbone.stem.7.num_batches_tracked": "pretrained.bn1.num_batches_tracked",
+        "backbone.layer4.2.conv2.fc1.bias": "pretrained.layer4.2.conv2.fc1.bias",
+        "decode_head.conv_seg.weight": "head.conv_seg.weight",
+        "decode_head.aspp_modules.1.depthwise_conv.bn.bias": "head.aspp_modules.1.depthwise_conv.bn.bias",
+        "auxiliary_head.convs.0.conv.weight": "auxlayer.convs.0.conv.weight",
+    }
+    assert translated(theirs, "mmseg") == theirs
+
+
 def test_the_prefix_of_data_parallel_is_taken_away_where_every_key_has_it() -> None:
     assert translated(["module.fc.weight", "module.fc.bias"], "official") == {
         "module.fc.weight": "fc.weight",

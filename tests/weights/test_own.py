@@ -57,6 +57,22 @@ def test_a_fine_tuned_classifier_is_served_with_its_own_labels(store: Path, file
     assert scores.shape == (1, 3)
 
 
+def test_a_further_version_stands_beside_the_model_and_takes_its_name(store: Path, file: Path, labels: str) -> None:
+    add(store, Model("mine", "resnest14", labels), file)
+    folder = add(store, Model("mine", "resnest14", labels, version="2.0"), file)
+    assert folder == store / "mine@2.0"
+    assert {name: card.folder.name for name, card in cards.read_all(store).items()} == {
+        "mine": "mine@2.0",
+        "mine@1.0": "mine",
+    }
+    for version in ("1.0", "2.0"):
+        with pytest.raises(WeightsError, match="is there already; --version"):
+            add(store, Model("mine", "resnest14", labels, version=version), file)
+    with pytest.raises(WeightsError, match="version"):
+        add(store, Model("mine", "resnest14", labels, version="new"), file)
+    assert sorted(path.name for path in store.iterdir()) == ["mine", "mine@2.0"]
+
+
 def test_a_segmenter_gets_colours_where_its_labels_have_none(store: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("background\ncat\t#102030\ndog\n", encoding="utf-8")
     (tmp_path / "mine.zip").write_bytes(zipped(mine__pth=pth(made_state("fcn_resnest14"))))
