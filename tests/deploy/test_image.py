@@ -82,11 +82,13 @@ def test_a_target_says_what_it_is_and_of_which_version(target: str) -> None:
     assert f"ARG VERSION={__version__}" in stage(target)
 
 
-def test_the_gateway_listens_on_its_exposed_port_on_every_interface() -> None:
+def test_the_gateway_listens_on_its_exposed_ports_on_every_interface() -> None:
     found = variables("gateway")
+    (admin,) = re.findall(r"^RESNEST_ADMIN_PORT=(\d+)$", (TOP / "deploy/kubernetes/base/gateway.env").read_text(), re.M)
 
     assert found["RESNEST_HOST"] == "0.0.0.0"
-    assert {int(found["RESNEST_PORT"])} == exposed("gateway") == {Settings.model_fields["port"].default}
+    assert int(found["RESNEST_PORT"]) == Settings.model_fields["port"].default
+    assert {int(found["RESNEST_PORT"]), int(admin)} == exposed("gateway")
 
 
 @pytest.mark.parametrize("target", TARGETS)
