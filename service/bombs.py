@@ -9,11 +9,21 @@ from typing import Final, Literal
 
 from PIL import ImageFile
 
-from service.errors import ImageCorrupt, ImageTooLarge
+from service.errors import ImageCorrupt, ImageTooCostly, ImageTooLarge
 
 # 75 bytes are a scan over all of a progressive picture: 18 ms for 49 megapixels, so 20 MB of them 80 minutes. libtiff
 # draws the same line for the JPEG in a TIFF; encoders write ten or so.
 MAX_SCANS: Final = 100
+
+# Of a large picture fewer: a scan takes 0.35 ms for each megapixel, so this many scanned pixels 0.4 s.
+MAX_SCANNED_PIXELS: Final = 1_000_000_000
+FEWEST_SCANS: Final = 16  # are allowed whatever the pixels
+
+# Flat pictures take next to no bytes and as much time as others: 7 to 19 ms for each megapixel, measured of PNG, WebP,
+# GIF, TIFF and AVIF by `benchmarks.amplification`. A JPEG is decoded at a reduced scale and takes a millisecond. Scans
+# of documents have one bit a pixel, are often flat, large, and cheap.
+THRIFTY_KINDS: Final = {"JPEG"}
+THRIFTY_MODES: Final = {"1"}
 
 # Between and before the scans; a 20 MB photo's metadata is in 64 kB segments, some 300 of them.
 MAX_SEGMENTS: Final = 5_000
@@ -46,14 +56,15 @@ class BoundedReader(io.BytesIO):
         return super().read(size)
 
 
-def check_scans(data: bytes) -> None:
-    """Count a JPEG's scans and segments. Raises `ImageCorrupt` for more than anyone needs."""
+def check_scans(data: bytes, pixels: int = 1) -> None:
+    """Count the scans and segments of a JPEG of so many pixels. Raises `ImageCorrupt` for more than anyone needs."""
+    most = min(MAX_SCANS, max(FEWEST_SCANS, MAX_SCANNED_PIXELS // pixels))
     scans = segments = at = 0
     while (marker := SEGMENT.search(data, at)) and marker[1] != END_OF_IMAGE:
         scans += marker[1] == START_OF_SCAN
         segments += 1
-        if scans > MAX_SCANS:
-            raise ImageCorrupt(f"The JPEG data has more than {MAX_SCANS} scans.", limit=MAX_SCANS)
+        if scans > most:
+            raise ImageCorrupt(f"The JPEG data has more than {most} scans.", limit=most)
         if segments > MAX_SEGMENTS:
             raise ImageCorrupt(f"The JPEG data has more than {MAX_SEGMENTS} segments.", limit=MAX_SEGMENTS)
         at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
@@ -70,8 +81,16 @@ def check_tags(data: bytes) -> None:
         raise ImageCorrupt(f"The TIFF data has {tags} tags, {MAX_TAGS} are allowed.", limit=MAX_TAGS, actual=tags)
 
 
-def check_tiles(opened: ImageFile.ImageFile, max_pixels: int) -> None:
-    """Hold a TIFF's tile, which is decoded whole, against the pixel limit. Raises `ImageTooLarge`.
+def check_worth(opened: ImageFile.ImageFile, kind: str, pixels: int, most: int) -> None:
+    """Hold the pixels to be decoded against what the file's bytes are worth. Raises `ImageTooCostly`."""
+    if pixels > most and kind not in THRIFTY_KINDS and opened.mode not in THRIFTY_MODES:
+        raise ImageTooCostly(
+            f"The picture has {pixels} pixels; for its few bytes {most} are allowed.", limit=most, actual=pixels
+        )
+
+
+def check_tiles(opened: ImageFile.ImageFile, max_pixels: int) -> int:
+    """The pixels of a TIFF's tile, which is decoded whole; of others 1. Raises `ImageTooLarge` beyond the pixel limit.
 
     A side that is no number raises what `int` does.
     1.5 MB that declare 16 x 16 pixels in one tile of 40,000 x 40,000 took 1.6 GB and 7 s.
@@ -82,3 +101,4 @@ def check_tiles(opened: ImageFile.ImageFile, max_pixels: int) -> None:
         raise ImageTooLarge(
             f"A tile of the picture has {pixels} pixels, {max_pixels} are allowed.", limit=max_pixels, actual=pixels
         )
+    return pixels

@@ -11,7 +11,7 @@
     ├── 412 PreconditionFailed
     ├── 413 BodyTooLarge  ImageTooLarge  TooManyImages
     ├── 415 UnsupportedMediaType
-    ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageModeUnsupported
+    ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageTooCostly  ImageModeUnsupported
     ├── 429 RateLimited  ConcurrencyLimited
     ├── 431 HeadersTooLarge
     ├── 500 Internal
@@ -116,7 +116,7 @@ class NotAcceptable(ServiceError):
 
 
 class UploadTimeout(ServiceError):
-    """The body, or the headers before it, did not arrive in time."""
+    """The headers or the body did not arrive in time, or too slowly."""
 
     status = 408
     title = "The upload was too slow"
@@ -185,6 +185,14 @@ class ImageTooSmall(ServiceError):
     status = 422
     title = "The picture is too small"
     cure = "Send a larger picture."
+
+
+class ImageTooCostly(ServiceError):
+    """Decoding the picture takes more time or memory than is accepted, or than its bytes are worth."""
+
+    status = 422
+    title = "The picture costs too much to decode"
+    cure = "Save it again as a plain JPEG or PNG, or scale it down."
 
 
 class ImageModeUnsupported(ServiceError):

@@ -24,7 +24,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from service import bombs, colour
+from service import bombs, colour, heic
 from service.errors import ImageCorrupt, ImageTooLarge, ImageTooSmall, ServiceError, UnsupportedMediaType
 
 FIRST_FRAME_ONLY = "first_frame_only"
@@ -54,7 +54,10 @@ MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"MM\0+", "TIFF"),
 )
 
-CHECKS: Final[dict[str, Callable[[bytes], None]]] = {"JPEG": bombs.check_scans, "TIFF": bombs.check_tags}
+CHECKS: Final[dict[str, Callable[[bytes, int], None]]] = {
+    "JPEG": bombs.check_scans,
+    "TIFF": lambda data, _pixels: bombs.check_tags(data),
+}
 
 # Long side to short side. Beyond it nothing is left to see in a square, and a resize by the short side would need
 # many times the upload's own pixels.
@@ -76,11 +79,16 @@ UPRIGHT: Final = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What a picture's header may declare: pixels in all, the long side at most, the short side at least."""
+    """What a picture's header may declare: pixels in all, the long side at most, the short side at least.
+
+    Beyond `free_pixels` its bytes must be worth its pixels: so many for each.
+    """
 
     max_pixels: int = 50_000_000
     max_side: int = 16_384
     min_side: int = 8
+    free_pixels: int = 16_000_000
+    pixels_per_byte: int = 30
 
 
 @dataclass(frozen=True)
@@ -99,15 +107,21 @@ class Picture:
 
 
 def sniff(data: bytes) -> str | None:
-    """The format that the first bytes say, a key of `FORMATS`, or None."""
+    """The format that the first bytes say, a key of `FORMATS` or HEIC, or None."""
     for magic, kind in MAGIC:
         if data.startswith(magic):
             return kind
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    if data[4:8] == b"ftyp" and _brands(data) & {b"avif", b"avis"}:
+    brands = _brands(data) if data[4:8] == b"ftyp" else set()
+    if brands & {b"avif", b"avis"}:
         return "AVIF"
-    return None
+    return "HEIC" if brands & heic.BRANDS else None
+
+
+def accepted() -> list[str]:
+    """The formats that are read: those of `FORMATS`, and HEIC where its package is installed."""
+    return [*FORMATS, *(["HEIC"] if heic.installed() else [])]
 
 
 def _brands(data: bytes) -> set[bytes]:
@@ -120,12 +134,12 @@ def decode(data: bytes, limits: Limits, *, needed: int | None = None) -> Picture
     """The picture in `data`, upright and RGB. It may be called from any thread.
 
     `needed` is the short side, in pixels, that the caller goes on with: a JPEG may then be decoded at 1/2, 1/4 or 1/8
-    scale, to no less than twice that. Raises `UnsupportedMediaType`, `ImageTooLarge`, `ImageTooSmall`, `ImageCorrupt`
-    and `ImageModeUnsupported`.
+    scale, to no less than twice that. Raises `UnsupportedMediaType`, `ImageTooLarge`, `ImageTooSmall`,
+    `ImageTooCostly`, `ImageCorrupt`, `ImageModeUnsupported` and `MemoryError`.
     """
     kind = sniff(data)
     if kind is None:
-        raise UnsupportedMediaType("The bytes are no picture of an accepted format.", accepted=list(FORMATS))
+        raise UnsupportedMediaType("The bytes are no picture of an accepted format.", accepted=accepted())
     _quieten_pillow()
     opened = _open(kind, data, limits)
     mode, (width, height) = opened.mode, opened.size
@@ -164,13 +178,15 @@ def check_size(width: int, height: int, limits: Limits) -> None:
 def _open(kind: str, data: bytes, limits: Limits) -> ImageFile.ImageFile:
     """The header read and found acceptable; no pixel is decoded."""
     try:
-        opened = FORMATS[kind](bombs.BoundedReader(data))
+        plugin = FORMATS[kind] if kind in FORMATS else heic.plugin(accepted())
+        opened = plugin(bombs.BoundedReader(data))
         check_size(*opened.size, limits)
         colour.check_mode(opened.mode)
-        bombs.check_tiles(opened, limits.max_pixels)
+        pixels = max(opened.width * opened.height, bombs.check_tiles(opened, limits.max_pixels))
+        bombs.check_worth(opened, kind, pixels, limits.free_pixels + limits.pixels_per_byte * len(data))
         if check := CHECKS.get(kind):
-            check(data)
-    except ServiceError:
+            check(data, pixels)
+    except (ServiceError, MemoryError):
         raise
     except Image.DecompressionBombError:
         raise ImageTooLarge("The picture declares more pixels than any that is accepted.") from None
@@ -185,6 +201,8 @@ def _pixels(kind: str, opened: ImageFile.ImageFile, needed: int | None) -> colou
             opened.draft(None, (2 * needed, 2 * needed))
         opened.load()
         return colour.to_rgb(opened)
+    except MemoryError:
+        raise
     except Exception:  # as in _open
         raise ImageCorrupt(f"The {kind} data is damaged or ends too early.") from None
 

@@ -84,12 +84,13 @@ def overlay(
 ) -> bytes:
     """The picture under the classes' colours, `alpha` of them; the classes in `clear` and `VOID` are left uncoloured.
 
-    The result is a `kind` of `WRITING` and has the mask's size, so a picture decoded at a reduced scale is brought to
-    it. Raises `ValueError` as `png` does.
+    The result is a `kind` of `WRITING` and has the picture's size; a mask of another is brought to it. Raises
+    `ValueError` as `png` does.
     """
     _check(mask, palette)
-    height, width = mask.shape
-    blended = picture.copy() if picture.size == (width, height) else picture.resize((width, height))
+    width, height = picture.size
+    mask = mask if mask.shape == (height, width) else fit(mask, width, height)
+    blended = picture.copy()
     where = np.full(256, 255, np.uint8)
     where[[VOID, *clear]] = 0
     for top, band in bands(mask):

@@ -1,7 +1,6 @@
 """Child processes that leave nothing behind: each leads a group of its own, and ends when its parent does."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -11,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from service.orphans import ending_with
+
 POLL_S = 0.05
 
 
@@ -34,7 +34,7 @@ class Child:
             stdout=output,
             stderr=output,
             process_group=0,
-            preexec_fn=_end_with(os.getpid()),  # noqa: PLW1509 - the supervisor has one thread
+            preexec_fn=ending_with(os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - the supervisor has one thread
         )
         return cls(process)
 
@@ -60,15 +60,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _end_with(parent: int) -> Callable[[], None]:
-    """What a child does before it runs its command: have the kernel end it when `parent` ends, however that ends."""
-    prctl = ctypes.CDLL(None).prctl
-
-    def prepare() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it ended in between, and the kernel tells only of later ends
-            os._exit(1)
-
-    return prepare

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from service import bombs
-from service.errors import ImageCorrupt, ImageTooLarge
+from service.errors import ImageCorrupt, ImageTooCostly, ImageTooLarge
 from service.images import Limits, Picture, decode
 from tests.odd_images import chunk, encode, tiff, with_exif, written
 
@@ -32,6 +32,46 @@ def test_a_jpeg_of_endless_scans_is_corrupt() -> None:
     with pytest.raises(ImageCorrupt) as caught:
         read(progressive(bombs.MAX_SCANS + 1))
     assert caught.value.limit == bombs.MAX_SCANS
+
+
+def test_a_large_jpeg_may_have_fewer_scans_and_never_fewer_than_encoders_write() -> None:
+    data = progressive(bombs.FEWEST_SCANS + 1)
+    bombs.check_scans(data, 10_000_000)
+    with pytest.raises(ImageCorrupt) as caught:
+        bombs.check_scans(data, bombs.MAX_SCANNED_PIXELS)
+    assert caught.value.limit == bombs.FEWEST_SCANS
+    bombs.check_scans(progressive(bombs.FEWEST_SCANS), bombs.MAX_SCANNED_PIXELS)
+
+
+FLAT = Image.new("RGB", (60, 40))
+THRIFT = Limits(free_pixels=1000, pixels_per_byte=2)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "TIFF", "AVIF"])
+def test_more_pixels_than_are_free_must_be_worth_their_bytes(kind: str) -> None:
+    options = {"compression": "tiff_adobe_deflate"} if kind == "TIFF" else {}
+    data = encode(FLAT, kind, **options)
+    with pytest.raises(ImageTooCostly) as caught:
+        decode(data, THRIFT)
+    assert (caught.value.limit, caught.value.actual) == (1000 + 2 * len(data), 2400)
+    assert decode(data, Limits(free_pixels=2400, pixels_per_byte=1)).width == 60
+    assert decode(data, Limits(free_pixels=1000, pixels_per_byte=1400)).width == 60
+
+
+def test_a_jpeg_and_a_picture_of_one_bit_are_worth_their_pixels_always() -> None:
+    limits = Limits(free_pixels=1, pixels_per_byte=1)
+    assert decode(encode(FLAT, "JPEG", quality=1), limits).width == 60
+    assert decode(encode(FLAT.convert("1"), "TIFF", compression="group4"), limits).width == 60
+
+
+@pytest.mark.parametrize("size", [(3840, 2160), (5120, 2880)])
+def test_an_empty_screenshot_is_no_bomb(size: tuple[int, int]) -> None:
+    assert decode(encode(Image.new("RGB", size, "white"), "PNG"), Limits()).width == size[0]
+
+
+def test_a_tile_counts_as_its_picture() -> None:
+    with pytest.raises(ImageTooCostly):
+        decode(giant_tile(2048), Limits(free_pixels=1_000_000))
 
 
 def test_scans_behind_the_end_of_the_picture_do_not_count() -> None:

@@ -19,9 +19,10 @@ TORCH = {"torch", "torchvision", "safetensors", "timm"}
 WEB = {"fastapi", "starlette", "uvicorn", "aiohttp", "multipart", "python_multipart", "prometheus_client"}
 ANYTHING = "*"
 WORDS = (
-    "problem refusals errors schemas schemas.* cards cores inputs keys labels memory passes envelope questions tables"
+    "problem refusals errors schemas schemas.* cards cores inputs keys labels memory orphans passes envelope questions "
+    "tables"
 )
-PICTURES = "images bombs colour preprocess masks outlines run_lengths heat"
+PICTURES = "declared heic images bombs colour preprocess masks outlines run_lengths heat"
 BENCH = (
     "bench bench.arrivals bench.corpus bench.load bench.plot bench.report bench.session bench.summary bench.sweep "
     "bench.trial bench.usage bench.wire"

@@ -17,20 +17,23 @@ from service.errors import NotAcceptable, ServiceError
 from service.gateway import conditions, terms, uploads
 from service.gateway.backend import Answer
 from service.gateway.catalogue import name_of
-from service.gateway.decoding import Facts
+from service.gateway.decoding import Facts, Layer
 from service.gateway.gateway import Gateway
 from service.gateway.inference import Result, identity
 from service.gateway.limits import Visit
 from service.gateway.metrics import STAGES
 from service.gateway.negotiation import preferred
+from service.gateway.terms import Terms
 from service.gateway.uploads import ClientGoneError
 from service.questions import Question
 
 Value = TypeVar("Value")
+Draw = Callable[[Facts, Answer, list[bytes]], Value]
+Layers = Callable[[Facts, Answer], list[Layer]]
 
 JSON = "application/json"
 CONTENT_TYPE_MISMATCH = "content_type_mismatch"
-ALIASES = {"image/jpg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
+ALIASES = {"image/jpg": "image/jpeg", "image/x-ms-bmp": "image/bmp", "image/heif": "image/heic"}
 ARRAYS = orjson.OPT_SERIALIZE_NUMPY
 TOLD_STAGES = ("decode", "queue", "inference")
 
@@ -41,6 +44,7 @@ class Answered:
 
     request_id: str
     started: float
+    terms: Terms
     results: list[Result]
     stages: dict[str, float]
     tag: str | None = None
@@ -99,7 +103,7 @@ async def answered(
     started = time.perf_counter()
     with gateway.memory.reserve() as reservation:
         pictures, size = await uploads.read(
-            request.receive, request.headers, gateway.settings, reservation, gateway.decoders, asked.end, body
+            request.receive, request.headers, gateway.settings, reservation, gateway.encoders, asked.end, body
         )
         uploaded = time.perf_counter() - started
         gateway.metrics.upload_bytes.labels(request.state.route).observe(size)
@@ -114,12 +118,10 @@ async def answered(
             raise results[0].failure
         slowest = {stage: max(result.stages[stage] for result in results) for stage in TOLD_STAGES}
         tag = checked_tag(request, cards, results, asked)
-        yield Answered(request_id, request.state.started, results, {"upload": uploaded, **slowest}, tag)
+        yield Answered(request_id, request.state.started, asked, results, {"upload": uploaded, **slowest}, tag)
 
 
-def checked_tag(
-    request: Request, cards: Sequence[ModelCard], results: Sequence[Result], asked: terms.Terms
-) -> str | None:
+def checked_tag(request: Request, cards: Sequence[ModelCard], results: Sequence[Result], asked: Terms) -> str | None:
     """The entity tag, where answers are kept and all of these are good. Raises `PreconditionFailed`."""
     if not all(result.digest and result.again() for result in results):
         return None
@@ -127,6 +129,11 @@ def checked_tag(
     tag = conditions.tag_of(request, [*parts, *(result.digest for result in results)])
     conditions.check(request, tag)
     return tag
+
+
+def no_layers(_facts: Facts, _answer: Answer) -> list[Layer]:
+    """For what is drawn without the upload."""
+    return []
 
 
 def failed(index: int, result: Result, error: ServiceError) -> dict[str, Any]:
@@ -142,24 +149,29 @@ def told(index: int, result: Result, **found: Any) -> dict[str, Any]:
     image = {"width": facts.width, "height": facts.height, "format": facts.format, "mode": facts.mode}
     declared = result.upload.declared or ""
     named = ALIASES.get(declared, declared)
-    wrong = named.startswith("image/") and named != uploads.MEDIA_TYPES[facts.format]
+    wrong = named.startswith("image/") and named != uploads.media_type(facts.format)
     warnings = [*facts.warnings, *([CONTENT_TYPE_MISMATCH] if wrong else [])]
     return {"index": index, "filename": result.upload.filename, "image": image, **found, "warnings": warnings}
 
 
 async def encoded(
-    gateway: Gateway, card: ModelCard, answers: Answered, index: int, draw: Callable[[Facts, Answer, bytes], Value]
+    gateway: Gateway, card: ModelCard, answers: Answered, index: int, draw: Draw[Value], layers: Layers = no_layers
 ) -> Value:
-    """What `draw` makes, in a thread, of a picture that one model answered, and its upload; the time is told.
+    """What `draw` makes, in a thread, of a picture that one model answered; the time is told.
 
-    Raises the `ServiceError` that it raises.
+    It is handed the files that `layers` made of the upload where that is decoded. Raises the `ServiceError` that they
+    raise.
     """
     result = answers.results[index]
     facts, answer, content = cast(
         "tuple[Facts, Answer, bytes]", (result.facts, result.answers[0], result.upload.content)
     )
     started = time.perf_counter()
-    value = await gateway.encoders.run(draw, facts, answer, content)
+    drawn: list[bytes] = []
+    if over := layers(facts, answer):
+        deadline = asyncio.get_running_loop().time() + card.serving.deadline_s
+        drawn = await gateway.decoders.draw(content, over, card, answers.terms, deadline)
+    value = await gateway.encoders.run(draw, facts, answer, drawn)
     elapsed = time.perf_counter() - started
     gateway.metrics.stages.labels(card.name, "encode").observe(elapsed)
     answers.stages["encode"] = max(elapsed, answers.stages.get("encode", 0.0))
@@ -167,10 +179,7 @@ async def encoded(
 
 
 async def pictured(
-    gateway: Gateway,
-    card: ModelCard,
-    answers: Answered,
-    draw: Callable[[Facts, Answer, bytes], dict[str, Any]],
+    gateway: Gateway, card: ModelCard, answers: Answered, draw: Draw[dict[str, Any]], layers: Layers = no_layers
 ) -> dict[str, Any]:
     """An answer by one model, with the members that `draw` makes of each picture; see `encoded`.
 
@@ -181,7 +190,7 @@ async def pictured(
         if result.failure is not None:
             return failed(index, result, result.failure)
         try:
-            return told(index, result, **await encoded(gateway, card, answers, index, draw))
+            return told(index, result, **await encoded(gateway, card, answers, index, draw, layers))
         except ServiceError as error:
             if len(answers.results) == 1:
                 raise

@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from service import passes
+from service import images, passes
 from service.cards import CardError, ModelCard, Task, find
 from service.errors import ModelNotFound
 from service.gateway.problems import invalid
 from service.gateway.settings import Settings
-from service.images import FORMATS
 from service.labels import Label
 from service.questions import Question, can_answer, cost, deadline_s
 from service.schemas import State
@@ -69,7 +68,7 @@ class Catalogue:
             "memory": {"weights_bytes": card.weights_bytes, "worker_bytes": worker_bytes},
             "labels": [_label(card, label) for label in card.classes],
             "limits": {name: getattr(self._settings, name) for name in limits},
-            "formats": list(FORMATS),
+            "formats": images.accepted(),
         }
 
 

@@ -1,39 +1,19 @@
-"""Uploads to network inputs, in a bounded pool of threads.
+"""What is made of an upload's bytes where they are decoded: networks' inputs, or pictures with something drawn on.
 
-A decoded picture lives and dies inside one job of a pool, so no more of them are in memory than the pool has threads.
-What leaves is small: the network's input, and the facts of the upload.
+These functions run in the processes of `isolation`, so this module loads nothing that those do not need. A decoded
+picture lives and dies inside one call; what leaves is small.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+
+from PIL import Image
 
 from service import images, preprocess
-from service.gateway.backend import Pixels
+from service.gateway.fitting import Pixels
 from service.inputs import Input
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
-
-
-class Pool:
-    """Threads for work that would hold up the event loop; it starts none before the first job."""
-
-    def __init__(self, threads: int, name: str) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
-
-    async def run(
-        self, work: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
-    ) -> Result:
-        """What `work` returns or raises. A job that is cancelled while it waits is never begun."""
-        future = self._threads.submit(work, *args, **kwargs)
-        return await asyncio.wrap_future(future)
-
-    def close(self) -> None:
-        """Drop the jobs that wait and end after the running ones."""
-        self._threads.shutdown(cancel_futures=True)
+Layer = Callable[[Image.Image], bytes]
 
 
 @dataclass(frozen=True)
@@ -61,3 +41,13 @@ def prepare(data: bytes, limits: images.Limits, specs: Sequence[Input]) -> tuple
         inputs |= {place: preprocess.prepare(specs[place], picture.image) for place in places}
     facts = Facts(picture.width, picture.height, picture.format, picture.mode, picture.warnings)
     return facts, [inputs[place] for place in range(len(specs))]
+
+
+def draw(data: bytes, limits: images.Limits, layers: Sequence[Layer]) -> list[bytes]:
+    """The file that each of `layers` makes of the upright picture at its full size. Raises what `images.decode` does.
+
+    The upload is decoded once more for it: kept from the first time, pictures would fill the memory while they wait for
+    the model.
+    """
+    picture = images.decode(data, limits).image
+    return [layer(picture) for layer in layers]

@@ -24,7 +24,7 @@ async def embed(request: Request, query: Annotated[EmbedQuery, Query()], gateway
     negotiate(request, [JSON])
     async with answered(request, gateway, [card], question="embedding") as answers:
 
-        def draw(_facts: Facts, answer: Answer, _upload: bytes) -> dict[str, Any]:
+        def draw(_facts: Facts, answer: Answer, _drawn: list[bytes]) -> dict[str, Any]:
             return {"embedding": vector(answer.arrays["embedding"], query)}
 
         return answers.respond(await pictured(gateway, card, answers, draw))

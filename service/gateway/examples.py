@@ -29,6 +29,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "body_too_large": {"limit": 20_971_520, "actual": 20_971_521},
     "image_too_large": {"limit": 50_000_000, "actual": 60_000_000},
     "image_too_small": {"limit": 8, "actual": 4},
+    "image_too_costly": {"limit": 16_000_900, "actual": 40_000_000},
     "too_many_images": {"limit": 32, "actual": 33},
     "overloaded": {"limit": 64, "actual": 65},
     "rate_limited": {"limit": 32, "violated-policies": ["pictures"]},

@@ -3,7 +3,7 @@
 import base64
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,14 +11,14 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from service import heat, images, preprocess
+from service import heat, preprocess
 from service.cards import ModelCard
 from service.envelope import Array
 from service.gateway.answering import JSON, answered, encoded, negotiate, pictured
 from service.gateway.backend import Answer
 from service.gateway.catalogue import class_ids, label_of
 from service.gateway.classification import DIGITS, check_top_k, ranked
-from service.gateway.decoding import Facts
+from service.gateway.decoding import Facts, Layer
 from service.gateway.gateway import GatewayDep
 from service.gateway.rendering import OVERLAYS, OverlayKind, check_webp
 from service.schemas import ExplainQuery
@@ -55,18 +55,18 @@ async def explain(request: Request, query: Annotated[ExplainQuery, Query()], gat
         return negotiate(request, offers if pictures == 1 else [JSON])
 
     async with answered(request, gateway, [card], media_type, "explanation") as answers:
-        limits = gateway.settings.image_limits
         if (chosen := media_type(len(answers.results))) != JSON:
-            first = partial(overlays, card, limits, wanted)
-            content = (await encoded(gateway, card, answers, 0, first))[0]
-            return Response(content, media_type=chosen, headers=answers.headers())
-        return answers.respond(await pictured(gateway, card, answers, partial(explained, card, limits, wanted)))
+            first = replace(wanted, classes=wanted.classes[:1], top_k=1)
+            drawn = await encoded(
+                gateway, card, answers, 0, lambda _facts, _answer, files: files, partial(layers, card, first)
+            )
+            return Response(drawn[0], media_type=chosen, headers=answers.headers())
+        members, over = partial(explained, card, wanted), partial(layers, card, wanted)
+        return answers.respond(await pictured(gateway, card, answers, members, over))
 
 
-def explained(
-    card: ModelCard, limits: images.Limits, wanted: Heat, facts: Facts, answer: Answer, upload: bytes
-) -> dict[str, Any]:
-    """The members of a `schemas.ExplainedPicture` that are about the network. Raises `ImageTooLarge`."""
+def explained(card: ModelCard, wanted: Heat, facts: Facts, answer: Answer, drawn: Sequence[bytes]) -> dict[str, Any]:
+    """The members of a `schemas.ExplainedPicture` that are about the network; `drawn` is what was made of `layers`."""
     left, top, right, bottom = preprocess.window(card.input, facts.width, facts.height)
     arrays = answer.arrays
     scores = arrays["scores"].clip(0, 1).astype(float).round(DIGITS)
@@ -80,22 +80,22 @@ def explained(
         for class_id in wanted.chosen(arrays["scores"])
     ]
     size = {"format": wanted.overlay, "encoding": "base64", "width": facts.width, "height": facts.height}
-    if wanted.overlay is not None:
-        for row, drawn in zip(rows, overlays(card, limits, wanted, facts, answer, upload), strict=True):
-            row["overlay"] = {**size, "data": base64.b64encode(drawn).decode("ascii")}
+    for row, file in zip(rows, drawn, strict=False):
+        row["overlay"] = {**size, "data": base64.b64encode(file).decode("ascii")}
     seen = (left, top, right - left, bottom - top)
     return {"seen": seen, "explanations": rows, "attention": attention(arrays)}
 
 
-def overlays(
-    card: ModelCard, limits: images.Limits, wanted: Heat, facts: Facts, answer: Answer, upload: bytes
-) -> list[bytes]:
-    """The picture under each class's map. Raises `ImageTooLarge` for a WebP that has no room for it."""
+def layers(card: ModelCard, wanted: Heat, facts: Facts, answer: Answer) -> list[Layer]:
+    """What is drawn over the upload: each class's map. Raises `ImageTooLarge` for a WebP that has no room for it."""
+    if wanted.overlay is None:
+        return []
     check_webp(wanted.overlay, facts)
-    picture = images.decode(upload, limits).image
-    window = preprocess.window(card.input, facts.width, facts.height)
-    maps, kind = answer.arrays["maps"], (wanted.overlay or "png").upper()
-    return [heat.overlay(picture, maps[each], window, kind) for each in wanted.chosen(answer.arrays["scores"])]
+    drawing = partial(
+        heat.overlay, window=preprocess.window(card.input, facts.width, facts.height), kind=wanted.overlay.upper()
+    )
+    maps = answer.arrays["maps"]
+    return [partial(drawing, values=maps[each]) for each in wanted.chosen(answer.arrays["scores"])]
 
 
 def attention(arrays: dict[str, Array]) -> list[dict[str, Any]]:

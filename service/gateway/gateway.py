@@ -14,20 +14,23 @@ from service.gateway.admission import Admission, Memory
 from service.gateway.backend import Backend
 from service.gateway.callers import Callers
 from service.gateway.catalogue import Catalogue
-from service.gateway.decoding import Pool
+from service.gateway.decoders import Decoders
 from service.gateway.inference import Inference
+from service.gateway.isolated import Bounds
+from service.gateway.isolation import Processes
 from service.gateway.limits import Limits
 from service.gateway.metrics import Metrics
 from service.gateway.readiness import Readiness
 from service.gateway.recall import Recall
 from service.gateway.settings import Settings
 from service.gateway.terms import Terms
+from service.gateway.threads import Threads
 from service.gateway.turns import Turns
 from service.questions import can_answer, cost, lane
 
 
 class Gateway:
-    """One app's parts. Encoding has its own threads, so that answers never queue behind new pictures."""
+    """One app's parts. Uploads are decoded in processes; what is ours alone is read and written in threads."""
 
     def __init__(
         self,
@@ -50,8 +53,10 @@ class Gateway:
             if can_answer(card, "best"):  # one at a time for each worker: it fills a batch by itself
                 self.turns[lane(card.name, "best")] = Turns(partial(self._workers_of, card))
         self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._outlook)
-        self.decoders = Pool(settings.decode_threads, "decode")
-        self.encoders = Pool(settings.decode_threads, "encode")
+        bounds = Bounds(settings.decode_bytes, settings.decode_cpu_s)
+        self.processes = Processes(settings.decode_processes, bounds, metrics.lost)
+        self.decoders = Decoders(self.processes, settings.image_limits)
+        self.encoders = Threads(settings.encode_threads, "encode")
         self.readiness = Readiness(
             catalogue.cards.values(), backend, metrics, settings.readiness_interval_s, settings.canary_interval_s
         )
@@ -59,7 +64,6 @@ class Gateway:
             backend,
             self.admission,
             self.turns,
-            settings.image_limits,
             self.decoders,
             metrics,
             self.readiness.doubt,
@@ -70,12 +74,14 @@ class Gateway:
         self._watchers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to poll the models, and to follow the keys."""
+        """Begin to poll the models and to follow the keys, and start the processes that decode."""
         self.metrics.start_at_zero(self.catalogue.cards)
-        self._watchers = [asyncio.create_task(each) for each in (self.readiness.run(), self.callers.watch())]
+        self._watchers = [
+            asyncio.create_task(each) for each in (self.readiness.run(), self.callers.watch(), self.processes.warm())
+        ]
 
     async def close(self) -> None:
-        """Stop polling, and give back threads and connections."""
+        """Stop polling, and give back processes, threads and connections."""
         for watcher in self._watchers:
             watcher.cancel()
             with suppress(asyncio.CancelledError):
@@ -84,7 +90,7 @@ class Gateway:
         await asyncio.gather(*(turns.close() for turns in self.turns.values()))
         await self.backend.close()
         await self.limits.quotas.close()
-        self.decoders.close()
+        await self.processes.close()
         self.encoders.close()
 
     def _places_of(self, card: ModelCard) -> Callable[[], int]:

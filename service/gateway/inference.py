@@ -10,14 +10,14 @@ from service.cards import ModelCard
 from service.errors import BackendBadResponse, BackendUnavailable, DeadlineExceeded, Internal, ServiceError
 from service.gateway.admission import Admission
 from service.gateway.backend import Answer, Backend, Pixels
-from service.gateway.decoding import Facts, Pool, prepare
+from service.gateway.decoders import Decoders
+from service.gateway.decoding import Facts
 from service.gateway.metrics import Metrics
 from service.gateway.recall import How, Recall, digest_of
 from service.gateway.terms import Terms
 from service.gateway.turns import Turns
 from service.gateway.uploads import Upload
-from service.images import Limits
-from service.questions import Question, input_of, lane
+from service.questions import lane
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +79,7 @@ class Inference:
         backend: Backend,
         admission: Admission,
         turns: Mapping[str, Turns],
-        limits: Limits,
-        pool: Pool,
+        decoders: Decoders,
         metrics: Metrics,
         doubt: Callable[[], None],
         recall: Recall[Result] | None = None,
@@ -92,8 +91,7 @@ class Inference:
         self._backend = backend
         self._admission = admission
         self._turns = turns
-        self._limits = limits
-        self._pool = pool
+        self._decoders = decoders
         self._metrics = metrics
         self._doubt = doubt
         self._recall = recall
@@ -135,7 +133,7 @@ class Inference:
         started = loop.time()
         deadlines = [terms.deadline(card, started) for card in cards]
         try:
-            facts, inputs = await self._decode(upload, cards, terms.question, max(deadlines))
+            facts, inputs = await self._decode(upload, cards, terms, max(deadlines))
         except ServiceError as error:
             self._count(cards, error.code())
             return Result(upload, error)
@@ -151,16 +149,11 @@ class Inference:
         return Result(upload, facts, tuple(answers), decode_s)
 
     async def _decode(
-        self, upload: Upload, cards: Sequence[ModelCard], question: Question, deadline: float
+        self, upload: Upload, cards: Sequence[ModelCard], terms: Terms, deadline: float
     ) -> tuple[Facts, list[Pixels]]:
         if isinstance(upload.content, ServiceError):
             raise upload.content
-        specs = [input_of(card, question) for card in cards]
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._pool.run(prepare, upload.content, self._limits, specs)
-        except TimeoutError:
-            raise DeadlineExceeded("The picture was not decoded before the deadline.") from None
+        return await self._decoders.prepare(upload.content, cards, terms, deadline)
 
     async def _ask(
         self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: Terms

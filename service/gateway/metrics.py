@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from service import __version__
 from service.errors import ServiceError
+from service.gateway.isolation import REASONS
 from service.gateway.recall import HOWS, How
 from service.gateway.settings import MEBIBYTE
 
@@ -26,6 +27,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._make_those_of_requests()
         self._make_those_of_pictures()
+        self._make_those_of_processes()
 
     def _make_those_of_requests(self) -> None:
         # Read by: dashboard "Requests" (rate, errors), alerts on the share of 5xx.
@@ -91,6 +93,12 @@ class Metrics:
         # Read by: dashboard "Overview" (versions while rolling out).
         self._gauge("resnest_build_info", "Always 1", ["version"]).labels(__version__).set(1)
 
+    def _make_those_of_processes(self) -> None:
+        # Read by: dashboard "Pictures" (decoders lost), alert on decoders that crash or are killed.
+        self.decoders_lost = self._counter(
+            "resnest_decoders_lost_total", "Processes that ended while they decoded a picture", ["reason"]
+        )
+
     def refused(self, error: ServiceError) -> None:
         """Count a request that was refused before the application, and before its route was known."""
         self.problems.labels(error.code()).inc()
@@ -100,6 +108,8 @@ class Metrics:
         """Make the series of `models` exist before their first picture, so that rates see the first one."""
         for how in HOWS:
             self.recalls.labels(how)
+        for reason in REASONS:
+            self.decoders_lost.labels(reason)
         for model in models:
             self.pictures.labels(model, "ok")
             self.inference_in_flight.labels(model)
@@ -116,6 +126,10 @@ class Metrics:
         """Count how a picture's answer was found, and tell what is kept now."""
         self.recalls.labels(how).inc()
         self.kept_bytes.set(kept_bytes)
+
+    def lost(self, reason: str) -> None:
+        """Count a process that ended under a picture."""
+        self.decoders_lost.labels(reason).inc()
 
     def text(self) -> bytes:
         """The exposition in Prometheus's text format 0.0.4."""

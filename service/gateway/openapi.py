@@ -9,11 +9,11 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service import errors
+from service import errors, images
 from service.errors import ServiceError
 from service.gateway import examples, pages, problems
 from service.gateway.access import RULES
-from service.gateway.uploads import JSON, MEDIA_TYPES, MULTIPART, OCTETS
+from service.gateway.uploads import JSON, MULTIPART, OCTETS, media_type
 from service.schemas import (
     ClassifyResponse,
     CompareResponse,
@@ -56,6 +56,7 @@ UPLOAD = (
     errors.InvalidParameter,
     errors.ImageCorrupt,
     errors.ImageTooSmall,
+    errors.ImageTooCostly,
     errors.ImageModeUnsupported,
     errors.RateLimited,
     errors.ConcurrencyLimited,
@@ -226,7 +227,7 @@ def _request_body() -> dict[str, Any]:
         "required": ["file"],
     }
     body = {"schema": {"$ref": REF.format(model="ImagesBody")}, "example": examples.request()}
-    content = dict.fromkeys([*MEDIA_TYPES.values(), OCTETS], picture)
+    content = dict.fromkeys([*map(media_type, images.accepted()), OCTETS], picture)
     return {"required": True, "content": {**content, MULTIPART: {"schema": form}, JSON: body}}
 
 

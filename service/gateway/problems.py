@@ -19,7 +19,7 @@ from service.errors import (
     UnsupportedMediaType,
 )
 from service.gateway.metrics import Metrics
-from service.gateway.uploads import ACCEPTED
+from service.gateway.uploads import accepted
 
 MEDIA_TYPE = "application/problem+json"
 PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -41,7 +41,7 @@ def _headers(error: ServiceError) -> dict[str, str]:
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, UnsupportedMediaType):
-        headers["Accept-Post"] = ", ".join(ACCEPTED)  # RFC 9110 says it for POST, as Accept-Patch for PATCH
+        headers["Accept-Post"] = ", ".join(accepted())  # RFC 9110 says it for POST, as Accept-Patch for PATCH
     return headers
 
 

@@ -1,16 +1,17 @@
 """A model's mask as what was asked for: in a form of its own, over the picture, and as figures of the classes in it."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
-from service import images, masks, outlines, run_lengths
+from service import masks, outlines, run_lengths
 from service.cards import ModelCard
 from service.errors import ImageTooLarge
 from service.gateway.backend import Answer
 from service.gateway.catalogue import class_ids, label_of
-from service.gateway.decoding import Facts
+from service.gateway.decoding import Facts, Layer
 from service.questions import OF_QUALITY, Quality, Question
 from service.schemas import SegmentQuery
 
@@ -75,26 +76,29 @@ def check_webp(kind: OverlayKind | None, facts: Facts) -> None:
         raise ImageTooLarge(detail, limit=WEBP_SIDE, actual=longest)
 
 
-def render(
-    card: ModelCard, limits: images.Limits, drawing: Drawing, facts: Facts, answer: Answer, upload: bytes
-) -> Rendering:
-    """Draw what was asked for. Raises `ImageTooLarge` for an overlay that its format has no room for.
-
-    For the overlay the upload is decoded once more, at its full size: kept from the first time, pictures would fill
-    the memory while they wait for the model.
-    """
+def layers(card: ModelCard, drawing: Drawing, facts: Facts, answer: Answer) -> list[Layer]:
+    """What is drawn over the upload: the overlay, if asked for. Raises `ImageTooLarge` where its format has no room."""
+    if drawing.overlay is None:
+        return []
     check_webp(drawing.overlay, facts)
-    mask = masks.fit(answer.arrays["mask"], facts.width, facts.height)
+    mask = answer.arrays["mask"]
     if drawing.classes is not None:
         mask = masks.keep(mask, drawing.classes)
     palette = [label.color for label in card.classes]
+    clear = [label.class_id for label in card.classes if label.label == BACKGROUND]
+    return [partial(masks.overlay, mask=mask, palette=palette, clear=clear, kind=drawing.overlay.upper())]
+
+
+def render(card: ModelCard, drawing: Drawing, facts: Facts, answer: Answer, drawn: Sequence[bytes]) -> Rendering:
+    """Draw what was asked for; `drawn` is what was made of `layers`."""
+    mask = masks.fit(answer.arrays["mask"], facts.width, facts.height)
+    if drawing.classes is not None:
+        mask = masks.keep(mask, drawing.classes)
     files = {}
     if drawing.mask == "png":
-        files["mask"] = masks.png(mask, palette)
-    if drawing.overlay is not None:
-        clear = [label.class_id for label in card.classes if label.label == BACKGROUND]
-        picture = images.decode(upload, limits).image
-        files["overlay"] = masks.overlay(picture, mask, palette, clear=clear, kind=drawing.overlay.upper())
+        files["mask"] = masks.png(mask, [label.color for label in card.classes])
+    if drawn:
+        files["overlay"] = drawn[0]
     if drawing.confidence:
         files["confidence"] = masks.grey(masks.fit(answer.arrays["confidence"], facts.width, facts.height))
     figures = masks.figures(mask, answer.arrays["class_scores"])

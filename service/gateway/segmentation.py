@@ -1,5 +1,6 @@
 """`POST /v1/segment`: pictures to masks."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from service.gateway.answering import JSON, answered, encoded, negotiate, pictur
 from service.gateway.backend import Answer
 from service.gateway.decoding import Facts
 from service.gateway.gateway import GatewayDep
-from service.gateway.rendering import asked, in_json, render
+from service.gateway.rendering import asked, in_json, layers, render
 from service.questions import BEST_PICTURES, OF_QUALITY
 from service.schemas import SegmentQuery
 
@@ -37,13 +38,13 @@ async def segment(request: Request, query: Annotated[SegmentQuery, Query()], gat
         return negotiate(request, offers if pictures == 1 else [JSON])
 
     async with answered(request, gateway, [card], media_type, drawing.question) as answers:
-        draw = partial(render, card, gateway.settings.image_limits)
+        draw, over = partial(render, card), partial(layers, card, drawing)
         if (chosen := media_type(len(answers.results))) != JSON:
             alone = partial(draw, replace(drawing, mask=None) if drawing.overlay else drawing)
-            (content,) = (await encoded(gateway, card, answers, 0, alone)).files.values()
+            (content,) = (await encoded(gateway, card, answers, 0, alone, over)).files.values()
             return Response(content, media_type=chosen, headers=answers.headers())
 
-        def members(facts: Facts, answer: Answer, upload: bytes) -> dict[str, Any]:
-            return in_json(draw(drawing, facts, answer, upload), drawing)
+        def members(facts: Facts, answer: Answer, drawn: Sequence[bytes]) -> dict[str, Any]:
+            return in_json(draw(drawing, facts, answer, drawn), drawing)
 
-        return answers.respond(await pictured(gateway, card, answers, members))
+        return answers.respond(await pictured(gateway, card, answers, members, over))

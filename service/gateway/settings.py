@@ -1,17 +1,21 @@
 """What an operator may set, each by an environment variable with the prefix `RESNEST_`."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.cores import usable_cores
 from service.gateway.replicas import Place
 from service.images import Limits
 from service.keys import MAX_LIMIT, MIN_RATE, Quota
 
 MEBIBYTE = 1 << 20
+
+# Measured: 19 for a lossless WebP, the most of all formats and modes.
+DECODE_BYTES_PER_PIXEL = 20
+DECODE_SLACK = 256 * MEBIBYTE  # stacks and arenas of a decoder's own threads, of which little is used
 
 
 def _split(names: object) -> object:
@@ -109,18 +113,28 @@ class Settings(BaseSettings):
     max_images: int = Field(default=32, ge=1, description="pictures in a request")
     max_pixels: int = Field(default=50_000_000, ge=1, description="pixels of a picture, by its header")
     max_side: int = Field(default=16_384, ge=1, description="pixels of a picture's longer side")
+    free_pixels: int = Field(
+        default=16_000_000, ge=1, description="pixels of a picture however few bytes it has, but for JPEG and one bit"
+    )
+    pixels_per_byte: int = Field(default=30, ge=1, description="pixels more than that for each byte of a picture")
     min_side: int = Field(default=8, ge=1, description="pixels of a picture's shorter side")
     upload_timeout_s: float = Field(default=30, gt=0, description="seconds for a body to arrive")
+    min_upload_rate: int = Field(default=1000, ge=0, description="bytes a second below which a body is given up")
+    upload_window_s: float = Field(default=10, gt=0, description="seconds over which that rate is taken")
     max_request_timeout_s: float = Field(default=60, gt=0, description="seconds that a caller may allow a request")
     header_timeout_s: float = Field(default=10, gt=0, description="seconds for a request's headers to arrive")
     max_buffered_bytes: int = Field(
         default=256 * MEBIBYTE, ge=1, description="bytes of all the bodies held at one time"
     )
     cache_bytes: int = Field(default=0, ge=0, description="bytes of answers kept for pictures that come again; 0: none")
-    decode_threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1,
+    decode_processes: int = Field(
+        default_factory=usable_cores,
         ge=1,
-        description="threads that decode, and as many that encode; as many pictures are in memory decoded",
+        description="processes that decode pictures of any size; one more takes small ones",
+    )
+    decode_cpu_s: int = Field(default=10, ge=1, description="seconds of a processor that decoding a picture may take")
+    encode_threads: int = Field(
+        default_factory=usable_cores, ge=1, description="threads that write masks and read base64"
     )
     # Below packaging.JOB_QUEUE_SIZE, so that the gateway refuses first, with Retry-After.
     max_in_flight: int = Field(default=64, ge=1, description="pictures waiting for a model or in it")
@@ -169,6 +183,17 @@ class Settings(BaseSettings):
         return Quota(self.caller_rate, self.caller_burst, self.caller_concurrency)
 
     @property
+    def decode_bytes(self) -> int:
+        """The address space that decoding a picture may take, which is more than what is used of it."""
+        return DECODE_BYTES_PER_PIXEL * self.max_pixels + 2 * self.max_upload_bytes + DECODE_SLACK
+
+    @property
     def image_limits(self) -> Limits:
         """The limits that `images.decode` holds a picture against."""
-        return Limits(max_pixels=self.max_pixels, max_side=self.max_side, min_side=self.min_side)
+        return Limits(
+            max_pixels=self.max_pixels,
+            max_side=self.max_side,
+            min_side=self.min_side,
+            free_pixels=self.free_pixels,
+            pixels_per_byte=self.pixels_per_byte,
+        )

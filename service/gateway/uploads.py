@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from starlette.datastructures import Headers
 from starlette.types import Receive
 
+from service import images
 from service.errors import (
     BodyTooLarge,
     EmptyBody,
@@ -22,17 +23,24 @@ from service.errors import (
     UploadTimeout,
 )
 from service.gateway.admission import Reservation
-from service.gateway.decoding import Pool
 from service.gateway.multipart import FIELDS, Form
 from service.gateway.settings import Settings
-from service.images import FORMATS
+from service.gateway.threads import Threads
 from service.schemas import ImagesBody
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 OCTETS = "application/octet-stream"
-MEDIA_TYPES = {name: f"image/{name.lower()}" for name in FORMATS}
-ACCEPTED = [*MEDIA_TYPES.values(), OCTETS, MULTIPART, JSON]
+
+
+def media_type(kind: str) -> str:
+    """The media type of a format of `images.accepted`."""
+    return f"image/{kind.lower()}"
+
+
+def accepted() -> list[str]:
+    """The media types of a request's body."""
+    return [*map(media_type, images.accepted()), OCTETS, MULTIPART, JSON]
 
 
 @dataclass(frozen=True)
@@ -110,23 +118,53 @@ class JsonBody:
             raise EmptyBody("The body is empty.")
         self._check_brackets(text)
         try:
-            images = ImagesBody.model_validate_json(text).images
+            sent = ImagesBody.model_validate_json(text).images
         except ValidationError as error:
             raise malformed(error) from None
-        if not images:
+        if not sent:
             raise EmptyBody("The list of images is empty.")
-        return [in_base64(image.content) for image in images]
+        return [in_base64(image.content) for image in sent]
 
     def _check_brackets(self, text: bytes) -> None:
         """Refuse before parsing what would make millions of objects: neither base64 nor a data: URI has brackets."""
-        images = text.count(b"{") - 1
-        if images > self._max_images:
+        sent = text.count(b"{") - 1
+        if sent > self._max_images:
             raise TooManyImages(
-                f"The body holds more than {self._max_images} pictures.", limit=self._max_images, actual=images
+                f"The body holds more than {self._max_images} pictures.", limit=self._max_images, actual=sent
             )
         # One between images, and one in each data: URI.
         if text.count(b"[") > 1 or text.count(b",") > 2 * self._max_images:
             raise MalformedJson("The body holds lists or members that are not documented.")
+
+
+class Pace:
+    """Until when a body may go on arriving, in the loop's time: the next bytes that are due, or the end of its time."""
+
+    def __init__(self, settings: Settings, end: float | None) -> None:
+        self._rate = settings.min_upload_rate
+        self._window_s = settings.upload_window_s
+        self._whole_s = settings.upload_timeout_s
+        self._clock = asyncio.get_running_loop().time
+        latest = self._clock() + self._whole_s
+        self._latest = latest if end is None else min(latest, end)
+        self._arrived = 0
+        self.until = min(self._latest, self._clock() + self._window_s)
+
+    def goes_on(self, size: int) -> bool:
+        """Whether, with so many bytes more, the body has earned itself another window."""
+        self._arrived += size
+        if self._arrived < self._rate * self._window_s:
+            return False
+        self._arrived = 0
+        self.until = min(self._latest, self._clock() + self._window_s)
+        return True
+
+    @property
+    def complaint(self) -> str:
+        """Why its time is over."""
+        if self.until < self._latest:
+            return f"Less than {self._rate} bytes a second arrived, over {self._window_s:g} s."
+        return f"The body did not arrive within {self._whole_s:g} s, or the request's own time."
 
 
 async def read(
@@ -134,7 +172,7 @@ async def read(
     headers: Headers,
     settings: Settings,
     reservation: Reservation,
-    pool: Pool,
+    threads: Threads,
     end: float | None = None,
     body: Body | None = None,
 ) -> tuple[list[Upload], int]:
@@ -145,20 +183,21 @@ async def read(
     body = body or body_of(headers, settings.max_images)
     check_length(headers, settings.max_upload_bytes)
     size = 0
-    latest = asyncio.get_running_loop().time() + settings.upload_timeout_s
+    pace = Pace(settings, end)
     try:
-        async with asyncio.timeout_at(latest if end is None else min(latest, end)):
+        async with asyncio.timeout_at(pace.until) as clock:
             async for chunk in _chunks(receive):
                 size += len(chunk)
                 if size > settings.max_upload_bytes:
                     raise _too_large(settings.max_upload_bytes, size)
                 reservation.grow(len(chunk))
                 body.feed(chunk)
+                if pace.goes_on(len(chunk)):
+                    clock.reschedule(pace.until)
     except TimeoutError:
-        within = f"{settings.upload_timeout_s:g} s, or the request's own time"
-        raise UploadTimeout(f"The body did not arrive within {within}.") from None
+        raise UploadTimeout(pace.complaint) from None
     # Base64 of a whole body takes tens of milliseconds; a raw body only changes hands.
-    uploads = body.finish() if isinstance(body, RawBody | FormBody) else await pool.run(body.finish)
+    uploads = body.finish() if isinstance(body, RawBody | FormBody) else await threads.run(body.finish)
     return uploads, size
 
 
@@ -166,20 +205,20 @@ def body_of(headers: Headers, max_images: int) -> Body:
     """What reads a body of this content type. Raises `UnsupportedMediaType`."""
     check_encoding(headers)
     content_type = headers.get("content-type", OCTETS)
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type == MULTIPART:
+    declared = content_type.partition(";")[0].strip().lower()
+    if declared == MULTIPART:
         return FormBody(content_type, max_images)
-    if media_type == JSON:
+    if declared == JSON:
         return JsonBody(max_images)
-    if media_type == OCTETS or media_type.startswith("image/"):
-        return RawBody(media_type)
-    raise UnsupportedMediaType("The request's Content-Type is none of those accepted.", accepted=ACCEPTED)
+    if declared == OCTETS or declared.startswith("image/"):
+        return RawBody(declared)
+    raise UnsupportedMediaType("The request's Content-Type is none of those accepted.", accepted=accepted())
 
 
 def check_encoding(headers: Headers) -> None:
     """Refuse a body that would have to be unpacked first. Raises `UnsupportedMediaType`."""
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("The body has a content encoding; send it as it is.", accepted=ACCEPTED)
+        raise UnsupportedMediaType("The body has a content encoding; send it as it is.", accepted=accepted())
 
 
 def check_length(headers: Headers, limit: int) -> None:
@@ -206,8 +245,8 @@ def _too_large(limit: int, actual: int) -> BodyTooLarge:
 
 def upload_of(content: bytes, filename: str | None = None, declared: str | None = None) -> Upload:
     """A picture as it came; without bytes it carries that error."""
-    media_type = declared.partition(";")[0].strip().lower() if declared else None
-    return Upload(content or EmptyBody("The picture has no bytes."), filename, media_type)
+    declared = declared.partition(";")[0].strip().lower() if declared else None
+    return Upload(content or EmptyBody("The picture has no bytes."), filename, declared)
 
 
 def in_base64(content: str) -> Upload:

@@ -220,11 +220,12 @@ def test_the_gateway_asks_for_keys_of_a_secret_that_may_change_while_it_runs(
 def test_the_gateways_memory_holds_what_its_settings_let_in(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
     set_to = settings(overlay, monkeypatch)
     (gateway,) = pods(overlay)["gateway"]["containers"]
-    # Measured: 19 bytes a pixel for a lossless WebP, in each thread that decodes and in each that encodes.
-    pictures = 2 * set_to.decode_threads * set_to.max_pixels * 20
-    idle = 120 * MEBIBYTE
+    # Measured: 19 bytes a pixel for a lossless WebP in each process that decodes, 5 for a mask in each that encodes.
+    decoded = (set_to.decode_processes + 1) * set_to.max_pixels * 20
+    encoded = set_to.encode_threads * set_to.max_pixels * 5
+    idle = 300 * MEBIBYTE
 
-    assert idle + set_to.max_buffered_bytes + pictures <= bytes_of(gateway["resources"]["limits"]["memory"])
+    assert idle + set_to.max_buffered_bytes + decoded + encoded <= bytes_of(gateway["resources"]["limits"]["memory"])
 
 
 @every_overlay

@@ -155,7 +155,7 @@ def test_no_odd_image_is_the_services_fault_and_none_makes_the_gateway_grow(serv
     sizes = []
     for _ in range(3):
         check([("/v1/classify", file) for file in files[::4]])
-        sizes.append(gateway.memory_info().rss)
+        sizes.append(sum(each.memory_info().rss for each in (gateway, *gateway.children(recursive=True))))
     assert good > len(files), "most of the corpus can be read"
     assert sizes[-1] - sizes[0] < RSS_GROWTH, sizes
     assert service.client.get("/readyz").status_code == 200

@@ -79,6 +79,7 @@ def settings(store: Path, fake: FakeTorchServe) -> Settings:
         inference_url=fake.place.inference,
         management_url=fake.place.management,
         readiness_interval_s=600,
+        decode_processes=1,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from service.gateway.answering import Answered, told, unless_gone
 from service.gateway.decoding import Facts
 from service.gateway.inference import Result
+from service.gateway.terms import Terms
 from service.gateway.uploads import ClientGoneError, Upload
 
 pytestmark = pytest.mark.anyio
@@ -90,7 +91,7 @@ def test_only_another_picture_type_than_declared_is_worth_a_warning(
 
 
 def test_server_timing_names_the_stages_that_there_were_in_their_order() -> None:
-    answered = Answered("id", 0.0, [], {"encode": 0.001, "upload": 0.002, "decode": 0.0031})
+    answered = Answered("id", 0.0, Terms(), [], {"encode": 0.001, "upload": 0.002, "decode": 0.0031})
 
     rows = answered.headers()["Server-Timing"].split(", ")
 

@@ -12,13 +12,16 @@ from service.cards import ModelCard
 from service.errors import BackendUnavailable, DeadlineExceeded, ImageCorrupt, Overloaded, ServiceError
 from service.gateway.admission import Admission
 from service.gateway.backend import Answer, Pixels, Workers
-from service.gateway.decoding import Pool
+from service.gateway.decoders import Decoders
 from service.gateway.inference import Inference, Result
+from service.gateway.isolated import Bounds
+from service.gateway.isolation import Processes
 from service.gateway.metrics import Metrics
 from service.gateway.terms import Terms
 from service.gateway.turns import Turns
 from service.gateway.uploads import Upload
 from service.questions import Question
+from tests.gateway import hostile_work
 from tests.gateway.conftest import until
 from tests.gateway.pictures import CORRUPT, picture
 
@@ -65,11 +68,10 @@ class House:
         self.metrics = Metrics()
         self.admission = Admission(places, self.metrics.inference_in_flight)
         self.turns = {model: Turns(lambda: turns) for model in models}
-        self.pool = Pool(2, "test")
+        self.processes = Processes(1, Bounds(memory=1 << 28, cpu_s=10))
+        self.decoders = Decoders(self.processes, images.Limits())
         self.doubts = 0
-        self.inference = Inference(
-            self.model, self.admission, self.turns, images.Limits(), self.pool, self.metrics, self.doubt
-        )
+        self.inference = Inference(self.model, self.admission, self.turns, self.decoders, self.metrics, self.doubt)
 
     async def run(self, uploads: Sequence[Upload], cards: Sequence[ModelCard], terms: Terms = ANYBODY) -> list[Result]:
         return await self.inference.run(uploads, cards, "r", terms)
@@ -77,14 +79,17 @@ class House:
     def doubt(self) -> None:
         self.doubts += 1
 
+    async def close(self) -> None:
+        for turns in self.turns.values():
+            await turns.close()
+        await self.processes.close()
+
 
 @pytest.fixture
 async def house(served: dict[str, ModelCard]) -> AsyncIterator[House]:
     made = House(served)
     yield made
-    for turns in made.turns.values():
-        await turns.close()
-    made.pool.close()
+    await made.close()
 
 
 @pytest.fixture
@@ -146,20 +151,15 @@ async def test_the_deadline_is_the_cards_from_the_start_on(house: House, served:
     assert deadline == pytest.approx(now + served["tiny-classifier"].serving.deadline_s, abs=0.5)
 
 
-async def test_a_picture_that_finds_no_thread_before_its_deadline_is_late(
+async def test_a_picture_that_finds_no_process_before_its_deadline_is_late(
     house: House, served: dict[str, ModelCard]
 ) -> None:
     card = served["tiny-classifier"]
     hasty = card.model_copy(update={"serving": card.serving.model_copy(update={"deadline_s": 0.05})})
-    release = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    held = [
-        asyncio.create_task(house.pool.run(lambda: asyncio.run_coroutine_threadsafe(release.wait(), loop).result()))
-        for _ in range(2)
-    ]
+    held = [asyncio.create_task(house.processes.run(hostile_work.nap, 0.5)) for _ in range(2)]
+    await asyncio.sleep(0)
 
     (result,) = await house.run([Upload(picture())], [hasty])
-    release.set()
     await asyncio.gather(*held)
 
     assert isinstance(result.failure, DeadlineExceeded)
@@ -199,7 +199,7 @@ async def test_a_caller_that_leaves_takes_its_waiting_pictures_along(served: dic
     await house.run([Upload(picture())], [card])
 
     assert len(house.model.deadlines) == 3
-    house.pool.close()
+    await house.close()
 
 
 def decoded(house: House) -> float:
@@ -227,7 +227,7 @@ async def test_a_picture_whose_turn_does_not_come_in_time_is_late_and_never_aske
 
     assert isinstance(result.failure, DeadlineExceeded)
     assert len(house.model.deadlines) == 2
-    house.pool.close()
+    await house.close()
 
 
 async def test_the_end_that_a_request_asks_for_is_the_models_deadline(house: House, cards: list[ModelCard]) -> None:
@@ -251,7 +251,7 @@ async def test_the_wait_for_a_turn_is_part_of_the_queue(served: dict[str, ModelC
     await held
 
     assert result.stages["queue"] + result.stages["inference"] > 0.4
-    house.pool.close()
+    await house.close()
 
 
 async def test_the_slowest_model_gives_the_stages_their_times(house: House, cards: list[ModelCard]) -> None:

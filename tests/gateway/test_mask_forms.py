@@ -17,8 +17,8 @@ from pycocotools import mask as coco
 from service import images, masks, preprocess
 from service.cards import ModelCard
 from service.gateway.backend import Answer
-from service.gateway.decoding import Facts
-from service.gateway.rendering import Drawing, in_json, render
+from service.gateway.decoding import Facts, draw
+from service.gateway.rendering import Drawing, in_json, layers, render
 from service.schemas import SegmentResponse
 from tests.gateway.conftest import Running
 from tests.gateway.fake_torchserve import expected_mask
@@ -187,7 +187,8 @@ def test_a_mask_that_was_not_asked_for_is_not_drawn(card: ModelCard) -> None:
     every = Drawing("png", "png")
 
     for drawing in (every, replace(every, mask=None), replace(every, overlay=None), Drawing()):
-        rendering = render(card, images.Limits(), drawing, facts, answer, picture())
+        over = layers(card, drawing, facts, answer)
+        rendering = render(card, drawing, facts, answer, draw(picture(), images.Limits(), over))
         told = in_json(rendering, drawing)
         assert ("mask" in told, "overlay" in told) == (drawing.mask is not None, drawing.overlay is not None)
 

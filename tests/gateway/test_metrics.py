@@ -24,6 +24,7 @@ NAMES = {
     "resnest_upload_bytes": {"route"},
     "resnest_pictures": {"model", "outcome"},
     "resnest_problems": {"code"},
+    "resnest_decoders_lost": {"reason"},
     "resnest_batch_size": {"model"},
     "resnest_recalls": {"how"},
     "resnest_kept_bytes": set(),

@@ -84,6 +84,7 @@ MEETINGS: dict[str, Meeting] = {
     "invalid_parameter": posting(query="?top_k=0"),
     "image_corrupt": posting(CORRUPT),
     "image_too_small": posting(picture(size=(7, 50))),
+    "image_too_costly": posting(picture(size=(200, 90))),
     "image_mode_unsupported": posting(of_floats()),
     "internal": behaving("says_internal"),
     "backend_bad_response": behaving("nonsense"),
@@ -108,6 +109,8 @@ MET_ELSEWHERE = {
 CHANGES: dict[str, Any] = {
     "max_upload_bytes": 50_000,
     "max_pixels": 20_000,
+    "free_pixels": 15_000,
+    "pixels_per_byte": 1,
     "upload_timeout_s": 0.3,
     "cache_bytes": 10_000,
 }

@@ -9,8 +9,8 @@ from PIL import Image
 
 from service import cards
 from service.gateway.backend import Answer
-from service.gateway.decoding import Facts
-from service.gateway.rendering import Drawing, render
+from service.gateway.decoding import Facts, draw
+from service.gateway.rendering import Drawing, layers, render
 from service.images import Limits
 from tests.stores import write_store
 
@@ -29,7 +29,8 @@ def test_an_overlay_colours_every_class_but_one_named_background(
     answer = Answer({"mask": np.zeros((8, 8), np.uint8), "class_scores": np.ones(3, np.float32)}, 1, 0.0, 0.0)
 
     facts = Facts(SIDE, SIDE, "PNG", "RGB", ())
-    drawn = render(cards.read(folder), Limits(), Drawing(overlay="png"), facts, answer, out.getvalue())
+    card, drawing = cards.read(folder), Drawing(overlay="png")
+    drawn = render(card, drawing, facts, answer, draw(out.getvalue(), Limits(), layers(card, drawing, facts, answer)))
 
     with Image.open(io.BytesIO(drawn.files["overlay"])) as image:
         assert (image.convert("RGB").getpixel((0, 0)) != (90, 90, 90)) is coloured

@@ -127,6 +127,24 @@ async def test_a_body_that_does_not_arrive_in_time_is_a_408(running: Running, fa
     assert fake.asked_of("tiny-classifier") == 0
 
 
+@pytest.mark.parametrize(("rate", "status"), [(10, 200), (100_000, 408)])
+async def test_a_body_that_trickles_in_is_given_up_long_before_its_time_is_over(
+    rate: int, status: int, running: Running
+) -> None:
+    async def trickling() -> AsyncIterator[bytes]:
+        for start in range(0, 2000, 500):
+            yield PICTURE.ljust(2000, b"\0")[start : start + 500]
+            await asyncio.sleep(0.4)
+
+    async with running(min_upload_rate=rate, upload_window_s=1) as client:
+        response = await client.post("/v1/classify", content=trickling())
+
+    assert response.status_code == status
+    if status == 408:
+        assert response.json()["code"] == "upload_timeout"
+        assert "100000 bytes a second" in response.json()["detail"]
+
+
 async def test_uploads_that_do_not_fit_into_memory_together_are_refused(running: Running) -> None:
     async with running(max_upload_bytes=LIMIT, max_buffered_bytes=LIMIT) as client:
         gateway = parts_of(app_of(client))

@@ -11,6 +11,9 @@ import pytest
 
 from tests.e2e.running import Running
 from tests.e2e.test_answers import upload
+from tests.fuzzing import choose, enveloped, spoilt, written
+from tests.gateway.test_fuzz import STATUS, answers
+from tests.test_heic import UPRIGHT
 
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(1800)]
 
@@ -80,22 +83,14 @@ def test_every_answer_belongs_to_its_request_while_clients_come_and_go(service: 
 
 
 def test_no_mutated_upload_is_answered_by_a_5xx(service: Running) -> None:
-    originals = [upload(seed, 64, 48, kind) for seed in range(4) for kind in KINDS]
+    originals = [*(upload(seed, 64, 48, kind) for seed in range(4) for kind in KINDS), UPRIGHT]
     chance = random.Random(2)
     statuses: Counter[int] = Counter()
 
-    def mutated() -> bytes:
-        data = bytearray(chance.choice(originals))
-        for _ in range(chance.choice((1, 1, 2, 4, 16))):
-            data[chance.randrange(len(data))] = chance.choice((0, 0xFF, chance.randrange(256)))
-        if chance.random() < 0.2:
-            del data[chance.randrange(len(data)) :]
-        return bytes(data)
-
     async def work(session: aiohttp.ClientSession, _number: int) -> None:
-        route = chance.choice(("/v1/classify", "/v1/segment?mask=none"))
-        headers = {"Content-Type": "application/octet-stream"}
-        async with session.post(route, data=io.BytesIO(mutated()), headers=headers) as response:
+        body, headers = enveloped(chance, choose(chance, originals))
+        route = chance.choice(("/v1/classify", "/v1/segment?mask=none", "/v1/segment?overlay=webp&mask=none"))
+        async with session.post(route, data=io.BytesIO(body), headers=headers) as response:
             statuses[response.status] += 1
             await response.read()
 
@@ -103,4 +98,25 @@ def test_no_mutated_upload_is_answered_by_a_5xx(service: Running) -> None:
     assert statuses.total() == MUTATIONS
     assert set(statuses) <= {200, 400, 413, 415, 422}, statuses
     assert statuses[422] > 0
+    assert service.client.get("/readyz").status_code == 200
+
+
+def test_no_spoilt_request_is_answered_by_a_5xx(service: Running) -> None:
+    content = upload(1, 64, 48, "PNG")
+    chance = random.Random(5)
+    statuses: Counter[int] = Counter()
+    numbers = iter(range(MUTATIONS))
+
+    async def one_connection() -> None:
+        for _ in numbers:
+            request = spoilt(chance, written("/v1/classify", *enveloped(chance, content)))
+            told = await answers(service.client.base_url.port, request, patience_s=1)
+            statuses.update(int(status) for status in STATUS.findall(told[:64]))
+
+    async def all_connections() -> None:
+        await asyncio.gather(*(one_connection() for _ in range(CONNECTIONS)))
+
+    asyncio.run(all_connections())
+    assert all(status < 500 for status in statuses), statuses
+    assert statuses[400] > 0
     assert service.client.get("/readyz").status_code == 200

@@ -1,0 +1,92 @@
+"""How many pixels a picture declares, by its header's bytes alone: no decoder, no copy, no trust.
+
+It is for who shares out work before anything is decoded. A header that lies is found out by the decoder's own limits.
+"""
+
+import re
+import struct
+from collections.abc import Callable
+from typing import Final, Literal
+
+# A JPEG's frame header, or any other segment to be stepped over (ITU-T T.81, table B.1).
+SEGMENT: Final = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
+FRAMES: Final = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+MAX_STEPS: Final = 1000  # segments or tags; a microsecond each
+WIDTH, HEIGHT, SHORT = 256, 257, 3  # a TIFF's tags, and the type of 16 bits
+
+
+def pixels(kind: str, data: bytes) -> int | None:
+    """The pixels that the header of a `kind` (as `images.sniff` says) declares; None where they are not found."""
+    try:
+        found = READERS[kind](data)
+    except (KeyError, IndexError, struct.error):
+        return None
+    return abs(found[0] * found[1]) if found else None
+
+
+def _jpeg(data: bytes) -> tuple[int, int] | None:
+    at = 2
+    for _ in range(MAX_STEPS):
+        marker = SEGMENT.search(data, at)
+        if marker is None:
+            return None
+        if marker[1][0] in FRAMES:
+            height, width = struct.unpack_from(">HH", data, marker.end() + 3)
+            return width, height
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return None
+
+
+def _bmp(data: bytes) -> tuple[int, int]:
+    (header,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if header == 12 else "<ii", data, 18)
+    return width, height
+
+
+def _webp(data: bytes) -> tuple[int, int] | None:
+    """The three kinds of first chunk (RFC 9649)."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        (packed,) = struct.unpack_from("<I", data, 21)
+        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", data, 26)
+    return (width & 0x3FFF, height & 0x3FFF) if kind == b"VP8 " else None
+
+
+def _tiff(data: bytes) -> tuple[int, int] | None:
+    """The first directory's sides; in a BigTIFF (version 43) places and counts have 8 bytes."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    big = 43 in data[2:4]
+    start, end, count, entry, value = (8, 16, 8, 20, 12) if big else (4, 8, 2, 12, 8)
+    at = int.from_bytes(data[start:end], order)
+    tags = int.from_bytes(data[at : at + count], order)
+    sides: dict[int, int] = {}
+    for place in range(min(tags, MAX_STEPS)):
+        tag = data[at + count + place * entry : at + count + (place + 1) * entry]
+        length = 2 if int.from_bytes(tag[2:4], order) == SHORT else 4
+        sides[int.from_bytes(tag[:2], order)] = int.from_bytes(tag[value : value + length], order)
+    return (sides[WIDTH], sides[HEIGHT]) if {WIDTH, HEIGHT} <= sides.keys() else None
+
+
+def _iso(data: bytes) -> tuple[int, int] | None:
+    """The largest `ispe` property (ISO/IEC 23008-12, section 6.5.3): a file may hold a thumbnail and tiles too."""
+    found: list[tuple[int, int]] = []
+    at = data.find(b"ispe")
+    while at >= 0 and len(found) < MAX_STEPS:
+        found.append(struct.unpack_from(">II", data, at + 8))
+        at = data.find(b"ispe", at + 4, 1 << 16)
+    return max(found, key=lambda size: size[0] * size[1], default=None)
+
+
+READERS: Final[dict[str, Callable[[bytes], tuple[int, int] | None]]] = {
+    "JPEG": _jpeg,
+    "PNG": lambda data: struct.unpack_from(">II", data, 16),
+    "WEBP": _webp,
+    "GIF": lambda data: struct.unpack_from("<HH", data, 6),
+    "BMP": _bmp,
+    "TIFF": _tiff,
+    "AVIF": _iso,
+    "HEIC": _iso,
+}

@@ -1,0 +1,75 @@
+"""Uploads decoded in their turn: by caller and task, by what their headers declare, and never beyond a deadline."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from service import declared, images
+from service.cards import ModelCard
+from service.errors import DeadlineExceeded
+from service.gateway import decoding
+from service.gateway.decoding import Facts, Layer
+from service.gateway.fitting import Pixels
+from service.gateway.isolation import Processes
+from service.gateway.terms import Terms
+from service.questions import input_of
+
+Result = TypeVar("Result")
+
+SMALL_PIXELS: Final = 4_000_000  # and below: for these one process is kept
+COST_PIXELS: Final = 1_000_000  # below it a picture's cost is that of its handing over
+DRAWING: Final = 4  # times the cost: nothing is left out of the decoding, and a file is written
+
+
+class Decoders:
+    """Decodes uploads in processes. A flood of one caller's, or of one task's, delays another's by a turn."""
+
+    def __init__(self, processes: Processes, limits: images.Limits) -> None:
+        self._processes = processes
+        self._limits = limits
+
+    async def prepare(
+        self, upload: bytes, cards: Sequence[ModelCard], terms: Terms, deadline: float
+    ) -> tuple[Facts, list[Pixels]]:
+        """The facts of an upload and its input for each of the cards, which are of one task, by `deadline`.
+
+        The deadline is in the loop's time. Raises `ServiceError`.
+        """
+        specs = [input_of(card, terms.question) for card in cards]
+        return await self._run(decoding.prepare, upload, specs, cards[0], terms, deadline)
+
+    async def draw(
+        self, upload: bytes, layers: Sequence[Layer], card: ModelCard, terms: Terms, deadline: float
+    ) -> list[bytes]:
+        """The file that each layer makes of the whole picture, before the same caller's new uploads; as `prepare`."""
+        return await self._run(decoding.draw, upload, layers, card, terms, deadline, times=DRAWING, sooner=1)
+
+    async def _run(
+        self,
+        work: Callable[[bytes, images.Limits, Any], Result],
+        upload: bytes,
+        wanted: Any,
+        card: ModelCard,
+        terms: Terms,
+        deadline: float,
+        *,
+        times: int = 1,
+        sooner: int = 0,
+    ) -> Result:
+        kind = images.sniff(upload)
+        pixels = declared.pixels(kind, upload) if kind else 0
+        pixels = self._limits.max_pixels if pixels is None else min(pixels, self._limits.max_pixels)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._processes.run(
+                    work,
+                    upload,
+                    self._limits,
+                    wanted,
+                    caller=(terms.caller, card.task),
+                    urgency=terms.urgency - sooner,
+                    cost=times * max(1.0, pixels / COST_PIXELS),
+                    small=pixels <= SMALL_PIXELS,
+                )
+        except TimeoutError:
+            raise DeadlineExceeded("The picture was not decoded before the deadline.") from None
