@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,9 +20,10 @@ COMMAND = str(Path(sys.executable).with_name("resnest-service"))
 class Running:
     """The process tree of one `run`, and a client for it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path, port: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, port: int, temporary: Path) -> None:
         self.process = process
         self.log = log
+        self.temporary = temporary
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
         self.family: set[psutil.Process] = set()
 
@@ -55,14 +57,19 @@ class Running:
 @contextmanager
 def running(store: Path, folder: Path, port: int, *arguments: str) -> Iterator[Running]:
     """`resnest-service run` on this store; whatever happens, nothing of it is left afterwards."""
+    with tempfile.TemporaryDirectory(prefix="e2e-") as temporary:  # short, for the names of sockets in it
+        yield from _running(store, folder, port, Path(temporary), *arguments)
+
+
+def _running(store: Path, folder: Path, port: int, temporary: Path, *arguments: str) -> Iterator[Running]:
     (folder / "empty").mkdir(parents=True)
     environment = {key: value for key, value in os.environ.items() if key != "JAVA_HOME" and "RESNEST" not in key}
-    environment |= {"PATH": str(folder / "empty"), "PYTHONWARNINGS": "default"}
+    environment |= {"PATH": str(folder / "empty"), "PYTHONWARNINGS": "default", "TMPDIR": str(temporary)}
     command = [COMMAND, "run", "--store", str(store), "--port", str(port), *arguments]
     log = folder / "output"
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
-    service = Running(process, log, port)
+    service = Running(process, log, port, temporary)
     try:
         yield service
     finally:

@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 from pathlib import Path
 
@@ -58,7 +57,6 @@ def statuses_until_ready(service: Running, timeout_s: float) -> list[int]:
 def test_it_heals_after_killed_workers_and_a_killed_torchserve_and_leaves_nothing(
     one_model: Path, tmp_path: Path
 ) -> None:
-    before = set(Path(tempfile.gettempdir()).glob("resnest-*"))
     with running(one_model, tmp_path / "run", free_port()) as service:
         service.await_ready()
         assert post(service, "/v1/classify", upload(0)).status_code == 200
@@ -80,7 +78,7 @@ def test_it_heals_after_killed_workers_and_a_killed_torchserve_and_leaves_nothin
         assert service.end() == 0
         until(lambda: not service.left(), 5, service.left)
         assert "Traceback" not in service.output
-    assert set(Path(tempfile.gettempdir()).glob("resnest-*")) <= before
+        assert list(service.temporary.glob("resnest-*")) == []
 
 
 def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, tmp_path: Path) -> None:
