@@ -106,8 +106,10 @@ def photo(height: int, width: int) -> Tensor:
     return resize(coarse, (height, width), align_corners=True)
 
 
-@pytest.mark.parametrize("sides", [(30, 45), (90, 70), (20, 100)])
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    [(HEADS[0], (30, 45)), (HEADS[0], (20, 100)), (HEADS[1], (30, 45)), (HEADS[2], (90, 70))],
+)
 def test_the_best_mask_is_the_published_protocols(name: str, sides: tuple[int, int], card: ModelCard) -> None:
     network, x = made(name), photo(*sides)
     with torch.inference_mode():
