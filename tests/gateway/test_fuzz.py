@@ -24,7 +24,7 @@ REFUSALS = {100, 200, 400, 404, 405, 406, 408, 413, 415, 422, 431}
 
 
 async def answers(port: int | None, request: bytes, patience_s: float = 60) -> bytes:
-    """All that the server sends, until it closes, to a client that sends this and no more, and leaves when tired."""
+    """What is sent until its verdict, or until it closes, to a client that sends this and leaves when tired."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     told = b""
     try:
@@ -32,6 +32,8 @@ async def answers(port: int | None, request: bytes, patience_s: float = 60) -> b
         async with asyncio.timeout(patience_s):
             while piece := await reader.read(65_536):
                 told += piece
+                if set(STATUS.findall(told)) - {b"100"}:
+                    break
     except (ConnectionError, TimeoutError):  # it closed without reading on, or waits for more
         pass
     finally:
