@@ -32,7 +32,7 @@ def test_a_checkpoint_of_timm_is_imported_and_answers_as_timm_does(
     card = cards.read(add(tmp_path, model, tmp_path / "my.pth"))
     picture = np.random.default_rng(1).integers(0, 256, (size, size, 3), np.uint8)
 
-    scores = engines.load(card, "cpu")(picture[None])["scores"]
+    scores = engines.ENGINES["torch"](card, "cpu")(picture[None])["scores"]
 
     mean, std = np.array(card.input.mean), np.array(card.input.std)
     x = torch.from_numpy(((picture / 255 - mean) / std).astype(np.float32)).permute(2, 0, 1)[None]
