@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from service.cards import ModelCard
-from service.engines import openvino_engine, openvino_runtime, torch_engine
+from service.engines import gpu_engine, openvino_engine, openvino_runtime, torch_engine
 from service.engines.conversion import ConversionError
 
 log = logging.getLogger("service.worker")
@@ -32,7 +32,14 @@ class Engine(Protocol):
 
 
 Load = Callable[[ModelCard, str], Engine]
-ENGINES: dict[str, Load] = {"torch": torch_engine.load, "openvino": openvino_engine.load}
+
+
+def by_torch(card: ModelCard, device: str) -> Engine:
+    """PyTorch's on this device."""
+    return torch_engine.load(card, device) if device.startswith("cpu") else gpu_engine.load(card, device)
+
+
+ENGINES: dict[str, Load] = {"torch": by_torch, "openvino": openvino_engine.load}
 
 
 def load(card: ModelCard, device: str | None = None) -> Engine:
@@ -43,7 +50,7 @@ def load(card: ModelCard, device: str | None = None) -> Engine:
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if card.serving.engine != "auto":
         return ENGINES[card.serving.engine](card, where)
-    return on_cpu(card) if where.startswith("cpu") else torch_engine.load(card, where)
+    return on_cpu(card) if where.startswith("cpu") else by_torch(card, where)
 
 
 def on_cpu(card: ModelCard, fastest: Load = openvino_engine.load) -> Engine:

@@ -4,10 +4,11 @@ import re
 
 import torch
 
-# How a lack of the host's memory is told by PyTorch's allocator, by C++, by OpenVINO and by oneDNN in both, none of
-# which has a class for it.
+# How a lack of memory is told by PyTorch's allocator, by C++, by OpenVINO, by oneDNN in both, and by cuBLAS and cuDNN,
+# none of which has a class for it.
 NO_MEMORY = re.compile(
     r"can't allocate memory|bad_alloc|[Ff]ailed to allocate (memory|\d+ bytes)|Could not allocate memory|out of memory"
+    r"|STATUS_ALLOC_FAILED"
 )
 
 

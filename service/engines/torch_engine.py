@@ -37,8 +37,7 @@ class TorchEngine:
 
 def load(card: ModelCard, device: str) -> TorchEngine:
     """The card's network with its weights on `device`. Raises `CardError` where they cannot be had or do not fit."""
-    if card.serving.precision == "int8":
-        raise CardError(f"{card.name}: in int8 only OpenVINO runs it, on a CPU, and here PyTorch was to")
+    refuse_int8(card)
     where = torch.device(device)
     module = graph.build(card)
     if where.type == "cpu":
@@ -50,8 +49,14 @@ def load(card: ModelCard, device: str) -> TorchEngine:
     return TorchEngine(module.to(where), answers.finish(module.network), where, bf16=bf16)
 
 
-def halve(network: nn.Module) -> None:
-    """Keep the weights that autocast would else make bfloat16 anew in every pass, as such; no others lose anything."""
+def refuse_int8(card: ModelCard) -> None:
+    """Raise `CardError` where the card asks for what PyTorch does not compute in."""
+    if card.serving.precision == "int8":
+        raise CardError(f"{card.name}: in int8 only OpenVINO runs it, on a CPU, and here PyTorch was to")
+
+
+def halve(network: nn.Module, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Keep the weights that autocast would else make `dtype` anew in every pass, as such; no others lose anything."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            module.to(torch.bfloat16)
+            module.to(dtype)

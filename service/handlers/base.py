@@ -153,4 +153,5 @@ def _log_to_standard_error() -> None:
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
     service = logging.getLogger("service")
     service.handlers = [handler]
+    service.setLevel(logging.INFO)
     service.propagate = False

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 
 from service import cards, preprocess
-from service.engines import ENGINES, Answers, torch_engine
+from service.engines import Answers, Load, gpu_engine, openvino_engine, torch_engine
+from service.engines.devices import Cpu
 from tests.stores import serving
 
 Pixels = npt.NDArray[np.uint8]
@@ -21,7 +23,24 @@ ROOT = Path(__file__).parents[2]
 STORE = ROOT / "model_store"
 PHOTOS = ROOT.parent / "shared" / "data" / "starter-photos"
 COUNT = {"starter-classifier": 200, "starter-segmenter": 40}
-ENGINES_AND_PRECISIONS = [("openvino", "fp32"), ("openvino", "bf16"), ("torch", "bf16")]
+ENGINES: dict[str, Load] = {
+    "openvino": openvino_engine.load,
+    "torch": torch_engine.load,
+    "gpu engine": lambda card, _: gpu_engine.load(serving(card, batch_size=1), "cpu", lambda _: Cpu()),
+    "cuda": lambda card, _: gpu_engine.load(card, "cuda"),
+}
+NEEDS_CUDA = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+ENGINES_AND_PRECISIONS = [
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+    ("torch", "bf16"),
+    ("gpu engine", "bf16"),
+    pytest.param("cuda", "fp32", marks=NEEDS_CUDA),
+    pytest.param("cuda", "bf16", marks=NEEDS_CUDA),
+]
 # Mean absolute difference of scores. The seven or three classes of the starter models have larger scores, and so
 # larger differences, than the thousand of the published ones.
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-3}

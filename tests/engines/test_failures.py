@@ -18,6 +18,7 @@ OPENVINO = "Exception from src/inference/src/cpp/infer_request.cpp:223:\nCheck '
         (RuntimeError(f"{OPENVINO}std::bad_alloc"), True, False),
         (RuntimeError(f"{OPENVINO}Failed to allocate required number of vector registers"), False, False),
         (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), False, True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True, False),
         (RuntimeError("shape mismatch"), False, False),
         (ValueError("can't allocate memory"), False, False),
     ],
