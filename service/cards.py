@@ -109,7 +109,8 @@ class Serving(Part):
     """How the worker runs: pictures in a batch, the wait for company, processes, and the deadline of a request.
 
     `engine` `auto` is torch on CUDA, and OpenVINO, where it is installed, on the CPU. `precision` `auto` is what the
-    device is fastest in without a change to the answers that matters: bf16, float16 on old GPUs, else fp32. Not `by_default`: when named.
+    device is fastest in without a change to the answers that matters: bf16, float16 on old GPUs, else fp32.
+    Not `by_default`: when named.
     `threads` of each process, on the CPU; without it all that say nothing share the cores that are left equally.
     """
 
