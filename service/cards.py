@@ -245,6 +245,14 @@ def read_zoo(store: Path) -> dict[str, ModelCard]:
     return found
 
 
+def stocked(store: Path) -> dict[str, ModelCard]:
+    """`read_zoo` of a store that should have models. Raises `CardError` also where it has none."""
+    zoo = read_zoo(store)
+    if not zoo:
+        raise CardError(f"{store.resolve()} holds no model: no <name>/card.toml is in it; --store names another folder")
+    return zoo
+
+
 def find(cards: Mapping[str, ModelCard], name: str) -> ModelCard | None:
     """The card of that name, which may be `name@version` for the highest version too."""
     return cards.get(name) or next((card for card in cards.values() if f"{card.name}@{card.version}" == name), None)

@@ -102,7 +102,7 @@ def _scored(subject: "Subject", dataset: Dataset, into: Path | None) -> "Report"
     photos = runs.usable(subject, dataset)
     journal = into / f"answers-{subject.name}.jsonl" if into else None
     # On standard error, so that standard output is the report alone.
-    with click.progressbar(length=len(photos), label=subject.name, file=sys.stderr, show_pos=True) as bar:
+    with click.progressbar(length=len(photos), label=subject.name, file=sys.stderr, show_pos=True, width=0) as bar:
         found = runs.resumable(subject, photos, dataset.root, journal, bar.update)
     unread = tuple(each for each in found if isinstance(each, Unread))
     return reports.Report(subject, runs.scores(subject, found), unread)

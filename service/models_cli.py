@@ -2,15 +2,15 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Final, Self, get_args
 
 import click
 
 from service import cards, packaging, weights
-from service.cards import CardError, KeyProfile, Library, ModelCard
+from service.cards import CardError, KeyProfile, Library, ModelCard, Task
 from service.tables import table
 from service.weights import WeightsError
 from service.weights import store as shelf
@@ -18,6 +18,11 @@ from service.weights.download import Rules
 from service.weights.own import InputProfile, Model, add
 
 STATES = {"ready": "ready", "begun": "begun", "absent": "not pulled", "missing": "missing"}
+# The head of the published score's column, and its name on a card; a table for each task fits 80 columns.
+SCORES: Final[Mapping[Task, tuple[str, str]]] = {
+    "classification": ("TOP-1", "top1"),
+    "segmentation": ("MIOU", "miou"),
+}
 PULLABLE = ("absent", "begun")
 
 store_option = click.option(
@@ -44,15 +49,16 @@ def models(context: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The cards, and the state of each, as JSON.")
 def list_models(store: Path, *, as_json: bool) -> None:
     """Every model there is a card for, and whether its weights are here."""
-    found = cards.read_zoo(store)
+    found = cards.stocked(store).values()
     if as_json:
-        click.echo(json.dumps([_described(card) for card in found.values()], indent=2))
+        click.echo(json.dumps([_described(card) for card in found], indent=2))
         return
-    rows = [
-        (card.name, card.task, _size(card), _memory(card), str(card.input.size), score(card), STATES[shelf.state(card)])
-        for card in found.values()
-    ]
-    click.echo(table(("NAME", "TASK", "PARAMETERS", "WEIGHTS", "INPUT", "PUBLISHED", "STATE"), rows))
+    parts = []
+    for task, (head, published) in SCORES.items():
+        rows = [_row(card, published) for card in found if card.task == task]
+        if rows:
+            parts.append(table((task.upper(), "WEIGHTS", "INPUT", head, "STATE"), rows))
+    click.echo("\n\n".join(parts))
 
 
 @models.command()
@@ -173,24 +179,15 @@ def pull_absent(store: Path, names: Sequence[str]) -> None:
             _pulled(card)
 
 
-def score(card: ModelCard) -> str:
-    """The published score in a few words, its protocol being on the card."""
-    published = card.published
-    if "top1" in published:
-        return f"{published['top1']:.2f} top-1"
-    if "miou" in published:
-        return f"{published['miou']:.2f} mIoU"
-    return "-"
-
-
 def _pulled(card: ModelCard) -> bool:
     """Pull, with a progress bar; whether anything was fetched."""
     with Bar(card.name) as progress:
         return shelf.pull(card, Rules(), progress, _say)
 
 
-def _size(card: ModelCard) -> str:
-    return f"{card.network.parameters / 1e6:.1f} M" if card.network.parameters else "-"
+def _row(card: ModelCard, published: str) -> tuple[str, ...]:
+    score = f"{card.published[published]:.2f}" if published in card.published else "-"
+    return card.name, _memory(card), str(card.input.size), score, STATES[shelf.state(card)]
 
 
 def _memory(card: ModelCard) -> str:
@@ -244,7 +241,7 @@ class Bar:
         """Show that `done` bytes of `total` are there."""
         if self._bar is None:
             label = f"{self._name}, {total / 1e6:.0f} MB" if total else self._name
-            bar = click.progressbar(length=total or 0, label=label, file=sys.stderr)
+            bar = click.progressbar(length=total or 0, label=label, file=sys.stderr, width=0)
             self._bar = self._open.enter_context(bar)
         self._bar.update(done - self._bar.pos)
 

@@ -89,9 +89,7 @@ def run(options: Options, say: Say) -> None:
 
 def chosen(options: Options, say: Say) -> list[ModelCard]:
     """The models to serve. Raises `CardError` for an unknown name, or where weights that are needed are missing."""
-    zoo = cards.read_zoo(options.store)
-    if not zoo:
-        raise CardError(f"{options.store.resolve()} holds no model: no <name>/card.toml is in it")
+    zoo = cards.stocked(options.store)
     named = {name: cards.find(zoo, name) for name in options.models}
     if None in named.values():
         unknown = ", ".join(sorted(name for name, card in named.items() if card is None))

@@ -39,7 +39,10 @@ def test_the_installed_command_is_this_one() -> None:
 def test_what_an_operator_can_mend_is_one_sentence_and_no_traceback(tmp_path: Path) -> None:
     result = call("package", "--store", tmp_path)
     assert result.exit_code == 1
-    assert result.stderr == f"Error: {tmp_path} holds no model: no <name>/card.toml is in it\n"
+    assert (
+        result.stderr
+        == f"Error: {tmp_path} holds no model: no <name>/card.toml is in it; --store names another folder\n"
+    )
 
 
 def test_package_writes_the_archives_it_names(store: Path, tmp_path: Path) -> None:

@@ -62,11 +62,24 @@ def call(store: Path) -> Call:
 
 def test_the_list_tells_of_every_model_what_it_is_and_whether_it_is_here(call: Call) -> None:
     assert call("list").stdout.splitlines() == [
-        "NAME               TASK            PARAMETERS  WEIGHTS  INPUT  PUBLISHED    STATE",
-        "tiny-classifier-b  classification  -           -        64     81.03 top-1  not pulled",
-        "tiny-segmenter     segmentation    -           -        64     -            missing",
+        "CLASSIFICATION     WEIGHTS  INPUT  TOP-1  STATE",
+        "tiny-classifier-b  -        64     81.03  not pulled",
+        "",
+        "SEGMENTATION    WEIGHTS  INPUT  MIOU  STATE",
+        "tiny-segmenter  -        64     -     missing",
     ]
     assert call().stdout == call("list").stdout
+
+
+def test_the_list_of_the_published_models_fits_a_terminal_of_80_columns(call: Call) -> None:
+    listed = call("list", "--store", str(Path(__file__).parents[1] / "model_store")).stdout.splitlines()
+    assert len(listed) > 50
+    assert max(map(len, listed)) <= 80
+
+
+def test_a_store_without_models_is_told(call: Call, tmp_path: Path) -> None:
+    told = call("list", "--store", str(tmp_path))
+    assert (told.exit_code, "--store names another folder" in told.stderr) == (1, True)
 
 
 def test_the_list_is_there_for_programs_too(call: Call) -> None:

@@ -1,55 +1,40 @@
-"""timm as a numeric reference, without torchvision: its networks use none of it, its data loading is not called."""
+"""timm where torchvision is not: its networks use none of it, and its data loading is not called."""
 
-import enum
 import importlib
 import importlib.util
+import os
 import sys
-from types import ModuleType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import torch
-
-# Every name that timm imports from torchvision outside a `try`.
-STAND_IN = {
-    "torchvision": (),
-    "torchvision.ops": (),
-    "torchvision.ops.misc": ("FrozenBatchNorm2d",),
-    "torchvision.datasets": ("CIFAR10", "CIFAR100", "MNIST", "KMNIST", "FashionMNIST", "ImageFolder"),
-    "torchvision.transforms": ("ToTensor",),
-    "torchvision.transforms.functional": ("InterpolationMode",),
-}
-
-
-class InterpolationMode(enum.Enum):
-    """The members that timm's tables are keyed by."""
-
-    NEAREST = "nearest"
-    BILINEAR = "bilinear"
-    BICUBIC = "bicubic"
-    BOX = "box"
-    HAMMING = "hamming"
-    LANCZOS = "lanczos"
-
-
-def _stand_ins() -> dict[str, ModuleType]:
-    modules: dict[str, ModuleType] = {}
-    for name, members in STAND_IN.items():
-        modules[name] = ModuleType(name)
-        for member in members:
-            known = InterpolationMode if member == "InterpolationMode" else type(member, (torch.nn.Module,), {})
-            setattr(modules[name], member, known)
-        parent, _, child = name.rpartition(".")
-        if parent:
-            setattr(modules[parent], child, modules[name])
-    return modules
+STAND_IN = Path(__file__).parent / "torchvision_stand_in"  # has the names that timm imports from torchvision
+TORCHVISION_IS_HERE = importlib.util.find_spec("torchvision") is not None
 
 
 def load() -> Any:
-    """The timm package. Stand-ins for torchvision are there only while it is being imported."""
-    stand_ins = {} if importlib.util.find_spec("torchvision") else _stand_ins()
-    sys.modules.update(stand_ins)
-    try:
+    """The timm package. A stand-in for torchvision is there only while it is being imported."""
+    with _stand_in():
         return importlib.import_module("timm")
+
+
+def python_path() -> str:
+    """PYTHONPATH for other processes that are to import timm: this one's, behind the stand-in where it is needed."""
+    inherited = os.environ.get("PYTHONPATH", "")
+    places = [*([] if TORCHVISION_IS_HERE else [str(STAND_IN)]), *([inherited] if inherited else [])]
+    return os.pathsep.join(places)
+
+
+@contextmanager
+def _stand_in() -> Iterator[None]:
+    if TORCHVISION_IS_HERE:
+        yield
+        return
+    sys.path.insert(0, str(STAND_IN))
+    try:
+        yield
     finally:
-        for name in stand_ins:
+        sys.path.remove(str(STAND_IN))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]

@@ -42,13 +42,21 @@ def skeleton(network: Network) -> nn.Module:
         raise CardError(f"there is no network {network.name}; there are {', '.join(networks.names())}") from error
 
 
+def check(network: Network) -> None:
+    """Raise `CardError` where the network is timm's and timm is not installed."""
+    if network.library == "timm":
+        try:
+            timm_networks.load()
+        except ImportError as error:
+            raise CardError(f"{network.name} needs timm, which comes with resnest-service[timm]: {error}") from error
+
+
 def _of_timm(network: Network) -> nn.Module:
+    check(network)
     try:
         return timm_networks.build(network.name, network.classes)
     except KeyError as error:
         raise CardError(f"timm has no network {network.name}") from error
-    except ImportError as error:
-        raise CardError(f"{network.name} needs timm, which comes with resnest-service[timm]: {error}") from error
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:

@@ -19,7 +19,7 @@ Values = tuple[int, ...]
 
 WNID = re.compile(r"n\d{8}")
 IMAGENET_TABLE = "LOC_val_solution.csv"
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"))
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"))
 # The 19 classes of Cityscapes among the values of its `labelIds` masks, in the order of their train ids.
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33)
 AS_THEY_ARE: Final[Values] = tuple(range(256))

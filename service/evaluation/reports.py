@@ -56,6 +56,7 @@ def terminal(reports: Sequence[Report]) -> str:
     parts = []
     for task, of_task in _by_task(reports):
         parts.append(table(*_overview(task, of_task)))
+        parts += [f"{name}: {protocol}" for name, protocol in _protocols(of_task)]
         parts.append(table(*_labels(task, of_task)))
     parts += [
         f"{report.subject.name}: {len(report.unread)} pictures are refused" for report in reports if report.unread
@@ -113,20 +114,16 @@ def _names(task: Task) -> list[str]:
 
 
 def _overview(task: Task, reports: Sequence[Report]) -> tuple[list[str], list[list[str]]]:
-    columns = COLUMNS[task]
-    stated = [column for column in columns if column.published]
-    head = ["MODEL", "VERSION", "PICTURES", *(column.head for column in columns)]
-    head += [f"PUBLISHED {column.head}" for column in stated]
-    rows = [
-        [
-            report.subject.name,
-            report.subject.version,
-            str(report.scores.pictures),
-            *(_percent(column.share(report.scores)) for column in columns),
-            *(_stated(report, column) for column in stated),
-        ]
-        for report in reports
-    ]
+    head = ["MODEL", "VERSION", "PICTURES"]
+    rows = [[report.subject.name, report.subject.version, str(report.scores.pictures)] for report in reports]
+    for column in COLUMNS[task]:
+        head.append(column.head)
+        for row, report in zip(rows, reports, strict=True):
+            row.append(_percent(column.share(report.scores)))
+        if column.published:
+            head.append("PUBLISHED")
+            for row, report in zip(rows, reports, strict=True):
+                row.append(_stated(report, column.published))
     return head, rows
 
 
@@ -142,8 +139,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f}"
 
 
-def _stated(report: Report, column: Column) -> str:
-    value = report.subject.published.get(column.published or "")
+def _stated(report: Report, published: str) -> str:
+    value = report.subject.published.get(published)
     return NONE if value is None else f"{value:.2f}"
 
 

@@ -31,6 +31,7 @@ ARCHITECTURES = {
     "resnet50": Architecture((3, 4, 6, 3), BlockStyle()),
     "resnet101": Architecture((3, 4, 23, 3), BlockStyle()),
     "resnext50_32x4d": Architecture((3, 4, 6, 3), BlockStyle(cardinality=32, width=4)),
+    "resnext101_32x4d": Architecture((3, 4, 23, 3), BlockStyle(cardinality=32, width=4)),
     "resnext101_32x8d": Architecture((3, 4, 23, 3), BlockStyle(cardinality=32, width=8)),
     "resnet14d": Architecture((1, 1, 1, 1), RESNET_D, deep_stem=32),
     "resnet50d": Architecture((3, 4, 6, 3), RESNET_D, deep_stem=32),

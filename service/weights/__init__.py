@@ -11,6 +11,10 @@ class WeightsError(CardError):
     """Weights that could not be had, read or put in their place; the message is for the operator."""
 
 
+class UnfitError(WeightsError):
+    """A file that arrived whole and is not what the network needs: to get it again is no use."""
+
+
 def verify(card: ModelCard) -> None:
     """Raise `CardError`, in one sentence, where the file is missing or is not the card's."""
     try:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from service.cards import CardError, KeyProfile, Network
 from service.engines import checkpoint
-from service.weights import WeightsError, keys
+from service.weights import UnfitError, WeightsError, keys
 
 FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")  # in the message of torch.load(weights_only=True)
 
@@ -19,28 +19,38 @@ FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")  # in the message of torch.load(weigh
 def convert(source: Path, network: Network, profile: KeyProfile, target: Path) -> None:
     """Write the checkpoint `source`, which must fit `network`, to `target`. Numbers and precision stay as they are.
 
-    Nothing but tensors is unpickled. Raises `WeightsError` where `source` is damaged, holds code, has keys or shapes
-    that are not the network's or numbers that are not finite, and where `target` cannot be written.
+    Nothing but tensors is unpickled. Raises `UnfitError` where `source` is damaged, holds code, has keys or shapes
+    that are not the network's or numbers that are not finite, and `WeightsError` as `check` does, and where `target`
+    cannot be written.
     """
     found = _read(source)
     renamed = keys.translated(found, profile)
     # Clones, because safetensors takes no views; one by one, so that no weight is in memory twice for long.
     state = {renamed[key]: found.pop(key).detach().clone().contiguous() for key in list(found)}
-    _check(state, network)
+    _hold(state, network)
     try:
         safetensors.torch.save_file(state, target, metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{target.parent} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _check(state: checkpoint.State, network: Network) -> None:
+def check(network: Network) -> None:
+    """Raise `WeightsError` where the network is timm's and timm is not installed."""
+    try:
+        checkpoint.check(network)
+    except CardError as error:
+        raise WeightsError(str(error)) from error
+
+
+def _hold(state: checkpoint.State, network: Network) -> None:
+    check(network)
     try:
         checkpoint.fill(checkpoint.skeleton(network), state, network.name)
     except CardError as error:
-        raise WeightsError(str(error)) from error
+        raise UnfitError(str(error)) from error
     broken = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
-        raise WeightsError(f"{len(broken)} weights hold numbers that are not finite ({', '.join(broken[:4])})")
+        raise UnfitError(f"{len(broken)} weights hold numbers that are not finite ({', '.join(broken[:4])})")
 
 
 def _read(source: Path) -> checkpoint.State:
@@ -57,12 +67,12 @@ def _read(source: Path) -> checkpoint.State:
     except pickle.UnpicklingError as error:
         foreign = FORBIDDEN.search(str(error))
         if foreign:
-            told = f"{source.name} holds more than tensors ({foreign[1]}), which may be code; it was not run"
-            raise WeightsError(told) from error
-        raise WeightsError(f"{source.name} is no checkpoint of PyTorch's") from error
+            told = f"the checkpoint holds more than tensors ({foreign[1]}), which may be code; it was not run"
+            raise UnfitError(told) from error
+        raise UnfitError("it is no checkpoint of PyTorch's") from error
     except Exception as error:  # a damaged pickle, which is a program, can fail in any way
-        raise WeightsError(f"{source.name} is no checkpoint, or a damaged one: {_first_line(error)}") from error
+        raise UnfitError(f"it is no checkpoint, or a damaged one: {_first_sentence(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or ["it ends too early"])[0][:200]
+def _first_sentence(error: Exception) -> str:
+    return (str(error).splitlines() or ["it ends too early"])[0].partition(". ")[0][:200]

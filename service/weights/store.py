@@ -11,7 +11,7 @@ from typing import Literal
 
 from service import weights
 from service.cards import CardError, KeyProfile, ModelCard, Source
-from service.weights import WeightsError, archive, download
+from service.weights import UnfitError, WeightsError, archive, download
 from service.weights.download import AddressError, Progress, Rules, UnavailableError
 
 PULLED = "weights"  # the folder in a model's folder that only this module writes to, and git ignores
@@ -56,6 +56,7 @@ def pull(card: ModelCard, rules: Rules, progress: Progress, say: Say) -> bool:
     with _errors(card), _locked(card, say):
         if _sound(card):
             return False
+        _check_network(card)
         failures = []
         for source in sources(card):
             part = card.weights_path.with_name(f".{source.sha256 or source.sha1}.part")
@@ -64,7 +65,11 @@ def pull(card: ModelCard, rules: Rules, progress: Progress, say: Say) -> bool:
             except UnavailableError as error:
                 failures.append(str(error))
                 continue
-            _adopt(card, source, part, url)
+            try:
+                _adopt(card, source, part, url)
+            except UnfitError as error:
+                part.unlink()
+                raise WeightsError(f"what {url} sent cannot be used: {error}") from error
             part.unlink(missing_ok=True)
             return True
         raise UnavailableError("\n".join(failures))
@@ -145,6 +150,14 @@ def _adopt(card: ModelCard, source: Source, file: Path, origin: str) -> None:
             _write_whole(card.record_path, record(digest, target.name, origin))
     finally:
         building.unlink(missing_ok=True)
+
+
+def _check_network(card: ModelCard) -> None:
+    """Before anything is fetched: a missing timm no download mends."""
+    from service.weights.convert import check  # noqa: PLC0415 - torch, which only a conversion needs
+
+    if card.network.library != "own":
+        check(card.network)
 
 
 def _convert(card: ModelCard, checkpoint: Path, profile: KeyProfile, building: Path) -> None:

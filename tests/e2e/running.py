@@ -42,9 +42,9 @@ class Running:
         """Those ever seen by `members` that still run."""
         return [member for member in self.family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
 
-    def await_ready(self) -> None:
+    def await_ready(self, timeout_s: float = START_S) -> None:
         """Wait for the line that says so; fail with the output where the command ends instead."""
-        until(lambda: "READY after" in self.output or self.process.poll() is not None, START_S, lambda: self.output)
+        until(lambda: "READY after" in self.output or self.process.poll() is not None, timeout_s, lambda: self.output)
         assert self.process.poll() is None, self.output
         self.members("")
 

@@ -28,9 +28,9 @@ def mask(path: Path, *values: int) -> Path:
 
 
 def test_a_folder_for_each_label_is_read_where_nothing_else_fits(tmp_path: Path) -> None:
-    touch(tmp_path, "dog/1.jpg", "cat/2.PNG", "cat/.hidden.jpg", "cat/notes.txt", "readme.txt")
+    touch(tmp_path, "dog/1.heic", "cat/2.PNG", "cat/.hidden.jpg", "cat/notes.txt", "readme.txt")
     assert datasets.read(tmp_path) == datasets.Dataset(
-        tmp_path, "folders", (Photo(tmp_path / "cat/2.PNG", "cat"), Photo(tmp_path / "dog/1.jpg", "dog"))
+        tmp_path, "folders", (Photo(tmp_path / "cat/2.PNG", "cat"), Photo(tmp_path / "dog/1.heic", "dog"))
     )
 
 

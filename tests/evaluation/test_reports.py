@@ -40,17 +40,19 @@ def dataset(tmp_path: Path) -> Dataset:
 
 def test_a_terminal_shows_models_beside_each_other_and_beside_what_was_published(found: list[Report]) -> None:
     assert reports.terminal(found).splitlines() == [
-        "MODEL            VERSION  PICTURES  TOP-1  TOP-5  ECE    PUBLISHED TOP-1  PUBLISHED TOP-5",
-        "tiny-classifier  1.0      4         50.00  75.00  35.00  -                -",
-        "other            1.0      3         66.67  66.67  26.67  81.03            -",
+        "MODEL            VERSION  PICTURES  TOP-1  PUBLISHED  TOP-5  PUBLISHED  ECE",
+        "tiny-classifier  1.0      4         50.00  -          75.00  -          35.00",
+        "other            1.0      3         66.67  81.03      66.67  -          26.67",
+        "",
+        "other: published with: Centre crop.",
         "",
         "RECALL OF  tiny-classifier  other",
         "tulip      0.00             0.00",
         "cat        50.00            100.00",
         "dog        100.00           100.00",
         "",
-        "MODEL           VERSION  PICTURES  MIOU   PIXELS  PUBLISHED MIOU  PUBLISHED PIXELS",
-        "tiny-segmenter  1.0      1         80.36  90.00   -               -",
+        "MODEL           VERSION  PICTURES  MIOU   PUBLISHED  PIXELS  PUBLISHED",
+        "tiny-segmenter  1.0      1         80.36  -          90.00   -",
         "",
         "IOU OF      tiny-segmenter",
         "cat         75.00",
@@ -82,7 +84,7 @@ def test_csv_has_a_row_for_each_figure_and_label(found: list[Report]) -> None:
 def test_a_page_has_tables_protocols_plots_and_what_was_refused(found: list[Report], dataset: Dataset) -> None:
     page = reports.markdown(found, dataset, ["a.png"])
     assert page.startswith("# Evaluation on pets\n\n4 pictures, layout `folders`.\n\n## Classification\n")
-    assert "| other | 1.0 | 3 | 66.67 | 66.67 | 26.67 | 81.03 | - |" in page
+    assert "| other | 1.0 | 3 | 66.67 | 81.03 | 66.67 | - | 26.67 |" in page
     assert "- other: published with: Centre crop." in page
     assert "- other: broken|.jpg: image_corrupt" in page
     assert page.endswith("![a](a.png)\n")

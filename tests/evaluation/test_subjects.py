@@ -1,6 +1,7 @@
 """A model as scoring sees it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,20 @@ def test_the_model_of_a_card_is_the_pipeline_that_serves(store: Path, pictures: 
     subject = subjects.of_card(card)
     (answer,), (expected,) = subject.open()(encoded(pictures[0])), Pipeline.load(card)(encoded(pictures[0]))
     np.testing.assert_array_equal(answer.scores, expected.scores)
-    assert (subject.name, subject.identity, subject.batch) == (card.name, card.checksum, card.serving.batch_size)
+    assert (subject.name, subject.batch) == (card.name, card.serving.batch_size)
+
+
+def test_a_model_that_may_answer_otherwise_has_another_identity(store: Path) -> None:
+    card = card_of(store, "tiny-segmenter")
+    others: list[dict[str, Any]] = [
+        {"weights": card.weights.model_copy(update={"sha256": "0" * 64})},
+        {"input": card.input.model_copy(update={"size": card.input.size + 32})},
+        {"serving": card.serving.model_copy(update={"precision": "int8"})},
+    ]
+    told = [subjects.of_card(each).identity for each in (card, *(card.model_copy(update=other) for other in others))]
+    told.append(subjects.of_card(card, quality="best").identity)
+    assert len(set(told)) == len(told)
+    assert subjects.of_card(card.model_copy(update={"summary": "Told anew."})).identity == told[0]
 
 
 def test_a_label_of_two_classes_is_known_by_its_wordnet_ids_alone() -> None:

@@ -10,11 +10,12 @@ from service.networks import ARCHITECTURES, build
 from service.networks.resnet import ResNet
 from tests.networks.sharing import TOLERANCE, distance, give, picture, random_state
 
-# Our name, timm's name, tensors, parameters (torchvision publishes the same for the first four).
+# Our name, timm's name, tensors, parameters; torchvision publishes the same of its own, which 32x4d is not of.
 PEERS = [
     ("resnet50", "resnet50", 320, 25_557_032),
     ("resnet101", "resnet101", 626, 44_549_160),
     ("resnext50_32x4d", "resnext50_32x4d", 320, 25_028_904),
+    ("resnext101_32x4d", "resnext101_32x4d", 626, 44_177_704),
     ("resnext101_32x8d", "resnext101_32x8d", 626, 88_791_336),
     ("resnet50d", "resnet50d", 332, 25_576_264),
     ("resnet101d", "resnet101d", 638, 44_568_392),

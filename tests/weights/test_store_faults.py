@@ -1,5 +1,6 @@
 """What goes wrong on the way into the store, and that the store is then as it was."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from service import cards
+from service.cards import Network
 from service.weights import WeightsError
 from service.weights.download import UnavailableError
 from service.weights.store import pull, state
@@ -74,10 +76,22 @@ def test_a_published_file_that_does_not_fit_leaves_the_store_as_it_was(
     make, told = UNFIT[what]
     model = published(server, store, pth(make(weights_of, tmp_path / "sprung")))
     before = visible(model.folder.parent)
-    with pytest.raises(WeightsError, match=rf"^{model.name}: .*{told}"):
+    with pytest.raises(WeightsError, match=rf"^{model.name}: what {server.url('whole')} sent cannot be used: .*{told}"):
         pull(model, HASTY, unseen, unseen)
     assert not (tmp_path / "sprung").exists()
     assert visible(model.folder.parent) == before
+    assert state(model) == "absent"
+
+
+def test_a_network_of_timm_without_timm_is_told_before_anything_is_fetched(
+    store: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)  # as if it were not installed
+    model = published(server, store, b"weights")
+    of_timm = model.model_copy(update={"network": Network(name="skresnet18", library="timm", classes=CLASSES)})
+    with pytest.raises(WeightsError, match=rf"^{model.name}: skresnet18 needs timm, .*resnest-service\[timm\]"):
+        pull(of_timm, HASTY, unseen, unseen)
+    assert server.asked == []
 
 
 def test_a_damaged_zip_is_told_and_leaves_the_store_as_it_was(server: Server, store: Path) -> None:

@@ -1,0 +1,6 @@
+"""A layer that no network here has."""
+
+from torch import nn
+
+
+class FrozenBatchNorm2d(nn.Module): ...
