@@ -18,7 +18,8 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Final, Literal, get_args
+from pathlib import Path
+from typing import Any, Final, Literal, Self, get_args
 
 Scope = Literal["classify", "segment", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
@@ -34,6 +35,11 @@ MAX_KEYS: Final = 1_000  # each caller is a label of metrics, and each key is co
 
 class KeysError(ValueError):
     """What tells callers apart, or limits them, is missing or cannot be used; one sentence with nothing of a key."""
+
+    @classmethod
+    def of(cls, source: str | Path, error: OSError | ValueError) -> Self:
+        """Why the keys of that file or address cannot be used."""
+        return cls(f"{source}: {error.strerror if isinstance(error, OSError) else error}")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What all problems that we tell a caller about have in common (RFC 9457); `errors` has them one by one."""
 
+import math
 import re
 from typing import Any, ClassVar
 
@@ -24,12 +25,12 @@ class ServiceError(Exception):
         *,
         limit: int | None = None,
         actual: int | None = None,
-        retry_after_s: int | None = None,
+        retry_after_s: float | None = None,
         **members: Any,
     ) -> None:
         super().__init__(detail)
         if retry_after_s is not None:
-            self.retry_after_s = retry_after_s
+            self.retry_after_s = max(1, math.ceil(retry_after_s))  # told in whole seconds (RFC 9110, section 10.2.3)
         self.detail = detail
         self.limit = limit
         self.actual = actual

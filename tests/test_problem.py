@@ -48,3 +48,8 @@ def test_a_number_that_json_cannot_carry_is_left_out_of_a_problem(actual: int) -
     problem = ImageTooLarge("Too large.", limit=2**53 - 1, actual=actual).problem()
 
     assert (problem["limit"], "actual" in problem) == (2**53 - 1, False)
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.0, 1), (-3.0, 1), (1.0, 1), (2.1, 3), (60, 60)])
+def test_when_to_come_again_is_told_in_whole_seconds_and_at_least_one(seconds: float, told: int) -> None:
+    assert Overloaded("Full.", retry_after_s=seconds).retry_after_s == told

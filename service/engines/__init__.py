@@ -6,10 +6,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from service.cards import ModelCard
-from service.engines import gpu_engine, openvino_engine, openvino_runtime, torch_engine
+from service.engines import gpu_engine, graph, openvino_engine, openvino_runtime, torch_engine
 from service.engines.conversion import ConversionError
 
 log = logging.getLogger("service.worker")
@@ -47,7 +46,7 @@ def load(card: ModelCard, device: str | None = None) -> Engine:
 
     Raises `CardError` where the weights are missing, are not those of the card's checksum, or do not fit its network.
     """
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    where = graph.device_of(device)
     if card.serving.engine != "auto":
         return ENGINES[card.serving.engine](card, where)
     return on_cpu(card) if where.startswith("cpu") else by_torch(card, where)

@@ -1,8 +1,8 @@
 """Logits to what a task answers: one arithmetic behind every engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy.typing as npt
 import torch
@@ -17,6 +17,7 @@ Upsample = Callable[[Tensor, Size], Tensor]
 
 # Logits of this many bytes at the picture's size are in memory at one time: 150 classes at 520 px are 162 MB a picture.
 ROOM = 16 << 20
+CERTAIN: Final = 255  # of a pixel's confidence: a probability of 1
 
 
 def finish(network: nn.Module) -> Finish:
@@ -56,10 +57,31 @@ def _segment(upsample: Upsample, coarse: Tensor, size: Size) -> tuple[Tensor, Te
         raised = torch.where(higher, best, highest)
         total = total.mul_((highest - raised).exp_()).add_(logits.sub_(raised).exp_().sum(dim=0))
         highest = raised
+    return mask.to(torch.uint8), class_scores(mask, total.reciprocal_(), classes)
+
+
+def class_scores(mask: Tensor, likely: Tensor, classes: int) -> Tensor:
+    """Each class's mean probability over its own pixels, `(classes,)` float32, 0 without any.
+
+    `mask` (h, w) int64 has each pixel's class, `likely` (h, w) that class's probability there.
+    """
     flat = mask.flatten()
-    sums = torch.bincount(flat, weights=total.reciprocal_().flatten().double(), minlength=classes)
-    counts = torch.bincount(flat, minlength=classes)
-    return mask.to(torch.uint8), (sums / counts.clamp(min=1)).float()
+    sums = torch.bincount(flat, weights=likely.flatten().double(), minlength=classes)
+    return (sums / torch.bincount(flat, minlength=classes).clamp(min=1)).float()
+
+
+def confident(mask: Tensor, likely: Tensor, classes: int) -> Outputs:
+    """One picture's `mask` (h, w) uint8, `class_scores` (classes,), and `confidence` (h, w) uint8, of `likely`."""
+    return {
+        "mask": mask.to(torch.uint8),
+        "class_scores": class_scores(mask, likely, classes),
+        "confidence": likely.mul(CERTAIN).round().to(torch.uint8),
+    }
+
+
+def together(pictures: Sequence[Outputs]) -> Outputs:
+    """The answers of several pictures as one, of first axis n."""
+    return {name: torch.stack([picture[name] for picture in pictures]) for name in pictures[0]}
 
 
 def arrays(outputs: Outputs) -> dict[str, npt.NDArray[Any]]:

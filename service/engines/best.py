@@ -5,16 +5,14 @@ from torch import Tensor
 
 from service import passes
 from service.cards import ModelCard
+from service.engines.answers import Outputs, confident, together
 from service.networks.segmentation import Segmenter
 from service.passes import View
-
-Outputs = dict[str, Tensor]
 
 # Scores of this many bytes at the picture's size are in memory at one time: 150 classes of a picture of 2048 by 1536
 # would be 1.9 GB. The logits behind them, which stay, are at the network's own resolution: 2 MB a window.
 ROOM = 32 << 20
 LARGEST = 80.0  # exp of more than 88 is infinite in single precision
-CERTAIN = 255
 
 
 def best(network: Segmenter, x: Tensor, black: Tensor, card: ModelCard, room: int = ROOM) -> Outputs:
@@ -23,8 +21,7 @@ def best(network: Segmenter, x: Tensor, black: Tensor, card: ModelCard, room: in
     A pixel's scores are sums of the exponentials of logits, and its confidence the largest one's share of them, of
     which 255 is all. `black` (1, 3, 1, 1) is a black pixel as the network takes it; `room` is in bytes.
     """
-    answers = [_answer(network, each[None], black, card, room) for each in x]
-    return {name: torch.stack([answer[name] for answer in answers]) for name in answers[0]}
+    return together([_answer(network, each[None], black, card, room) for each in x])
 
 
 def _answer(network: Segmenter, x: Tensor, black: Tensor, card: ModelCard, room: int) -> Outputs:
@@ -45,7 +42,7 @@ def _answer(network: Segmenter, x: Tensor, black: Tensor, card: ModelCard, room:
         likely, place = scores.max(dim=0)
         mask = torch.where(likely > highest, place + start, mask)
         highest, total = torch.maximum(highest, likely), total.add_(scores.sum(dim=0))
-    return _told(mask, highest / total.clamp_(min=torch.finfo(total.dtype).tiny), classes)
+    return confident(mask, highest / total.clamp_(min=torch.finfo(total.dtype).tiny), classes)
 
 
 def _area(view: View, side: int) -> int:
@@ -83,14 +80,3 @@ def _scores(network: Segmenter, logits: Tensor, view: View, side: int, shift: fl
         scores[:, *place] += network.upsample(each[None], (side, side))[0].sub_(shift).exp_()
         windows[place] += 1
     return scores.div_(windows)[None, :, : view.height, : view.width]
-
-
-def _told(mask: Tensor, confidence: Tensor, classes: int) -> Outputs:
-    flat = mask.flatten()
-    sums = torch.bincount(flat, weights=confidence.flatten().double(), minlength=classes)
-    counts = torch.bincount(flat, minlength=classes)
-    return {
-        "mask": mask.to(torch.uint8),
-        "class_scores": (sums / counts.clamp(min=1)).float(),
-        "confidence": confidence.mul(CERTAIN).round().to(torch.uint8),
-    }

@@ -1,5 +1,7 @@
 """The network of a card between pixels and logits: what every engine runs, or makes its own form of."""
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -44,6 +46,16 @@ class Graph(nn.Module):
         x = self.normalise(pictures)
         logits: Tensor = self.network.coarse(x) if isinstance(self.network, Segmenter) else self.network(x)
         return logits
+
+
+def device_of(name: str | None) -> str:
+    """That device ("cpu", "cuda:0"), or the best one there is."""
+    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def tensor(pictures: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
+    """The pictures there; PyTorch takes no array that is not contiguous, and warns of one it must not write to."""
+    return torch.from_numpy(np.require(pictures, requirements=["C", "W"])).to(device)
 
 
 def skeleton(card: ModelCard) -> nn.Module:

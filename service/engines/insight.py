@@ -15,13 +15,10 @@ from torch import Tensor, nn
 
 from service.cards import ModelCard
 from service.engines import graph
+from service.engines.answers import Outputs, arrays, confident, together
 from service.engines.best import best
 from service.networks.split_attention import SplitAttentionConv2d
 from service.questions import Question
-
-Outputs = dict[str, Tensor]
-
-CERTAIN: Final = 255
 
 
 def embedding(network: Any, x: Tensor) -> Outputs:
@@ -54,8 +51,7 @@ def explanation(network: Any, x: Tensor) -> Outputs:
 
 def confidence(network: Any, x: Tensor) -> Outputs:
     """`mask` and `class_scores` as `Engine` has them, and `confidence` (n, h, w) uint8: the probability, 255 is 1."""
-    answers = [_confidence(each) for each in network(x).float()]
-    return {name: torch.stack([answer[name] for answer in answers]) for name in answers[0]}
+    return together([_confidence(logits) for logits in network(x).float()])
 
 
 Tell = Callable[[Any, Tensor], Outputs]
@@ -80,14 +76,13 @@ class Insight:
     @torch.inference_mode()
     def __call__(self, question: Question, pictures: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         """`(n, h, w, 3)` uint8 RGB to what the question's function in `TELL` says, or `best`."""
-        given = torch.from_numpy(np.require(pictures, requirements=["C", "W"])).to(self._device)
-        outputs = self._tell[question](self._network, self._normalise(given))
-        return {name: tensor.cpu().numpy() for name, tensor in outputs.items()}
+        given = graph.tensor(pictures, self._device)
+        return arrays(self._tell[question](self._network, self._normalise(given)))
 
 
 def load(card: ModelCard, device: str | None = None) -> Insight:
     """The card's network with its weights. Raises `CardError` as `engines.load` does."""
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = torch.device(graph.device_of(device))
     module = graph.build(card).to(where)
     tell: dict[Question, Tell] = {**TELL, "best": partial(best, black=module.normalise.get_buffer("shift"), card=card)}
     return Insight(module.normalise, module.network, where, tell)
@@ -120,8 +115,4 @@ def _attention(network: nn.Module) -> Iterator[list[tuple[int, Tensor]]]:
 def _confidence(logits: Tensor) -> Outputs:
     """One picture's `(classes, h, w)`."""
     likely, mask = logits.softmax(dim=0).max(dim=0)
-    flat, classes = mask.flatten(), len(logits)
-    sums = torch.bincount(flat, weights=likely.flatten().double(), minlength=classes)
-    counts = torch.bincount(flat, minlength=classes)
-    scores = (sums / counts.clamp(min=1)).float()
-    return {"mask": mask.byte(), "class_scores": scores, "confidence": likely.mul(CERTAIN).round().byte()}
+    return confident(mask, likely, len(logits))

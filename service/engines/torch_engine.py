@@ -29,7 +29,7 @@ class TorchEngine:
     @torch.inference_mode()
     def __call__(self, pictures: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         """One forward pass over `(n, h, w, 3)`."""
-        given = torch.from_numpy(np.require(pictures, requirements=["C", "W"])).to(self._device)
+        given = graph.tensor(pictures, self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             logits = self._graph(given)
         return answers.arrays(self._finish(logits, (pictures.shape[1], pictures.shape[2])))

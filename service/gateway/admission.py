@@ -4,7 +4,6 @@ What does not fit is refused at once, with the time after which it would.
 """
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,7 +45,7 @@ class Admission:
             if outlook_s > 0 and late_s > 0:
                 raise Overloaded(
                     f"{card.name} would answer in {outlook_s:.1f} s, {late_s:.1f} s after the deadline",
-                    retry_after_s=_retry_s(late_s),
+                    retry_after_s=min(late_s, LONGEST_RETRY_S),
                 )
 
     @contextmanager
@@ -65,9 +64,8 @@ class Admission:
         total, mine = counts.total() + places, counts[caller] + places
         share = self.places // len({*counts, caller})
         if total > self.places and (mine > share or total > STRETCH * self.places):
-            raise Overloaded(
-                f"{model} has no place free", limit=self.places, actual=total, retry_after_s=_retry_s(outlook_s)
-            )
+            retry_s = min(outlook_s, LONGEST_RETRY_S)
+            raise Overloaded(f"{model} has no place free", limit=self.places, actual=total, retry_after_s=retry_s)
 
     def _add(self, cards: Sequence[ModelCard], caller: str, places: int) -> None:
         for card in cards:
@@ -76,10 +74,6 @@ class Admission:
             if not counts[caller]:
                 del counts[caller]
             self._taken.labels(card.name).set(counts.total())
-
-
-def _retry_s(seconds: float) -> int:
-    return min(max(1, math.ceil(seconds)), LONGEST_RETRY_S)
 
 
 class Memory:

@@ -19,7 +19,7 @@ from service.gateway.backend import Answer
 from service.gateway.catalogue import name_of
 from service.gateway.decoding import Facts, Layer
 from service.gateway.gateway import Gateway
-from service.gateway.inference import Result, identity
+from service.gateway.inference import Result
 from service.gateway.limits import Visit
 from service.gateway.metrics import STAGES
 from service.gateway.negotiation import preferred
@@ -117,15 +117,15 @@ async def answered(
         if len(results) == 1 and results[0].failure is not None:
             raise results[0].failure
         slowest = {stage: max(result.stages[stage] for result in results) for stage in TOLD_STAGES}
-        tag = checked_tag(request, cards, results, asked)
+        tag = checked_tag(request, gateway.catalogue.identities(cards), results, asked)
         yield Answered(request_id, request.state.started, asked, results, {"upload": uploaded, **slowest}, tag)
 
 
-def checked_tag(request: Request, cards: Sequence[ModelCard], results: Sequence[Result], asked: Terms) -> str | None:
+def checked_tag(request: Request, models: Sequence[str], results: Sequence[Result], asked: Terms) -> str | None:
     """The entity tag, where answers are kept and all of these are good. Raises `PreconditionFailed`."""
     if not all(result.digest and result.again() for result in results):
         return None
-    parts = [asked.question.encode(), *(identity(card).encode() for card in cards)]
+    parts = [part.encode() for part in (asked.question, *models)]
     tag = conditions.tag_of(request, [*parts, *(result.digest for result in results)])
     conditions.check(request, tag)
     return tag

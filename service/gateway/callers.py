@@ -76,8 +76,7 @@ class Keyring:
         try:
             return self._fixed + keys.parse(self._file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise KeysError(f"{self._file}: {reason}") from None
+            raise KeysError.of(self._file, error) from None
 
 
 def _state(file: Path | None) -> tuple[int, int, int] | None:

@@ -25,6 +25,8 @@ class Catalogue:
         self.cards = {card.name: card for card in (*first, *served.values())}
         if not self.cards:
             raise CardError(f"the model store {settings.model_store} has no models with weights")
+        # Now, and not at each request: the checksum of weights that were pulled or imported is read from the disk.
+        self._identities = {card.name: f"{card.name} {card.version} {card.checksum}" for card in self.cards.values()}
         self._settings = settings
 
     def choose(self, task: Task, names: Sequence[str], question: Question = "answer") -> list[ModelCard]:
@@ -42,6 +44,10 @@ class Catalogue:
         if card is None:
             raise ModelNotFound("No model of that name is served.", available=list(self.cards))
         return card
+
+    def identities(self, cards: Sequence[ModelCard]) -> list[str]:
+        """What makes each one's answers its own, its weights among it."""
+        return [self._identities[card.name] for card in cards]
 
     def summary(self, card: ModelCard, state: State) -> dict[str, Any]:
         """A `schemas.ModelSummary`."""

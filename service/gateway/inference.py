@@ -115,7 +115,7 @@ class Inference:
         if self._recall is None or isinstance(upload.content, ServiceError):
             return await self._picture(upload, cards, request_id, terms)
         digest = await digest_of(upload.content)
-        key = (digest, tuple(map(identity, cards)), terms.question, "" if self._recall.shared else terms.caller)
+        key = (digest, tuple(card.name for card in cards), terms.question, "" if self._recall.shared else terms.caller)
         deadline = max(terms.deadline(card, begun) for card in cards)
         try:
             result, how = await self._recall.find(
@@ -198,8 +198,3 @@ class Inference:
     def _count(self, cards: Sequence[ModelCard], outcome: str, pictures: int = 1) -> None:
         for card in cards:
             self._metrics.pictures.labels(card.name, outcome).inc(pictures)
-
-
-def identity(card: ModelCard) -> str:
-    """What makes a model's answers its own."""
-    return f"{card.name} {card.version} {card.weights.sha256}"

@@ -83,6 +83,6 @@ class Visit:
             told = "As many of your requests are being answered as your limit allows at one time."
             held = self._standing.held
             return ConcurrencyLimited(told, limit=allowance.concurrency, actual=held + 1, **violated)
-        wait_s = math.ceil(self._standing.wait_s(allowance, pictures))
+        wait_s = self._standing.wait_s(allowance, pictures)
         told = f"You may send {allowance.rate:g} pictures a second, after {allowance.burst} at once."
-        return RateLimited(told, limit=allowance.burst, retry_after_s=max(1, wait_s), **violated)
+        return RateLimited(told, limit=allowance.burst, retry_after_s=wait_s, **violated)

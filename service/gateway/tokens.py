@@ -64,8 +64,7 @@ class Tokens:
             try:
                 self._keys = parse(Path(source).read_bytes())
             except (OSError, ValueError) as error:
-                reason = error.strerror if isinstance(error, OSError) else error
-                raise KeysError(f"{source}: {reason}") from None
+                raise KeysError.of(source, error) from None
 
     @property
     def _is_remote(self) -> bool:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,3 +38,17 @@ def test_a_card_whose_network_cannot_do_its_task_is_refused(
     wrong = card.model_copy(update={"network": card.network.model_copy(update=changes)})
     with pytest.raises(cards.CardError, match=f"^{name}: {told}"):
         graph.build(wrong)
+
+
+def test_pictures_in_any_layout_and_read_only_ones_arrive_as_they_are() -> None:
+    pictures = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    locked = pictures.copy()
+    locked.flags.writeable = False
+
+    for given in (pictures, pictures[:, ::-1, ::2], locked):
+        assert np.array_equal(graph.tensor(given, torch.device("cpu")).numpy(), given)
+
+
+def test_the_device_that_is_named_is_taken_and_else_the_best_there_is() -> None:
+    assert graph.device_of("cpu") == "cpu"
+    assert graph.device_of(None) == ("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,6 +1,7 @@
 """Kept answers as callers meet them: the same, sooner, and nobody else's."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from tests.gateway.conftest import Running, until
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.pictures import CORRUPT, in_json, picture
 from tests.gateway.test_metrics import samples, value
+from tests.stores import write_store
 
 pytestmark = pytest.mark.anyio
 
@@ -136,3 +138,21 @@ async def test_a_client_that_has_the_answer_is_told_so(running: Running, fake: F
     assert again.headers["cache-control"] == "no-store"
     assert [each.status_code for each in others] == [200] * 3
     assert bad.status_code == 422
+
+
+async def test_an_answer_by_weights_imported_anew_under_one_version_is_another(
+    running: Running, tmp_path: Path
+) -> None:
+    folder = write_store(tmp_path, MODEL, weights=False) / MODEL
+    card = folder.joinpath("card.toml").read_text(encoding="utf-8")
+    sources = 'sources = [{urls = ["https://example.org/mine.pth"], sha256 = "00000000"}]'
+    folder.joinpath("card.toml").write_text(card.replace(f'sha256 = "{"0" * 64}"', sources), encoding="utf-8")
+    tags = []
+    for digit in "112":
+        folder.joinpath("weights.safetensors.sha256").write_text(
+            f"{digit * 64}  weights.safetensors\n", encoding="utf-8"
+        )
+        async with running(model_store=tmp_path, **KEEPING) as client:
+            tags.append((await client.post("/v1/classify", content=picture())).headers["etag"])
+
+    assert tags[0] == tags[1] != tags[2]
