@@ -15,6 +15,7 @@ from service.labels import Label, LabelsError
 
 Task = Literal["classification", "segmentation"]
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+VERSION = r"^[0-9]+(\.[0-9]+){0,2}$"
 Address = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 Library = Literal["own", "timm"]
 KeyProfile = Literal["official", "timm", "encoding", "openmmlab", "mmseg"]
@@ -136,7 +137,7 @@ class ModelCard(Part):
     """One model, as its folder describes it. `published` is what its authors state, `measured` what we found."""
 
     name: Annotated[str, Field(pattern=NAME)]
-    version: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+){0,2}$")]
+    version: Annotated[str, Field(pattern=VERSION)]
     task: Task
     summary: str
     licence: str
@@ -152,6 +153,17 @@ class ModelCard(Part):
     published: dict[str, Any] = Field(default_factory=dict)
     measured: dict[str, Any] = Field(default_factory=dict)
     folder: Path = Field(default=Path(), exclude=True)
+
+    @property
+    def family(self) -> str:
+        """The name that all versions of the model share."""
+        return self.name.partition("@")[0]
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """What versions are sorted by: 1.10 is above 1.9, and 1 is 1.0."""
+        numbers = [int(number) for number in self.version.split(".")]
+        return (*numbers, *[0] * (3 - len(numbers)))
 
     @property
     def is_default(self) -> bool:
@@ -233,16 +245,18 @@ def read_zoo(store: Path) -> dict[str, ModelCard]:
     of them for each of many models would take longer than all else.
     """
     read = [_parse(path.parent) for path in sorted(store.glob("[!.]*/card.toml"))]
-    highest = {card.name: card for card in sorted(read, key=_order)}
+    highest = {card.name: card for card in sorted(read, key=lambda card: card.order)}
     found: dict[str, ModelCard] = {}
     for card in read:
         known = card if highest[card.name] is card else card.model_copy(update={"name": f"{card.name}@{card.version}"})
-        if _order(known) == _order(highest[card.name]) and known is not card:
+        if known.order == highest[card.name].order and known is not card:
             raise CardError(f"{card.folder} and {highest[card.name].folder} are both named {card.name}")
         if known.name in found:
             raise CardError(f"{card.folder} and {found[known.name].folder} are both named {known.name}")
         found[known.name] = known
-    return found
+    # The first is a default: the highest version takes the place of the first of its name.
+    places = {name: place for place, name in reversed(list(enumerate(card.family for card in found.values())))}
+    return dict(sorted(found.items(), key=lambda item: (places[item[1].family], "@" in item[0])))
 
 
 def stocked(store: Path) -> dict[str, ModelCard]:
@@ -256,11 +270,6 @@ def stocked(store: Path) -> dict[str, ModelCard]:
 def find(cards: Mapping[str, ModelCard], name: str) -> ModelCard | None:
     """The card of that name, which may be `name@version` for the highest version too."""
     return cards.get(name) or next((card for card in cards.values() if f"{card.name}@{card.version}" == name), None)
-
-
-def _order(card: ModelCard) -> tuple[int, ...]:
-    numbers = [int(number) for number in card.version.split(".")]
-    return (*numbers, *[0] * (3 - len(numbers)))
 
 
 def _parse(folder: Path) -> ModelCard:

@@ -21,6 +21,7 @@ from service.options import store
 from service.quantise_cli import quantise
 from service.supervisor import Options, StartError, chosen, require_free_port, require_keys
 from service.supervisor import run as supervise
+from service.traffic import TrafficError
 
 WORKER_FOLDER = "resnest-worker"  # in the temporary folder: where `worker` leaves what `health` reads
 
@@ -46,7 +47,7 @@ class Main(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (CardError, KeysError, StartError) as error:
+        except (CardError, KeysError, StartError, TrafficError) as error:
             raise click.ClickException(str(error)) from error
         except BrokenPipeError:
             raise  # click ends quietly: the reader of our output has gone
@@ -81,6 +82,12 @@ def main() -> None:
 )
 @click.option(
     "--allow-no-keys", is_flag=True, envvar="RESNEST_ALLOW_NO_KEYS", help="Serve beyond this machine without keys."
+)
+@click.option(
+    "--traffic-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="RESNEST_TRAFFIC_FILE",
+    help="Shares of each model's versions in its traffic; read again when it changes.",
 )
 @click.option(
     "--default",

@@ -97,6 +97,14 @@ def find(keys: Iterable[Key], secret: str, today: date | None = None) -> Key | N
     return None if found is None or (found.expires is not None and found.expires < day) else found
 
 
+def read(file: Path) -> tuple[Key, ...]:
+    """The keys of a file. Raises `KeysError`."""
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise KeysError.of(file, error) from None
+
+
 def parse(text: str) -> tuple[Key, ...]:
     """The keys of these lines; blank ones and those that begin with `#` are none. Raises `KeysError`."""
     keys = []

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service import cards, health, packaging
+from service import cards, health, packaging, traffic
 from service.cards import CardError, ModelCard
 from service.folders import short_folder
 from service.keys import check_exposure
@@ -57,6 +57,7 @@ class Options:
     port: int = 8000
     keys_file: Path | None = None
     allow_no_keys: bool = False
+    traffic_file: Path | None = None
     start_timeout_s: float = 180.0
 
     @property
@@ -67,10 +68,11 @@ class Options:
 
 
 def run(options: Options, say: Say) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP. Raises `StartError`, `CardError` or `KeysError`: one sentence."""
+    """Serve until SIGINT, SIGTERM or SIGHUP. Raises `StartError`, `CardError`, `KeysError`, `TrafficError`."""
     started = time.monotonic()
     require_keys(options)
     models = chosen(options, say)
+    require_traffic(options, models)
     require_free_port(options.host, options.port)
     with signals() as asked, short_folder(tempfile.gettempdir()) as folder:
         say(f"Packaging {', '.join(f'{card.name} {card.version}' for card in models)}")
@@ -112,6 +114,12 @@ def require_keys(options: Options) -> None:
     told = [os.environ.get(name, "").strip() for name in ("RESNEST_KEYS", "RESNEST_JWT_KEYS")]
     asked = bool(options.keys_file or any(told))
     check_exposure(options.host, protected=asked, waived=options.allow_no_keys)
+
+
+def require_traffic(options: Options, models: Sequence[ModelCard]) -> None:
+    """Raise `TrafficError` where the traffic file cannot be used with these models."""
+    if options.traffic_file:
+        traffic.read(options.traffic_file, models)
 
 
 def require_free_port(host: str, port: int) -> None:
@@ -174,8 +182,8 @@ class Tree:
             "RESNEST_PORT": str(self._options.port),
             "RESNEST_ALLOW_NO_KEYS": str(self._options.allow_no_keys),
         }
-        if self._options.keys_file:
-            settings["RESNEST_KEYS_FILE"] = str(self._options.keys_file.resolve())
+        files = {"RESNEST_KEYS_FILE": self._options.keys_file, "RESNEST_TRAFFIC_FILE": self._options.traffic_file}
+        settings |= {name: str(file.resolve()) for name, file in files.items() if file}
         command = [sys.executable, "-m", "service", "gateway"]
         self._gateway = Child.start(command, {**self._environment, **settings}, self._folder, output=None)
 

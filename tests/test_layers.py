@@ -20,7 +20,7 @@ WEB = {"fastapi", "starlette", "uvicorn", "aiohttp", "multipart", "python_multip
 ANYTHING = "*"
 WORDS = (
     "problem refusals errors schemas schemas.* cards cores inputs keys labels memory orphans passes envelope questions "
-    "tables"
+    "tables traffic"
 )
 PICTURES = "declared heic images bombs colour preprocess masks outlines run_lengths heat"
 BENCH = (

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from service import supervisor
+from service import cards, supervisor
 from service.cards import CardError
 from service.keys import KeysError
 from service.processes import free_port
-from service.supervisor import Asked, Options, StartError, chosen, require_free_port
+from service.supervisor import Asked, Options, StartError, chosen, require_free_port, require_traffic
+from service.traffic import TrafficError
 from tests.e2e.running import until
 from tests.stores import write_store
 
@@ -109,6 +110,15 @@ def test_it_does_not_serve_everybody_beyond_this_machine_unless_that_is_said(fol
         supervisor.run(Options(folder, ("dog",), host="0.0.0.0", allow_no_keys=True), print)
     with pytest.raises(CardError):
         supervisor.run(Options(folder, ("dog",), host="0.0.0.0", keys_file=folder / "keys"), print)
+
+
+def test_a_traffic_file_that_does_not_fit_the_models_is_told_before_anything_starts(folder: Path) -> None:
+    file = folder / "traffic.toml"
+    file.write_text('[nobody]\nweights = { "1.0" = 1 }\n', encoding="utf-8")
+    (card,) = cards.read_zoo(write_store(folder / "one", "tiny-classifier", weights=False)).values()
+
+    with pytest.raises(TrafficError, match=r"traffic\.toml: nobody: no model of that name is served$"):
+        require_traffic(Options(folder, traffic_file=file), [card])
 
 
 def test_a_host_that_is_not_ours_is_told() -> None:

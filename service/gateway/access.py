@@ -40,7 +40,7 @@ REALM = 'Bearer realm="resnest-service"'
 
 OPEN, ANY_KEY = Rule(is_open=True), Rule()
 CLASSIFY, SEGMENT, ADMIN = Rule(scope="classify"), Rule(scope="segment"), Rule(scope="admin")
-PROBE, METRICS = Rule(is_open=True, is_probe=True), Rule(scope="admin", open_inside=True)
+PROBE, WATCHED = Rule(is_open=True, is_probe=True), Rule(scope="admin", open_inside=True)
 
 # By the template of the route. One that is forgotten here is for administrators.
 RULES: Final[dict[str, Rule]] = {
@@ -60,9 +60,10 @@ RULES: Final[dict[str, Rule]] = {
     "/v2/models/{name}/versions/{version}/infer": ANY_KEY,
     "/v1/models": ANY_KEY,
     "/v1/models/{name}": ANY_KEY,
+    "/v1/traffic": WATCHED,
     "/livez": PROBE,
     "/readyz": PROBE,
-    "/metrics": METRICS,
+    "/metrics": WATCHED,
     "/": OPEN,
     "/docs": OPEN,
     "/docs/{asset}": OPEN,

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -25,6 +26,7 @@ from service.gateway.metrics import STAGES
 from service.gateway.negotiation import preferred
 from service.gateway.terms import Terms
 from service.gateway.uploads import ClientGoneError
+from service.gateway.versions import HEADER as VERSION
 from service.questions import Question
 
 Value = TypeVar("Value")
@@ -48,6 +50,7 @@ class Answered:
     results: list[Result]
     stages: dict[str, float]
     tag: str | None = None
+    cards: Sequence[ModelCard] = ()
 
     def respond(self, document: dict[str, Any]) -> Response:
         """The JSON response: `document` with the request's id before it and the times behind."""
@@ -58,11 +61,12 @@ class Answered:
         return Response(body, media_type=JSON, headers=self.headers())
 
     def headers(self) -> dict[str, str]:
-        """`Server-Timing` (milliseconds), and what the response depends on."""
+        """`Server-Timing` (milliseconds), the versions that answered, and what the response depends on."""
         total = time.perf_counter() - self.started
         rows = [(stage, self.stages[stage]) for stage in STAGES if stage in self.stages]
         timing = ", ".join(f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in [*rows, ("total", total)])
-        return {"Server-Timing": timing, "Vary": "Accept", **self._about_keeping()}
+        about = {"Server-Timing": timing, "Vary": f"Accept, {VERSION}"}
+        return about | {VERSION: ", ".join(card.version for card in self.cards)} | self._about_keeping()
 
     def _about_keeping(self) -> dict[str, str]:
         """Where answers are kept: whether all of these were (RFC 9211), and what to ask with the next time."""
@@ -118,7 +122,9 @@ async def answered(
             raise results[0].failure
         slowest = {stage: max(result.stages[stage] for result in results) for stage in TOLD_STAGES}
         tag = checked_tag(request, gateway.catalogue.identities(cards), results, asked)
-        yield Answered(request_id, request.state.started, asked, results, {"upload": uploaded, **slowest}, tag)
+        yield Answered(request_id, request.state.started, asked, results, {"upload": uploaded, **slowest}, tag, cards)
+        copies = gateway.shadows.copies(cards, results, asked)
+        request.state.afterwards = partial(gateway.shadows.begin, copies, request_id)
 
 
 def checked_tag(request: Request, models: Sequence[str], results: Sequence[Result], asked: Terms) -> str | None:

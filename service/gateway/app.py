@@ -34,6 +34,7 @@ from service.gateway.middleware import Context, Crash, Head, Linger, Meter
 from service.gateway.openapi import describe
 from service.gateway.quotas import LocalQuotas, Quotas
 from service.gateway.settings import Settings
+from service.gateway.versions import read
 from service.keys import KeysError
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -57,17 +58,18 @@ NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_span
 def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
     """The app of these settings, asking `backend`, or the TorchServe that the settings name.
 
-    Raises `CardError` for a model store that cannot be served, `KeysError` for keys that cannot be used. The parts are
-    made when the lifespan begins.
+    Raises `CardError` for a model store that cannot be served, `KeysError` for keys and `TrafficError` for a traffic
+    file that cannot be used. The parts are made when the lifespan begins.
     """
     catalogue = Catalogue(cards.read_all(settings.model_store), settings)
     metrics = Metrics()
+    shares = read(settings.traffic_file, catalogue, metrics.traffic_stale.set) if settings.traffic_file else None
     callers = callers_of(settings, metrics)
     limits = Limits(quotas_of(settings, metrics), settings.quota, settings.max_images)
 
     def parts() -> Gateway:
         server = backend or TorchServe(settings.places, metrics.second_try)
-        return Gateway(settings, metrics, catalogue, server, callers, limits)
+        return Gateway(settings, metrics, catalogue, server, callers, limits, shares)
 
     app: FastAPI = FastAPI(
         title="resnest-service",

@@ -17,7 +17,15 @@ SAFE: Final[Mapping[str, str]] = {
 }
 METHODS: Final = ("GET", "HEAD", "POST")
 # What a page may send beyond what every page may (CORS-safelisted: Accept, a form's Content-Type), and may read.
-SENT: Final = ("Authorization", "Content-Type", "Priority", "Request-Timeout", "X-API-Key", "X-Request-ID")
+SENT: Final = (
+    "Authorization",
+    "Content-Type",
+    "Priority",
+    "Request-Timeout",
+    "X-API-Key",
+    "X-Model-Version",
+    "X-Request-ID",
+)
 READ: Final = (
     "Accept-Post",
     "Allow",
@@ -26,6 +34,7 @@ READ: Final = (
     "Retry-After",
     "Server-Timing",
     "WWW-Authenticate",
+    "X-Model-Version",
     "X-Request-ID",
 )
 MAX_AGE_S: Final = 600  # that a browser may remember a permission; a change of the origins is slower by that

@@ -1,7 +1,6 @@
 """Who calls: keys and tokens out of a request's headers, and the keys that are in force."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,8 @@ from starlette.datastructures import Headers
 
 from service import keys
 from service.errors import Unauthenticated
+from service.gateway.followed import RELOAD_S, Followed
 from service.keys import NO_QUOTA, Key, KeysError, Quota, Scope
-
-log = logging.getLogger(__name__)
-
-RELOAD_S = 2.0
 
 ANONYMOUS = "anonymous"
 
@@ -39,13 +35,14 @@ class Keyring:
         Raises `KeysError` where the keys cannot be read now, or there are none.
         """
         self._fixed = keys.parse(text)
-        self._file = file
-        self._tell = tell
-        self._reload_s = reload_s
-        self._seen = _state(file)
-        self.keys = self._read()
+        self._followed = Followed(file, keys.read, tell, reload_s) if file else None
         if not self.keys:
             raise KeysError(f"{file or 'RESNEST_KEYS'} holds no key; `resnest-service keys new NAME` makes one")
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Those in force."""
+        return self._fixed + (self._followed.value if self._followed else ())
 
     def find(self, secret: str) -> Key | None:
         """The key that this is."""
@@ -53,39 +50,8 @@ class Keyring:
 
     async def watch(self) -> None:
         """Take over what the file holds whenever it changes; a file that cannot be read changes nothing."""
-        while self._file is not None:
-            await asyncio.sleep(self._reload_s)
-            if (state := _state(self._file)) != self._seen:
-                self._seen = state
-                self.reload()
-
-    def reload(self) -> None:
-        """Read the file now."""
-        try:
-            self.keys = self._read()
-        except KeysError as error:
-            log.error("the keys are not read again, the former ones stay in force: %s", error)
-            self._tell(1)
-        else:
-            log.warning("%d keys are in force", len(self.keys))
-            self._tell(0)
-
-    def _read(self) -> tuple[Key, ...]:
-        if self._file is None:
-            return self._fixed
-        try:
-            return self._fixed + keys.parse(self._file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise KeysError.of(self._file, error) from None
-
-
-def _state(file: Path | None) -> tuple[int, int, int] | None:
-    """What tells one state of a file from the next, a file behind a changed link among them."""
-    try:
-        found = None if file is None else file.stat()
-    except OSError:
-        return None
-    return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
+        if self._followed:
+            await self._followed.watch()
 
 
 class Verifier(Protocol):

@@ -50,7 +50,7 @@ class Catalogue:
         return [self._identities[card.name] for card in cards]
 
     def summary(self, card: ModelCard, state: State) -> dict[str, Any]:
-        """A `schemas.ModelSummary`."""
+        """A `schemas.ModelSummary`, without its part in the traffic."""
         return {
             **name_of(card),
             "summary": card.summary,
@@ -64,7 +64,7 @@ class Catalogue:
         }
 
     def detail(self, card: ModelCard, state: State, worker_bytes: int | None = None) -> dict[str, Any]:
-        """A `schemas.ModelDetail`; `worker_bytes` is what of a worker is in memory, where it is known."""
+        """A `schemas.ModelDetail`, without its part in the traffic; `worker_bytes` is what is in memory of a worker."""
         limits = ("max_upload_bytes", "max_images", "max_pixels", "max_side", "min_side")
         return {
             **self.summary(card, state),

@@ -27,7 +27,7 @@ DIGITS = 6
 @router.post("/v1/classify", summary="Classify pictures")
 async def classify(request: Request, query: Annotated[ClassifyQuery, Query()], gateway: GatewayDep) -> Response:
     """Say what is in each picture: the best labels of one model, or of several side by side."""
-    cards = gateway.catalogue.choose("classification", query.model)
+    cards = gateway.versions.choose(request, "classification", query.model)
     check_top_k(query.top_k, cards)
     negotiate(request, [JSON])
     async with answered(request, gateway, cards) as answers:

@@ -28,6 +28,11 @@ class Decoders:
         self._processes = processes
         self._limits = limits
 
+    @property
+    def are_quiet(self) -> bool:
+        """Whether a picture more would make no other one wait."""
+        return self._processes.are_quiet
+
     async def prepare(
         self, upload: bytes, cards: Sequence[ModelCard], terms: Terms, deadline: float
     ) -> tuple[Facts, list[Pixels]]:

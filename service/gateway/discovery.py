@@ -20,7 +20,10 @@ def _json(document: dict[str, Any]) -> Response:
 async def models(gateway: GatewayDep) -> Response:
     """List the models that are served, and whether they are ready."""
     cards = gateway.catalogue.cards.values()
-    rows = [gateway.catalogue.summary(card, gateway.readiness.state(card.name)) for card in cards]
+    rows = [
+        gateway.catalogue.summary(card, gateway.readiness.state(card.name)) | gateway.versions.part(card)
+        for card in cards
+    ]
     return _json({"models": rows})
 
 
@@ -29,7 +32,13 @@ async def model(name: str, gateway: GatewayDep) -> Response:
     """Tell one model's labels, input, and what may be sent to it."""
     card = gateway.catalogue.card(name)
     watch = gateway.readiness.watches[card.name]
-    return _json(gateway.catalogue.detail(card, watch.state, watch.worker_bytes))
+    return _json(gateway.catalogue.detail(card, watch.state, watch.worker_bytes) | gateway.versions.part(card))
+
+
+@router.get("/v1/traffic", tags=["operation"], summary="How is the traffic spread?")
+async def traffic(gateway: GatewayDep) -> Response:
+    """Tell the shares of each model's versions, and why the file's last change is not in force."""
+    return _json(gateway.versions.details())
 
 
 @router.get("/livez", tags=["operation"], summary="Does the process answer?")

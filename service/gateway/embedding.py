@@ -20,7 +20,7 @@ router = APIRouter(tags=["pictures"])
 @router.post("/v1/embed", summary="Embed pictures")
 async def embed(request: Request, query: Annotated[EmbedQuery, Query()], gateway: GatewayDep) -> Response:
     """Give each picture's features: what a classifier's last layer sees of it, for search and training."""
-    (card,) = gateway.catalogue.choose("classification", query.model, "embedding")
+    (card,) = gateway.versions.choose(request, "classification", query.model, "embedding")
     negotiate(request, [JSON])
     async with answered(request, gateway, [card], question="embedding") as answers:
 

@@ -163,6 +163,12 @@ def model_tensors() -> dict[str, Any]:
     }
 
 
+def traffic() -> dict[str, Any]:
+    """A `Traffic`."""
+    shares = {"sticky": "caller", "shares": {"1.0": 0.95, "1.1": 0.05}, "shadow": {"version": "1.2", "share": 0.1}}
+    return {"file": "/etc/resnest/traffic.toml", "mistake": None, "models": {CLASSIFIER["name"]: shares}}
+
+
 ANSWERS: dict[str, Callable[[], dict[str, Any]]] = {
     "ClassifyResponse": classified,
     "CompareResponse": compared,
@@ -178,6 +184,7 @@ ANSWERS: dict[str, Callable[[], dict[str, Any]]] = {
     "ServerLive": lambda: {"live": True},
     "ServerReady": lambda: {"ready": True},
     "ModelTensors": model_tensors,
+    "Traffic": traffic,
     "ModelReady": lambda: {"name": "starter-classifier", "ready": True},
 }
 
@@ -199,6 +206,8 @@ def _summary() -> dict[str, Any]:
         "source": "https://github.com/zhanghang1989/ResNeSt",
         "state": "ready",
         "default": True,
+        "share": 1.0,
+        "shadow": 0.0,
         "classes": 2,
         "published": {},
         "measured": {},

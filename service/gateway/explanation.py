@@ -45,7 +45,7 @@ async def explain(request: Request, query: Annotated[ExplainQuery, Query()], gat
 
     `Accept: image/png`, or `image/webp` with `overlay=webp`, gets one picture's first heat map itself.
     """
-    (card,) = gateway.catalogue.choose("classification", query.model, "explanation")
+    (card,) = gateway.versions.choose(request, "classification", query.model, "explanation")
     check_top_k(query.top_k, [card])
     wanted = Heat(class_ids(card, query.classes), query.top_k, OVERLAYS[query.overlay])
     offers = [JSON, *([f"image/{wanted.overlay}"] if wanted.overlay else [])]

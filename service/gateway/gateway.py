@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Annotated
@@ -15,7 +15,7 @@ from service.gateway.backend import Backend
 from service.gateway.callers import Callers
 from service.gateway.catalogue import Catalogue
 from service.gateway.decoders import Decoders
-from service.gateway.inference import Inference
+from service.gateway.inference import Inference, Result
 from service.gateway.isolated import Bounds
 from service.gateway.isolation import Processes
 from service.gateway.limits import Limits
@@ -23,9 +23,11 @@ from service.gateway.metrics import Metrics
 from service.gateway.readiness import Readiness
 from service.gateway.recall import Recall
 from service.gateway.settings import Settings
+from service.gateway.shadows import Shadows
 from service.gateway.terms import Terms
 from service.gateway.threads import Threads
 from service.gateway.turns import Turns
+from service.gateway.versions import Shares, Versions
 from service.questions import can_answer, cost, lane
 
 
@@ -40,6 +42,7 @@ class Gateway:
         backend: Backend,
         callers: Callers,
         limits: Limits,
+        shares: Shares | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -48,18 +51,15 @@ class Gateway:
         self.callers = callers
         self.limits = limits
         self.memory = Memory(settings.max_buffered_bytes)
-        self.turns = {card.name: Turns(self._places_of(card)) for card in catalogue.cards.values()}
-        for card in catalogue.cards.values():
-            if can_answer(card, "best"):  # one at a time for each worker: it fills a batch by itself
-                self.turns[lane(card.name, "best")] = Turns(partial(self._workers_of, card))
+        self.turns = {name: turns for card in catalogue.cards.values() for name, turns in self._lanes_of(card)}
         self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._outlook)
         bounds = Bounds(settings.decode_bytes, settings.decode_cpu_s)
         self.processes = Processes(settings.decode_processes, bounds, metrics.lost)
         self.decoders = Decoders(self.processes, settings.image_limits)
         self.encoders = Threads(settings.encode_threads, "encode")
-        self.readiness = Readiness(
-            catalogue.cards.values(), backend, metrics, settings.readiness_interval_s, settings.canary_interval_s
-        )
+        self.versions = Versions(catalogue, shares, lambda name: self.readiness.watches[name].answered)
+        every = (settings.readiness_interval_s, settings.canary_interval_s)
+        self.readiness = Readiness(catalogue.cards.values(), backend, metrics, *every, self.versions.groups)
         self.inference = Inference(
             backend,
             self.admission,
@@ -67,18 +67,18 @@ class Gateway:
             self.decoders,
             metrics,
             self.readiness.doubt,
-            Recall(settings.cache_bytes, metrics.recalled, shared=not settings.asks_callers)
-            if settings.cache_bytes
-            else None,
+            _recall(settings, metrics),
         )
+        self.shadows = Shadows(self.versions.shadow, backend, self.turns, self.decoders, metrics)
         self._watchers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to poll the models and to follow the keys, and start the processes that decode."""
         self.metrics.start_at_zero(self.catalogue.cards)
-        self._watchers = [
-            asyncio.create_task(each) for each in (self.readiness.run(), self.callers.watch(), self.processes.warm())
-        ]
+        for card in self.catalogue.cards.values():
+            self.metrics.version(card.name, card.family, card.version, partial(self.versions.share, card))
+        work = (self.readiness.run(), self.callers.watch(), self.versions.watch(), self.processes.warm())
+        self._watchers = [asyncio.create_task(each) for each in work]
 
     async def close(self) -> None:
         """Stop polling, and give back processes, threads and connections."""
@@ -87,11 +87,17 @@ class Gateway:
             with suppress(asyncio.CancelledError):
                 await watcher
         await self.readiness.close()
+        await self.shadows.close()
         await asyncio.gather(*(turns.close() for turns in self.turns.values()))
         await self.backend.close()
         await self.limits.quotas.close()
         await self.processes.close()
         self.encoders.close()
+
+    def _lanes_of(self, card: ModelCard) -> Iterator[tuple[str, Turns]]:
+        yield card.name, Turns(self._places_of(card))
+        if can_answer(card, "best"):  # one at a time for each worker: it fills a batch by itself
+            yield lane(card.name, "best"), Turns(partial(self._workers_of, card))
 
     def _places_of(self, card: ModelCard) -> Callable[[], int]:
         """How many of a model's pictures the model server is given at one time: its workers' batches stay full."""
@@ -116,6 +122,13 @@ class Gateway:
             return short.wait_s(terms.caller, pictures) + long.free_in_s()
         pace_s = long.pace_s or cost(card, "best") * (short.pace_s or 0.0)
         return max(long.wait_s(terms.caller, pictures), pace_s * math.ceil(pictures / self._workers_of(card)))
+
+
+def _recall(settings: Settings, metrics: Metrics) -> Recall[Result] | None:
+    """What keeps answers, where the settings give it room; callers with names have answers of their own."""
+    if not settings.cache_bytes:
+        return None
+    return Recall(settings.cache_bytes, metrics.recalled, shared=not settings.asks_callers)
 
 
 async def of(request: Request) -> Gateway:

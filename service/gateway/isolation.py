@@ -154,6 +154,11 @@ class Processes:
         # exit code.
         self._thread = Threads(1, "decoders")
 
+    @property
+    def are_quiet(self) -> bool:
+        """Whether a job more would make no other one wait."""
+        return self._turns.is_quiet
+
     async def warm(self) -> None:
         """Start them all, so that no picture waits for one; without it each starts when it is needed."""
         try:

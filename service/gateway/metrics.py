@@ -1,6 +1,6 @@
 """The gateway's metrics. Each names its readers; label values come from routes, cards and error classes only."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
@@ -15,6 +15,7 @@ SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5
 BYTES = (10_000, 50_000, 100_000, 250_000, 500_000, MEBIBYTE, 2 * MEBIBYTE, 5 * MEBIBYTE, 10 * MEBIBYTE, 20 * MEBIBYTE)
 PICTURES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+SHADOW_OUTCOMES = ("compared", "failed", "dropped")
 SECOND_TRIES = ("answered", "failed")
 STAGES = ("upload", "decode", "queue", "inference", "encode")
 
@@ -27,6 +28,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._make_those_of_requests()
         self._make_those_of_pictures()
+        self._make_those_of_versions()
         self._make_those_of_processes()
 
     def _make_those_of_requests(self) -> None:
@@ -46,6 +48,10 @@ class Metrics:
         self.keys_stale = self._gauge("resnest_keys_stale", "Whether what callers are told by is out of date", ["of"])
         for source in ("keys", "tokens"):
             self.keys_stale.labels(source)
+        # Read by: alert on shares that are not read again.
+        self.traffic_stale = self._gauge(
+            "resnest_traffic_stale", "Whether the traffic file says what cannot be put in force", []
+        )
         # Read by: alert on limits that are not shared.
         self.limits_failing = self._gauge(
             "resnest_limits_failing", "Whether Redis, where callers' limits are shared, does not answer", []
@@ -93,6 +99,26 @@ class Metrics:
         # Read by: dashboard "Overview" (versions while rolling out).
         self._gauge("resnest_build_info", "Always 1", ["version"]).labels(__version__).set(1)
 
+    def _make_those_of_versions(self) -> None:
+        # Read by: dashboard "Versions" (shares), and by all of that row, for the names of versions.
+        self.version_share = self._gauge(
+            "resnest_version_share",
+            "A version's share of the requests that name its model without a version",
+            ["model", "family", "version"],
+        )
+        # Read by: dashboard "Versions" (shadows).
+        self.shadow_pictures = self._counter(
+            "resnest_shadow_pictures_total",
+            "Pictures that a shadow was to be shown, by what came of it",
+            ["family", "version", "outcome"],
+        )
+        # Read by: dashboard "Versions" (agreement).
+        self.shadow_agreement = self._counter(
+            "resnest_shadow_agreement_total",
+            "Sum over compared pictures of the agreement with the answer, 0 to 1",
+            ["family", "version"],
+        )
+
     def _make_those_of_processes(self) -> None:
         # Read by: dashboard "Pictures" (decoders lost), alert on decoders that crash or are killed.
         self.decoders_lost = self._counter(
@@ -117,6 +143,13 @@ class Metrics:
             self.workers_configured.labels(model)
             for outcome in SECOND_TRIES:
                 self.second_tries.labels(model, outcome)
+
+    def version(self, model: str, family: str, version: str, share: Callable[[], float]) -> None:
+        """Tell a version's share at each scrape, and make its series as a shadow exist."""
+        self.version_share.labels(model, family, version).set_function(share)
+        self.shadow_agreement.labels(family, version)
+        for outcome in SHADOW_OUTCOMES:
+            self.shadow_pictures.labels(family, version, outcome)
 
     def second_try(self, model: str, outcome: str) -> None:
         """Count that a model was asked a second time, and what came of it."""

@@ -85,7 +85,7 @@ class Linger:
 
 
 class Context:
-    """Gives the request its id and clock, and the response the headers that all have."""
+    """Gives the request its id and clock, and the response the headers that all have; then begins what comes after."""
 
     def __init__(self, app: ASGIApp, is_draining: Callable[[], bool]) -> None:
         self.app = app
@@ -113,6 +113,8 @@ class Context:
             await send(message)
 
         await self.app(scope, receive, with_headers)
+        if afterwards := scope["state"].get("afterwards"):
+            afterwards()
 
 
 class Meter:

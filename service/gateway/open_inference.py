@@ -10,10 +10,10 @@ from starlette.responses import JSONResponse, Response
 from service import __version__
 from service.cards import ModelCard
 from service.envelope import Array
-from service.errors import BackendUnavailable, Forbidden, InvalidParameter, ModelNotFound, ServiceError
+from service.errors import BackendUnavailable, Forbidden, InvalidParameter, ServiceError
 from service.gateway.answering import JSON, Answered, answered
 from service.gateway.backend import Answer
-from service.gateway.gateway import Gateway, GatewayDep
+from service.gateway.gateway import GatewayDep
 from service.gateway.tensors import HEAD_LENGTH, INPUT, TensorBody, answer
 from service.gateway.uploads import OCTETS
 
@@ -48,11 +48,12 @@ async def ready(gateway: GatewayDep) -> Response:
 @router.get("/v2/models/{name}/versions/{version}", include_in_schema=False)
 async def model(name: str, gateway: GatewayDep, version: str | None = None) -> Response:
     """Tell a model's input, one encoded picture an element, and its outputs."""
-    card = chosen(gateway, name, version)
+    card = gateway.versions.find(named(name, version))
     inputs = [{"name": INPUT, "datatype": "BYTES", "shape": [-1]}]
     told = [{"name": output, **facts} for output, facts in outputs(card).items()]
+    versions = [version] if version else gateway.versions.all(card.family)
     return JSONResponse(
-        {"name": card.name, "versions": [card.version], "platform": "pytorch", "inputs": inputs, "outputs": told}
+        {"name": card.family, "versions": versions, "platform": "pytorch", "inputs": inputs, "outputs": told}
     )
 
 
@@ -60,22 +61,24 @@ async def model(name: str, gateway: GatewayDep, version: str | None = None) -> R
 @router.get("/v2/models/{name}/versions/{version}/ready", include_in_schema=False)
 async def model_ready(name: str, gateway: GatewayDep, version: str | None = None) -> Response:
     """Say 200 if the model has a ready worker that answered a test picture, else 503."""
-    card = chosen(gateway, name, version)
-    if gateway.readiness.state(card.name) != "ready":
-        raise BackendUnavailable(f"{card.name} is not ready.")
-    return JSONResponse({"name": card.name, "ready": True})
+    wanted = named(name, version)
+    card = gateway.versions.find(wanted)
+    names = [card.name] if "@" in wanted else gateway.versions.groups().get(card.family, [card.name])
+    if not gateway.readiness.answers(names):
+        raise BackendUnavailable(f"{wanted} is not ready.")
+    return JSONResponse({"name": card.family, "ready": True})
 
 
 @router.post("/v2/models/{name}/infer", summary="Ask a model")
 @router.post("/v2/models/{name}/versions/{version}/infer", include_in_schema=False)
 async def infer(request: Request, name: str, gateway: GatewayDep, version: str | None = None) -> Response:
     """Answer each picture of the tensor `image` by a row of each output; one that cannot be answered fails them all."""
-    card = chosen(gateway, name, version)
+    card = gateway.versions.find(gateway.versions.name(request, named(name, version)))
     check_scope(request, card)
     body = TensorBody(request.headers, gateway.settings.max_images, list(outputs(card)))
     async with answered(request, gateway, [card], body=body) as answers:
         arrays = stacked({output.name for output in body.wanted}, found(answers))
-        document: dict[str, Any] = {"model_name": card.name, "model_version": card.version}
+        document: dict[str, Any] = {"model_name": card.family, "model_version": card.version}
         if body.identity:
             document["id"] = body.identity
         labels = [label.label for label in card.classes]
@@ -84,12 +87,9 @@ async def infer(request: Request, name: str, gateway: GatewayDep, version: str |
         return Response(content, media_type=JSON if length is None else OCTETS, headers=headers)
 
 
-def chosen(gateway: Gateway, name: str, version: str | None) -> ModelCard:
-    """The card of that name and version. Raises `ModelNotFound`."""
-    card = gateway.catalogue.card(name)
-    if version not in {None, card.version}:
-        raise ModelNotFound("The model is not served in that version.", available=[card.version])
-    return card
+def named(name: str, version: str | None) -> str:
+    """A model's name with the version of the path, if there is one."""
+    return name if version is None else f"{name}@{version}"
 
 
 def check_scope(request: Request, card: ModelCard) -> None:

@@ -14,6 +14,7 @@ from service.errors import ServiceError
 from service.gateway import examples, pages, problems
 from service.gateway.access import RULES
 from service.gateway.uploads import JSON, MULTIPART, OCTETS, media_type
+from service.gateway.versions import HEADER as VERSION
 from service.schemas import (
     ClassifyResponse,
     CompareResponse,
@@ -33,6 +34,7 @@ from service.schemas import (
     ServerLive,
     ServerReady,
     TensorRequest,
+    Traffic,
 )
 
 REF = "#/components/schemas/{model}"
@@ -77,6 +79,7 @@ DISCOVERY = (
     errors.KeysUnavailable,
 )
 
+OPERATORS = (errors.Unauthenticated, errors.Forbidden, errors.Internal, errors.KeysUnavailable)
 NOT_READY = (errors.BackendUnavailable, errors.Draining, errors.Internal)
 
 DESCRIPTION = """Classify, segment, embed and explain pictures.
@@ -112,6 +115,12 @@ HEADERS = [
         "schema": {"type": "string", "pattern": r"^[0-9]{1,6}(\.[0-9]{1,6})?$", "examples": ["2.5"]},
     },
     {
+        "name": VERSION,
+        "in": "header",
+        "description": "The version of the model that is to answer; by the operator's shares if not given.",
+        "schema": {"type": "string", "examples": ["1.0"]},
+    },
+    {
         "name": "Priority",
         "in": "header",
         "description": "How urgent the request is (RFC 9218): u=0 the most, u=7 the least, u=3 if not given.",
@@ -135,6 +144,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("/v1/explain", "post"): Operation((ExplainResponse,), UPLOAD, takes_pictures=True, other_content=PICTURE_CONTENT),
     ("/v1/models", "get"): Operation((ModelList,), DISCOVERY),
     ("/v1/models/{name}", "get"): Operation((ModelDetail,), (*DISCOVERY, errors.ModelNotFound)),
+    ("/v1/traffic", "get"): Operation((Traffic,), OPERATORS),
     ("/v2", "get"): Operation((ServerFacts,), DISCOVERY),
     ("/v2/health/live", "get"): Operation((ServerLive,)),
     ("/v2/health/ready", "get"): Operation((ServerReady,), NOT_READY),
@@ -148,11 +158,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("/livez", "get"): Operation((Live,)),
     ("/readyz", "get"): Operation((Ready,), NOT_READY),
-    ("/metrics", "get"): Operation(
-        (),
-        (errors.Unauthenticated, errors.Forbidden, errors.Internal, errors.KeysUnavailable),
-        other_content=TEXT_CONTENT,
-    ),
+    ("/metrics", "get"): Operation((), OPERATORS, other_content=TEXT_CONTENT),
 }
 
 

@@ -5,7 +5,7 @@ TorchServe's own /ping says 200 with no model loaded, so it is never asked.
 
 import asyncio
 import logging
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,19 +67,22 @@ class Readiness:
         metrics: Metrics,
         interval_s: float,
         canary_interval_s: float,
+        groups: Callable[[], Mapping[str, Sequence[str]]] | None = None,
     ) -> None:
+        """`groups` are the models that stand in for each other, by a name for them; without it each stands alone."""
         self.watches = {card.name: _watch(card) for card in cards}
         self.draining = False
         self._backend = backend
         self._metrics = metrics
         self._interval_s = interval_s
         self._canary_interval_s = canary_interval_s
+        self._groups = groups or (lambda: {name: [name] for name in self.watches})
         self._doubt = asyncio.Event()
 
     @property
     def ready(self) -> bool:
-        """Whether every model is ready and the process is not about to end."""
-        return not self.draining and all(watch.answered for watch in self.watches.values())
+        """Whether every model, or one that stands in for it, is ready and the process is not about to end."""
+        return not self.draining and not self._waiting()
 
     def state(self, model: str) -> State:
         """The state of one model."""
@@ -102,8 +105,7 @@ class Readiness:
         """Why it is not ready."""
         if self.draining:
             return Draining("This instance is shutting down.", models=self.details())
-        waiting = [name for name, watch in self.watches.items() if not watch.answered]
-        return BackendUnavailable(f"Not ready: {', '.join(waiting)}.", models=self.details())
+        return BackendUnavailable(f"Not ready: {', '.join(self._waiting())}.", models=self.details())
 
     def drain(self) -> None:
         """Be not ready from now on: the process is about to end."""
@@ -140,6 +142,13 @@ class Readiness:
                 watch.running.cancel()
         with suppress(asyncio.CancelledError):
             await self.settle()
+
+    def answers(self, names: Iterable[str]) -> bool:
+        """Whether one of these models would answer."""
+        return any(self.watches[name].answered for name in names)
+
+    def _waiting(self) -> list[str]:
+        return [name for name, members in self._groups().items() if not self.answers(members)]
 
     async def _look(self, watch: Watch) -> None:
         try:

@@ -26,7 +26,7 @@ async def segment(request: Request, query: Annotated[SegmentQuery, Query()], gat
 
     `Accept: image/png`, or `image/webp` with `overlay=webp`, gets one picture's mask, or overlay, itself.
     """
-    (card,) = gateway.catalogue.choose("segmentation", query.model, OF_QUALITY[query.quality])
+    (card,) = gateway.versions.choose(request, "segmentation", query.model, OF_QUALITY[query.quality])
     drawing = asked(card, query)
     offers = [JSON, *drawing.media_types]
     negotiate(request, offers)

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
         description="the models that answer where none is named, by commas, one for each task; where a task has none, "
         "the first of `models`, or by name",
     )
+    traffic_file: Path | None = Field(
+        default=None,
+        description="shares of each model's versions in its traffic, as TOML; read again when it changes",
+    )
     inference_url: str = Field(
         default="http://127.0.0.1:8080",
         description="inference doors of the model servers, each http://host:port or unix:/path, by commas; every "

@@ -32,12 +32,15 @@ class Terms:
 
 def of(request: Request, longest_s: float) -> Terms:
     """The terms of a request: `Request-Timeout` counts from its first byte. Raises `InvalidHeader`."""
-    state = request.state
-    caller = getattr(state, "caller", None) or (request.client.host if request.client else "")
     timeout_s = _timeout(request.headers.getlist("request-timeout"), longest_s)
-    begun = asyncio.get_running_loop().time() - (time.perf_counter() - state.started)
+    begun = asyncio.get_running_loop().time() - (time.perf_counter() - request.state.started)
     end = None if timeout_s is None else begun + timeout_s
-    return Terms(str(caller), _urgency(request.headers.getlist("priority")), end)
+    return Terms(caller_of(request), _urgency(request.headers.getlist("priority")), end)
+
+
+def caller_of(request: Request) -> str:
+    """Who sent a request: its key's name, its token's subject, or where nobody is asked, its address."""
+    return str(getattr(request.state, "caller", None) or (request.client.host if request.client else ""))
 
 
 def _timeout(sent: list[str], longest_s: float) -> float | None:

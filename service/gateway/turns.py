@@ -108,6 +108,11 @@ class Turns:
             return 0.0
         return max(0.0, min(self._begun.values()) + self.pace_s - asyncio.get_running_loop().time())
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing waits, and nothing more would wait if one place more were taken."""
+        return self._taken + 1 < self._places() and not any(flow.head() for flow in self._flows.values())
+
     async def close(self) -> None:
         """Cancel what runs, and wait for its end."""
         for task in self._running:

@@ -30,8 +30,11 @@ from service.schemas.models import (
     ModelList,
     ModelReadiness,
     ModelSummary,
+    ModelTraffic,
     Ready,
+    ShadowFacts,
     State,
+    Traffic,
 )
 from service.schemas.requests import (
     ClassifyQuery,
@@ -125,6 +128,7 @@ __all__ = [
     "ModelReady",
     "ModelSummary",
     "ModelTensors",
+    "ModelTraffic",
     "MultiPolygon",
     "OutputParameters",
     "Overlay",
@@ -145,6 +149,7 @@ __all__ = [
     "ServerFacts",
     "ServerLive",
     "ServerReady",
+    "ShadowFacts",
     "Shape",
     "Sized",
     "State",
@@ -154,5 +159,6 @@ __all__ = [
     "TensorOutput",
     "TensorRequest",
     "Timing",
+    "Traffic",
     "Webp",
 ]

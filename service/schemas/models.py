@@ -17,6 +17,10 @@ class ModelSummary(ModelName):
     source: str
     state: State
     default: bool = Field(description="whether it answers where no model is named")
+    share: float = Field(
+        ge=0, le=1, description="of the requests that name the model without a version, this version's"
+    )
+    shadow: float = Field(ge=0, le=1, description="of the pictures, what this version is shown after their answers")
     classes: int
     published: dict[str, Any] = Field(description="scores that the authors state")
     measured: dict[str, Any] = Field(description="scores that we measured")
@@ -102,6 +106,29 @@ class Ready(Shape):
     limits: Literal["local", "shared", "failing"] = Field(
         description="where callers' limits are counted: here, in Redis, or ought to be there and cannot"
     )
+
+
+class ShadowFacts(Shape):
+    """The version that is shown a share of the pictures after they were answered."""
+
+    version: str
+    share: float
+
+
+class ModelTraffic(Shape):
+    """How a model's requests are spread over its versions, and whether a caller stays with one."""
+
+    sticky: Literal["caller", "none"]
+    shares: dict[str, float]
+    shadow: ShadowFacts | None
+
+
+class Traffic(Shape):
+    """What is in force, and what keeps the file's last state from being so."""
+
+    file: str | None
+    mistake: str | None
+    models: dict[str, ModelTraffic]
 
 
 class Live(Shape):

@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -36,10 +37,23 @@ def use(address: str) -> None:
     httpx.get(f"http://{address}/nothing")
 
 
+def shadowed(store: Path) -> Path:
+    """A second version of the classifier, and the file that has it shown every picture."""
+    (store / "next").mkdir()
+    for file in (store / "tiny-classifier").iterdir():
+        text = file.read_text(encoding="utf-8").replace('version = "1.0"', 'version = "1.1"')
+        (store / "next" / file.name).write_text(text, encoding="utf-8")
+    traffic = store / "traffic.toml"
+    traffic.write_text(
+        '[tiny-classifier]\nweights = { "1.0" = 1 }\nshadow = { version = "1.1", share = 1 }\n', encoding="utf-8"
+    )
+    return traffic
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     store = write_store(tmp_path_factory.mktemp("store"), "tiny-classifier", "tiny-segmenter", weights=False)
-    with served(create_app(Settings(model_store=store), Model())) as found:
+    with served(create_app(Settings(model_store=store, traffic_file=shadowed(store)), Model())) as found:
         use(found)
         yield found
 

@@ -137,7 +137,12 @@ async def test_administrators_own_door_has_what_is_theirs_and_the_probes_and_ask
             route: (await call(client, route, door="http://gateway:9000")).status_code for route in (*RULES, "/nowhere")
         }
 
-    assert {route for route, status in inside.items() if status == 200} == {"/metrics", "/livez", "/readyz"}
+    assert {route for route, status in inside.items() if status == 200} == {
+        "/metrics",
+        "/v1/traffic",
+        "/livez",
+        "/readyz",
+    }
     assert set(inside.values()) == {200, 404}
 
 
@@ -148,7 +153,7 @@ async def test_the_public_door_beside_it_has_all_but_what_is_theirs(asking: Runn
         }
         response = await call(client, "/metrics", "admin")
 
-    assert {route for route, status in outside.items() if status == 404} == {"/metrics"}
+    assert {route for route, status in outside.items() if status == 404} == {"/metrics", "/v1/traffic"}
     problem(response, 404, "route_not_found")
 
 

@@ -33,6 +33,10 @@ NAMES = {
     "resnest_workers_configured": {"model"},
     "resnest_circuits": {"model", "state"},
     "resnest_second_tries": {"model", "outcome"},
+    "resnest_version_share": {"model", "family", "version"},
+    "resnest_traffic_stale": set(),
+    "resnest_shadow_pictures": {"family", "version", "outcome"},
+    "resnest_shadow_agreement": {"family", "version"},
     "resnest_ready": set(),
     "resnest_build_info": {"version"},
 }
