@@ -9,7 +9,7 @@ RUNS ?= runs
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stress starter-models image-check problems clean
+.PHONY: help run test check format stress bench-gpu starter-models image-check problems clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ format: $(VENV)/test.stamp ## put the code into the house's form
 
 stress: $(VENV)/test.stamp ## the long tests
 	$(BIN)/python -m pytest -m stress $(ARGS)
+
+bench-gpu: $(VENV)/worker.stamp ## measure the engine and the service on this machine's GPU (ARGS="--batch-size 32")
+	@$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 starter-models: $(VENV)/worker.stamp ## train the built-in models again (PHOTOS=, RUNS=; hours on a CPU)
 	model_store/recipes/train-all $(BIN)/python $(PHOTOS) $(RUNS)

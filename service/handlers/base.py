@@ -93,7 +93,8 @@ class BatchHandler:
         self.card = cards.read(folder)
         if self.card.task != self.task:
             raise CardError(f"{self.card.name} is a {self.card.task} model, and its handler is for {self.task}")
-        self._device = "cpu" if gpu is None else f"cuda:{gpu}"
+        # TorchServe counts GPUs by `nvidia-smi`, and without it, or on a slice of a GPU, names none.
+        self._device = None if gpu is None else f"cuda:{gpu}"
         self.engine = self._load(self.card, self._device)
         side = self.card.input.square
         for count in buckets.sizes(self.card.serving.batch_size):

@@ -4,7 +4,6 @@ import csv
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks import agreement
 from service import cards, preprocess
 from service.engines import Answers, Load, gpu_engine, openvino_engine, torch_engine
 from service.engines.devices import Cpu
@@ -41,10 +41,6 @@ ENGINES_AND_PRECISIONS = [
     pytest.param("cuda", "fp32", marks=NEEDS_CUDA),
     pytest.param("cuda", "bf16", marks=NEEDS_CUDA),
 ]
-# Mean absolute difference of scores. The seven or three classes of the starter models have larger scores, and so
-# larger differences, than the thousand of the published ones.
-TOLERANCE = {"fp32": 1e-4, "bf16": 5e-3}
-EQUAL = 0.995  # of the pictures' likeliest labels, and of the masks' pixels
 
 
 def sources(count: int) -> Iterator[Image.Image]:
@@ -56,16 +52,7 @@ def sources(count: int) -> Iterator[Image.Image]:
             with Image.open(PHOTOS / row["image"]) as opened:
                 yield opened.convert("RGB")
         return
-    with Image.open(STORE / "example.jpg") as opened:
-        whole = opened.convert("RGB")
-    random = np.random.default_rng(0)
-    for _ in range(count):
-        side = int(random.integers(60, min(whole.size)))
-        left, top = (int(random.integers(0, length - side + 1)) for length in whole.size)
-        part = whole.crop((left, top, left + side, top + int(side * random.uniform(0.6, 1)))).rotate(
-            90 * int(random.integers(4)), expand=True
-        )
-        yield part.point((np.arange(256) * random.uniform(0.3, 1)).astype(np.uint8).tolist() * 3)
+    yield from agreement.parts(count)
 
 
 @cache
@@ -85,26 +72,13 @@ def answered(name: str, engine_name: str, precision: str) -> tuple[Answers, ...]
     return tuple(engine(picture[None]) for picture in prepared(name))
 
 
-def together(answers: tuple[Answers, ...], array: str) -> npt.NDArray[Any]:
-    return np.concatenate([each[array].reshape(-1) for each in answers])
-
-
 @pytest.mark.parametrize(("engine", "precision"), ENGINES_AND_PRECISIONS)
-def test_the_classifier_answers_as_torch_in_single_precision(engine: str, precision: str) -> None:
-    name = "starter-classifier"
-    ours, theirs = answered(name, engine, precision), expected(name)
-    difference = np.abs(together(ours, "scores") - together(theirs, "scores"))
-    same = [a["scores"].argmax() == b["scores"].argmax() for a, b in zip(ours, theirs, strict=True)]
-    assert difference.mean() <= TOLERANCE[precision]
-    assert np.mean(same) >= EQUAL
-    assert len({int(each["scores"].argmax()) for each in theirs}) > 2
+@pytest.mark.parametrize("name", COUNT)
+def test_a_model_answers_as_torch_in_single_precision(name: str, engine: str, precision: str) -> None:
+    found = agreement.compare(answered(name, engine, precision), expected(name))
+    assert found.holds(precision), found
 
 
-@pytest.mark.parametrize(("engine", "precision"), ENGINES_AND_PRECISIONS)
-def test_the_segmenter_answers_as_torch_in_single_precision(engine: str, precision: str) -> None:
-    name = "starter-segmenter"
-    ours, theirs = answered(name, engine, precision), expected(name)
-    assert np.mean(together(ours, "mask") == together(theirs, "mask")) >= EQUAL
-    difference = np.abs(together(ours, "class_scores") - together(theirs, "class_scores"))
-    assert difference.mean() <= TOLERANCE[precision]
-    assert len({picture.shape for picture in prepared(name)}) > 2
+def test_the_pictures_have_several_labels_and_shapes() -> None:
+    assert len({int(each["scores"].argmax()) for each in expected("starter-classifier")}) > 2
+    assert len({picture.shape for picture in prepared("starter-segmenter")}) > 2

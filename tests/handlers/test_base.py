@@ -144,8 +144,10 @@ def test_it_is_warmed_up_with_batches_up_to_a_full_one_before_the_first_request(
     assert cards.read(folder / "tiny-classifier").serving.batch_size == 8
 
 
-@pytest.mark.parametrize(("gpu", "device"), [(None, "cpu"), (0, "cuda:0"), (3, "cuda:3")])
-def test_the_engine_gets_the_device_that_torchserve_names(folder: Path, gpu: int | None, device: str) -> None:
+@pytest.mark.parametrize(("gpu", "device"), [(None, None), (0, "cuda:0"), (3, "cuda:3")])
+def test_the_engine_gets_the_device_that_torchserve_names_or_the_choice(
+    folder: Path, gpu: int | None, device: str | None
+) -> None:
     asked: list[str | None] = []
 
     def load(_card: cards.ModelCard, where: str | None) -> FakeEngine:
@@ -234,7 +236,7 @@ def test_other_questions_share_the_batch_and_get_their_own_pass(folder: Path) ->
         None,
     )
     handler.handle([asking("embedding", 6)], None)
-    assert (engine.passes, asked, loads) == ([2], [("embedding", 2), ("embedding", 1)], ["cpu"])
+    assert (engine.passes, asked, loads) == ([2], [("embedding", 2), ("embedding", 1)], [None])
     told = [envelope.unpack(reply)[1] for reply in replies]
     assert [float(next(iter(arrays.values()))[0]) for arrays in told[:4]] == [1, -2, 3, -4]
     assert heads(replies)[4]["ok"] is False
