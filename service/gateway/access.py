@@ -162,7 +162,7 @@ class Access:
     async def _refuse(
         self, error: ServiceError, headers: dict[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        refusal = respond(self._metrics, scope["state"]["request_id"], error, headers)
+        refusal = respond(self._metrics, scope, error, headers)
         await refusal(scope, receive, send)
 
     def _count(self, label: str, outcome: str = LET_IN) -> None:

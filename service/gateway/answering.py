@@ -103,7 +103,7 @@ async def answered(
     with fails the request.
     """
     asked = replace(terms.of(request, gateway.settings.max_request_timeout_s), question=question)
-    gateway.admission.check(cards, asked)
+    gateway.inference.check(cards, asked)
     started = time.perf_counter()
     with gateway.memory.reserve() as reservation:
         pictures, size = await uploads.read(

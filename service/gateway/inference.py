@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -96,30 +97,63 @@ class Inference:
         self._doubt = doubt
         self._recall = recall
 
+    def check(self, cards: Sequence[ModelCard], terms: Terms) -> None:
+        """Raise `Overloaded` before a body is read that would be refused after it; a kept answer is known only then."""
+        if self._recall is None:
+            self._admission.check(cards, terms)
+
     async def run(
         self, uploads: Sequence[Upload], cards: Sequence[ModelCard], request_id: str, terms: Terms
     ) -> list[Result]:
-        """A result for each upload, in their order, each with an answer by each card. Raises `Overloaded`."""
-        try:
-            with self._admission.enter(cards, terms, len(uploads)):
-                async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._result(upload, cards, request_id, terms)) for upload in uploads]
-        except ServiceError as error:
-            self._count(cards, error.code(), len(uploads))
-            raise
-        return [task.result() for task in tasks]
+        """A result for each upload, in their order, each with an answer by each card. Raises `Overloaded`.
 
-    async def _result(self, upload: Upload, cards: Sequence[ModelCard], request_id: str, terms: Terms) -> Result:
-        """What is known of the picture, or becomes known now."""
-        begun = asyncio.get_running_loop().time()
+        Kept answers need no room.
+        """
+        digests = await asyncio.gather(*map(self._digest, uploads))
+        kept = [self._kept(*each, cards, terms) for each in zip(uploads, digests, strict=True)]
+        places = kept.count(None)
+        try:
+            with self._admission.enter(cards, terms, places) if places else nullcontext():
+                async with asyncio.TaskGroup() as group:
+                    tasks = [
+                        group.create_task(self._result(*each, cards, request_id, terms))
+                        for each, found in zip(zip(uploads, digests, strict=True), kept, strict=True)
+                        if found is None
+                    ]
+        except ServiceError as error:
+            self._count(cards, error.code(), places)
+            raise
+        computed = (task.result() for task in tasks)
+        return [next(computed) if found is None else found for found in kept]
+
+    async def _digest(self, upload: Upload) -> bytes:
+        """The picture's digest; empty where nothing is kept."""
         if self._recall is None or isinstance(upload.content, ServiceError):
+            return b""
+        return await digest_of(upload.content)
+
+    def _kept(self, upload: Upload, digest: bytes, cards: Sequence[ModelCard], terms: Terms) -> Result | None:
+        found = self._recall.kept(self._key(digest, cards, terms)) if self._recall and digest else None
+        if found is None:
+            return None
+        self._count(cards, "ok")
+        return replace(found, upload=upload, digest=digest, how="hit")
+
+    def _key(self, digest: bytes, cards: Sequence[ModelCard], terms: Terms) -> Hashable:
+        caller = terms.caller if self._recall and not self._recall.shared else ""
+        return (digest, tuple(card.name for card in cards), terms.question, caller)
+
+    async def _result(
+        self, upload: Upload, digest: bytes, cards: Sequence[ModelCard], request_id: str, terms: Terms
+    ) -> Result:
+        """What becomes known of the picture now."""
+        begun = asyncio.get_running_loop().time()
+        if self._recall is None or not digest:
             return await self._picture(upload, cards, request_id, terms)
-        digest = await digest_of(upload.content)
-        key = (digest, tuple(card.name for card in cards), terms.question, "" if self._recall.shared else terms.caller)
         deadline = max(terms.deadline(card, begun) for card in cards)
         try:
             result, how = await self._recall.find(
-                key, deadline, lambda: self._picture(upload, cards, request_id, terms)
+                self._key(digest, cards, terms), deadline, lambda: self._picture(upload, cards, request_id, terms)
             )
         except DeadlineExceeded as error:
             self._count(cards, error.code())

@@ -183,7 +183,7 @@ class Crash:
             if started:
                 raise
             detail = "Something went wrong on our side."
-            await respond(self._metrics, request_id, Internal(detail))(scope, receive, send)
+            await respond(self._metrics, scope, Internal(detail))(scope, receive, send)
 
 
 def _request_id(scope: Scope) -> str:

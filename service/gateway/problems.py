@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from service.errors import (
     Internal,
@@ -25,12 +26,12 @@ MEDIA_TYPE = "application/problem+json"
 PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
-def respond(
-    metrics: Metrics, request_id: str, error: ServiceError, headers: Mapping[str, str] | None = None
-) -> Response:
-    """The response that tells `error`, counted."""
+def respond(metrics: Metrics, scope: Scope, error: ServiceError, headers: Mapping[str, str] | None = None) -> Response:
+    """The response to the request of that scope that tells `error`, counted."""
     metrics.problems.labels(error.code()).inc()
-    document = {**error.problem(), "request_id": request_id}
+    document = {**error.problem(), "request_id": scope["state"]["request_id"]}
+    if scope["path"].startswith("/v2"):  # clients of the Open Inference Protocol read no other member
+        document["error"] = error.detail
     return Response(
         orjson.dumps(document), error.status, headers={**_headers(error), **(headers or {})}, media_type=MEDIA_TYPE
     )
@@ -76,9 +77,7 @@ def invalid(parameter: str, detail: str, **bounds: int) -> InvalidParameter:
 
 
 def _tell(request: Request, error: ServiceError, headers: Mapping[str, str] | None = None) -> Response:
-    if request.url.path.startswith("/v2"):  # clients of the Open Inference Protocol read no other member
-        error.members["error"] = error.detail
-    return respond(request.app.state.gateway.metrics, request.state.request_id, error, headers)
+    return respond(request.app.state.gateway.metrics, request.scope, error, headers)
 
 
 def _name(mistake: Mapping[str, Any]) -> str:

@@ -42,11 +42,21 @@ class Recall(Generic[Value]):
         self._under_way: dict[Hashable, asyncio.Future[Value | None]] = {}
         self._bytes = 0
 
+    def kept(self, key: Hashable) -> Value | None:
+        """What is kept for this key."""
+        if key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        self._note("hit", self._bytes)
+        return self._kept[key]
+
     async def find(self, key: Hashable, deadline: float, compute: Callable[[], Awaitable[Value]]) -> tuple[Value, How]:
         """What `compute` gives, or gave for this key, and how it was found.
 
         `deadline` is for waiting while another one computes. Raises what `compute` does, and `DeadlineExceeded`.
         """
+        if (kept := self.kept(key)) is not None:
+            return kept, "hit"
         value, how = await self._found(key, deadline, compute)
         self._note(how, self._bytes)
         return value, how
@@ -54,9 +64,6 @@ class Recall(Generic[Value]):
     async def _found(
         self, key: Hashable, deadline: float, compute: Callable[[], Awaitable[Value]]
     ) -> tuple[Value, How]:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key], "hit"
         if key in self._under_way:
             found = await _joined(self._under_way[key], deadline)
             # What the other met is the other's own: a shorter deadline, or a client that left.

@@ -107,6 +107,25 @@ async def test_equal_pictures_under_way_are_computed_once(running: Running, fake
     assert fake.asked_of(MODEL) == 1
 
 
+async def test_a_kept_answer_is_given_though_the_house_is_full(running: Running, fake: FakeTorchServe) -> None:
+    async with running(max_in_flight=2, max_images=2, **KEEPING) as client:
+        first = await client.post("/v1/classify", content=picture())
+        fake.behaviour = "slow"
+        guests = [asyncio.create_task(client.post("/v1/classify", content=picture(seed))) for seed in (1, 2)]
+        await until(lambda: fake.waiting == 2, 60)
+        again = await client.post("/v1/classify", content=picture())
+        late = await client.post("/v1/classify", content=picture(), headers={"Request-Timeout": "60"})
+        mixed = await client.post("/v1/classify", json=in_json(picture(), picture(3)))
+        full = await client.post("/v1/classify", content=picture(3))
+        fake.release.set()
+        served = [(await guest).status_code for guest in guests]
+
+    assert told(again) == told(late) == told(first)
+    assert again.headers["cache-status"].endswith("hit")
+    assert [(each.status_code, each.json()["code"]) for each in (mixed, full)] == [(503, "overloaded")] * 2
+    assert served == [200, 200]
+
+
 async def test_a_caller_who_leaves_takes_no_answer_along(running: Running, fake: FakeTorchServe) -> None:
     async with running(**KEEPING) as client:
         fake.behaviour = "slow"

@@ -204,6 +204,36 @@ async def test_the_deadline_of_the_request_holds_here_too(client: httpx.AsyncCli
     assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
 
 
+@pytest.mark.parametrize(
+    ("limits", "key", "status"),
+    [
+        ({}, "", 401),
+        ({}, "guess", 401),
+        ({"caller_rate": 0.001, "caller_burst": 1}, "secret", 429),
+        ({"max_upload_bytes": 10}, "secret", 413),
+    ],
+    ids=["no key", "no good key", "too often", "too large"],
+)
+async def test_tritons_client_tells_what_a_request_was_refused_for(
+    limits: dict[str, Any], key: str, status: int, listening: Running
+) -> None:
+    def ask(client: triton.InferenceServerClient) -> None:
+        for _ in range(2):
+            client.infer(CLASSIFIER, [tensor(picture())], headers={"X-API-Key": key})
+
+    async with listening(keys=f"web classify {digest('secret')}", **limits) as gateway:
+        with pytest.raises(InferenceServerException) as raised:
+            await talk(gateway, ask)
+        refused = await gateway.post(INFER, json=one(), headers={"X-API-Key": key})
+
+    problem = refused.json()
+    assert (refused.status_code, problem["status"]) == (status, status)
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert problem["error"] == problem["detail"]
+    assert raised.value.status() == str(status)
+    assert raised.value.message() == problem["error"]
+
+
 async def test_a_key_opens_the_models_of_its_scope(running: Running) -> None:
     async with running(keys=f"web classify {digest('secret')}") as client:
         headers = {"Authorization": "Bearer secret"}
@@ -215,6 +245,10 @@ async def test_a_key_opens_the_models_of_its_scope(running: Running) -> None:
         open_to_all = [await client.get(path) for path in ("/v2/health/live", "/v2/health/ready")]
 
     assert [answer.status_code for answer in answers] == [200, 403]
+    assert [answer.json()["error"] for answer in (answers[1], nobody)] == [
+        "This model needs a key of the scope segment.",
+        "The request carries no key.",
+    ]
     assert answers[1].json()["required_scope"] == "segment"
     assert nobody.status_code == 401
     assert [answer.status_code for answer in open_to_all] == [200, 200]

@@ -1,0 +1,48 @@
+"""What a user of KServe's client writes; run by the Python that has it, and so importing nothing of ours.
+
+The address and a model are arguments, a picture is standard input; what the client makes of the answers is printed.
+"""
+
+import asyncio
+import base64
+import json
+import sys
+
+import httpx
+import numpy as np
+from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig  # type: ignore[import-not-found]
+
+
+def tensor(content: bytes, *, binary: bool) -> InferInput:
+    """The input of one picture."""
+    made = InferInput("image", [1], "BYTES")
+    made.set_data_from_numpy(
+        np.array([content if binary else base64.b64encode(content)], dtype=np.object_), binary_data=binary
+    )
+    return made
+
+
+async def talk(url: str, model: str, content: bytes) -> dict[str, object]:
+    """Readiness, the scores of a picture as bytes and as base64, and the status of a model that is not there."""
+    async with InferenceRESTClient(RESTConfig(protocol="v2", retries=0)) as client:
+        states = [await client.is_server_live(url), await client.is_server_ready(url)]
+        states += [await client.is_model_ready(url, model), await client.is_model_ready(url, "nobody")]
+        scores = []
+        for binary in (True, False):
+            request = InferRequest(model, [tensor(content, binary=binary)], request_id="7")
+            answer = await client.infer(url, request, model_name=model)
+            scores.append(answer.outputs[0].as_numpy().tolist())
+        try:
+            await client.infer(url, request, model_name="nobody")
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+        return {
+            "states": states,
+            "scores": scores,
+            "model": [answer.model_name, answer.id],
+            "missing": status,
+        }
+
+
+if __name__ == "__main__":
+    json.dump(asyncio.run(talk(sys.argv[1], sys.argv[2], sys.stdin.buffer.read())), sys.stdout)
