@@ -9,16 +9,19 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from service import __version__, packaging
+from service import __version__, gateways, packaging
 from service.bench_cli import bench
 from service.cards import CardError
 from service.evaluate_cli import evaluate
-from service.keys import KeysError
+from service.gateways import GatewayError
+from service.keys import KeysError, check_exposure
 from service.keys_cli import keys as keys_group
 from service.models_cli import models as models_group
 from service.models_cli import pull_absent
 from service.options import store
 from service.quantise_cli import quantise
+from service.seats import Seat
+from service.signals import signals
 from service.supervisor import Options, StartError, chosen, require_free_port, require_keys
 from service.supervisor import run as supervise
 from service.traffic import TrafficError
@@ -47,7 +50,7 @@ class Main(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (CardError, KeysError, StartError, TrafficError) as error:
+        except (CardError, GatewayError, KeysError, StartError, TrafficError) as error:
             raise click.ClickException(str(error)) from error
         except BrokenPipeError:
             raise  # click ends quietly: the reader of our output has gone
@@ -97,6 +100,14 @@ def main() -> None:
     envvar="RESNEST_DEFAULT_MODELS",
     callback=lambda _context, _option, names: _split(names),
     help="The model of its task that answers where none is named; one for each task.",
+)
+@click.option(
+    "--gateway-workers",
+    default=1,
+    envvar="RESNEST_GATEWAY_WORKERS",
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Gateway processes that share the port: more than one where one core of the gateway is not enough.",
 )
 @click.option("--start-timeout", default=180.0, show_default=True, help="Seconds until every model must be ready.")
 @click.option("--pull/--no-pull", default=True, show_default=True, help="Fetch weights of --models that are not here.")
@@ -150,7 +161,6 @@ def worker(
 @main.command()
 def gateway() -> None:
     """The HTTP gateway alone, by the settings in RESNEST_... variables."""
-    from service.gateway.server import serve
     from service.gateway.settings import Settings
 
     try:
@@ -158,7 +168,16 @@ def gateway() -> None:
     except ValidationError as error:
         mistakes = (f"RESNEST_{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors())
         raise click.ClickException("; ".join(mistakes)) from error
-    serve(settings)
+    seat = Seat.taken(os.environ)
+    if settings.gateway_workers > 1 and seat is None:
+        check_exposure(settings.host, protected=settings.asks_callers, waived=settings.allow_no_keys)
+        require_free_port(settings.host, settings.port)
+        with signals() as asked:
+            gateways.serve(settings.gateway_workers, os.environ, settings.time_to_end_s, asked, click.echo)
+        return
+    from service.gateway.server import serve
+
+    serve(settings, seat)
 
 
 @main.command()

@@ -43,15 +43,35 @@ class Child:
         """The exit code, negative for a signal, or None while it runs."""
         return self._process.poll()
 
+    @property
+    def number(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def stop(self, timeout_s: float, hurry: Callable[[], bool] = lambda: False) -> None:
         """Ask it to end; end by force what is left of its group after `timeout_s`, or as soon as `hurry` says so."""
-        deadline = time.monotonic() + timeout_s
+        stop_all([self], timeout_s, hurry)
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM, if it still runs."""
         self._process.terminate()
-        while self.code is None and time.monotonic() < deadline and not hurry():
-            time.sleep(POLL_S)
+
+    def end_by_force(self) -> None:
+        """End what is left of its group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+def stop_all(children: Sequence[Child], timeout_s: float, hurry: Callable[[], bool]) -> None:
+    """As `Child.stop`, for several at one time."""
+    deadline = time.monotonic() + timeout_s
+    for child in children:
+        child.ask_to_end()
+    while any(child.code is None for child in children) and time.monotonic() < deadline and not hurry():
+        time.sleep(POLL_S)
+    for child in children:
+        child.end_by_force()
 
 
 def free_port() -> int:

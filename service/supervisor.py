@@ -2,22 +2,20 @@
 
 import os
 import shlex
-import signal
 import socket
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from service import cards, health, packaging, traffic
 from service.cards import CardError, ModelCard
 from service.folders import short_folder
+from service.gateways import SHARED, GatewayError, Gateways
 from service.keys import check_exposure
 from service.processes import Child, free_port
+from service.signals import Asked, signals
 from service.worker_log import Log
 
 TICK_S = 0.2
@@ -32,14 +30,6 @@ Say = Callable[[str], None]
 
 class StartError(RuntimeError):
     """The service cannot start, or not go on; the message is one sentence for the operator."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What signals have asked for: to stop, and by a second one not to wait for anything."""
-
-    to_stop: threading.Event = field(default_factory=threading.Event)
-    to_hurry: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)
@@ -59,6 +49,7 @@ class Options:
     allow_no_keys: bool = False
     traffic_file: Path | None = None
     start_timeout_s: float = 180.0
+    gateway_workers: int = 1
 
     @property
     def address(self) -> str:
@@ -160,32 +151,20 @@ class Tree:
             f"http://127.0.0.1:{free_port()}",
         )
         self._torchserve: Child | None = None
-        self._gateway: Child | None = None
+        self._gateways: Gateways | None = None
         self._restarts = 0
         self._rescues = 0
 
     def start(self) -> None:
-        """Start both; neither waits for the other."""
-        workers = sum(card.serving.workers for card in self._models)
-        self._say(f"Starting TorchServe with {workers} worker{'s' * (workers > 1)}, and the gateway")
+        """Start all; none waits for another."""
+        workers, gateways = sum(card.serving.workers for card in self._models), self._options.gateway_workers
+        doors = f"{gateways} gateway processes" if gateways > 1 else "the gateway"
+        self._say(f"Starting TorchServe with {workers} worker{'s' * (workers > 1)}, and {doors}")
         packaging.prepare(self._folder, self._models, _archives(self._options), self._addresses)
         self._torchserve = self._start_torchserve()
-        settings = {
-            # glibc then gives back large pictures' memory: 0.12 GB is left of four of 50 megapixels, not 2, measured.
-            "MALLOC_MMAP_THRESHOLD_": "1048576",
-            "RESNEST_MODEL_STORE": str(self._options.store.resolve()),
-            "RESNEST_MODELS": ",".join(card.name for card in self._models),
-            "RESNEST_DEFAULT_MODELS": ",".join(self._options.default_models),
-            "RESNEST_INFERENCE_URL": self._addresses.inference,
-            "RESNEST_MANAGEMENT_URL": self._addresses.management,
-            "RESNEST_HOST": self._options.host,
-            "RESNEST_PORT": str(self._options.port),
-            "RESNEST_ALLOW_NO_KEYS": str(self._options.allow_no_keys),
-        }
-        files = {"RESNEST_KEYS_FILE": self._options.keys_file, "RESNEST_TRAFFIC_FILE": self._options.traffic_file}
-        settings |= {name: str(file.resolve()) for name, file in files.items() if file}
-        command = [sys.executable, "-m", "service", "gateway"]
-        self._gateway = Child.start(command, {**self._environment, **settings}, self._folder, output=None)
+        environment = {**self._environment, **self._settings()}
+        self._gateways = Gateways(gateways, self._folder / SHARED, environment, self._folder, self._say)
+        self._gateways.start()
 
     def wait_until_ready(self) -> bool:
         """Whether every model can answer; False where a signal came first. Raises `StartError`."""
@@ -194,7 +173,7 @@ class Tree:
             self._log.read(self._say)
             if self._log.reason:
                 raise StartError(self._log.reason)
-            for name, child in (("TorchServe", self._torchserve), ("the gateway", self._gateway)):
+            for name, child in (("TorchServe", self._torchserve), ("the gateway", self._gateways)):
                 if child and child.code is not None:
                     raise StartError(f"{name} ended with code {child.code} while starting{self._log.last_words}")
             if health.gateway_is_ready(self._options.address):
@@ -204,15 +183,14 @@ class Tree:
         return False
 
     def watch(self) -> None:
-        """Return when asked to stop; start TorchServe again when it ends, or gives up on a worker.
+        """Return when asked to stop; start again gateways that end, and TorchServe, also when it gives a worker up.
 
-        Raises `StartError` where the gateway ends, or that does not help.
+        Raises `StartError` where that does not help.
         """
         looked_at = ready_at = time.monotonic()
         while not self._asked.to_stop.wait(TICK_S):
             self._log.read(self._say)
-            if self._gateway and self._gateway.code is not None:
-                raise StartError(f"the gateway ended with code {self._gateway.code}")
+            self._look_at_gateways()
             gave_up = False
             if time.monotonic() - looked_at > LOOK_S:
                 looked_at = time.monotonic()
@@ -224,13 +202,20 @@ class Tree:
                 ready_at = time.monotonic()
 
     def stop(self) -> None:
-        """End the gateway, which finishes its requests first, then TorchServe; a second signal hurries both."""
+        """End the gateways, which finish their requests first, then TorchServe; a second signal hurries all."""
         hurry = self._asked.to_hurry.is_set
-        if self._gateway:
+        if self._gateways:
             self._say("Stopping")
-            self._gateway.stop(STOP_GATEWAY_S, hurry)
+            self._gateways.stop(STOP_GATEWAY_S, hurry)
         if self._torchserve:
             self._torchserve.stop(STOP_TORCHSERVE_S, hurry)
+
+    def _look_at_gateways(self) -> None:
+        try:
+            if self._gateways:
+                self._gateways.look()
+        except GatewayError as error:
+            raise StartError(str(error)) from error
 
     def _look(self) -> tuple[bool, bool]:
         """Whether every model has a ready worker, and whether one has had another given up on and may get it back."""
@@ -259,6 +244,24 @@ class Tree:
             self._torchserve.stop(STOP_TORCHSERVE_S, self._asked.to_hurry.is_set)
         self._torchserve = self._start_torchserve()
 
+    def _settings(self) -> dict[str, str]:
+        """What the gateways are told beyond the environment of this process."""
+        settings = {
+            # glibc then gives back large pictures' memory: 0.12 GB is left of four of 50 megapixels, not 2, measured.
+            "MALLOC_MMAP_THRESHOLD_": "1048576",
+            "RESNEST_MODEL_STORE": str(self._options.store.resolve()),
+            "RESNEST_MODELS": ",".join(card.name for card in self._models),
+            "RESNEST_DEFAULT_MODELS": ",".join(self._options.default_models),
+            "RESNEST_INFERENCE_URL": self._addresses.inference,
+            "RESNEST_MANAGEMENT_URL": self._addresses.management,
+            "RESNEST_HOST": self._options.host,
+            "RESNEST_PORT": str(self._options.port),
+            "RESNEST_ALLOW_NO_KEYS": str(self._options.allow_no_keys),
+            "RESNEST_GATEWAY_WORKERS": str(self._options.gateway_workers),
+        }
+        files = {"RESNEST_KEYS_FILE": self._options.keys_file, "RESNEST_TRAFFIC_FILE": self._options.traffic_file}
+        return settings | {name: str(file.resolve()) for name, file in files.items() if file}
+
     def _start_torchserve(self) -> Child:
         for address in (self._addresses.inference, self._addresses.management):
             Path(address.removeprefix("unix:")).unlink(missing_ok=True)
@@ -276,19 +279,3 @@ def example(options: Options, models: Sequence[ModelCard]) -> str:
     route = "/v1/classify" if any(card.task == "classification" for card in models) else "/v1/segment"
     picture = options.store.resolve() / EXAMPLE
     return shlex.join(["curl", "-F", f"file=@{picture if picture.is_file() else 'photo.jpg'}", options.address + route])
-
-
-@contextmanager
-def signals() -> Iterator[Asked]:
-    """Answer SIGINT, SIGTERM and SIGHUP by what they ask for instead of by an exception."""
-    asked = Asked()
-
-    def note(_number: int, _frame: object) -> None:
-        (asked.to_hurry if asked.to_stop.is_set() else asked.to_stop).set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -20,7 +20,7 @@ WEB = {"fastapi", "starlette", "uvicorn", "aiohttp", "multipart", "python_multip
 ANYTHING = "*"
 WORDS = (
     "problem refusals errors schemas schemas.* cards cores inputs keys labels memory orphans passes envelope questions "
-    "tables traffic"
+    "seats signals tables traffic"
 )
 PICTURES = "declared heic images bombs colour preprocess masks outlines run_lengths heat"
 BENCH = (
@@ -50,7 +50,9 @@ HOUSE = [
     Layer("handlers", "handlers.*", "leaves engines tasks", WEB),
     Layer("offline", "pipeline evaluation evaluation.* bench.limit", "leaves engines measuring", WEB),
     Layer("gateway", "gateway gateway.*", "leaves", TORCH),
-    Layer("host", "processes folders health worker_log packaging supervisor", "leaves weights tasks", TORCH | WEB),
+    Layer(
+        "host", "processes folders gateways health worker_log packaging supervisor", "leaves weights tasks", TORCH | WEB
+    ),
     Layer("measuring", BENCH, "leaves host", TORCH | WEB),
     Layer(
         "command", "cli models_cli evaluate_cli bench_cli keys_cli quantise_cli options __main__", ANYTHING, TORCH | WEB

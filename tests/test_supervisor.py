@@ -1,7 +1,6 @@
 """What `run` decides before anything starts, and what it does when a child fails; tests/e2e has the rest."""
 
 import os
-import signal
 import socket
 import sys
 import threading
@@ -14,7 +13,8 @@ from service import cards, supervisor
 from service.cards import CardError
 from service.keys import KeysError
 from service.processes import free_port
-from service.supervisor import Asked, Options, StartError, chosen, require_free_port, require_traffic
+from service.signals import Asked
+from service.supervisor import Options, StartError, chosen, require_free_port, require_traffic
 from service.traffic import TrafficError
 from tests.e2e.running import until
 from tests.stores import write_store
@@ -149,19 +149,6 @@ def test_the_first_request_to_try_fits_the_models_and_names_the_stores_picture(f
     assert supervisor.example(options, [segmenter]) == (
         f"curl -F file=@{folder.resolve()}/example.jpg http://127.0.0.1:9000/v1/segment"
     )
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_signal_asks_to_stop_and_a_second_to_hurry(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with supervisor.signals() as asked:
-        assert not asked.to_stop.is_set()
-        os.kill(os.getpid(), number)
-        assert asked.to_stop.wait(5)
-        assert not asked.to_hurry.is_set()
-        os.kill(os.getpid(), number)
-        assert asked.to_hurry.wait(5)
-    assert signal.getsignal(number) is before
 
 
 def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(folder: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from service import packaging, supervisor
 from service.folders import short_folder
+from service.signals import signals
 from service.supervisor import Options
 
 NULL_HANDLER = "benchmarks.null_handler"
@@ -24,7 +25,7 @@ def main() -> None:
         told = json.loads(manifest.read_text(encoding="utf-8"))
         told["model"]["handler"] = NULL_HANDLER
         manifest.write_text(json.dumps(told), encoding="utf-8")
-    with supervisor.signals() as asked, short_folder("/tmp") as folder:  # noqa: S108 - made anew
+    with signals() as asked, short_folder("/tmp") as folder:  # noqa: S108 - made anew
         tree = supervisor.Tree(options, models, folder, asked, print, os.environ)
         try:
             tree.start()

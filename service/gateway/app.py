@@ -34,6 +34,7 @@ from service.gateway.middleware import Context, Crash, Head, Linger, Meter
 from service.gateway.openapi import describe
 from service.gateway.quotas import LocalQuotas, Quotas
 from service.gateway.settings import Settings
+from service.gateway.sitting import ALONE, Sitting
 from service.gateway.versions import read
 from service.keys import KeysError
 
@@ -49,32 +50,33 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 
 UNMATCHED = "unmatched"
+SETTLE_S = 10.0
 LEASE_SPARE_S = 30.0  # that a request may take longer than upload and answer are allowed to
 
 # FastAPI would look for OpenTelemetry's providers at every request and log messages of errors; ours do neither.
 NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 
 
-def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
-    """The app of these settings, asking `backend`, or the TorchServe that the settings name.
+def create_app(settings: Settings, backend: Backend | None = None, sitting: Sitting = ALONE) -> FastAPI:
+    """The app of these settings, asking `backend`, or the TorchServe that the settings name, alone or among others.
 
     Raises `CardError` for a model store that cannot be served, `KeysError` for keys and `TrafficError` for a traffic
     file that cannot be used. The parts are made when the lifespan begins.
     """
     catalogue = Catalogue(cards.read_all(settings.model_store), settings)
-    metrics = Metrics()
+    metrics = Metrics(sitting.figures)
     shares = read(settings.traffic_file, catalogue, metrics.traffic_stale.set) if settings.traffic_file else None
     callers = callers_of(settings, metrics)
     limits = Limits(quotas_of(settings, metrics), settings.quota, settings.max_images)
 
     def parts() -> Gateway:
         server = backend or TorchServe(settings.places, metrics.second_try)
-        return Gateway(settings, metrics, catalogue, server, callers, limits, shares)
+        return Gateway(settings, metrics, catalogue, server, callers, limits, shares, sitting)
 
     app: FastAPI = FastAPI(
         title="resnest-service",
         version=__version__,
-        lifespan=lifespan_of(parts),
+        lifespan=lifespan_of(parts, sitting),
         openapi_url=None,
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
@@ -157,13 +159,21 @@ def quotas_of(settings: Settings, metrics: Metrics) -> Quotas:
         raise KeysError(f"RESNEST_REDIS_URL: {error}") from None
 
 
-def lifespan_of(parts: Callable[[], Gateway]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """The app's life: the parts are made at its beginning, inside the event loop, and closed at its end."""
+def lifespan_of(
+    parts: Callable[[], Gateway], sitting: Sitting
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """The app's life: the parts are made at its beginning, inside the event loop, and closed at its end.
+
+    A process that takes another's place is asked nothing before its models have answered, or for `SETTLE_S`.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.gateway = gateway = parts()
         gateway.start()
+        if sitting.replaces:
+            gateway.metrics.replaced.inc()
+            await gateway.readiness.settle_in(SETTLE_S)
         try:
             yield
         finally:

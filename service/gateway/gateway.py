@@ -24,6 +24,7 @@ from service.gateway.readiness import Readiness
 from service.gateway.recall import Recall
 from service.gateway.settings import Settings
 from service.gateway.shadows import Shadows
+from service.gateway.sitting import ALONE, Sitting
 from service.gateway.terms import Terms
 from service.gateway.threads import Threads
 from service.gateway.turns import Turns
@@ -43,6 +44,7 @@ class Gateway:
         callers: Callers,
         limits: Limits,
         shares: Shares | None = None,
+        sitting: Sitting = ALONE,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -59,7 +61,7 @@ class Gateway:
         self.encoders = Threads(settings.encode_threads, "encode")
         self.versions = Versions(catalogue, shares, lambda name: self.readiness.watches[name].answered)
         every = (settings.readiness_interval_s, settings.canary_interval_s)
-        self.readiness = Readiness(catalogue.cards.values(), backend, metrics, *every, self.versions.groups)
+        self.readiness = Readiness(catalogue.cards.values(), backend, metrics, *every, self.versions.groups, sitting)
         self.inference = Inference(
             backend,
             self.admission,

@@ -1,8 +1,11 @@
 """The gateway's metrics. Each names its readers; label values come from routes, cards and error classes only."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from service import __version__
 from service.errors import ServiceError
@@ -17,13 +20,25 @@ PICTURES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 SHADOW_OUTCOMES = ("compared", "failed", "dropped")
 SECOND_TRIES = ("answered", "failed")
+# How a gauge is told where several processes have it; those that have ended never count.
+OverProcesses = Literal["livesum", "livemax", "livemostrecent"]
+SUM: Final = "livesum"
+WORST: Final = "livemax"
+LAST: Final = "livemostrecent"
 STAGES = ("upload", "decode", "queue", "inference", "encode")
 
 
 class Metrics:
-    """All the metrics of one app, in a registry of its own, so that several apps can live in one process."""
+    """All the metrics of one app, in a registry of its own, so that several apps can live in one process.
 
-    def __init__(self) -> None:
+    With `shared`, the folder that this process and others keep theirs in, it tells the sums over all of them. A gauge
+    is a sum where each process has a part of what it tells, and else the highest, or what was told last by any.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
+        self._shared = shared
+        # Not by `set_function`, whose values stay out of the files that processes share.
+        self._told_when_asked: list[tuple[Gauge, Callable[[], float]]] = []
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the _created series have no reader
         self.registry = CollectorRegistry()
         self._make_those_of_requests()
@@ -45,19 +60,21 @@ class Metrics:
             ["caller", "outcome"],
         )
         # Read by: alert on keys that are not read again.
-        self.keys_stale = self._gauge("resnest_keys_stale", "Whether what callers are told by is out of date", ["of"])
+        self.keys_stale = self._gauge(
+            "resnest_keys_stale", "Whether what callers are told by is out of date", ["of"], WORST
+        )
         for source in ("keys", "tokens"):
             self.keys_stale.labels(source)
         # Read by: alert on shares that are not read again.
         self.traffic_stale = self._gauge(
-            "resnest_traffic_stale", "Whether the traffic file says what cannot be put in force", []
+            "resnest_traffic_stale", "Whether the traffic file says what cannot be put in force", [], WORST
         )
         # Read by: alert on limits that are not shared.
         self.limits_failing = self._gauge(
-            "resnest_limits_failing", "Whether Redis, where callers' limits are shared, does not answer", []
+            "resnest_limits_failing", "Whether Redis, where callers' limits are shared, does not answer", [], WORST
         )
         # Read by: dashboard "Requests" (saturation).
-        self.in_flight = self._gauge("resnest_http_requests_in_flight", "Requests being served", ["route"])
+        self.in_flight = self._gauge("resnest_http_requests_in_flight", "Requests being served", ["route"], SUM)
         # Read by: dashboard "Requests" (problems by code).
         self.problems = self._counter("resnest_problems_total", "Problem documents sent", ["code"])
 
@@ -73,21 +90,21 @@ class Metrics:
         # Read by: dashboard "Pictures" (kept answers).
         self.recalls = self._counter("resnest_recalls_total", "Pictures by whether their answer was kept", ["how"])
         # Read by: dashboard "Pictures" (kept answers).
-        self.kept_bytes = self._gauge("resnest_kept_bytes", "Bytes of kept answers", [])
+        self.kept_bytes = self._gauge("resnest_kept_bytes", "Bytes of kept answers", [], SUM)
         # Read by: dashboard "Models" (batching).
         self.batch_size = self._histogram(
             "resnest_batch_size", "Pictures in the forward pass that answered, a sample a picture", ["model"], PICTURES
         )
         # Read by: the horizontal autoscaler of the workers, dashboard "Models" (queue).
         self.inference_in_flight = self._gauge(
-            "resnest_inference_in_flight", "Pictures waiting for a model or in it", ["model"]
+            "resnest_inference_in_flight", "Pictures waiting for a model or in it", ["model"], SUM
         )
         # Read by: dashboard "Models" (workers), alert on missing workers.
-        self.workers_ready = self._gauge("resnest_workers_ready", "Workers that can answer", ["model"])
+        self.workers_ready = self._gauge("resnest_workers_ready", "Workers that can answer", ["model"], LAST)
         # Read by: dashboard "Models" (workers), alert on missing workers.
-        self.workers_configured = self._gauge("resnest_workers_configured", "Workers there should be", ["model"])
+        self.workers_configured = self._gauge("resnest_workers_configured", "Workers there should be", ["model"], LAST)
         # Read by: dashboard "Models" (replicas), alert on circuits that stay open.
-        self.circuits = self._gauge("resnest_circuits", "Replicas by their circuit's state", ["model", "state"])
+        self.circuits = self._gauge("resnest_circuits", "Replicas by their circuit's state", ["model", "state"], WORST)
         # Read by: dashboard "Models" (replicas).
         self.second_tries = self._counter(
             "resnest_second_tries_total",
@@ -95,9 +112,9 @@ class Metrics:
             ["model", "outcome"],
         )
         # Read by: dashboard "Overview", alert on an instance that is not ready.
-        self.ready = self._gauge("resnest_ready", "Whether /readyz says 200", [])
+        self.ready = self._gauge("resnest_ready", "Whether /readyz says 200", [], LAST)
         # Read by: dashboard "Overview" (versions while rolling out).
-        self._gauge("resnest_build_info", "Always 1", ["version"]).labels(__version__).set(1)
+        self._gauge("resnest_build_info", "Always 1", ["version"], WORST).labels(__version__).set(1)
 
     def _make_those_of_versions(self) -> None:
         # Read by: dashboard "Versions" (shares), and by all of that row, for the names of versions.
@@ -105,6 +122,7 @@ class Metrics:
             "resnest_version_share",
             "A version's share of the requests that name its model without a version",
             ["model", "family", "version"],
+            LAST,
         )
         # Read by: dashboard "Versions" (shadows).
         self.shadow_pictures = self._counter(
@@ -123,6 +141,11 @@ class Metrics:
         # Read by: dashboard "Pictures" (decoders lost), alert on decoders that crash or are killed.
         self.decoders_lost = self._counter(
             "resnest_decoders_lost_total", "Processes that ended while they decoded a picture", ["reason"]
+        )
+
+        # Read by: dashboard "Pictures" (decoders lost).
+        self.replaced = self._counter(
+            "resnest_gateways_replaced_total", "Gateway processes that took the place of one that ended", []
         )
 
     def refused(self, error: ServiceError) -> None:
@@ -146,7 +169,7 @@ class Metrics:
 
     def version(self, model: str, family: str, version: str, share: Callable[[], float]) -> None:
         """Tell a version's share at each scrape, and make its series as a shadow exist."""
-        self.version_share.labels(model, family, version).set_function(share)
+        self._told_when_asked.append((self.version_share.labels(model, family, version), share))
         self.shadow_agreement.labels(family, version)
         for outcome in SHADOW_OUTCOMES:
             self.shadow_pictures.labels(family, version, outcome)
@@ -165,14 +188,27 @@ class Metrics:
         self.decoders_lost.labels(reason).inc()
 
     def text(self) -> bytes:
-        """The exposition in Prometheus's text format 0.0.4."""
-        return generate_latest(self.registry)
+        """The exposition in Prometheus's text format 0.0.4, of all processes where several share a folder."""
+        for gauge, value in self._told_when_asked:
+            gauge.set(value())
+        if self._shared is None:
+            return generate_latest(self.registry)
+        try:
+            return _merged(self._shared)
+        except FileNotFoundError:  # a new process took over an old one's figures at this moment
+            return _merged(self._shared)
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, text: str, labels: list[str]) -> Gauge:
-        return Gauge(name, text, labels, registry=self.registry)
+    def _gauge(self, name: str, text: str, labels: list[str], over_processes: OverProcesses) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=over_processes)
 
     def _histogram(self, name: str, text: str, labels: list[str], buckets: tuple[float, ...]) -> Histogram:
         return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
+
+
+def _merged(folder: Path) -> bytes:
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

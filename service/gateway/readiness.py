@@ -18,6 +18,7 @@ from service.errors import BackendUnavailable, DeadlineExceeded, Draining, Overl
 from service.gateway.backend import Backend, Pixels, Workers
 from service.gateway.circuits import STATES
 from service.gateway.metrics import Metrics
+from service.gateway.sitting import ALONE, Sitting
 from service.inputs import Input
 from service.schemas import State
 
@@ -68,6 +69,7 @@ class Readiness:
         interval_s: float,
         canary_interval_s: float,
         groups: Callable[[], Mapping[str, Sequence[str]]] | None = None,
+        sitting: Sitting = ALONE,
     ) -> None:
         """`groups` are the models that stand in for each other, by a name for them; without it each stands alone."""
         self.watches = {card.name: _watch(card) for card in cards}
@@ -78,11 +80,13 @@ class Readiness:
         self._canary_interval_s = canary_interval_s
         self._groups = groups or (lambda: {name: [name] for name in self.watches})
         self._doubt = asyncio.Event()
+        self._sitting = sitting
+        self._was_ready = asyncio.Event()
 
     @property
     def ready(self) -> bool:
-        """Whether every model, or one that stands in for it, is ready and the process is not about to end."""
-        return not self.draining and not self._waiting()
+        """Whether every model, or a stand-in, is ready, other processes say so, and this one is not about to end."""
+        return not self.draining and not self._waiting() and self._sitting.others_ready
 
     def state(self, model: str) -> State:
         """The state of one model."""
@@ -105,12 +109,20 @@ class Readiness:
         """Why it is not ready."""
         if self.draining:
             return Draining("This instance is shutting down.", models=self.details())
-        return BackendUnavailable(f"Not ready: {', '.join(self._waiting())}.", models=self.details())
+        waiting = self._waiting() or ["another gateway process"]
+        return BackendUnavailable(f"Not ready: {', '.join(waiting)}.", models=self.details())
 
     def drain(self) -> None:
         """Be not ready from now on: the process is about to end."""
         self.draining = True
+        self._sitting.leave()
         self._metrics.ready.set(0)
+
+    async def settle_in(self, timeout_s: float) -> None:
+        """Wait until every model was ready once, so long at most: before, nobody is kept waiting for this process."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._was_ready.wait(), timeout_s)
+        self._sitting.sit_down()
 
     def doubt(self) -> None:
         """Look at the workers at once: a request just failed for the lack of them."""
@@ -194,6 +206,11 @@ class Readiness:
             if watch.answered != watch.told_ready:
                 watch.told_ready = watch.answered
                 log.log(logging.INFO if watch.answered else logging.WARNING, "%s is %s", name, watch.state)
+        would_answer = not self._waiting()
+        if would_answer:
+            self._was_ready.set()
+        if not self.draining:
+            self._sitting.tell(ready=would_answer)
         self._metrics.ready.set(self.ready)
 
 

@@ -12,19 +12,27 @@ from fastapi import FastAPI
 from service.gateway.app import create_app
 from service.gateway.protocol import Protocol
 from service.gateway.settings import Settings
+from service.gateway.sitting import Sitting
 from service.keys import check_exposure
+from service.seats import Seat, states
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT.
+def serve(settings: Settings, seat: Seat | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, alone or from a seat among several processes.
 
     Raises `CardError` for a model store that cannot be served, `KeysError` for keys that cannot be used or are missing.
     """
     check_exposure(settings.host, protected=settings.asks_callers, waived=settings.allow_no_keys)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns with bytes of the upload
-    server = Server(create_app(settings), settings)
-    server.run(server.doors())
+    if seat is None:
+        server = Server(create_app(settings), settings)
+        server.run(server.doors())
+        return
+    seat.inherit()
+    with states(seat.folder) as shared:
+        server = Server(create_app(settings.part(seat.of), sitting=Sitting(seat, shared)), settings)
+        server.run(server.doors(shared=True))
 
 
 class Server(uvicorn.Server):
@@ -60,9 +68,17 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._signal: tuple[int, FrameType | None, float] | None = None
 
-    def doors(self) -> list[socket.socket] | None:
-        """Sockets at the public and the administrators' port; None where uvicorn opens the only one itself."""
+    def doors(self, *, shared: bool = False) -> list[socket.socket] | None:
+        """Sockets at the public and the administrators' port; None where uvicorn opens the only one itself.
+
+        Where other processes share the ports, the kernel deals out connections by a hash of their addresses. With one
+        socket for all, a process takes all that have come while it looks: 64 callers at once were 64 to one process of
+        two, and 35 to 29 like this (decision 0016).
+        """
         host, port = self._settings.admin_host or self._settings.host, self._settings.admin_port
+        if shared:
+            places = [(self._settings.host, self._settings.port), *([(host, port)] if port is not None else [])]
+            return [_shared_door(*place) for place in places]
         if port is None:
             return None
         return [each.bind_socket() for each in (self.config, uvicorn.Config(self._app, host, port, log_config=None))]
@@ -81,3 +97,12 @@ class Server(uvicorn.Server):
         if self._signal is not None and time.monotonic() - self._signal[2] >= self._settings.drain_s:
             super().handle_exit(*self._signal[:2])
         return await super().on_tick(counter)
+
+
+def _shared_door(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    door = socket.socket(family, kind, protocol)
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        door.setsockopt(socket.SOL_SOCKET, option, 1)
+    door.bind(address)
+    return door

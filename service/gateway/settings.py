@@ -1,5 +1,6 @@
 """What an operator may set, each by an environment variable with the prefix `RESNEST_`."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -16,6 +17,8 @@ MEBIBYTE = 1 << 20
 # Measured: 19 for a lossless WebP, the most of all formats and modes.
 DECODE_BYTES_PER_PIXEL = 20
 DECODE_SLACK = 256 * MEBIBYTE  # stacks and arenas of a decoder's own threads, of which little is used
+
+END_SPARE_S = 15.0  # for what comes after the last answer
 
 
 def _split(names: object) -> object:
@@ -65,6 +68,12 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="the port to listen on")
+    gateway_workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="gateway processes that share the port, and most of the limits below, between them",
+    )
     admin_port: int | None = Field(
         default=None,
         ge=1,
@@ -163,10 +172,33 @@ class Settings(BaseSettings):
             raise ValueError("jwt_keys needs jwt_issuer and jwt_audience: else tokens for other services would do")
         if self.jwt_keys.startswith("http://"):
             raise ValueError("jwt_keys is http: whoever is between could put keys of its own there")
+        if self.gateway_workers > 1 and self.port == 0:
+            raise ValueError("gateway_workers needs a port: each process would choose one of its own")
         if "*" in self.cors_origins and len(self.cors_origins) > 1:
             raise ValueError("cors_origins names * and others: * is everybody")
         _ = self.places
         return self
+
+    def part(self, of: int) -> Self:
+        """What one of `of` processes with one host and one model server between them may take.
+
+        What is asked of one process must still fit into it. Of batches each has twice its part, because connections,
+        and the work on them, are never spread evenly.
+        """
+        parts = {
+            "max_in_flight": max(self.max_images, math.ceil(self.max_in_flight / of)),
+            "max_buffered_bytes": max(self.max_upload_bytes, math.ceil(self.max_buffered_bytes / of)),
+            "batches_in_flight": min(self.batches_in_flight, math.ceil(2 * self.batches_in_flight / of)),
+            "decode_processes": math.ceil(self.decode_processes / of),
+            "encode_threads": math.ceil(self.encode_threads / of),
+            "cache_bytes": self.cache_bytes // of,
+        }
+        return self.model_copy(update=parts)
+
+    @property
+    def time_to_end_s(self) -> float:
+        """Seconds that a process may take to end after SIGTERM."""
+        return self.drain_s + self.graceful_timeout_s + END_SPARE_S
 
     @property
     def places(self) -> tuple[Place, ...]:

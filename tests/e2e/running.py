@@ -55,17 +55,23 @@ class Running:
 
 
 @contextmanager
-def running(store: Path, folder: Path, port: int, *arguments: str) -> Iterator[Running]:
-    """`resnest-service run` on this store; whatever happens, nothing of it is left afterwards."""
+def running(
+    store: Path, folder: Path, port: int, *arguments: str, command: str = "run", **settings: str
+) -> Iterator[Running]:
+    """`resnest-service run`, or another command, on this store; whatever happens, nothing of it is left afterwards."""
+    words = [COMMAND, command, *arguments]
+    told = {"RESNEST_MODEL_STORE": str(store), "RESNEST_PORT": str(port), **settings}
     with tempfile.TemporaryDirectory(prefix="e2e-") as temporary:  # short, for the names of sockets in it
-        yield from _running(store, folder, port, Path(temporary), *arguments)
+        yield from _running(words, told, folder, port, Path(temporary))
 
 
-def _running(store: Path, folder: Path, port: int, temporary: Path, *arguments: str) -> Iterator[Running]:
+def _running(
+    command: list[str], settings: dict[str, str], folder: Path, port: int, temporary: Path
+) -> Iterator[Running]:
     (folder / "empty").mkdir(parents=True)
     environment = {key: value for key, value in os.environ.items() if key != "JAVA_HOME" and "RESNEST" not in key}
     environment |= {"PATH": str(folder / "empty"), "PYTHONWARNINGS": "default", "TMPDIR": str(temporary)}
-    command = [COMMAND, "run", "--store", str(store), "--port", str(port), *arguments]
+    environment |= settings
     log = folder / "output"
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=subprocess.STDOUT)

@@ -25,6 +25,7 @@ NAMES = {
     "resnest_pictures": {"model", "outcome"},
     "resnest_problems": {"code"},
     "resnest_decoders_lost": {"reason"},
+    "resnest_gateways_replaced": set(),
     "resnest_batch_size": {"model"},
     "resnest_recalls": {"how"},
     "resnest_kept_bytes": set(),
