@@ -85,7 +85,8 @@ def read(root: Path, layout: str | None = None, split: str | None = None) -> Dat
     try:
         photos = tuple(rules.read(root, split or rules.split))
     except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
-        raise CardError(f"{root} is no data set of the layout {chosen}: {error!r}") from error
+        told = str(error) if isinstance(error, OSError) else repr(error)
+        raise CardError(f"{root} is no data set of the layout {chosen}: {told}") from error
     if not photos:
         raise CardError(f"{root} holds no picture of the layout {chosen}{f', split {split}' if split else ''}")
     return Dataset(root, chosen, photos, rules.classes)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from service import cards, weights
 from service.cards import LABEL_SETS, CardError, KeyProfile, Library, ModelCard, Network
-from service.weights import WeightsError, archive
+from service.weights import UnfitError, WeightsError, archive
 from service.weights.store import PULLED
 
 RESERVED = ("archives", "labels", "recipes")  # folders of the store that are no models
@@ -98,7 +98,10 @@ def _fill(building: Path, store: Path, model: Model, file: Path) -> None:
     target.parent.mkdir()
     unpacked = building / "unpacked"
     checkpoint = archive.unpack(file, unpacked)
-    convert(checkpoint, Network(name=model.network, library=model.library, classes=classes), model.profile, target)
+    try:
+        convert(checkpoint, Network(name=model.network, library=model.library, classes=classes), model.profile, target)
+    except UnfitError as error:
+        raise WeightsError(f"{file.name}: {error}; {model.labels} has {classes} classes") from error
     unpacked.unlink(missing_ok=True)
     tables = _tables(model, classes, weights.sha256(target), shared=shared.is_file())
     (building / "card.toml").write_text(_toml(tables), encoding="utf-8")
@@ -107,7 +110,7 @@ def _fill(building: Path, store: Path, model: Model, file: Path) -> None:
 def _own_labels(path: Path, *, coloured: bool) -> Sequence[str]:
     """The lines of a label file; a mask's classes without a colour get that of the VOC colour map."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(f"the labels {path} cannot be read: {error}") from error
     if not lines:

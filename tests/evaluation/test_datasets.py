@@ -117,7 +117,7 @@ def test_pictures_and_masks_of_one_name_are_pairs(tmp_path: Path) -> None:
     ("layout", "told"),
     [
         ("index", "is no data set of the layout index"),
-        ("voc", "is no data set of the layout voc"),
+        ("voc", r"is no data set of the layout voc: .*ImageSets/Segmentation/val\.txt"),
         ("imagenet", "is no data set of the layout imagenet"),
         ("ade20k", "holds no picture of the layout ade20k"),
         (None, "holds no picture of the layout folders"),

@@ -1,11 +1,16 @@
-"""What MMSegmentation's heads are built of, against the formulas."""
+"""What MMSegmentation's heads are built of, against the formulas, and their keys, against its own."""
+
+import hashlib
+from pathlib import Path
 
 import pytest
 import torch
 
+from service import networks
 from service.networks.mmseg import Convolution, Head, SeparableConvolution, resized
 from tests.networks import heads
 from tests.networks.sharing import FINE_TOLERANCE, distance, give, random_state
+from tests.weights.checkpoints import mmseg
 
 
 @pytest.mark.parametrize("rate", [1, 3])
@@ -40,3 +45,23 @@ def test_a_map_is_resized_between_the_pixels_centres(sides: tuple[int, int]) -> 
     x, like = heads.features(3, 6, 10), torch.empty(2, 1, *sides)
 
     assert distance(resized(x, like), heads.resize(x, sides, align_corners=False)) < FINE_TOLERANCE
+
+
+# Of MMSegmentation 1.2.2's own networks in the configuration of its checkpoints (s101-d8, Cityscapes): the heads' keys
+# and shapes, and a digest of the backbone's. With the same weights their logits are ours (docs/decisions/0040).
+HEADS = Path(__file__).with_name("mmseg_heads.tsv")
+BACKBONE = "1d364c48a7a7c9eee8a6427702e697c4ff5eb82ba4584031e29ac2f57cf84f90"
+
+
+@pytest.mark.parametrize("head", ["mmseg_fcn", "mmseg_psp", "mmseg_deeplab", "mmseg_deeplabplus"])
+def test_a_segmenter_has_the_keys_and_shapes_of_mmsegmentations(head: str) -> None:
+    rows = [row.split("\t") for row in HEADS.read_text(encoding="utf-8").splitlines()[1:]]
+    expected = {f"{key}\t{shape}" for name, key, shape in rows if name == head or key.startswith("auxiliary_head.")}
+
+    with torch.device("meta"):
+        state = networks.build(f"{head}_resnest101", 19).state_dict()
+    found = {f"{key}\t{'x'.join(map(str, value.shape))}" for key, value in mmseg(state).items()}
+
+    backbone = {line for line in found if line.startswith("backbone.")}
+    assert found - backbone == expected
+    assert hashlib.sha256("\n".join(sorted(backbone)).encode()).hexdigest() == BACKBONE

@@ -115,7 +115,7 @@ def test_a_name_that_is_taken_is_refused(store: Path, file: Path, labels: str) -
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("cat\ndog\n", r"the weight fc\.bias is \(3,\), and the network has \(2,\)"),
+        ("cat\ndog\n", r"the weight fc\.bias is \(3,\), and the network has \(2,\); .*few\.txt has 2 classes$"),
         ("cat\n\ndog\n", "label 1 is empty"),
         (None, "cannot be read"),
     ],
@@ -154,6 +154,12 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_store_as_it_was(
 def test_a_store_that_is_not_there_is_told(tmp_path: Path, file: Path, labels: str) -> None:
     with pytest.raises(WeightsError, match="No such file or directory"):
         add(tmp_path / "nowhere", Model("mine", "resnest14", labels), file)
+
+
+def test_empty_lines_at_the_end_of_the_labels_are_no_classes(store: Path, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("cat\r\ndog\r\nfrog\r\n\r\n", encoding="utf-8")
+    folder = add(store, Model("mine", "resnest14", str(tmp_path / "labels.txt")), file)
+    assert [label.label for label in cards.read(folder).classes] == ["cat", "dog", "frog"]
 
 
 def test_labels_of_no_line_are_refused(store: Path, file: Path, tmp_path: Path) -> None:
