@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from service import labels
 from service.inputs import Best, Input, Part
-from service.labels import Label, LabelsError
+from service.labels import Label, LabelsError, Names
 
 Task = Literal["classification", "segmentation"]
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -96,7 +96,7 @@ class Weights(Part):
         return self
 
 
-class Labels(Part):
+class Labels(Names):
     """The label file beside the card: a line per class, and for masks a tab and its colour as `#rrggbb`.
 
     `set` names a shared one instead, `labels/<set>.tsv` in the model store, with a header row.
@@ -154,6 +154,13 @@ class ModelCard(Part):
     measured: dict[str, Any] = Field(default_factory=dict)
     folder: Path = Field(default=Path(), exclude=True)
 
+    @model_validator(mode="after")
+    def _names_every_class(self) -> Self:
+        for language, names in self.labels.names.items():
+            if len(names) != self.network.classes:
+                raise ValueError(f"{len(names)} labels in {language} for {self.network.classes} classes")
+        return self
+
     @property
     def family(self) -> str:
         """The name that all versions of the model share."""
@@ -180,6 +187,15 @@ class ModelCard(Part):
             raise CardError(f"{self.name}: {error}") from error
         if len(found) != self.network.classes:
             raise CardError(f"{self.name}: {path} has {len(found)} labels for {self.network.classes} classes")
+        return found
+
+    @cached_property
+    def translations(self) -> dict[str, Self]:
+        """The card with its labels in each language that it has them in."""
+        found = {self.labels.language: self}
+        for language, names in self.labels.names.items():
+            told = self.labels.model_copy(update={"language": language})
+            found[language] = self.model_copy(update={"labels": told, "classes": labels.renamed(self.classes, names)})
         return found
 
     @property

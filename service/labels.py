@@ -3,10 +3,17 @@
 import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from service.inputs import Part
 
+LANGUAGE = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$"
+
 Colour = tuple[int, int, int]
+Language = Annotated[str, Field(pattern=LANGUAGE)]
+Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
 class LabelsError(ValueError):
@@ -25,6 +32,18 @@ class Label(Part):
     def hex_color(self) -> str:
         """The colour as `#rrggbb`."""
         return "#{:02x}{:02x}{:02x}".format(*self.color)
+
+
+class Names(Part):
+    """The language (BCP 47) of labels, and the labels in others, in the same order."""
+
+    language: Language = "en"
+    names: dict[Language, tuple[Name, ...]] = Field(default_factory=dict)
+
+
+def renamed(labels: Iterable[Label], names: Iterable[str]) -> tuple[Label, ...]:
+    """The labels under other names."""
+    return tuple(label.model_copy(update={"label": name}) for label, name in zip(labels, names, strict=True))
 
 
 def read(path: Path, *, table: bool) -> tuple[Label, ...]:

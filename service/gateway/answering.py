@@ -42,7 +42,10 @@ TOLD_STAGES = ("decode", "queue", "inference")
 
 @dataclass
 class Answered:
-    """A request's results, and the seconds of each stage, of several pictures the slowest one's."""
+    """A request's results, and the seconds of each stage, of several pictures the slowest one's.
+
+    `cards` are the models that answered; `named` the same as their labels are told, where any are.
+    """
 
     request_id: str
     started: float
@@ -51,6 +54,7 @@ class Answered:
     stages: dict[str, float]
     tag: str | None = None
     cards: Sequence[ModelCard] = ()
+    named: Sequence[ModelCard] = ()
 
     def respond(self, document: dict[str, Any]) -> Response:
         """The JSON response: `document` with the request's id before it and the times behind."""
@@ -65,8 +69,11 @@ class Answered:
         total = time.perf_counter() - self.started
         rows = [(stage, self.stages[stage]) for stage in STAGES if stage in self.stages]
         timing = ", ".join(f"{stage};dur={seconds * 1000:.2f}" for stage, seconds in [*rows, ("total", total)])
-        about = {"Server-Timing": timing, "Vary": f"Accept, {VERSION}"}
-        return about | {VERSION: ", ".join(card.version for card in self.cards)} | self._about_keeping()
+        about = {"Server-Timing": timing, "Vary": f"Accept, Accept-Language, {VERSION}"}
+        about[VERSION] = ", ".join(card.version for card in self.cards)
+        if self.named:
+            about["Content-Language"] = ", ".join(dict.fromkeys(card.labels.language for card in self.named))
+        return about | self._about_keeping()
 
     def _about_keeping(self) -> dict[str, str]:
         """Where answers are kept: whether all of these were (RFC 9211), and what to ask with the next time."""

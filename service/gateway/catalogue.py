@@ -72,6 +72,7 @@ class Catalogue:
             "input": {"profile": card.input.profile, "size": card.input.size},
             **_best(card),
             "memory": {"weights_bytes": card.weights_bytes, "worker_bytes": worker_bytes},
+            "languages": list(card.translations),
             "labels": [_label(card, label) for label in card.classes],
             "limits": {name: getattr(self._settings, name) for name in limits},
             "formats": images.accepted(),

@@ -15,6 +15,7 @@ from service.gateway.backend import Answer
 from service.gateway.catalogue import label_of, name_of
 from service.gateway.gateway import GatewayDep
 from service.gateway.inference import Result
+from service.gateway.languages import spoken
 from service.gateway.problems import invalid
 from service.schemas import ClassifyQuery
 
@@ -31,7 +32,8 @@ async def classify(request: Request, query: Annotated[ClassifyQuery, Query()], g
     check_top_k(query.top_k, cards)
     negotiate(request, [JSON])
     async with answered(request, gateway, cards) as answers:
-        return answers.respond(document(cards, answers, query))
+        answers.named = spoken(request, query.lang, cards)
+        return answers.respond(document(answers.named, answers, query))
 
 
 def check_top_k(top_k: int | None, cards: Sequence[ModelCard]) -> None:

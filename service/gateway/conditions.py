@@ -9,13 +9,14 @@ from starlette.requests import Request
 from service import __version__
 from service.errors import PreconditionFailed
 
+HEADERS = ("accept", "accept-language")  # that the form of an answer depends on
 TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
 def tag_of(request: Request, parts: Iterable[bytes]) -> str:
     """The entity tag of the answer to a request about `parts`: weak, as its id and times are others each time."""
     digest = hashlib.sha256()
-    asked = (request.url.path, request.url.query, request.headers.get("accept", ""), __version__)
+    asked = (request.url.path, request.url.query, *(request.headers.get(name, "") for name in HEADERS), __version__)
     for part in [*(text.encode() for text in asked), *parts]:
         digest.update(len(part).to_bytes(8, "big") + part)
     return f'W/"{digest.hexdigest()[:32]}"'

@@ -118,6 +118,7 @@ def model() -> dict[str, Any]:
         "network": "resnest14",
         "input": {"profile": "official", "size": 160},
         "memory": {"weights_bytes": 21_243_920, "worker_bytes": 412_000_256},
+        "languages": ["en", "de"],
         "labels": [{"class_id": 0, "label": "cat"}, {"class_id": 1, "label": "dog"}],
         "limits": {
             "max_upload_bytes": 20_971_520,

@@ -20,6 +20,7 @@ from service.gateway.catalogue import class_ids, label_of
 from service.gateway.classification import DIGITS, check_top_k, ranked
 from service.gateway.decoding import Facts, Layer
 from service.gateway.gateway import GatewayDep
+from service.gateway.languages import spoken
 from service.gateway.rendering import OVERLAYS, OverlayKind, check_webp
 from service.schemas import ExplainQuery
 
@@ -61,7 +62,8 @@ async def explain(request: Request, query: Annotated[ExplainQuery, Query()], gat
                 gateway, card, answers, 0, lambda _facts, _answer, files: files, partial(layers, card, first)
             )
             return Response(drawn[0], media_type=chosen, headers=answers.headers())
-        members, over = partial(explained, card, wanted), partial(layers, card, wanted)
+        (named,) = answers.named = spoken(request, query.lang, [card])
+        members, over = partial(explained, named, wanted), partial(layers, card, wanted)
         return answers.respond(await pictured(gateway, card, answers, members, over))
 
 

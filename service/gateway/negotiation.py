@@ -1,4 +1,4 @@
-"""Which media type an `Accept` header likes best (RFC 9110, section 12.5.1)."""
+"""Which media type or language a request likes best (RFC 9110, sections 12.5.1 and 12.5.4)."""
 
 from collections.abc import Sequence
 
@@ -16,23 +16,32 @@ def preferred(accept: str | None, offers: Sequence[str]) -> str | None:
     return offers[-place] if best > 0 else None
 
 
+def languages(accept: str | None) -> list[str]:
+    """The ranges of an `Accept-Language` header, the best first; a range that breaks the grammar counts as not sent."""
+    ranges = [parsed for item in (accept or "").split(",") if (parsed := _weighted(item)) is not None]
+    return [name for name, quality in sorted(ranges, key=lambda each: -each[1]) if quality > 0]
+
+
 def _range(item: str) -> tuple[str, float] | None:
-    media, *parameters = (part.strip().lower() for part in item.split(";"))
-    if "/" not in media:
-        return None
+    weighted = _weighted(item)
+    return weighted if weighted and "/" in weighted[0] else None
+
+
+def _weighted(item: str) -> tuple[str, float] | None:
+    name, *parameters = (part.strip().lower() for part in item.split(";"))
     for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            return _with_quality(media, value.strip())
-    return media, 1.0
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            return _with_quality(name, value.strip())
+    return name, 1.0
 
 
-def _with_quality(media: str, value: str) -> tuple[str, float] | None:
+def _with_quality(name: str, value: str) -> tuple[str, float] | None:
     whole, _, decimals = value.partition(".")
     if whole not in {"0", "1"} or not (decimals == "" or (decimals.isdecimal() and decimals.isascii())):
         return None
     quality = float(value)
-    return (media, quality) if quality <= 1 else None
+    return (name, quality) if quality <= 1 else None
 
 
 def _quality(offer: str, ranges: list[tuple[str, float]]) -> float:

@@ -13,6 +13,7 @@ from service.gateway.answering import JSON, answered, encoded, negotiate, pictur
 from service.gateway.backend import Answer
 from service.gateway.decoding import Facts
 from service.gateway.gateway import GatewayDep
+from service.gateway.languages import spoken
 from service.gateway.rendering import asked, in_json, layers, render
 from service.questions import BEST_PICTURES, OF_QUALITY
 from service.schemas import SegmentQuery
@@ -38,7 +39,8 @@ async def segment(request: Request, query: Annotated[SegmentQuery, Query()], gat
         return negotiate(request, offers if pictures == 1 else [JSON])
 
     async with answered(request, gateway, [card], media_type, drawing.question) as answers:
-        draw, over = partial(render, card), partial(layers, card, drawing)
+        (named,) = answers.named = spoken(request, query.lang, [card])
+        draw, over = partial(render, named), partial(layers, card, drawing)
         if (chosen := media_type(len(answers.results))) != JSON:
             alone = partial(draw, replace(drawing, mask=None) if drawing.overlay else drawing)
             (content,) = (await encoded(gateway, card, answers, 0, alone, over)).files.values()

@@ -81,6 +81,7 @@ class ModelDetail(ModelSummary):
     input: InputFacts
     memory: Memory
     best: BestFacts | None = Field(default=None, description="of a segmenter: what `quality=best` does")
+    languages: list[str] = Field(description="that `lang` may ask for; the labels here are in the first")
     labels: list[LabelRow]
     limits: Limits
     formats: list[str] = Field(description="picture formats that are accepted")

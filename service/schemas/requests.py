@@ -1,9 +1,10 @@
 """What a request may hold: its query, and its body where that is JSON."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from service.labels import LANGUAGE
 from service.schemas.shapes import Shape
 
 Overlay = Literal["false", "true", "png", "webp"]
@@ -21,11 +22,22 @@ class ImagesBody(Shape):
     images: list[ImageContent]
 
 
+Lang = Annotated[
+    str | None,
+    Field(
+        max_length=35,
+        pattern=LANGUAGE,
+        description="the language of the labels, before Accept-Language; the model's own where it has them not in it",
+    ),
+]
+
+
 class ClassifyQuery(Shape):
     """The query of `POST /v1/classify`; any other parameter is refused."""
 
     model: list[str] = Field(default=[], description="the model's name; repeat it to compare models")
     top_k: int | None = Field(default=None, ge=1, description="how many classes, at most the model's; 5 if not given")
+    lang: Lang = None
     min_score: float = Field(default=0, ge=0, le=1, allow_inf_nan=False, description="leave out lower scores")
 
 
@@ -44,6 +56,7 @@ class SegmentQuery(Shape):
     )
     confidence: bool = Field(default=False, description="whether to tell how sure the model is of each pixel")
     classes: list[str] = Field(default=[], description="only this class, by label or id; repeat it for more")
+    lang: Lang = None
     tolerance: float = Field(
         default=0,
         ge=0,
@@ -70,5 +83,6 @@ class ExplainQuery(Shape):
     classes: list[str] = Field(
         default=[], max_length=10, description="explain this class, by label or id; repeat it for more"
     )
+    lang: Lang = None
     top_k: int = Field(default=1, ge=1, le=10, description="how many of the best classes, where none is named")
     overlay: Overlay = Field(default="png", description="the format of the heat maps over the picture; `true` is png")

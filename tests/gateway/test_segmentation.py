@@ -208,7 +208,7 @@ async def test_accept_decides_between_json_and_png(
     response = await client.post(f"/v1/segment?{query}", json=contents, headers={"Accept": accept})
 
     assert (response.status_code, response.headers["content-type"]) == (200, media_type)
-    assert response.headers["vary"] == "Accept, X-Model-Version"
+    assert response.headers["vary"] == "Accept, Accept-Language, X-Model-Version"
 
 
 @pytest.mark.parametrize(
