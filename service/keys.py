@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Final, Literal, get_args
+
+from service.files import FileError
 
 Scope = Literal["classify", "segment", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
@@ -33,13 +35,8 @@ MAX_LIMIT: Final = 1_000_000
 MAX_KEYS: Final = 1_000  # each caller is a label of metrics, and each key is compared with: 0.3 us
 
 
-class KeysError(ValueError):
+class KeysError(FileError):
     """What tells callers apart, or limits them, is missing or cannot be used; one sentence with nothing of a key."""
-
-    @classmethod
-    def of(cls, source: str | Path, error: OSError | ValueError) -> Self:
-        """Why the keys of that file or address cannot be used."""
-        return cls(f"{source}: {error.strerror if isinstance(error, OSError) else error}")
 
 
 @dataclass(frozen=True)

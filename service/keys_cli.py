@@ -1,13 +1,12 @@
 """`resnest-service keys`: the file of API keys."""
 
-import os
-import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from service import files
 from service import keys as book
 from service.keys import Key, KeysError, Quota
 
@@ -84,7 +83,7 @@ def _keys(text: str, file: Path) -> tuple[Key, ...]:
     try:
         return book.parse(text)
     except KeysError as error:
-        raise KeysError(f"{file}: {error}") from None
+        raise KeysError.of(file, error) from None
 
 
 def _write(file: Path, text: str) -> None:
@@ -93,12 +92,4 @@ def _write(file: Path, text: str) -> None:
     Everybody may read it: a container's user must, and a hash of 256 random bits opens nothing.
     """
     _keys(text, file)
-    descriptor, path = tempfile.mkstemp(prefix=f"{file.name}.", dir=file.resolve().parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as written:
-            written.write(text)
-        Path(path).chmod(0o644)
-        Path(path).replace(file.resolve())
-    except BaseException:
-        Path(path).unlink(missing_ok=True)
-        raise
+    files.write(file.resolve(), text.encode(), mode=0o644)

@@ -4,16 +4,18 @@
 import contextlib
 import hashlib
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from service import images, preprocess
+from service import files, images, preprocess
 from service.cards import CardError, Int8, ModelCard, Serving
 from service.cores import SLEEPING_THREADS
 from service.errors import ServiceError
@@ -142,7 +144,7 @@ class _Timed:
 
     @property
     def median_ms(self) -> float:
-        return sorted(self._taken)[len(self._taken) // 2] * 1e3
+        return median(self._taken) * 1e3
 
 
 def _told(card: ModelCard, outcome: Outcome, size: int) -> str:
@@ -160,7 +162,7 @@ def _told(card: ModelCard, outcome: Outcome, size: int) -> str:
 
 
 def _write(candidate: ModelCard, outcome: Outcome) -> None:
-    """The card's own text with what is new; whole, or not at all."""
+    """The card's own text with what is new."""
     import tomlkit
 
     path = candidate.folder / "card.toml"
@@ -173,9 +175,7 @@ def _write(candidate: ModelCard, outcome: Outcome) -> None:
         "same": round(found.same, 5),
         "score_difference": round(found.difference, 6),
     }
-    building = path.with_name(".card.toml.building")
-    building.write_text(tomlkit.dumps(document), encoding="utf-8")
-    building.replace(path)
+    files.write(path, tomlkit.dumps(document).encode(), mode=stat.S_IMODE(path.stat().st_mode))
 
 
 def _say(what: str) -> None:

@@ -22,13 +22,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from service.cards import VERSION, ModelCard
+from service.files import FileError
 from service.inputs import Part
 
 Version = Annotated[str, Field(pattern=VERSION)]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
-class TrafficError(ValueError):
+class TrafficError(FileError):
     """A traffic file that cannot be used; one sentence with every mistake in it."""
 
 
@@ -65,8 +66,7 @@ def read(file: Path, cards: Iterable[ModelCard]) -> Splits:
     try:
         return parse(file.read_text(encoding="utf-8"), cards)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise TrafficError(f"{file}: {reason}") from None
+        raise TrafficError.of(file, error) from None
 
 
 def parse(text: str, cards: Iterable[ModelCard]) -> Splits:

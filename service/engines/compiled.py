@@ -3,9 +3,10 @@
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from service import files
 
 log = logging.getLogger("service.worker")
 
@@ -54,7 +55,7 @@ class Cache:
         path = self._path(self._folder, model, key)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_whole(path, content)
+            files.write(path, hashlib.sha256(content).digest(), content)
             _thin_out(path.parent)
         except OSError as error:
             log.warning("the next start will be as slow as this one: %s cannot be written: %s", path, error.strerror)
@@ -69,20 +70,7 @@ class Cache:
         return folder / model / f"{key}{SUFFIX}"
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Under another name first: a reader finds all of it or nothing, and the last of two writers wins."""
-    number, building = tempfile.mkstemp(prefix=".building-", dir=path.parent)
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(hashlib.sha256(content).digest())
-            file.write(content)
-        Path(building).replace(path)
-    except BaseException:
-        Path(building).unlink(missing_ok=True)
-        raise
-
-
 def _thin_out(folder: Path) -> None:
-    files = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in files[KEPT:]:
+    kept = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in kept[KEPT:]:
         path.unlink(missing_ok=True)

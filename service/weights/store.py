@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from service import weights
+from service import files, weights
 from service.cards import CardError, KeyProfile, ModelCard, Source
 from service.weights import UnfitError, WeightsError, archive, download
 from service.weights.download import AddressError, Progress, Rules, UnavailableError
@@ -147,7 +147,7 @@ def _adopt(card: ModelCard, source: Source, file: Path, origin: str) -> None:
         card.record_path.unlink(missing_ok=True)
         building.replace(target)
         if card.weights.sha256 is None:
-            _write_whole(card.record_path, record(digest, target.name, origin))
+            files.write(card.record_path, record(digest, target.name, origin).encode(), mode=0o644)
     finally:
         building.unlink(missing_ok=True)
 
@@ -164,12 +164,6 @@ def _convert(card: ModelCard, checkpoint: Path, profile: KeyProfile, building: P
     from service.weights.convert import convert  # noqa: PLC0415 - torch, which only a conversion needs
 
     convert(checkpoint, card.network, profile, building)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    building = path.with_name(f".{path.name}.building")
-    building.write_text(text, encoding="utf-8")
-    building.replace(path)
 
 
 def _sound(card: ModelCard) -> bool:
