@@ -20,6 +20,7 @@ METHODS: Final = ("GET", "HEAD", "POST")
 SENT: Final = (
     "Authorization",
     "Content-Type",
+    "If-None-Match",
     "Priority",
     "Request-Timeout",
     "X-API-Key",
@@ -29,6 +30,8 @@ SENT: Final = (
 READ: Final = (
     "Accept-Post",
     "Allow",
+    "Cache-Status",
+    "ETag",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.gateway.negotiation import preferred
+from service.gateway.negotiation import RANGES, languages, preferred
 
 JSON, PNG = "application/json", "image/png"
 
@@ -42,3 +42,11 @@ JSON, PNG = "application/json", "image/png"
 )
 def test_the_best_liked_type_is_chosen(accept: str | None, chosen: str | None) -> None:
     assert preferred(accept, [JSON, PNG]) == chosen
+
+
+def test_no_more_ranges_are_read_than_anybody_means() -> None:
+    many = ",".join(["x/y"] * RANGES)
+
+    assert preferred(f"{many},image/png", ["application/json", "image/png"]) is None
+    assert preferred(f"image/png,{many}", ["application/json", "image/png"]) == "image/png"
+    assert len(languages(",".join(["de"] * 10_000))) == RANGES
