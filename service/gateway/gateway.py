@@ -97,7 +97,7 @@ class Gateway:
         self.encoders.close()
 
     def _lanes_of(self, card: ModelCard) -> Iterator[tuple[str, Turns]]:
-        yield card.name, Turns(self._places_of(card))
+        yield card.name, Turns(self._places_of(card), shared=True)
         if can_answer(card, "best"):  # one at a time for each worker: it fills a batch by itself
             yield lane(card.name, "best"), Turns(partial(self._workers_of, card))
 
@@ -122,7 +122,7 @@ class Gateway:
             return short.wait_s(terms.caller, pictures)
         if terms.question != "best":
             return short.wait_s(terms.caller, pictures) + long.free_in_s()
-        pace_s = long.pace_s or cost(card, "best") * (short.pace_s or 0.0)
+        pace_s = long.pace_s or cost(card, "best") * (short.pace_s or 0.0) / self._places_of(card)()
         return max(long.wait_s(terms.caller, pictures), pace_s * math.ceil(pictures / self._workers_of(card)))
 
 

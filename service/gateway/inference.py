@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -167,7 +167,10 @@ class Inference:
         started = loop.time()
         deadlines = [terms.deadline(card, started) for card in cards]
         try:
-            facts, inputs = await self._decode(upload, cards, terms, max(deadlines))
+            with ExitStack() as coming:
+                for card in cards:
+                    coming.enter_context(self._turns[lane(card.name, terms.question)].expecting(terms.caller))
+                facts, inputs = await self._decode(upload, cards, terms, max(deadlines))
         except ServiceError as error:
             self._count(cards, error.code())
             return Result(upload, error)

@@ -123,6 +123,10 @@ class Replicas:
         pair = random.sample(pool, min(2, len(pool)))
         return min(pair, key=lambda replica: replica.circuit(model).in_flight, default=None)
 
+    def has_better(self, model: str, asked: Replica) -> bool:
+        """Whether the one that was asked has no worker left, and another has."""
+        return not asked.may_answer(model) and any(each.may_answer(model) for each in self.present)
+
     async def refresh(self) -> None:
         """Look the names up again where that is due, and soon where there is no replica at all."""
         loop = asyncio.get_running_loop()

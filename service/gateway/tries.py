@@ -13,6 +13,8 @@ from service.gateway.replicas import Replica, Replicas
 
 Value = TypeVar("Value")
 
+GLANCE_S = 0.25  # between two glances at whether who was asked still has a worker
+
 
 class FailedError(Exception):
     """One replica failed, and another may do better; `told` is what the caller hears if none does."""
@@ -58,7 +60,7 @@ class Tries:
         first = asyncio.create_task(self._attempt(call, tried))
         running = {first}
         try:
-            await asyncio.wait(running, timeout=call.patience_s if len(self._replicas.present) > 1 else None)
+            await self._while_hopeful(call, first, tried)
             if first.done() and not isinstance(first.exception(), FailedError):
                 return first.result()
             if not await self._may_go_on(call.model, first, tried):
@@ -72,6 +74,20 @@ class Tries:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+    async def _while_hopeful(self, call: Call[Value], first: asyncio.Task[Value], tried: list[Replica]) -> None:
+        """Wait for the first one: for ever where there is no other, not when its last worker was seen to be gone.
+
+        What a dead worker was computing fails at once; what TorchServe had queued for it waits for the next worker.
+        """
+        if len(self._replicas.present) < 2:
+            await asyncio.wait({first})
+            return
+        impatient = asyncio.get_running_loop().time() + call.patience_s
+        while (left := impatient - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait({first}, timeout=min(left, GLANCE_S))
+            if first.done() or (tried and self._replicas.has_better(call.model, tried[-1])):
+                return
 
     async def _may_go_on(self, model: str, first: asyncio.Task[Value], tried: list[Replica]) -> bool:
         """Whether there is one to try next, after the pause that the same one needs if it is the only one."""

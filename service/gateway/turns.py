@@ -7,7 +7,9 @@ others, and is never starved; more urgent work than usual overtakes none but the
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable
+from collections import Counter
+from collections.abc import Callable, Coroutine, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, TypeVar
@@ -49,19 +51,23 @@ class _Flow:
 class Turns:
     """So many places, of which `kept` are for small work alone, so that it never waits behind large work only."""
 
-    def __init__(self, places: Callable[[], int], kept: int = 0) -> None:
-        """`places` is asked each time, so that their number may change."""
+    def __init__(self, places: Callable[[], int], kept: int = 0, *, shared: bool = False) -> None:
+        """`places` is asked each time, so that their number may change. Where they are `shared`, one server works for
+        all of them: the fewer are taken, the sooner each is free.
+        """
         self._places = places
         self._kept = kept
+        self._shared = shared
         self._flows: dict[Hashable, _Flow] = {}
         self._tags: dict[Hashable, float] = {}
+        self._coming: Counter[Hashable] = Counter()
         self._now = 0.0  # the tag that was served last
         self._number = 0
         self._taken = 0
         self._large = 0
         self._running: set[asyncio.Task[Any]] = set()
         self._begun: dict[int, float] = {}  # by the number of what runs, in the loop's time
-        self.pace_s: float | None = None  # seconds that a place is held for work of cost 1, the mean of late
+        self.pace_s: float | None = None  # that a place is held for work of cost 1 where all are taken, mean of late
 
     async def run(
         self,
@@ -90,17 +96,30 @@ class Turns:
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
+    @contextmanager
+    def expecting(self, caller: Hashable) -> Iterator[None]:
+        """While a piece of this caller's work is on its way here: whoever comes after it will find it before them."""
+        self._coming[caller] += 1
+        try:
+            yield
+        finally:
+            self._coming[caller] -= 1
+            self._coming += Counter()  # without those that are at zero
+
     def wait_s(self, caller: Hashable, pieces: int = 1) -> float:
         """Seconds until so many more pieces of this caller's work would all be done, by the pace of late.
 
-        0 where they need not wait, or nothing is known yet: the work that is let in then shows the pace.
+        0 where nothing is known yet, or nobody is there: the work that is let in then shows the pace.
         """
-        queue = {key: flow.cost for key, flow in self._flows.items() if flow.head() is not None}
-        if self.pace_s is None or (not queue and self._taken + pieces <= self._places()):
+        queue: Counter[Hashable] = Counter({key: flow.cost for key, flow in self._flows.items()}) + self._coming
+        if self.pace_s is None or not (queue or self._taken):
             return 0.0
-        mine = queue.pop(caller, 0.0) + pieces
+        places = self._places()
+        # Who finds a few here waits for the batch that they are in, and then for one with as many that came meanwhile.
+        busy = min(places, 2 * (self._taken + queue.total() + pieces)) if self._shared else places
+        mine = queue.pop(caller, 0) + pieces
         before = mine + sum(min(cost, mine) for cost in queue.values())
-        return self.pace_s * (1 + before / self._places())
+        return self.pace_s * (busy + max(0, before - max(0, places - self._taken))) / places
 
     def free_in_s(self) -> float:
         """Seconds until a place is free, by the pace of late; 0 where one is, or nothing is known yet."""
@@ -122,14 +141,23 @@ class Turns:
     async def _held(self, work: Callable[[], Coroutine[Any, Any, Value]], waiter: _Waiter) -> Value:
         loop = asyncio.get_running_loop()
         self._begun[waiter.number] = started = loop.time()
+        crowd = self._places() / max(1, self._taken) if self._shared else 1.0
+        failed = True
         try:
             value = await work()
+            failed = False
         finally:
             del self._begun[waiter.number]
+            self._note((loop.time() - started) / waiter.cost * max(1.0, crowd), failed=failed)
             self._leave(waiter)
-        pace_s = (loop.time() - started) / waiter.cost
-        self.pace_s = pace_s if self.pace_s is None else self.pace_s + GAIN * (pace_s - self.pace_s)
         return value
+
+    def _note(self, pace_s: float, *, failed: bool) -> None:
+        """Follow the pace; what failed shows only that it takes at least so long."""
+        if self.pace_s is None:
+            self.pace_s = None if failed else pace_s
+        elif not failed or pace_s > self.pace_s:
+            self.pace_s += GAIN * (pace_s - self.pace_s)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

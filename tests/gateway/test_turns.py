@@ -16,9 +16,9 @@ pytestmark = pytest.mark.anyio
 class Shop:
     """Work that is finished by hand, one piece at a time, and the order in which it was begun."""
 
-    def __init__(self, places: int, kept: int = 0) -> None:
+    def __init__(self, places: int, kept: int = 0, *, shared: bool = False) -> None:
         self.places = places
-        self.turns = Turns(lambda: self.places, kept)
+        self.turns = Turns(lambda: self.places, kept, shared=shared)
         self.begun: list[str] = []
         self.open: list[asyncio.Event] = []
         self.tasks: list[asyncio.Task[str]] = []
@@ -236,55 +236,6 @@ async def test_more_places_let_in_more(one: Shop) -> None:
     await one.finish()
 
     assert one.begun == ["0", "1", "2", "3"]
-
-
-async def test_nothing_is_foretold_before_anything_is_known(one: Shop) -> None:
-    one.ask("first")
-    one.ask("second")
-    await idle()
-
-    assert one.turns.wait_s("a") == 0
-
-
-async def test_a_wait_is_foretold_from_what_is_before_one_in_a_fair_order(one: Shop) -> None:
-    one.turns.pace_s = 0.5
-    one.ask("running", "a")
-    await idle()
-    for number in range(4):
-        one.ask(f"a{number}", "a")
-    await idle()
-
-    assert one.turns.wait_s("a") == 0.5 * (1 + 5)
-    assert one.turns.wait_s("b") == 0.5 * (1 + 2)
-    assert one.turns.wait_s("b", 8) == 0.5 * (1 + 12)
-
-
-async def test_a_taken_place_is_foretold_to_be_free_at_the_pace_of_late(one: Shop) -> None:
-    one.ask("long")
-    await idle()
-    assert one.turns.free_in_s() == 0  # nothing is known yet
-    one.turns.pace_s = 100.0
-
-    assert 90 < one.turns.free_in_s() <= 100
-    await one.all()
-    assert one.turns.free_in_s() == 0
-
-
-async def test_no_wait_is_foretold_while_a_place_is_free(two: Shop) -> None:
-    two.turns.pace_s = 100.0
-
-    assert two.turns.wait_s("a", 2) == 0
-    assert two.turns.wait_s("a", 3) > 0
-
-
-async def test_the_pace_follows_the_work(one: Shop) -> None:
-    async def work() -> None:
-        await asyncio.sleep(0.02)
-
-    await one.turns.run(work, "a", cost=2)
-
-    assert one.turns.pace_s is not None
-    assert 0.009 < one.turns.pace_s < 5
 
 
 async def test_many_callers_that_came_once_are_forgotten(one: Shop) -> None:

@@ -1,0 +1,118 @@
+"""When work would be done that comes now, and what shows how long it takes."""
+
+import asyncio
+
+import pytest
+
+from tests.gateway.test_turns import Shop, idle, one, two
+
+__all__ = ["one", "two"]
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_nothing_is_foretold_before_anything_is_known(one: Shop) -> None:
+    one.ask("first")
+    one.ask("second")
+    await idle()
+
+    assert one.turns.wait_s("a") == 0
+
+
+async def test_a_wait_is_foretold_from_what_is_before_one_in_a_fair_order(one: Shop) -> None:
+    one.turns.pace_s = 0.5
+    one.ask("running", "a")
+    await idle()
+    for number in range(4):
+        one.ask(f"a{number}", "a")
+    await idle()
+
+    assert one.turns.wait_s("a") == 0.5 * (1 + 5)
+    assert one.turns.wait_s("b") == 0.5 * (1 + 2)
+    assert one.turns.wait_s("b", 8) == 0.5 * (1 + 12)
+
+
+async def test_a_taken_place_is_foretold_to_be_free_at_the_pace_of_late(one: Shop) -> None:
+    one.ask("long")
+    await idle()
+    assert one.turns.free_in_s() == 0  # nothing is known yet
+    one.turns.pace_s = 100.0
+
+    assert 90 < one.turns.free_in_s() <= 100
+    await one.all()
+    assert one.turns.free_in_s() == 0
+
+
+async def test_no_wait_is_foretold_where_nobody_is_however_slow_it_was_of_late(two: Shop) -> None:
+    two.turns.pace_s = 100.0
+
+    assert two.turns.wait_s("a", 3) == 0
+
+
+async def test_of_places_that_share_a_server_few_taken_are_foretold_to_be_free_sooner() -> None:
+    shop = Shop(8, shared=True)
+    shop.turns.pace_s = 8.0
+    shop.ask("running", "a")
+    await idle()
+
+    assert shop.turns.wait_s("b") == 4.0, "the one before, and a batch with as many"
+    assert shop.turns.wait_s("b", 3) == 8.0
+    assert shop.turns.wait_s("b", 9) == 10.0, "two of them have to wait for a place"
+    await shop.all()
+    await shop.turns.close()
+
+
+async def test_places_that_share_nothing_are_held_as_long_when_few_are_taken(two: Shop) -> None:
+    two.turns.pace_s = 100.0
+    two.ask("running", "a")
+    await idle()
+
+    assert two.turns.wait_s("b") == 100.0
+    assert two.turns.wait_s("b", 2) == 150.0
+
+
+async def test_work_on_its_way_is_foretold_as_if_it_waited(two: Shop) -> None:
+    two.turns.pace_s = 100.0
+    with two.turns.expecting("a"), two.turns.expecting("a"), two.turns.expecting("a"):
+        assert two.turns.wait_s("a") == 100.0 * (2 + 2) / 2
+        assert two.turns.wait_s("b") == 100.0
+
+    assert two.turns.wait_s("a") == 0
+
+
+async def test_the_pace_of_places_that_share_a_server_is_that_of_all_of_them_taken() -> None:
+    async def work() -> None:
+        await asyncio.sleep(0.02)
+
+    alone, shared = Shop(1000), Shop(1000, shared=True)
+    for shop in (alone, shared):
+        await shop.turns.run(work, "a")
+
+    assert alone.turns.pace_s is not None
+    assert shared.turns.pace_s is not None
+    assert shared.turns.pace_s >= 1000 * 0.019
+    assert alone.turns.pace_s < shared.turns.pace_s
+
+
+async def test_the_pace_follows_the_work(one: Shop) -> None:
+    async def work() -> None:
+        await asyncio.sleep(0.02)
+
+    await one.turns.run(work, "a", cost=2)
+
+    assert one.turns.pace_s is not None
+    assert 0.009 < one.turns.pace_s < 5
+
+
+@pytest.mark.parametrize("before", [1e-6, 100.0])
+async def test_work_that_failed_shows_only_how_long_it_takes_at_least(one: Shop, before: float) -> None:
+    async def fails() -> None:
+        await asyncio.sleep(0.02)
+        raise RuntimeError
+
+    one.turns.pace_s = before
+    with pytest.raises(RuntimeError):
+        await one.turns.run(fails, "a")
+
+    assert (one.turns.pace_s > before) is (before < 0.02)
+    assert (one.turns.pace_s == before) is (before > 0.02)

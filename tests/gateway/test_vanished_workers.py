@@ -1,0 +1,34 @@
+"""A server whose last worker has gone keeps what was queued for it, and says nothing."""
+
+import asyncio
+
+import pytest
+
+from service.cards import ModelCard
+from service.gateway.backend import PATIENCE
+from tests.gateway.conftest import until
+from tests.gateway.fake_torchserve import BATCH
+from tests.gateway.test_tries import Fleet, card, fakes, fleet
+
+__all__ = ["card", "fakes", "fleet"]
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_waits_for_a_worker_that_was_seen_to_be_gone_is_asked_of_another_server_at_once(
+    fleet: Fleet, card: ModelCard
+) -> None:
+    hangs, other = fleet.fakes
+    for fake in fleet.fakes:
+        fake.behaviour = "slow"
+    asked = [asyncio.create_task(fleet.ask(card, number)) for number in range(8)]
+    await until(lambda: hangs.waiting + other.waiting == 8 and hangs.waiting > 0, 30)
+    waited = hangs.waiting
+
+    hangs.workers[card.name] = []
+    other.release.set()
+    await fleet.client.workers(card)
+    answers = await asyncio.wait_for(asyncio.gather(*asked), PATIENCE * card.serving.deadline_s)
+
+    assert [answer.batch for answer in answers] == [BATCH] * 8
+    assert fleet.second_tries == {"answered": waited}
