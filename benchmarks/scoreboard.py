@@ -67,11 +67,11 @@ def bars() -> list[Bar]:
         Bar("12-megapixel JPEG / 0.17-megapixel JPEG", _over("ours 12 MP", "ours"), at_least=0.25),
         Bar(f"null model: {PICTURES} pictures a request / 1", _over("null many", "null one"), at_least=1.15),
         Bar(f"{CROWD} callers / best of fewer", _crowded, at_least=0.95),
-        Bar("gateway, resident, 16 callers", _one("gateway MB"), at_most=150, unit=" MB"),
-        Bar("classification worker, resident, 16 callers", _one("worker MB"), at_most=700, unit=" MB"),
-        Bar("gateway and all it started, resident, 16 callers", _one("gateway and all it started MB"), unit=" MB"),
-        Bar("gateway, resident, after all loads", _one("gateway most MB"), unit=" MB"),
-        Bar("`run` to first answer", _one("first answer"), at_most=10, unit=" s"),
+        Bar("gateway, resident, 16 callers", one("gateway MB"), at_most=150, unit=" MB"),
+        Bar("classification worker, resident, 16 callers", one("worker MB"), at_most=700, unit=" MB"),
+        Bar("gateway and all it started, resident, 16 callers", one("gateway and all it started MB"), unit=" MB"),
+        Bar("gateway, resident, after all loads", one("gateway most MB"), unit=" MB"),
+        Bar("`run` to first answer", one("first answer"), at_most=10, unit=" s"),
         Bar("segment, 4 callers: / in-process limit", _over("segment ours", "segment limit")),
         *(
             Bar(f"segment, {kind}: / {peer}", _over("segment ours", f"segment {kind} {peer}"))
@@ -80,7 +80,8 @@ def bars() -> list[Bar]:
     ]
 
 
-def _one(name: str) -> Callable[[Measures], float]:
+def one(name: str) -> Callable[[Measures], float]:
+    """A figure as it was measured."""
     return lambda measures: measures[name]
 
 
@@ -99,9 +100,9 @@ def _crowded(measures: Measures) -> float:
 HEAD = ("what", "bar", "least", "median", "most", "repeats", "")
 
 
-def rows(repeats: Sequence[Measures]) -> list[tuple[str, ...]]:
-    """A row a bar; met or missed by the median."""
-    return [_row(bar, bar.values(repeats)) for bar in bars()]
+def rows(repeats: Sequence[Measures], held: Sequence[Bar] | None = None) -> list[tuple[str, ...]]:
+    """A row a bar, of all of `bars` unless others are given; met or missed by the median."""
+    return [_row(bar, bar.values(repeats)) for bar in (bars() if held is None else held)]
 
 
 def _row(bar: Bar, values: Sequence[float]) -> tuple[str, ...]:

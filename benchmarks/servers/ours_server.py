@@ -14,8 +14,8 @@ NULL_HANDLER = "benchmarks.null_handler"
 
 def main() -> None:
     """Serve until SIGTERM."""
-    name, port = os.environ["BENCH_MODEL"], int(os.environ["PORT"])
-    options = Options(Path(os.environ["BENCH_STORE"]), (name,), port=port)
+    names = (os.environ["BENCH_MODEL"], *os.environ.get("BENCH_BESIDE", "").split())
+    options = Options(Path(os.environ["BENCH_STORE"]), names, port=int(os.environ["PORT"]))
     if os.environ["BENCH_KIND"] != "null":
         supervisor.run(options, print)
         return

@@ -1,4 +1,4 @@
-"""A gateway in front of two TorchServes, each a process of its own as in a cluster, and callers who never stop."""
+"""Gateways in front of two TorchServes, each a process of its own as in a cluster, and callers who never stop."""
 
 import os
 import signal
@@ -6,9 +6,10 @@ import subprocess
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -20,6 +21,8 @@ from tests.e2e.test_answers import upload
 
 CALLERS = 8
 WORKER = "model_service_worker"
+LOOK_S = 0.2
+DRAIN_S = 2.0  # of a gateway: several looks, so that whoever chooses has seen it
 
 
 class Server:
@@ -39,7 +42,7 @@ class Server:
             )
 
     def stop(self) -> None:
-        """As an orchestrator does, but without a pause before: what it is computing is cut."""
+        """As an orchestrator does, but without a pause before: what a model server is computing is cut."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(60)
@@ -54,68 +57,99 @@ class Server:
 
     def kill_a_worker(self) -> None:
         """What the kernel does to a worker process that has taken too much memory."""
-        family = psutil.Process(self.process.pid).children(recursive=True)
-        next(each for each in family if WORKER in " ".join(each.cmdline())).send_signal(signal.SIGKILL)
+        kill_a_worker(psutil.Process(self.process.pid))
+
+
+def kill_a_worker(root: psutil.Process) -> None:
+    """End one of the worker processes below this one, by `kill -9`."""
+    next(each for each in root.children(recursive=True) if WORKER in " ".join(each.cmdline())).send_signal(
+        signal.SIGKILL
+    )
 
 
 class Fleet:
-    """Two model servers, and a client of the gateway before them."""
+    """Two model servers, and the gateways before them, each with a client."""
 
-    def __init__(self, workers: list[Server], gateway: Server, client: httpx.Client) -> None:
+    def __init__(self, workers: list[Server], gateways: list[Server], clients: list[httpx.Client]) -> None:
         self.workers = workers
-        self.gateway = gateway
-        self.client = client
+        self.gateways = gateways
+        self.clients = clients
 
     def ready_workers(self) -> int:
-        """As the gateway sees them; 0 while it cannot be asked."""
-        try:
-            told = self.client.get("/readyz").json()
-        except httpx.HTTPError:
-            return 0
-        return int(told["models"]["tiny-classifier"]["workers_ready"])
+        """As the gateway that sees fewest sees them; 0 while one cannot be asked."""
+        return min(map(_ready_workers, self.clients))
 
     def await_whole(self) -> None:
         until(lambda: self.ready_workers() == len(self.workers), START_S)
 
     @contextmanager
     def loaded(self) -> Iterator[Counter[int]]:
-        """Callers that ask all the time until the end of the `with`: their answers by status, 0 for none at all."""
-        answers: Counter[int] = Counter()
-        stop = threading.Event()
-
-        def call(seed: int) -> None:
-            data = upload(seed, 96, 72, "PNG")
-            with httpx.Client(base_url=self.client.base_url, timeout=60) as client:
-                while not stop.is_set():
-                    answers[status(lambda: client.post("/v1/classify", content=data))] += 1
-
-        callers = [threading.Thread(target=call, args=(seed,)) for seed in range(CALLERS)]
-        for caller in callers:
-            caller.start()
-        try:
+        """`loaded`, before all gateways."""
+        with loaded([str(client.base_url) for client in self.clients]) as answers:
             yield answers
-        finally:
-            stop.set()
-            for caller in callers:
-                caller.join()
 
 
-def status(ask: Callable[[], httpx.Response]) -> int:
+def _ready_workers(client: httpx.Client) -> int:
     try:
-        return ask().status_code
+        told = client.get("/readyz").json()
+    except httpx.HTTPError:
+        return 0
+    return int(told["models"]["tiny-classifier"]["workers_ready"]) if told.get("code") != "draining" else 0
+
+
+@contextmanager
+def loaded(urls: Sequence[str]) -> Iterator[Counter[int]]:
+    """Callers that ask all the time until the end of the `with`: their answers by status, 0 for none at all.
+
+    As an orchestrator's service does, a gateway that says that it is not ready gets no new request.
+    """
+    answers: Counter[int] = Counter()
+    stop = threading.Event()
+    ready = list(urls)
+
+    def look() -> None:
+        with httpx.Client(timeout=5) as client:
+            while not stop.wait(LOOK_S):
+                seen = [url for url in urls if status(client, "GET", f"{url}/readyz") == 200]
+                ready[:] = seen or urls
+
+    def call(seed: int) -> None:
+        data = upload(seed, 96, 72, "PNG")
+        turn = seed
+        with httpx.Client(timeout=60) as client:
+            while not stop.is_set():
+                turn += 1
+                url = f"{ready[turn % len(ready)]}/v1/classify"
+                answers[status(client, "POST", url, content=data)] += 1
+
+    threads = [threading.Thread(target=look), *(threading.Thread(target=call, args=(seed,)) for seed in range(CALLERS))]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def status(client: httpx.Client, method: str, url: str, **more: Any) -> int:
+    try:
+        return client.request(method, url, **more).status_code
     except httpx.HTTPError:
         return 0
 
 
 @contextmanager
-def fleet(store: Path) -> Iterator[Fleet]:
-    """Both model servers and the gateway, ready; nothing of them is left afterwards."""
+def fleet(store: Path, gateways: int = 1) -> Iterator[Fleet]:
+    """Both model servers and the gateways, ready; nothing of them is left afterwards."""
     with short_folder(tempfile.gettempdir()) as folder:
-        yield from _fleet(store, folder)
+        yield from _fleet(store, folder, gateways)
 
 
-def _fleet(store: Path, folder: Path) -> Iterator[Fleet]:
+def _fleet(store: Path, folder: Path, gateways: int) -> Iterator[Fleet]:
     started: list[Server] = []
+    clients: list[httpx.Client] = []
     try:
         doors = [
             {door: f"http://127.0.0.1:{free_port()}" for door in ("inference", "management", "metrics")} for _ in "ab"
@@ -124,19 +158,22 @@ def _fleet(store: Path, folder: Path) -> Iterator[Fleet]:
             options = [word for door, address in addresses.items() for word in (f"--{door}-address", address)]
             environment = {"RESNEST_MODEL_STORE": str(store), "OMP_NUM_THREADS": "1"}
             started.append(Server(folder / f"worker{number}", ["worker", *options], environment))
-        port = free_port()
-        told = {
-            "RESNEST_MODEL_STORE": str(store),
-            "RESNEST_PORT": str(port),
-            "RESNEST_INFERENCE_URL": ",".join(each["inference"] for each in doors),
-            "RESNEST_MANAGEMENT_URL": ",".join(each["management"] for each in doors),
-        }
-        started.append(Server(folder / "gateway", ["gateway"], told))
-        *workers, gateway = started
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            made = Fleet(workers, gateway, client)
-            made.await_whole()
-            yield made
+        for number in range(gateways):
+            port = free_port()
+            told = {
+                "RESNEST_MODEL_STORE": str(store),
+                "RESNEST_PORT": str(port),
+                "RESNEST_INFERENCE_URL": ",".join(each["inference"] for each in doors),
+                "RESNEST_MANAGEMENT_URL": ",".join(each["management"] for each in doors),
+                "RESNEST_DRAIN_S": str(DRAIN_S),
+            }
+            started.append(Server(folder / f"gateway{number}", ["gateway"], told))
+            clients.append(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60))
+        made = Fleet(started[: len(doors)], started[len(doors) :], clients)
+        made.await_whole()
+        yield made
     finally:
+        for client in clients:
+            client.close()
         for server in reversed(started):
             server.destroy()

@@ -2,12 +2,11 @@
 
 import asyncio
 import random
-import re
 from collections import Counter
 
 import pytest
 
-from tests.fuzzing import choose, enveloped, spoilt, written
+from benchmarks.fuzzing import STATUS, answers, choose, enveloped, spoilt, written
 from tests.gateway.conftest import Running
 from tests.gateway.pictures import picture
 from tests.test_heic import UPRIGHT
@@ -19,26 +18,7 @@ CONNECTIONS = 6
 KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ORIGINALS = [*(picture(3, kind=kind) for kind in KINDS), UPRIGHT]
 PATHS = ("/v1/classify", "/v1/segment?mask=rle", "/v1/segment?overlay=webp", "/v1/embed", "/v1/explain")
-STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 REFUSALS = {100, 200, 400, 404, 405, 406, 408, 413, 415, 422, 431}
-
-
-async def answers(port: int | None, request: bytes, patience_s: float = 60) -> bytes:
-    """What is sent until its verdict, or until it closes, to a client that sends this and leaves when tired."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    told = b""
-    try:
-        writer.write(request)
-        async with asyncio.timeout(patience_s):
-            while piece := await reader.read(65_536):
-                told += piece
-                if set(STATUS.findall(told)) - {b"100"}:
-                    break
-    except (ConnectionError, TimeoutError):  # it closed without reading on, or waits for more
-        pass
-    finally:
-        writer.close()
-    return told
 
 
 async def test_no_mutated_body_is_our_failure(running: Running) -> None:

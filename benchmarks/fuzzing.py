@@ -1,11 +1,15 @@
 """Bodies and requests that are nearly right: what a hostile or broken client sends."""
 
+import asyncio
 import base64
 import random
+import re
 from collections.abc import Sequence
 
 BOUNDARY = "fuzzed"
 JUNK = (0, 0xFF, 0x0A, 0x0D, 0x20, 0x22, 0x2D, 0x3A, 0x7B)  # among them what frames lines, headers, parts and JSON
+
+STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 Headers = dict[str, str]
 
@@ -98,3 +102,21 @@ def _perhaps(chance: random.Random, body: bytes) -> bytes:
 def choose(chance: random.Random, originals: Sequence[bytes]) -> bytes:
     """One of the pictures, mutated."""
     return mutated(chance, chance.choice(originals))
+
+
+async def answers(port: int | None, request: bytes, patience_s: float = 60) -> bytes:
+    """What is sent until its verdict, or until it closes, to a client that sends this and leaves when tired."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    told = b""
+    try:
+        writer.write(request)
+        async with asyncio.timeout(patience_s):
+            while piece := await reader.read(65_536):
+                told += piece
+                if set(STATUS.findall(told)) - {b"100"}:
+                    break
+    except (ConnectionError, TimeoutError):  # it closed without reading on, or waits for more
+        pass
+    finally:
+        writer.close()
+    return told

@@ -1,0 +1,74 @@
+"""More requests than the service can answer, from callers who do not wait for each other."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from benchmarks.arena import Entry
+from service.bench import load, wire
+from service.bench.arrivals import poisson
+from service.bench.load import LOST, OK, TIMED_OUT, UNREACHED, Client, Sample
+from service.bench.summary import figures
+from service.bench.trial import Load, Plan
+
+CALLERS = Load("closed", 16)
+FACTORS = (2, 5)  # times what it answers to callers who wait
+DEADLINES_S = (10, 1)  # the cards' own, and one that fewer requests can meet than there are places for
+REFUSED = ("503 overloaded", "429 ")
+BROKEN = {LOST, TIMED_OUT, UNREACHED}
+
+
+def measure(entry: Entry, seconds: float) -> dict[str, float]:
+    """The peak, and what is left of it under each load: shares of the peak, and milliseconds."""
+    entry.measure(CALLERS)  # while networks are still compiled for sizes of batches
+    peak = entry.measure(CALLERS).summary.requests_per_s
+    found = {"peak, requests a second": peak}
+    for deadline_s in DEADLINES_S:
+        plan = replace(entry.plan, requests=within(entry, deadline_s), seconds=seconds)
+        for factor in FACTORS:
+            samples = asyncio.run(pushed(plan, factor * peak))
+            for name, value in told(samples, plan, peak, deadline_s).items():
+                found[f"{factor} x, {deadline_s} s: {name}"] = value
+    return found
+
+
+def within(entry: Entry, deadline_s: float) -> list[wire.Request]:
+    """The requests of the contest, each with a deadline."""
+    headers = {"Request-Timeout": f"{deadline_s:g}"}
+    return [wire.post(entry.url, each.content, each.media_type, headers) for each in entry.contest.pictures]
+
+
+async def pushed(plan: Plan, rate: float) -> list[Sample]:
+    """The requests that were due after the warm-up of an open loop."""
+    client = Client(plan.address, plan.connections, plan.timeout_s)
+    begun = time.perf_counter()
+    try:
+        await load.opened(client, plan.requests, poisson(rate), begun + plan.warm_up_s + plan.seconds)
+    finally:
+        client.close()
+    return [each for each in client.samples if each.scheduled >= begun + plan.warm_up_s]
+
+
+def told(samples: Sequence[Sample], plan: Plan, peak: float, deadline_s: float) -> dict[str, float]:
+    """What became of them. What was let in and not answered in time counts among the accepted, as long as it took."""
+    good = [each for each in samples if each.outcome == OK and each.latency_s <= deadline_s]
+    refused = [each for each in samples if each.outcome.startswith(REFUSED)]
+    accepted = [each for each in samples if not each.outcome.startswith(REFUSED) and each.outcome not in BROKEN]
+    outcomes = Counter(each.outcome for each in samples)
+    return {
+        "goodput / peak": len(good) / plan.seconds / peak,
+        **dict(_p99("accepted", [each.latency_s for each in accepted])),
+        **dict(_p99("refusal", [each.ended - each.sent for each in refused])),
+        **dict(_p99("sent late", [each.sent - each.scheduled for each in samples])),
+        "accepted and late": 1 - len(good) / max(1, len(accepted)),
+        "without an answer": float(sum(outcomes[each] for each in BROKEN)),
+        **{f"answered {outcome}": float(count) for outcome, count in outcomes.items()},
+    }
+
+
+def _p99(name: str, seconds: Sequence[float]) -> Iterator[tuple[str, float]]:
+    value = figures([each * 1e3 for each in seconds])["p99"]
+    if value is not None:
+        yield f"{name} p99, ms", value

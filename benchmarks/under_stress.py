@@ -1,0 +1,106 @@
+"""`python -m benchmarks.under_stress`: overload, deadlines, and a lone caller beside floods, held against their bars.
+
+Overload and deadlines are measured with ResNeSt-50 (made weights), floods with the starter models, each at a service of
+its own. The load generator has the same cores as what it measures. The table and every figure go to
+`benchmarks/results/stress.md` and `.json`.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import click
+
+from benchmarks import bars, beside, deadlines, made_models, overload, scoreboard
+from benchmarks.arena import Contest, ContestError, Entry, started
+from benchmarks.contestants import CONTESTANTS
+from benchmarks.rounds import CLASSIFIER
+from benchmarks.scoreboard import Bar, Measures, one
+from service.bench import report
+from service.tables import table
+
+STARTER, BESIDE = "starter-classifier", {"BENCH_BESIDE": "starter-segmenter"}
+PROOFS: Final[dict[str, tuple[Callable[[Entry, float], Measures], str, Mapping[str, str]]]] = {
+    "overload": (overload.measure, CLASSIFIER, {}),
+    "deadlines": (deadlines.measure, CLASSIFIER, {}),
+    "beside": (beside.measure, STARTER, BESIDE),
+}  # by name: what is measured, of which model, and what else the service is told
+
+
+def held() -> list[Bar]:
+    """The bars."""
+    found = []
+    for load in (f"{factor} x, {limit_s} s" for limit_s in overload.DEADLINES_S for factor in overload.FACTORS):
+        limit_ms = float(load.split()[2]) * 1e3
+        found += [
+            Bar(f"{load}: goodput / peak", one(f"{load}: goodput / peak"), at_least=0.9),
+            Bar(f"{load}: accepted p99", one(f"{load}: accepted p99, ms"), at_most=limit_ms, unit=" ms"),
+            Bar(f"{load}: refusal p99", one(f"{load}: refusal p99, ms"), at_most=50, unit=" ms"),
+            Bar(f"{load}: without an answer", one(f"{load}: without an answer"), at_most=0),
+        ]
+    for stage in deadlines.STAGES:
+        name = f"off its deadline in {stage}"
+        found.append(Bar(f"{name}, at the most", one(f"{name}, ms"), at_most=50, unit=" ms"))
+    for name, bounds in beside.BARS.items():
+        for bound, other in zip(bounds, ("alone", "beside as many good"), strict=True):
+            figure = f"beside {name}, p99 / {other}"
+            found.append(Bar(f"a lone caller {figure}", one(figure), at_most=bound))
+    return found
+
+
+@click.command(help=__doc__)
+@click.option("--store", type=click.Path(path_type=Path), default="benchmarks/store", show_default=True)
+@click.option("--only", type=click.Choice(list(PROOFS)), multiple=True, help="All of them when left out.")
+@click.option("--repeats", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(1), help="Of each load.")
+@click.option("--into", type=click.Path(path_type=Path), default="benchmarks/results", show_default=True)
+def main(store: Path, only: Sequence[str], repeats: int, seconds: float, into: Path) -> None:
+    """Measure, print a table and write it. Exits with 1 where something could not be measured."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that what was started is ended
+    made_models.make(store, [CLASSIFIER])
+    found: list[dict[str, float]] = []
+    failures: list[str] = []
+    for _ in range(repeats):
+        found.append({})
+        for name in only or PROOFS:
+            click.echo(name, err=True)
+            try:
+                found[-1] |= prove(name, store, seconds)
+            except (ContestError, OSError) as error:
+                failures.append(f"{name}: {error}")
+    rows = [row for row in scoreboard.rows(found, held()) if row[-1] != "not measured"]
+    click.echo(table(scoreboard.HEAD, rows))
+    click.echo("\n".join(f"FAILED: {each}" for each in failures))
+    write(into, rows, found, failures)
+    sys.exit(1 if failures else 0)
+
+
+def prove(name: str, store: Path, seconds: float) -> Measures:
+    """The figures of one of `PROOFS`."""
+    measure, model, more = PROOFS[name]
+    where = made_models.PUBLISHED if model == STARTER else store
+    with started(CONTESTANTS["ours"], Contest("same", where, model), more) as entry:
+        return measure(entry, seconds)
+
+
+def write(into: Path, rows: Sequence[Sequence[str]], found: Sequence[Measures], failures: Sequence[str]) -> None:
+    """The files."""
+    into.mkdir(parents=True, exist_ok=True)
+    told = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="minutes"),
+        "command": " ".join(["python -m benchmarks.under_stress", *sys.argv[1:]]),
+        "host": {**report.host(), "processor": bars.processor()},
+        "failures": list(failures),
+        "repeats": list(found),
+    }
+    (into / "stress.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    figures = scoreboard.markdown(("figure", "least", "median", "most"), scoreboard.absolutes(found))
+    (into / "stress.md").write_text(f"{scoreboard.markdown(scoreboard.HEAD, rows)}\n{figures}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

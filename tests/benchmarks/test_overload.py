@@ -1,0 +1,40 @@
+"""What is told of a load that is too much."""
+
+import pytest
+
+from benchmarks import overload
+from benchmarks.overload import told
+from service.bench.load import LOST, OK, Sample
+from service.bench.trial import Plan
+from service.bench.wire import Address
+
+PLAN = Plan(Address("127.0.0.1", 1), [], seconds=2.0)
+
+
+def sample(outcome: str, took_s: float) -> Sample:
+    return Sample(10.0, 10.0, 10.0 + took_s, outcome, 1, {})
+
+
+def test_an_answer_after_its_deadline_is_no_good_one_and_still_an_accepted_one() -> None:
+    samples = [sample(OK, 0.5)] * 150 + [sample(OK, 1.5)] * 30 + [sample("504 deadline_exceeded", 1.01)] * 20
+
+    found = told(samples, PLAN, peak=100.0, deadline_s=1)
+
+    assert found["goodput / peak"] == pytest.approx(0.75)
+    assert found["accepted and late"] == pytest.approx(0.25)
+    assert found["accepted p99, ms"] == pytest.approx(1500)
+
+
+def test_refusals_and_lost_connections_are_told_apart_from_what_was_let_in() -> None:
+    samples = [sample(OK, 0.5)] * 150 + [sample("503 overloaded", 0.02)] * 300 + [sample(LOST, 0.1)] * 3
+
+    found = told(samples, PLAN, peak=100.0, deadline_s=1)
+
+    assert found["refusal p99, ms"] == pytest.approx(20)
+    assert found["accepted and late"] == 0
+    assert found["without an answer"] == 3
+    assert found["answered 503 overloaded"] == 300
+
+
+def test_a_refusal_by_a_callers_limit_is_one_too() -> None:
+    assert "429 rate_limited".startswith(overload.REFUSED)

@@ -1,0 +1,79 @@
+"""A real service under many thousand bodies and requests that are nearly right."""
+
+import asyncio
+import io
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import pytest
+
+from benchmarks.fuzzing import STATUS, answers, choose, enveloped, spoilt, written
+from tests.e2e.running import Running
+from tests.e2e.test_answers import upload
+from tests.stress.scale import scaled
+from tests.test_heic import UPRIGHT
+
+pytestmark = [pytest.mark.stress, pytest.mark.timeout(7200)]
+
+CONNECTIONS = 32
+MUTATIONS = scaled(100_000)
+KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+
+Work = Callable[[aiohttp.ClientSession, int], Awaitable[None]]
+
+
+async def all_of(service: Running, count: int, work: Work) -> None:
+    """`work` with each number below `count`, over a bounded number of connections."""
+    numbers = iter(range(count))
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+    async with aiohttp.ClientSession(str(service.client.base_url), connector=connector) as session:
+
+        async def one_connection() -> None:
+            for number in numbers:
+                await work(session, number)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CONNECTIONS):
+                group.create_task(one_connection())
+
+
+def test_no_mutated_upload_is_answered_by_a_5xx(service: Running) -> None:
+    originals = [*(upload(seed, 64, 48, kind) for seed in range(4) for kind in KINDS), UPRIGHT]
+    chance = random.Random(2)
+    statuses: Counter[int] = Counter()
+
+    async def work(session: aiohttp.ClientSession, _number: int) -> None:
+        body, headers = enveloped(chance, choose(chance, originals))
+        route = chance.choice(("/v1/classify", "/v1/segment?mask=none", "/v1/segment?overlay=webp&mask=none"))
+        async with session.post(route, data=io.BytesIO(body), headers=headers) as response:
+            statuses[response.status] += 1
+            await response.read()
+
+    asyncio.run(all_of(service, MUTATIONS, work))
+    assert statuses.total() == MUTATIONS
+    assert set(statuses) <= {200, 400, 413, 415, 422}, statuses
+    assert statuses[422] > 0
+    assert service.client.get("/readyz").status_code == 200
+
+
+def test_no_spoilt_request_is_answered_by_a_5xx(service: Running) -> None:
+    content = upload(1, 64, 48, "PNG")
+    chance = random.Random(5)
+    statuses: Counter[int] = Counter()
+    numbers = iter(range(MUTATIONS))
+
+    async def one_connection() -> None:
+        for _ in numbers:
+            request = spoilt(chance, written("/v1/classify", *enveloped(chance, content)))
+            told = await answers(service.client.base_url.port, request, patience_s=1)
+            statuses.update(int(status) for status in STATUS.findall(told[:64]))
+
+    async def all_connections() -> None:
+        await asyncio.gather(*(one_connection() for _ in range(CONNECTIONS)))
+
+    asyncio.run(all_connections())
+    assert all(status < 500 for status in statuses), statuses
+    assert statuses[400] > 0
+    assert service.client.get("/readyz").status_code == 200
