@@ -1,5 +1,6 @@
 """A card's network in OpenVINO's own form, not compiled yet."""
 
+import importlib
 import io
 import warnings
 import zipfile
@@ -32,19 +33,27 @@ def converted(card: ModelCard) -> Any:
     Raises `CardError` where the weights cannot be had or do not fit, `ConversionError` where OpenVINO cannot take it.
     """
     module = graph.build(card)
-    traced = TRACED_SIDE if card.network.library == "own" else card.input.size
-    example = torch.zeros((2, traced, traced, 3), dtype=torch.uint8)
+    short = TRACED_SIDE if card.network.library == "own" else card.input.size
+    example = torch.zeros((2, short, short, 3), dtype=torch.uint8)
     try:
         with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # the converter traces, which the pinned torch still does
-            found = openvino_runtime.package().convert_model(module, example_input=example)
+            warnings.simplefilter("ignore", DeprecationWarning)  # the converter wants a trace, as does the pinned torch
+            found = openvino_runtime.package().convert_model(_traced(module, example), example_input=example)
         side = card.input.size if card.task == "classification" else -1
         found.reshape([-1, side, side, 3])
     except RuntimeError as error:
         raise refusal(card, error) from error
     return found
+
+
+def _traced(module: torch.nn.Module, example: torch.Tensor) -> Any:
+    """As `convert_model` itself does, but that the trace is not checked.
+
+    Checking it loads torch.distributed and sympy (PyTorch 2.13), seconds of a start and 90 MB that stay.
+    """
+    openvino_runtime.package()
+    decoders: Any = importlib.import_module("openvino.frontend.pytorch.ts_decoder")
+    return decoders.TorchScriptPythonDecoder(module, example_input=example, trace_kwargs={"check_trace": False})
 
 
 def quantised(card: ModelCard) -> Any:

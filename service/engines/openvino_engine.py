@@ -1,5 +1,6 @@
 """OpenVINO on the CPU: the same graph, made faster by its compiler, in bfloat16 where the processor computes in it."""
 
+import gc
 import hashlib
 import json
 import logging
@@ -95,6 +96,9 @@ def compiled(card: ModelCard, settings: dict[str, Any]) -> Any:
         return openvino_runtime.core().compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise conversion.refusal(card, error) from error
+    finally:
+        del model
+        gc.collect()  # a traced network keeps its weights in cycles: 110 MB of a ResNeSt-50
 
 
 def key(card: ModelCard, precision: str) -> str:

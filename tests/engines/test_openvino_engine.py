@@ -36,6 +36,20 @@ def test_a_second_start_reads_what_the_first_has_kept(card: ModelCard, pictures:
     assert [each.stat().st_mtime_ns for each in kept(tmp_path)] == [written]
 
 
+def test_a_first_start_keeps_neither_the_torch_network_nor_what_would_check_it(store: Path, tmp_path: Path) -> None:
+    program = (
+        "import gc, sys; from pathlib import Path; import torch; from service import cards\n"
+        "from service.engines import openvino_engine; from service.engines.compiled import Cache\n"
+        "engine = openvino_engine.load(cards.read(Path(sys.argv[1])), cache=Cache(Path(sys.argv[2])))\n"
+        "kept = [each for each in gc.get_objects() if type(each) is torch.nn.Parameter and not each.is_meta]\n"
+        "print(len(kept), sorted({'sympy', 'torch.distributed.tensor'} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", program, str(store / "tiny-classifier"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
+    assert done.stdout == "0 []\n"
+    assert kept(tmp_path)
+
+
 def test_a_second_start_builds_no_torch_network(card: ModelCard, tmp_path: Path) -> None:
     """Where the weights cannot be parsed, and their checksum says that they should be so, only the cache can help."""
     openvino_engine.load(card, cache=Cache(tmp_path))
