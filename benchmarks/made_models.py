@@ -48,10 +48,13 @@ def _make(store: Path, name: str, published: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(original.labels_path, labels)
     file.write_bytes(data)
-    (store / name / "card.toml").write_text(_card(original, name, hashlib.sha256(data).hexdigest()), encoding="utf-8")
+    (store / name / "card.toml").write_text(
+        card_text(original, name, hashlib.sha256(data).hexdigest()), encoding="utf-8"
+    )
 
 
-def _card(original: ModelCard, name: str, digest: str) -> str:
+def card_text(original: ModelCard, name: str, digest: str) -> str:
+    """The card of `original` under another name, with the weights of this SHA-256 beside it."""
     document: Any = tomlkit.parse((original.folder / "card.toml").read_text(encoding="utf-8"))
     document |= {
         "name": name,

@@ -7,6 +7,7 @@ import base64
 import io
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from service.pipeline import Answer, Pipeline, Prepared
 TOP = 5
 BATCH = 8
 WAIT_MS = 4
+BATCH_S, PICTURE_S = 0.003, 0.0085  # 11.5 ms alone, 71 ms for eight: near ResNeSt-50 with OpenVINO on two quiet cores
 
 Told = Any  # what becomes JSON
 
@@ -46,6 +48,18 @@ class Null:
         colours = pictures[:, ::28, ::28].astype(np.float32).mean(axis=(1, 2)) / 255
         powers = np.exp(colours @ self._weights)
         return {"scores": powers / powers.sum(axis=1, keepdims=True)}
+
+
+class Paced:
+    """The null model, after as long as a real one would take."""
+
+    def __init__(self, classes: int) -> None:
+        self._null = Null(classes)
+
+    def __call__(self, pictures: Pictures) -> Answers:
+        """As `Null`."""
+        time.sleep(BATCH_S + PICTURE_S * len(pictures))
+        return self._null(pictures)
 
 
 class Same:

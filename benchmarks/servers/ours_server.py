@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from service import packaging, supervisor
+from service.cards import ModelCard
 from service.folders import short_folder
 from service.signals import signals
 from service.supervisor import Options
@@ -21,10 +22,7 @@ def main() -> None:
         return
     models = supervisor.chosen(options, print)
     for card in models:
-        manifest = packaging.package(card, options.store / packaging.ARCHIVES) / "MAR-INF" / "MANIFEST.json"
-        told = json.loads(manifest.read_text(encoding="utf-8"))
-        told["model"]["handler"] = NULL_HANDLER
-        manifest.write_text(json.dumps(told), encoding="utf-8")
+        package_with(NULL_HANDLER, card, options.store / packaging.ARCHIVES)
     with signals() as asked, short_folder("/tmp") as folder:  # noqa: S108 - made anew
         tree = supervisor.Tree(options, models, folder, asked, print, os.environ)
         try:
@@ -33,6 +31,14 @@ def main() -> None:
                 tree.watch()
         finally:
             tree.stop()
+
+
+def package_with(handler: str, card: ModelCard, archives: Path) -> None:
+    """Package a model for TorchServe with another handler than its task's."""
+    manifest = packaging.package(card, archives) / "MAR-INF" / "MANIFEST.json"
+    told = json.loads(manifest.read_text(encoding="utf-8"))
+    told["model"]["handler"] = handler
+    manifest.write_text(json.dumps(told), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -124,6 +124,8 @@ async def test_many_connections_reach_both_and_one_scrape_tells_the_sum(pair: Ru
     assert value(pair, "resnest_inference_in_flight", model="tiny-classifier") == 0
     assert value(pair, "resnest_workers_ready", model="tiny-classifier") == 1
     assert value(pair, "resnest_ready") == 1
+    names = {"model": "tiny-classifier", "family": "tiny-classifier", "version": "1.0"}
+    assert value(pair, "resnest_version_share", **names) == 1
     assert {label for _, labels in series(pair) for label, _ in labels}.isdisjoint({"pid"})
 
 
