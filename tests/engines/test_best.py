@@ -25,7 +25,7 @@ from tests.networks.sharing import distance, give, random_state
 Pixels = npt.NDArray[np.uint8]
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 FEW = (0.5, 1.25)  # one window, and several: enough for what holds at every scale, in a tenth of the time
-BASE, CROP = 64, 40
+BASE, CROP = 48, 32  # one to four windows along a side, as few pixels as the networks take
 BLACK = torch.tensor([-2.0, -1.5, -1.0], dtype=torch.float64).view(1, 3, 1, 1)
 HEADS = ["deeplab_resnest14", "mmseg_psp_resnest14", "mmseg_deeplabplus_resnest14"]
 
@@ -103,7 +103,8 @@ def last_layer(network: Segmenter) -> Any:
 
 @pytest.fixture
 def card(store: Path) -> ModelCard:
-    return cards.read(store / "tiny-segmenter").model_copy(update={"best": Best(window=CROP)})
+    card = cards.read(store / "tiny-segmenter")
+    return card.model_copy(update={"best": Best(window=CROP), "input": card.input.model_copy(update={"size": BASE})})
 
 
 @pytest.fixture
