@@ -2,10 +2,14 @@
 
 import asyncio
 import signal
+import socket
+from contextlib import ExitStack
 
 import httpx
 import pytest
 
+from service.gateway.app import create_app
+from service.gateway.server import Server
 from service.gateway.settings import Settings
 from tests.gateway.conftest import until
 from tests.gateway.fake_torchserve import FakeTorchServe
@@ -29,3 +33,16 @@ async def test_metrics_are_at_a_port_of_their_own_while_it_drains_too(settings: 
             await running.communicate()
 
     assert statuses == {"public": [200, 503, 404, 200], "admin": [200, 503, 200, 404]}
+
+
+async def test_processes_share_both_doors_with_each_other_alone(settings: Settings) -> None:
+    public, admin = free_port(), free_port()
+    changed = settings.model_copy(update={"port": public, "admin_port": admin})
+    servers = [Server(create_app(changed), changed) for _ in range(2)]
+    with ExitStack() as opened:
+        doors = [opened.enter_context(door) for server in servers for door in server.doors(shared=True) or ()]
+        for door in doors:
+            door.listen()
+        assert [door.getsockname()[1] for door in doors] == [public, admin, public, admin]
+        with pytest.raises(OSError, match="in use"):
+            socket.create_server(("127.0.0.1", admin))
