@@ -107,16 +107,16 @@ class Labels(Names):
 
 
 class Serving(Part):
-    """How the worker runs: pictures in a batch, the wait for company, processes, and the deadline of a request.
+    """How the worker runs: pictures in a batch, processes, and the deadline of a request.
 
+    Gateways gather batches and wait for nobody; with `max_batch_delay_ms` TorchServe puts several gateways' together.
     `engine` `auto` is torch on CUDA, and OpenVINO, where it is installed, on the CPU. `precision` `auto` is what the
     device is fastest in without a change to the answers that matters: bf16, float16 on old GPUs, else fp32.
-    Not `by_default`: when named.
-    `threads` of each process, on the CPU; without it all that say nothing share the cores that are left equally.
+    Not `by_default`: when named. `threads` of a process on the CPU; those that say nothing share what is left equally.
     """
 
     batch_size: int = Field(default=8, ge=1, le=256)
-    max_batch_delay_ms: int = Field(default=2, ge=1, le=60_000)
+    max_batch_delay_ms: int = Field(default=0, ge=0, le=60_000)
     workers: int = Field(default=1, ge=1, le=256)
     by_default: bool = True
     threads: int | None = Field(default=None, ge=1, le=1024)

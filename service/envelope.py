@@ -4,6 +4,8 @@
     head     {"arrays": [{"name", "dtype", "shape"}, ...], ...}
     arrays   C-contiguous, little-endian, in the head's order
 
+A body is one envelope after another, as many as there are pictures, in the same order both ways.
+
 A request carries the array `picture`, uint8 (h, w, 3), and in its head `expires`, the Unix time in seconds after which
 nobody waits for the answer, and, where it is not for the task's answer, the `question` (`service.questions`). An
 answer's head has `ok`: true with the task's arrays, `batch` (pictures in the forward pass), `inference_ms` and
@@ -22,6 +24,8 @@ LENGTH = struct.Struct("<I")
 DTYPES = {"uint8", "uint16", "float32"}
 
 Array = npt.NDArray[Any]
+Bytes = bytes | bytearray | memoryview
+Opened = tuple[dict[str, Any], dict[str, Array]]
 
 
 def pack(head: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> bytes:
@@ -34,21 +38,38 @@ def pack(head: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> 
     return b"".join([LENGTH.pack(len(encoded)), encoded, *(array.data for array in contiguous.values())])
 
 
-def unpack(frame: bytes | bytearray | memoryview) -> tuple[dict[str, Any], dict[str, Array]]:
+def unpack(frame: Bytes) -> Opened:
     """The head and arrays of a frame, as views of its bytes.
 
     Raises `ValueError` for bytes that are no whole frame.
     """
     view = memoryview(frame)
-    try:
-        (length,) = LENGTH.unpack_from(view)
-        head = orjson.loads(view[LENGTH.size : LENGTH.size + length])
-        arrays, end = _arrays(view, LENGTH.size + length, head.pop("arrays"))
-    except (struct.error, orjson.JSONDecodeError, AttributeError, KeyError, OverflowError, TypeError) as error:
-        raise ValueError(f"not an envelope: {error}") from error
+    opened, end = _opened(view, 0)
     if end != len(view):
         raise ValueError(f"not an envelope: {len(view) - end} bytes too many")
-    return head, arrays
+    return opened
+
+
+def unpack_all(frames: Bytes) -> list[Opened]:
+    """The heads and arrays of the frames, at least one, that a body is made of. Raises as `unpack`."""
+    view, end = memoryview(frames), 0
+    found: list[Opened] = []
+    while end < len(view) or not found:
+        opened, end = _opened(view, end)
+        found.append(opened)
+    return found
+
+
+def _opened(view: memoryview, start: int) -> tuple[Opened, int]:
+    """What the frame at `start` holds, and where it ends."""
+    try:
+        (length,) = LENGTH.unpack_from(view, start)
+        end = start + LENGTH.size + length
+        head = orjson.loads(view[start + LENGTH.size : end])
+        arrays, end = _arrays(view, end, head.pop("arrays"))
+    except (struct.error, orjson.JSONDecodeError, AttributeError, KeyError, OverflowError, TypeError) as error:
+        raise ValueError(f"not an envelope: {error}") from error
+    return (head, arrays), end
 
 
 def _arrays(view: memoryview, start: int, described: list[dict[str, Any]]) -> tuple[dict[str, Array], int]:

@@ -18,7 +18,7 @@ from service.cards import CardError, ModelCard
 from service.cores import SLEEPING_THREADS, THREADS, share, usable_cores
 from service.handlers import MODULES
 from service.processes import free_port
-from service.questions import QUESTIONS, can_answer, input_of, longest_deadline_s
+from service.questions import QUESTIONS, can_answer, input_of, longest_deadline_s, most_together
 
 ARCHIVES = "archives"  # beside the models: TorchServe tries every folder of its store, and cards are no archives
 CREATED_ON = "01/01/2024 00:00:00"  # fixed, so that the same model gives the same archive
@@ -205,12 +205,13 @@ def _wheel_java() -> str | None:
 def _largest_frame(card: ModelCard) -> int:
     """The most bytes a request for this model, or its answer, can have.
 
-    That is a picture of three bytes a pixel, or a map of each class at the last stage's resolution.
+    That is a batch of pictures of three bytes a pixel, or of maps of each class at the last stage's resolution.
     """
-    asked = (input_of(card, question).largest for question in QUESTIONS[card.task] if can_answer(card, question))
-    pixels = max(long * short for long, short in asked)
+    asked = [question for question in QUESTIONS[card.task] if can_answer(card, question)]
+    pixels = max(math.prod(input_of(card, each).largest) * most_together(card, each) for each in asked)
     across = -(-card.input.size // (card.network.output_stride or 32)) if card.task == "classification" else 1
-    return max(3 * pixels, 4 * card.network.classes * across * across) + 4 * card.network.classes + HEAD_ROOM
+    answers = 4 * card.network.classes * card.serving.batch_size * (across * across + 1)
+    return max(3 * pixels, answers) + HEAD_ROOM * card.serving.batch_size
 
 
 def _hang_s(card: ModelCard) -> int:
@@ -235,8 +236,8 @@ def _files(card: ModelCard) -> dict[str, bytes]:
     settings = {
         "minWorkers": serving.workers,
         "maxWorkers": serving.workers,
-        "batchSize": serving.batch_size,
-        "maxBatchDelay": serving.max_batch_delay_ms,
+        "batchSize": serving.batch_size if serving.max_batch_delay_ms else 1,  # of requests, each a gateway's batch
+        "maxBatchDelay": serving.max_batch_delay_ms or 1,
         "responseTimeout": _hang_s(card),
         "jobQueueSize": JOB_QUEUE_SIZE,
     }

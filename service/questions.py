@@ -51,6 +51,11 @@ def cost(card: ModelCard, question: Question) -> float:
     return passes.cost(card.input, card.best) if question == "best" else 1.0
 
 
+def most_together(card: ModelCard, question: Question) -> int:
+    """How many pictures one exchange with a worker holds at most: `best` fills batches by itself."""
+    return 1 if question == "best" else card.serving.batch_size
+
+
 def lane(model: str, question: Question) -> str:
     """The queue in which a picture waits: long work waits in one of its own. No model's name has a space."""
     return f"{model} best" if question == "best" else model

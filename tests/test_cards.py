@@ -72,7 +72,7 @@ def test_what_a_card_leaves_out_has_the_documented_value(write: Write) -> None:
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     )
-    assert (card.serving.batch_size, card.serving.max_batch_delay_ms, card.serving.workers) == (8, 2, 1)
+    assert (card.serving.batch_size, card.serving.max_batch_delay_ms, card.serving.workers) == (8, 0, 1)
     assert (card.weights.format, card.weights.profile, card.weights.urls) == ("safetensors", "official", ())
     assert (card.published, card.measured) == ({}, {})
 

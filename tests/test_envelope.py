@@ -53,6 +53,29 @@ def test_the_frame_is_a_length_a_json_head_and_the_bytes_of_the_arrays() -> None
     assert packed[4 + length :] == bytes(range(6))
 
 
+@given(st.lists(st.tuples(HEADS, ARRAYS), min_size=1, max_size=4))
+def test_frames_behind_one_another_are_unpacked_in_their_order(
+    packed: list[tuple[dict[str, object], dict[str, Array]]],
+) -> None:
+    opened = envelope.unpack_all(b"".join(envelope.pack(head, arrays) for head, arrays in packed))
+    assert [head for head, _ in opened] == [head for head, _ in packed]
+    for (_, unpacked), (_, arrays) in zip(opened, packed, strict=True):
+        assert list(unpacked) == list(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(unpacked[name], array)
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"\0\0\0\0", b"\xff\xff\xff\xff{}", frame([])])
+def test_a_frame_with_something_else_behind_it_is_a_value_error(tail: bytes) -> None:
+    with pytest.raises(ValueError, match="not an envelope"):
+        envelope.unpack_all(envelope.pack({}) + tail)
+
+
+def test_a_body_of_nothing_has_no_frames() -> None:
+    with pytest.raises(ValueError, match="not an envelope"):
+        envelope.unpack_all(b"")
+
+
 def test_a_head_may_stand_alone() -> None:
     assert envelope.unpack(envelope.pack({"ok": False, "code": "internal"})) == ({"ok": False, "code": "internal"}, {})
 

@@ -68,18 +68,18 @@ def test_the_manifest_names_the_handler_of_the_task(card: ModelCard, tmp_path: P
     archive = packaging.package(card, tmp_path / "archives")
     manifest = json.loads((archive / "MAR-INF" / "MANIFEST.json").read_bytes())
     assert manifest["model"]["handler"] == MODULES["classification"]
-    assert manifest["model"]["modelName"] == card.name
-    assert manifest["model"]["modelVersion"] == card.version
+    assert (manifest["model"]["modelName"], manifest["model"]["modelVersion"]) == (card.name, card.version)
     assert (archive / manifest["model"]["configFile"]).is_file()
 
 
-def test_the_serving_table_becomes_torchserves_own(tmp_path: Path) -> None:
-    serving = {"batch_size": 3, "max_batch_delay_ms": 7, "workers": 2, "deadline_s": 12.5}
+@pytest.mark.parametrize(("delay", "together", "wait"), [(7, 3, 7), (0, 1, 1)])
+def test_the_serving_table_becomes_torchserves_own(tmp_path: Path, delay: int, together: int, wait: int) -> None:
+    """Without a delay TorchServe takes each gateway's batch at once; in company one waits at least a millisecond."""
+    serving = {"batch_size": 3, "max_batch_delay_ms": delay, "workers": 2, "deadline_s": 12.5}
     card = stand_in(tmp_path / "store", changes={"serving": serving})
     settings = yaml.safe_load((packaging.package(card, tmp_path / "archives") / "model-config.yaml").read_bytes())
-    assert settings["batchSize"] == 3
-    assert settings["maxBatchDelay"] == 7
-    assert settings["minWorkers"] == settings["maxWorkers"] == 2
+    assert (settings["batchSize"], settings["maxBatchDelay"]) == (together, wait)
+    assert (settings["minWorkers"], settings["maxWorkers"]) == (2, 2)
     assert settings["jobQueueSize"] == packaging.JOB_QUEUE_SIZE
     assert all(type(value) is int for value in settings.values()), "TorchServe only warns of other types"
 

@@ -7,8 +7,9 @@ status above 399 it closes the connection, with SO_LINGER 0, so that the answer 
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ import orjson
 
 from service import envelope
 from service.cards import ModelCard
+from service.envelope import Opened
 from service.errors import (
     BackendBadResponse,
     BackendUnavailable,
@@ -25,12 +27,13 @@ from service.errors import (
     ServiceError,
     every_error,
 )
+from service.gateway.batches import Batches
 from service.gateway.circuits import State
 from service.gateway.connections import BrokenError, GibberishError, UnreachableError
-from service.gateway.fitting import CHECKS, Fits
+from service.gateway.fitting import CHECKS
 from service.gateway.replicas import RESOLVE_S, Look, LookUp, Place, Replica, Replicas, look_up
 from service.gateway.tries import Call, FailedError, NobodyThereError, Tries
-from service.questions import Question, deadline_s
+from service.questions import Question, deadline_s, lane, most_together
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -84,8 +87,21 @@ class Backend(Protocol):
         """Give back the connections."""
 
 
+@dataclass(frozen=True)
+class _Ask:
+    """A picture (h, w, 3), what is asked of it, by whom, and until when in the loop's time."""
+
+    picture: Pixels
+    question: Question
+    request_id: str
+    deadline: float
+
+
 class TorchServe:
-    """Interchangeable TorchServes, each over pooled connections; make it inside the event loop."""
+    """Interchangeable TorchServes, each over pooled connections; make it inside the event loop.
+
+    An exchange is a whole batch: TorchServe's own batching would hold a lone picture back for its delay.
+    """
 
     def __init__(
         self,
@@ -99,6 +115,7 @@ class TorchServe:
         places = list(places)
         self._replicas = Replicas(places, look_up, resolve_s)
         self._tries = Tries(self._replicas, retried)
+        self._batches: dict[str, Batches[_Ask, Answer]] = {}
         self._look_s = look_s
         self._skew_s = SKEW_S if any(place.host for place in places) else 0.0
 
@@ -106,23 +123,50 @@ class TorchServe:
         self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
     ) -> Answer:
         """See `Backend`; raises `Overloaded`, `BackendUnavailable`, `BackendBadResponse`, `DeadlineExceeded`."""
-        loop = asyncio.get_running_loop()
-        expires = time.time() + deadline - loop.time() + self._skew_s
-        head = {"expires": expires} if question == "answer" else {"expires": expires, "question": question}
-        frame = envelope.pack(head, {"picture": picture})
-
-        async def ask(replica: Replica) -> Answer:
-            started = loop.time()
-            body = await _predictions(replica, card.name, frame, request_id)
-            return _answer(card, CHECKS[card.task, question], picture, body, loop.time() - started)
-
+        ask = _Ask(picture, question, request_id, deadline)
         try:
             async with asyncio.timeout_at(deadline):
-                if not self._replicas.present:
-                    await self._replicas.refresh()
-                return await self._tries.answer(Call(card.name, ask, PATIENCE * deadline_s(card, question)))
+                return await self._batches_of(card, question).ask(ask, (question, picture.shape))
         except TimeoutError:
             raise DeadlineExceeded(f"{card.name} did not answer within its deadline") from None
+
+    def _batches_of(self, card: ModelCard, question: Question) -> Batches[_Ask, Answer]:
+        """Where pictures with that question gather."""
+        key = lane(card.name, question)
+        if key not in self._batches:
+            workers = partial(self._replicas.workers, card.name)
+            self._batches[key] = Batches(partial(self._send, card), most_together(card, question), workers)
+        return self._batches[key]
+
+    async def _send(self, card: ModelCard, asks: Sequence[_Ask]) -> list[Answer | ServiceError]:
+        """An outcome for each, which have one question; what makes no sense is asked for again, apart from the rest."""
+        question = asks[0].question
+        body = b"".join(map(self._frame, asks))
+
+        async def ask(replica: Replica) -> list[Answer | ServiceError | FailedError]:
+            started = asyncio.get_running_loop().time()
+            answer = await _predictions(replica, card.name, body, ", ".join(each.request_id for each in asks))
+            elapsed_s = asyncio.get_running_loop().time() - started
+            return _answers(card, asks, answer, elapsed_s)
+
+        async with asyncio.timeout_at(max(each.deadline for each in asks)):
+            if not self._replicas.present:
+                await self._replicas.refresh()
+            outcomes = await self._tries.answer(Call(card.name, ask, PATIENCE * deadline_s(card, question)))
+        failed = {at: each for at, each in enumerate(outcomes) if isinstance(each, FailedError)}
+        again = iter(await self._again(card, [asks[at] for at in failed])) if failed else iter(())
+        return [next(again) if isinstance(each, FailedError) else each for each in outcomes]
+
+    async def _again(self, card: ModelCard, asks: Sequence[_Ask]) -> list[Answer | ServiceError]:
+        try:
+            return await self._send(card, asks)
+        except ServiceError as error:
+            return [error] * len(asks)
+
+    def _frame(self, ask: _Ask) -> bytes:
+        expires = time.time() + ask.deadline - asyncio.get_running_loop().time() + self._skew_s
+        head = {"expires": expires} if ask.question == "answer" else {"expires": expires, "question": ask.question}
+        return envelope.pack(head, {"picture": ask.picture})
 
     async def workers(self, card: ModelCard) -> Workers:
         """See `Backend`; a model that is registered nowhere has no workers."""
@@ -137,7 +181,8 @@ class TorchServe:
         return Workers(ready, sum(configured) or card.serving.workers, self._replicas.circuits(card.name))
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Give up what is asked, and close all connections."""
+        await asyncio.gather(*(batches.close() for batches in self._batches.values()))
         await self._replicas.close()
 
     async def _look(self, replica: Replica, model: str) -> ServiceError | None:
@@ -202,17 +247,35 @@ def _type(body: bytes) -> str | None:
         return None
 
 
-def _answer(card: ModelCard, fits: Fits, picture: Pixels, body: bytes, elapsed_s: float) -> Answer:
+def _answers(
+    card: ModelCard, asks: Sequence[_Ask], body: bytes, elapsed_s: float
+) -> list[Answer | ServiceError | FailedError]:
+    """What the worker says of each picture. Raises `FailedError` where it says nothing of use at all."""
     try:
-        head, arrays = envelope.unpack(body)
+        opened = envelope.unpack_all(body)
+    except ValueError as error:
+        raise FailedError(BackendBadResponse(f"the answer of {card.name} is no envelope")) from error
+    if len(opened) != len(asks):
+        raise FailedError(BackendBadResponse(f"{card.name} answered {len(opened)} pictures of {len(asks)}"))
+    outcomes = [_answer(card, ask, each, elapsed_s) for ask, each in zip(asks, opened, strict=True)]
+    failed = [each for each in outcomes if isinstance(each, FailedError)]
+    if len(failed) == len(outcomes):
+        raise failed[0]
+    return outcomes
+
+
+def _answer(card: ModelCard, ask: _Ask, opened: Opened, elapsed_s: float) -> Answer | ServiceError | FailedError:
+    head, arrays = opened
+    try:
         if head["ok"] is not True:
-            raise _told(head)
+            return _told(head)
         batch, inference_s = int(head["batch"]), float(head["inference_ms"]) / 1000
         worker_bytes = None if head.get("worker_bytes") is None else int(head["worker_bytes"])
     except (ValueError, TypeError, KeyError) as error:
-        raise FailedError(BackendBadResponse(f"the answer of {card.name} is no envelope")) from error
-    if not (batch >= 1 and 0 <= inference_s < np.inf and fits(card, picture, arrays)):
-        raise FailedError(BackendBadResponse(f"the answer of {card.name} does not fit its card"))
+        return FailedError(BackendBadResponse(f"{card.name} answered without what an answer has: {error!r}"))
+    fits = CHECKS[card.task, ask.question]
+    if not (batch >= 1 and 0 <= inference_s < np.inf and fits(card, ask.picture, arrays)):
+        return FailedError(BackendBadResponse(f"the answer of {card.name} does not fit its card"))
     return Answer(arrays, batch, inference_s, max(0.0, elapsed_s - inference_s), worker_bytes)
 
 

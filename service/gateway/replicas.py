@@ -106,6 +106,10 @@ class Replicas:
         """How many replicas have the model's circuit in each state."""
         return Counter(replica.circuit(model).state for replica in self.present)
 
+    def workers(self, model: str) -> int:
+        """How many of the model's workers were ready when last seen, at least one."""
+        return max(1, sum(len(replica.looks[model].ready) for replica in self.present if model in replica.looks))
+
     def choose(self, model: str, tried: Collection[Replica] = ()) -> Replica | None:
         """The one to ask next, but none of `tried`: of two that may answer, by chance, the one with less to do.
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ import numpy as np
 from service import cards, engines, envelope
 from service.cards import CardError, ModelCard, Task
 from service.engines import Answers, Engine, Pictures, buckets, insight
+from service.envelope import Opened
 from service.errors import DeadlineExceeded, Internal, ServiceError
 from service.handlers import CANNOT_LOAD, batches
 from service.memory import resident_bytes
@@ -26,6 +28,9 @@ log = logging.getLogger("service.worker")
 Loader = Callable[[ModelCard, str | None], Engine]
 Insight = Callable[[Question, Pictures], Answers]
 InsightLoader = Callable[[ModelCard, str | None], Insight]
+
+
+NO_PICTURE = "The request is no envelope with a picture."
 
 
 class RefusedError(ValueError):
@@ -75,19 +80,26 @@ class BatchHandler:
             raise
 
     def handle(self, data: Sequence[dict[str, Any]], context: Any) -> list[bytes]:
-        """One envelope for each request, in their order."""
+        """For each request, in their order, an envelope for each of its pictures, in theirs."""
+        opened = [_opened(request) for request in data]
+        replies = iter(self._replies([picture for pictures in opened for picture in pictures]))
+        return [b"".join(islice(replies, len(pictures))) for pictures in opened]
+
+    def _replies(self, opened: Sequence[Opened | RefusedError]) -> list[bytes]:
         replies: dict[int, bytes] = {}
         alike: dict[tuple[Question, tuple[int, ...]], dict[int, Pictures]] = defaultdict(dict)
-        for place, request in enumerate(data):
+        for place, each in enumerate(opened):
             try:
-                question, picture = self._asked(request)
+                question, picture = self._asked(each)
                 alike[question, picture.shape][place] = picture
             except RefusedError as error:
-                log.warning("refused place=%d of=%d reason=%s", place, len(data), error)
+                log.warning("refused place=%d of=%d reason=%s", place, len(opened), error)
                 replies[place] = _failure(str(error), error.error)
         for (question, _), pictures in alike.items():
-            replies |= self._answer(question, pictures)
-        return [replies[place] for place in range(len(data))]
+            places, size = list(pictures), self.card.serving.batch_size
+            for start in range(0, len(places), size):  # TorchServe may have put several gateways' batches together
+                replies |= self._answer(question, {place: pictures[place] for place in places[start : start + size]})
+        return [replies[place] for place in range(len(opened))]
 
     def _start(self, folder: Path, gpu: int | None) -> None:
         self.card = cards.read(folder)
@@ -100,13 +112,15 @@ class BatchHandler:
         for count in buckets.sizes(self.card.serving.batch_size):
             self.engine(np.zeros((count, side, side, 3), np.uint8))
 
-    def _asked(self, request: dict[str, Any]) -> tuple[Question, Pictures]:
+    def _asked(self, opened: Opened | RefusedError) -> tuple[Question, Pictures]:
+        if isinstance(opened, RefusedError):
+            raise opened
+        head, arrays = opened
         try:
-            head, arrays = envelope.unpack(request["body"])
             question, picture = head.get("question", "answer"), arrays["picture"]
             expires = float(head.get("expires", "inf"))
         except (KeyError, TypeError, ValueError) as error:
-            raise RefusedError("The request is no envelope with a picture.") from error
+            raise RefusedError(NO_PICTURE) from error
         if not can_answer(self.card, question):
             raise RefusedError("This model is not asked for that.")
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
@@ -134,6 +148,14 @@ class BatchHandler:
             log.error("inference failed places=%s of=%d", list(failed), len(pictures), exc_info=first)
         resident = resident_bytes()
         return {place: _reply(outcome, resident) for place, outcome in outcomes.items()}
+
+
+def _opened(request: dict[str, Any]) -> list[Opened | RefusedError]:
+    """What a request's body holds; a refusal where that is none of ours."""
+    try:
+        return [*envelope.unpack_all(request["body"])]
+    except (KeyError, TypeError, ValueError):
+        return [RefusedError(NO_PICTURE)]
 
 
 def _reply(outcome: batches.Answered | Exception, resident: int | None) -> bytes:

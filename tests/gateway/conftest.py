@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from service import cards
 from service.cards import ModelCard
 from service.gateway.app import create_app
-from service.gateway.backend import Backend
+from service.gateway.backend import Backend, TorchServe
 from service.gateway.gateway import Gateway
 from service.gateway.server import Server
 from service.gateway.settings import Settings
@@ -61,6 +61,20 @@ async def fake(short_folder: Path, served: dict[str, ModelCard]) -> AsyncIterato
 
 
 @pytest.fixture
+async def torchserve(fake: FakeTorchServe) -> AsyncIterator[TorchServe]:
+    """A client of the fake."""
+    client = TorchServe([fake.place], look_s=0.2)
+    yield client
+    await client.close()
+
+
+@pytest.fixture(params=["tiny-classifier", "tiny-segmenter"])
+def card(request: pytest.FixtureRequest, served: dict[str, ModelCard]) -> ModelCard:
+    """A card of each task."""
+    return served[request.param]
+
+
+@pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     """A running one."""
     server = RedisServer(program("redis-server"), tmp_path)
@@ -87,6 +101,11 @@ def parts_of(app: FastAPI) -> Gateway:
     """The parts of a running app."""
     gateway: Gateway = app.state.gateway
     return gateway
+
+
+def at_the_model(client: httpx.AsyncClient, model: str = "tiny-classifier") -> int:
+    """How many pictures have a place at the model: those it was asked for, and the next batch."""
+    return parts_of(app_of(client)).turns[model]._taken
 
 
 def app_of(client: httpx.AsyncClient) -> FastAPI:

@@ -6,7 +6,7 @@ It answers from the picture's own bytes: the same picture gets the same answer, 
 import asyncio
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class FakeTorchServe:
         self.next: deque[str] = deque()
         self.by_model: dict[str, str] = {}
         self.asked: list[tuple[str, str]] = []
+        self.exchanges = 0
         self.expires: list[float] = []
         self.waiting = 0
         self.release = asyncio.Event()
@@ -102,9 +103,10 @@ class FakeTorchServe:
         self.connections.add(request.transport)
         card = self.cards[request.match_info["model"]]
         request_id = request.headers["X-Request-ID"]
-        self.asked.append((card.name, request_id))
+        self.exchanges += request_id != "canary"
+        self.asked += [(card.name, each) for each in request_id.split(", ")]
         body = await request.read()
-        self.expires.append(envelope.unpack(body)[0]["expires"])
+        self.expires += [head["expires"] for head, _ in envelope.unpack_all(body)]
         behaviour = self.by_model.get(card.name, self.behaviour)
         if self.next and request_id != "canary":
             behaviour = self.next.popleft()
@@ -127,16 +129,18 @@ def _error(status: int, kind: str) -> web.Response:
     return response
 
 
-def _envelope(head: dict[str, Any], arrays: dict[str, Any] | None = None) -> web.Response:
-    return web.Response(body=envelope.pack(head, arrays), content_type="application/octet-stream")
+def _envelopes(answers: Iterable[envelope.Opened]) -> web.Response:
+    body = b"".join(envelope.pack(head, arrays) for head, arrays in answers)
+    return web.Response(body=body, content_type="application/octet-stream")
 
 
-def answer_of(card: ModelCard, body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The right head and arrays for a request's body."""
-    asked, arrays = envelope.unpack(body)
-    picture = arrays["picture"]
+def answers_of(card: ModelCard, body: bytes) -> list[envelope.Opened]:
+    """The right heads and arrays for a request's body."""
     head = {"ok": True, "batch": BATCH, "inference_ms": INFERENCE_MS, "worker_bytes": WORKER_BYTES}
-    return head, expected(card, picture, asked.get("question", "answer"))
+    return [
+        (dict(head), expected(card, arrays["picture"], asked.get("question", "answer")))
+        for asked, arrays in envelope.unpack_all(body)
+    ]
 
 
 def expected(card: ModelCard, picture: envelope.Array, question: Question) -> dict[str, Any]:
@@ -163,7 +167,7 @@ def expected(card: ModelCard, picture: envelope.Array, question: Question) -> di
 
 async def _answer(_fake: FakeTorchServe, _request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
     await asyncio.sleep(INFERENCE_MS / 1000)  # it takes the time that it says
-    return _envelope(*answer_of(card, body))
+    return _envelopes(answers_of(card, body))
 
 
 async def _slow(fake: FakeTorchServe, request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
@@ -182,7 +186,7 @@ async def _reset(_fake: FakeTorchServe, request: web.Request, _card: ModelCard, 
 
 
 async def _cut(_fake: FakeTorchServe, request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
-    frame = envelope.pack(*answer_of(card, body))
+    frame = b"".join(envelope.pack(head, arrays) for head, arrays in answers_of(card, body))
     response = web.StreamResponse(headers={"Content-Length": str(len(frame))})
     await response.prepare(request)
     await response.write(frame[: len(frame) // 2])
@@ -200,11 +204,22 @@ async def _not_http(_fake: FakeTorchServe, request: web.Request, _card: ModelCar
 
 def _changed(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Behaviour:
     async def behave(_fake: FakeTorchServe, _request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
-        head, arrays = answer_of(card, body)
-        change(head, arrays)
-        return _envelope(head, arrays)
+        answers = answers_of(card, body)
+        for head, arrays in answers:
+            change(head, arrays)
+        return _envelopes(answers)
 
     return behave
+
+
+async def _last_wrong(_fake: FakeTorchServe, _request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
+    answers = answers_of(card, body)
+    _drop_a_class(*answers[-1])
+    return _envelopes(answers)
+
+
+async def _too_few(_fake: FakeTorchServe, _request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
+    return _envelopes(answers_of(card, body)[1:])
 
 
 def _fixed(make: Callable[[], web.Response]) -> Behaviour:
@@ -217,7 +232,11 @@ def _fixed(make: Callable[[], web.Response]) -> Behaviour:
 
 
 def _told(code: str) -> Behaviour:
-    return _fixed(lambda: _envelope({"ok": False, "code": code, "detail": "the worker says so"}))
+    async def behave(_fake: FakeTorchServe, _request: web.Request, _card: ModelCard, body: bytes) -> web.StreamResponse:
+        told = {"ok": False, "code": code, "detail": "the worker says so"}
+        return _envelopes([(told, {}) for _ in envelope.unpack_all(body)])
+
+    return behave
 
 
 def _drop_a_class(_head: dict[str, Any], arrays: dict[str, Any]) -> None:
@@ -268,4 +287,6 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "not_a_number": _changed(_not_a_number),
     "negative_time": _changed(_negative_time),
     "no_batch": _changed(_no_batch),
+    "nonsense_about_the_last": _last_wrong,
+    "one_too_few": _too_few,
 }

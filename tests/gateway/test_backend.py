@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from service.cards import ModelCard
+from service.envelope import Array
 from service.errors import (
     BackendBadResponse,
     BackendUnavailable,
@@ -20,7 +20,7 @@ from service.errors import (
     Overloaded,
     ServiceError,
 )
-from service.gateway.backend import SILENCES, Pixels, TorchServe
+from service.gateway.backend import SILENCES, Answer, Pixels, TorchServe
 from service.gateway.replicas import Place
 from tests.gateway.fake_torchserve import (
     BATCH,
@@ -68,16 +68,8 @@ def soon(seconds: float = 5) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-@pytest.fixture
-async def torchserve(fake: FakeTorchServe) -> AsyncIterator[TorchServe]:
-    client = TorchServe([fake.place], look_s=0.2)
-    yield client
-    await client.close()
-
-
-@pytest.fixture(params=["tiny-classifier", "tiny-segmenter"])
-def card(request: pytest.FixtureRequest, served: dict[str, ModelCard]) -> ModelCard:
-    return served[request.param]
+def told(answer: Answer, card: ModelCard) -> Array:
+    return answer.arrays["scores" if card.task == "classification" else "class_scores"]
 
 
 async def test_an_answer_is_the_one_to_its_picture(torchserve: TorchServe, card: ModelCard) -> None:
@@ -86,8 +78,7 @@ async def test_an_answer_is_the_one_to_its_picture(torchserve: TorchServe, card:
     )
 
     for seed, answer in enumerate(answers):
-        told = answer.arrays["scores" if card.task == "classification" else "class_scores"]
-        assert np.array_equal(told, expected_scores(card, pixels(seed)))
+        assert np.array_equal(told(answer, card), expected_scores(card, pixels(seed)))
         if card.task == "segmentation":
             assert np.array_equal(answer.arrays["mask"], expected_mask(card, pixels(seed)))
 
@@ -176,8 +167,7 @@ async def test_a_picture_of_more_than_a_mebibyte_is_sent_whole(torchserve: Torch
 
     answer = await torchserve.predict(card, large, deadline=soon(), request_id="r")
 
-    told = answer.arrays["scores" if card.task == "classification" else "class_scores"]
-    assert np.array_equal(told, expected_scores(card, large))
+    assert np.array_equal(told(answer, card), expected_scores(card, large))
 
 
 async def test_an_answer_after_the_deadline_is_not_waited_for(

@@ -12,7 +12,7 @@ from service import images
 from service.cards import ModelCard
 from service.gateway.classification import predictions
 from service.schemas import ClassifyQuery, ClassifyResponse, Problem
-from tests.gateway.conftest import Running, until
+from tests.gateway.conftest import Running, at_the_model, until
 from tests.gateway.fake_torchserve import FakeTorchServe, offline_scores
 from tests.gateway.pictures import CORRUPT, in_json, picture, upright_in_exif
 
@@ -276,11 +276,11 @@ async def test_a_model_that_is_full_refuses_and_says_when_to_come_again(running:
     async with running(max_in_flight=2, max_images=2) as client:
         fake.behaviour = "slow"
         held = [asyncio.create_task(client.post("/v1/classify", content=picture(seed))) for seed in range(2)]
-        await until(lambda: fake.waiting == 2)
+        await until(lambda: at_the_model(client) == 2, 30)
 
         refused = await client.post("/v1/classify", content=picture())
         other = asyncio.create_task(client.post("/v1/classify?model=tiny-classifier-b", content=picture()))
-        await until(lambda: fake.waiting == 3)
+        await until(lambda: fake.asked_of("tiny-classifier-b"), 30)
         fake.release.set()
 
         assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")

@@ -55,15 +55,15 @@ async def test_a_body_that_takes_all_the_time_asked_for_is_late_by_itself(client
 
 
 async def test_of_several_pictures_those_in_time_are_answered(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
-    fake.next.extend(["answer", "slow", "answer"])
+    fake.next.extend(["answer", "slow", "slow"])
 
     response = await client.post(
-        "/v1/classify", json=in_json(*(picture(seed) for seed in range(3))), headers={"Request-Timeout": "1.5"}
+        "/v1/classify", json=in_json(*(picture(seed) for seed in range(8))), headers={"Request-Timeout": "1.5"}
     )
 
     codes = [result.get("error", {}).get("code") for result in response.json()["results"]]
     assert response.status_code == 200
-    assert sorted(codes, key=str) == ["deadline_exceeded", None, None] or codes.count(None) == 2
+    assert set(codes) == {"deadline_exceeded", None}
 
 
 async def test_the_model_server_gets_no_more_than_its_batches_and_the_rest_waits_here(running: Running) -> None:
@@ -86,7 +86,7 @@ async def test_a_lone_request_beside_a_flood_is_answered_before_the_flood_is(
             asyncio.create_task(client.post("/v1/classify", content=picture(seed), headers={"X-Request-ID": "flood"}))
             for seed in range(32)
         ]
-        await until(lambda: fake.waiting == places, 30)
+        await until(lambda: gateway.turns[MODEL]._taken == places, 30)
         guest = httpx.ASGITransport(app_of(client), client=("192.0.2.1", 1))
         async with httpx.AsyncClient(transport=guest, base_url="http://gateway") as other:
             lone = asyncio.create_task(
@@ -113,7 +113,7 @@ async def test_a_request_that_cannot_be_answered_in_time_is_refused_at_once_and_
         places = gateway.turns[MODEL]._places()
         fake.behaviour = "slow"
         held = [asyncio.create_task(client.post("/v1/classify", content=picture(seed))) for seed in range(places)]
-        await until(lambda: fake.waiting == places, 30)
+        await until(lambda: gateway.turns[MODEL]._taken == places, 30)
         gateway.turns[MODEL].pace_s = 3.0
 
         refused = await client.post("/v1/classify", content=picture(), headers={"Request-Timeout": "1"})
@@ -121,8 +121,8 @@ async def test_a_request_that_cannot_be_answered_in_time_is_refused_at_once_and_
 
         assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
         assert int(refused.headers["retry-after"]) >= 2
-        assert fake.asked_of(MODEL) == places
         assert [(await task).status_code for task in held] == [200] * places
+        assert fake.asked_of(MODEL) == places
 
 
 async def test_queued_pictures_of_a_client_that_leaves_are_never_asked_of_the_model(

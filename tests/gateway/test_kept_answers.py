@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from service.keys import digest
-from tests.gateway.conftest import Running, until
+from tests.gateway.conftest import Running, at_the_model, until
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.pictures import CORRUPT, in_json, picture
 from tests.gateway.test_metrics import samples, value
@@ -112,7 +112,7 @@ async def test_a_kept_answer_is_given_though_the_house_is_full(running: Running,
         first = await client.post("/v1/classify", content=picture())
         fake.behaviour = "slow"
         guests = [asyncio.create_task(client.post("/v1/classify", content=picture(seed))) for seed in (1, 2)]
-        await until(lambda: fake.waiting == 2, 60)
+        await until(lambda: at_the_model(client) == 2, 60)
         again = await client.post("/v1/classify", content=picture())
         late = await client.post("/v1/classify", content=picture(), headers={"Request-Timeout": "60"})
         mixed = await client.post("/v1/classify", json=in_json(picture(), picture(3)))

@@ -9,7 +9,7 @@ import pytest
 
 from service.keys import digest
 from service.schemas import Problem
-from tests.gateway.conftest import Running, app_of, until
+from tests.gateway.conftest import Running, app_of, at_the_model, until
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.pictures import in_json, picture
 from tests.gateway.redis_server import RedisServer
@@ -123,7 +123,7 @@ async def test_so_many_requests_are_answered_at_one_time_and_the_next_after_one_
     async with running(keys=KEYS) as client:
         fake.behaviour = "slow"
         held = [asyncio.create_task(classify(client, "narrow")) for _ in range(2)]
-        await until(lambda: fake.waiting >= 2, 30)
+        await until(lambda: at_the_model(client) >= 2, 30)
         refused = await classify(client, "narrow")
         other = await client.get("/v1/models", headers={"X-API-Key": "free"})
         fake.release.set()

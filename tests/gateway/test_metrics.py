@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__
-from tests.gateway.conftest import Running, until
+from tests.gateway.conftest import Running, at_the_model, until
 from tests.gateway.fake_torchserve import BATCH, INFERENCE_MS, FakeTorchServe
 from tests.gateway.pictures import CORRUPT, in_json, picture
 
@@ -130,7 +130,7 @@ async def test_second_tries_are_counted_by_what_came_of_them(client: httpx.Async
 async def test_what_is_in_flight_shows_while_it_is(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
     fake.behaviour = "slow"
     held = asyncio.create_task(client.post("/v1/classify", json=in_json(picture(1), picture(2), picture(3))))
-    await until(lambda: fake.waiting == 3)
+    await until(lambda: at_the_model(client) == 3, 30)
 
     during = await samples(client)
     fake.release.set()
@@ -148,7 +148,7 @@ async def test_pictures_refused_at_the_door_are_counted(running: Running, fake: 
     async with running(max_in_flight=3, max_images=3) as client:
         fake.behaviour = "slow"
         held = asyncio.create_task(client.post("/v1/classify", json=in_json(picture(1), picture(2))))
-        await until(lambda: fake.waiting == 2)
+        await until(lambda: at_the_model(client) == 2, 30)
         await client.post("/v1/classify", json=in_json(picture(1), picture(2)))
         fake.release.set()
         await held

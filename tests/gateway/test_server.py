@@ -16,6 +16,7 @@ from service.gateway.settings import Settings
 from tests.gateway.conftest import Running, until
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.pictures import picture
+from tests.gateway.test_metrics import samples, value
 
 pytestmark = pytest.mark.anyio
 
@@ -125,13 +126,12 @@ async def test_head_is_answered_without_a_body(listening: Running) -> None:
 
 
 async def test_a_client_that_leaves_frees_its_place(listening: Running, fake: FakeTorchServe) -> None:
-    fake.behaviour = "slow"
+    fake.next.append("slow")
     async with listening() as client:
         held = asyncio.create_task(client.post("/v1/classify", content=picture()))
         await until(lambda: fake.asked_of("tiny-classifier") == 1)
         held.cancel()
-        with suppress(asyncio.CancelledError):
-            await held
+        await asyncio.wait({held})
 
         async def counted() -> bool:
             left = 'resnest_http_requests_total{method="POST",route="/v1/classify",status="499"} 1.0'
@@ -201,6 +201,10 @@ async def refuses(client: httpx.AsyncClient) -> bool:
     return False
 
 
+async def in_flight(client: httpx.AsyncClient, pictures: int) -> bool:
+    return value(await samples(client), "resnest_inference_in_flight", model="tiny-classifier") == pictures
+
+
 async def drains(client: httpx.AsyncClient) -> bool:
     return (await client.get("/readyz")).status_code == 503
 
@@ -209,7 +213,7 @@ async def test_a_request_in_flight_at_the_end_is_answered(settings: Settings, fa
     async with process(settings) as (running, client):
         fake.behaviour = "slow"
         held = [asyncio.create_task(client.post("/v1/classify", content=picture(seed))) for seed in range(4)]
-        await until(lambda: fake.waiting == 4)
+        await until(lambda: in_flight(client, 4), 30)
 
         running.send_signal(signal.SIGTERM)
         await until(lambda: refuses(client))

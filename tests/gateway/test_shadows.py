@@ -11,7 +11,7 @@ import pytest
 from service import cards
 from service.cards import ModelCard
 from service.gateway.shadows import MOST, agreement
-from tests.gateway.conftest import Running, app_of, parts_of, until
+from tests.gateway.conftest import Running, app_of, at_the_model, parts_of, until
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.pictures import CORRUPT, in_json, picture
 from tests.gateway.test_metrics import samples, value
@@ -78,7 +78,7 @@ async def test_the_answer_is_sent_before_the_shadow_is_asked(
     async with running(traffic_file=file, **PLENTY) as client:
         await until(lambda: fake.waiting == 1, 60)  # its test picture
         await classify(client)
-        await until(lambda: fake.waiting == 2, 60)
+        await until(lambda: at_the_model(client, NEW) == 1, 60)
         for seed in range(3):
             await classify(client, seed)  # while the shadow is silent
 
@@ -108,7 +108,7 @@ async def test_a_shadow_is_dropped_where_the_answering_version_has_work_waiting(
         await until(lambda: quiet(client), 60)
         fake.by_model[OLD] = "slow"
         asked = [asyncio.create_task(classify(client, seed)) for seed in range(12)]  # of which 8 are a batch
-        await until(lambda: fake.waiting == 8, 60)
+        await until(lambda: at_the_model(client, OLD) == 8, 60)
         shadows = parts_of(app_of(client)).shadows
         fake.by_model[OLD] = "answer"
         before = fake.asked_of(NEW)
@@ -123,8 +123,8 @@ async def test_a_shadow_is_dropped_where_the_answering_version_has_work_waiting(
     assert not shadows.under_way
 
 
-def are_waiting(fake: FakeTorchServe, count: int) -> bool:
-    return fake.waiting == count
+def are_shown(client: httpx.AsyncClient, count: int) -> bool:
+    return at_the_model(client, NEW) == count
 
 
 async def test_no_more_shadows_are_under_way_than_their_bound(
@@ -134,7 +134,7 @@ async def test_no_more_shadows_are_under_way_than_their_bound(
         fake.by_model[NEW] = "slow"
         for seed in range(MOST + 3):
             await classify(client, seed)
-            await until(partial(are_waiting, fake, min(seed + 1, MOST)), 60)
+            await until(partial(are_shown, client, min(seed + 1, MOST)), 60)
         counted = await outcomes(client)
 
     assert counted["dropped"] == 3

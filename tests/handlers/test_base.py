@@ -86,6 +86,28 @@ def test_every_place_gets_the_answer_to_its_own_picture(folder: Path) -> None:
         assert head["inference_ms"] >= 0
 
 
+def test_a_request_may_hold_several_pictures_and_gets_as_many_answers(folder: Path) -> None:
+    engine = FakeEngine()
+    handler = started(folder, engine)
+    engine.passes.clear()
+    several = {"body": bytearray(b"".join(request(flat(grey))["body"] for grey in (3, 1, 2)))}
+    first, second, third = handler.handle([several, {"body": bytearray(b"nothing")}, request(flat(7))], None)
+    told = envelope.unpack_all(first)
+    assert [arrays["scores"] for _, arrays in told] == [3, 1, 2]
+    assert {head["batch"] for head, _ in told} == {4}
+    assert [head["ok"] for head in heads([second, third])] == [False, True]
+    assert engine.passes == [4]
+
+
+def test_more_pictures_than_a_batch_holds_are_run_in_several(folder: Path) -> None:
+    engine = FakeEngine()
+    handler = started(folder, engine)
+    engine.passes.clear()
+    replies = handler.handle([request(flat(grey)) for grey in range(19)], None)
+    assert scores(replies) == list(range(19))
+    assert engine.passes == [8, 8, 3]
+
+
 def test_an_empty_batch_gets_no_answers(folder: Path) -> None:
     assert started(folder, FakeEngine()).handle([], None) == []
 

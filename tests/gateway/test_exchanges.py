@@ -1,0 +1,77 @@
+"""What TorchServe is asked in one exchange, and how the outcomes of one come to the pictures they belong to."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from service.cards import ModelCard
+from service.errors import BackendBadResponse
+from service.gateway.backend import Answer, TorchServe
+from tests.gateway.conftest import until
+from tests.gateway.fake_torchserve import FakeTorchServe, expected_scores
+from tests.gateway.test_backend import pixels, soon, told
+
+pytestmark = pytest.mark.anyio
+
+
+def ask(torchserve: TorchServe, card: ModelCard, seed: int) -> "asyncio.Task[Answer]":
+    return asyncio.create_task(torchserve.predict(card, pixels(seed), deadline=soon(), request_id=f"r{seed}"))
+
+
+async def test_what_waits_while_the_worker_is_busy_is_asked_for_in_one_exchange(
+    torchserve: TorchServe, card: ModelCard, fake: FakeTorchServe
+) -> None:
+    fake.behaviour = "slow"
+    size = card.serving.batch_size
+    calls = [ask(torchserve, card, 0)]
+    await until(lambda: fake.waiting == 1, 30)
+    calls += [ask(torchserve, card, seed) for seed in range(1, size)]
+    fake.release.set()
+
+    answers = await asyncio.gather(*calls)
+
+    assert [told(answer, card).tolist() for answer in answers] == [
+        expected_scores(card, pixels(seed)).tolist() for seed in range(size)
+    ]
+    assert fake.exchanges == 2
+    assert len(fake.asked) == size
+
+
+async def test_pictures_of_other_shapes_are_asked_for_apart(
+    torchserve: TorchServe, card: ModelCard, fake: FakeTorchServe
+) -> None:
+    shapes = [(64, 48), (48, 64), (64, 48)]
+    pictures = [np.full((*shape, 3), 7, np.uint8) for shape in shapes]
+
+    await asyncio.gather(
+        *(
+            torchserve.predict(card, each, deadline=soon(), request_id=f"{each.shape[0]}x{each.shape[1]}")
+            for each in pictures
+        )
+    )
+
+    assert [request_id for _, request_id in fake.asked] == ["64x48", "64x48", "48x64"]
+    assert fake.exchanges == 2
+
+
+async def test_the_nonsense_about_one_picture_is_asked_for_again_and_is_not_its_neighbours(
+    torchserve: TorchServe, card: ModelCard, fake: FakeTorchServe
+) -> None:
+    fake.next.append("nonsense_about_the_last")
+
+    answers = await asyncio.gather(*(ask(torchserve, card, seed) for seed in range(3)))
+
+    for seed, answer in enumerate(answers):
+        assert np.array_equal(told(answer, card), expected_scores(card, pixels(seed)))
+    assert [request_id for _, request_id in fake.asked] == ["r0", "r1", "r2", "r2"]
+
+
+async def test_fewer_answers_than_pictures_are_a_bad_response_to_each(
+    torchserve: TorchServe, card: ModelCard, fake: FakeTorchServe
+) -> None:
+    fake.behaviour = "one_too_few"
+
+    outcomes = await asyncio.gather(*(ask(torchserve, card, seed) for seed in range(3)), return_exceptions=True)
+
+    assert [type(each) for each in outcomes] == [BackendBadResponse] * 3
