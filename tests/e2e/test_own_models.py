@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,11 @@ def test_a_checkpoint_of_ones_own_is_imported_served_and_scored_in_two_versions(
             ("tiny-segmenter", str(pairs), "--quality", "best"),
         ):
             options = ("--store", str(store), "--format", "json")
-            here = call("evaluate", *words, *options)
             url = ("--url", f"http://127.0.0.1:{port}")
-            there = call("evaluate", *words, *options, *url, RESNEST_API_KEY=secret[0])
+            with ThreadPoolExecutor(1) as meanwhile:
+                offline = meanwhile.submit(call, "evaluate", *words, *options)
+                there = call("evaluate", *words, *options, *url, RESNEST_API_KEY=secret[0])
+            here = offline.result()
             assert json.loads(there)["models"][0].keys() == json.loads(here)["models"][0].keys()
             assert figures(there) == figures(here)
         assert service.end() == 0
