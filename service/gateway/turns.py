@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, TypeVar
 
+from service.errors import DeadlineExceeded
 from service.gateway.terms import URGENCY
 
 Value = TypeVar("Value")
 
 GAIN = 0.1  # of a new time in the mean: it follows a change of pace within some twenty pieces of work
+WARY_S = 60.0  # after an answer that was late, nobody is let in for the mere reason that a place is free
 TAGS = 1024  # callers that are remembered; beyond, those with nothing waiting are forgotten
 
 
@@ -66,6 +68,7 @@ class Turns:
         self._taken = 0
         self._large = 0
         self._running: set[asyncio.Task[Any]] = set()
+        self._late_at = float("-inf")
         self._begun: dict[int, float] = {}  # by the number of what runs, in the loop's time
         self.pace_s: float | None = None  # that a place is held for work of cost 1 where all are taken, mean of late
 
@@ -109,14 +112,19 @@ class Turns:
     def wait_s(self, caller: Hashable, pieces: int = 1) -> float:
         """Seconds until so many more pieces of this caller's work would all be done, by the pace of late.
 
-        0 where nothing is known yet, or nobody is there: the work that is let in then shows the pace.
+        0 where nothing is known yet, or nobody is there, or a place is free and nothing was late of late: the work that
+        is let in then shows the pace.
         """
         queue: Counter[Hashable] = Counter({key: flow.cost for key, flow in self._flows.items()}) + self._coming
         if self.pace_s is None or not (queue or self._taken):
             return 0.0
         places = self._places()
+        inside = self._taken + queue.total() + pieces
+        wary = asyncio.get_running_loop().time() - self._late_at < WARY_S
+        if inside <= places and not wary:
+            return 0.0
         # Who finds a few here waits for the batch that they are in, and then for one with as many that came meanwhile.
-        busy = min(places, 2 * (self._taken + queue.total() + pieces)) if self._shared else places
+        busy = min(places, 2 * inside) if self._shared and wary else places
         mine = queue.pop(caller, 0) + pieces
         before = mine + sum(min(cost, mine) for cost in queue.values())
         return self.pace_s * (busy + max(0, before - max(0, places - self._taken))) / places
@@ -146,6 +154,9 @@ class Turns:
         try:
             value = await work()
             failed = False
+        except DeadlineExceeded:
+            self._late_at = loop.time()
+            raise
         finally:
             del self._begun[waiter.number]
             self._note((loop.time() - started) / waiter.cost * max(1.0, crowd), failed=failed)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from service.errors import DeadlineExceeded
 from tests.gateway.test_turns import Shop, idle, one, two
 
 __all__ = ["one", "two"]
@@ -49,13 +50,34 @@ async def test_no_wait_is_foretold_where_nobody_is_however_slow_it_was_of_late(t
     assert two.turns.wait_s("a", 3) == 0
 
 
-async def test_of_places_that_share_a_server_few_taken_are_foretold_to_be_free_sooner() -> None:
+async def was_late(shop: Shop) -> None:
+    async def late() -> None:
+        raise DeadlineExceeded("too late")
+
+    with pytest.raises(DeadlineExceeded):
+        await shop.turns.run(late, "a")
+
+
+async def test_with_a_place_free_no_wait_is_foretold_while_nothing_is_late() -> None:
     shop = Shop(8, shared=True)
     shop.turns.pace_s = 8.0
     shop.ask("running", "a")
     await idle()
 
-    assert shop.turns.wait_s("b") == 4.0, "the one before, and a batch with as many"
+    assert shop.turns.wait_s("b", 7) == 0
+    assert shop.turns.wait_s("b", 8) == 9.0
+    await shop.all()
+    await shop.turns.close()
+
+
+async def test_after_a_late_answer_the_few_before_one_are_foretold_and_a_batch_with_as_many() -> None:
+    shop = Shop(8, shared=True)
+    await was_late(shop)
+    shop.turns.pace_s = 8.0
+    shop.ask("running", "a")
+    await idle()
+
+    assert shop.turns.wait_s("b") == 4.0
     assert shop.turns.wait_s("b", 3) == 8.0
     assert shop.turns.wait_s("b", 9) == 10.0, "two of them have to wait for a place"
     await shop.all()
@@ -63,6 +85,7 @@ async def test_of_places_that_share_a_server_few_taken_are_foretold_to_be_free_s
 
 
 async def test_places_that_share_nothing_are_held_as_long_when_few_are_taken(two: Shop) -> None:
+    await was_late(two)
     two.turns.pace_s = 100.0
     two.ask("running", "a")
     await idle()
@@ -75,7 +98,7 @@ async def test_work_on_its_way_is_foretold_as_if_it_waited(two: Shop) -> None:
     two.turns.pace_s = 100.0
     with two.turns.expecting("a"), two.turns.expecting("a"), two.turns.expecting("a"):
         assert two.turns.wait_s("a") == 100.0 * (2 + 2) / 2
-        assert two.turns.wait_s("b") == 100.0
+        assert two.turns.wait_s("b") == 100.0 * 2 / 2
 
     assert two.turns.wait_s("a") == 0
 
