@@ -171,7 +171,11 @@ def _failure(detail: str, error: type[ServiceError] = Internal) -> bytes:
 
 
 def _log_to_standard_error() -> None:
-    """TorchServe logs a worker's standard error as warnings, and its standard output, full of chatter, below."""
+    """TorchServe logs a worker's standard error as warnings, and its standard output, full of chatter, below.
+
+    Its own two lines a batch, which Java reads and takes apart while the network runs, are not written: nobody does.
+    """
+    logging.getLogger().setLevel(logging.WARNING)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
     service = logging.getLogger("service")

@@ -133,7 +133,7 @@ async def test_a_caller_who_leaves_takes_no_answer_along(running: Running, fake:
         await until(lambda: fake.waiting == 1, 60)
         staying = [asyncio.create_task(client.post("/v1/classify", content=picture())) for _ in range(3)]
         leaving.cancel()
-        await until(lambda: fake.asked_of(MODEL) > 1, 60)
+        await until(lambda: at_the_model(client) > 1, 60)
         fake.release.set()
         answers = [told(await each) for each in staying]
 
