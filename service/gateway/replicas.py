@@ -124,7 +124,7 @@ class Replicas:
         for replica in pool:
             if replica.circuit(model).state == "half_open" and replica.circuit(model).rank == 0:
                 return replica
-        pair = random.sample(pool, min(2, len(pool)))
+        pair = random.sample(pool, 2) if len(pool) > 1 else pool
         return min(pair, key=lambda replica: replica.circuit(model).in_flight, default=None)
 
     def has_better(self, model: str, asked: Replica) -> bool:

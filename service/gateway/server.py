@@ -1,5 +1,6 @@
 """The process: uvicorn around the app, and an end that loses no request."""
 
+import gc
 import logging
 import socket
 import time
@@ -27,12 +28,24 @@ def serve(settings: Settings, seat: Seat | None = None) -> None:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns with bytes of the upload
     if seat is None:
         server = Server(create_app(settings), settings)
+        _collect_seldom()
         server.run(server.doors())
         return
     seat.inherit()
     with states(seat.folder) as shared:
         server = Server(create_app(settings.part(seat.of), sitting=Sitting(seat, shared)), settings)
+        _collect_seldom()
         server.run(server.doors(shared=True))
+
+
+def _collect_seldom() -> None:
+    """Have the garbage collector pass over the app, which lives as long as the process, and look less often.
+
+    1.55 ms of the gateway's processor a request instead of 1.84 (null model, 16 callers, four runs by turns).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 20, 50)
 
 
 class Server(uvicorn.Server):
