@@ -45,6 +45,7 @@ SILENCES = 5
 # The share of a card's deadline after which a replica that is silent is held for hung, and another one asked too.
 PATIENCE = 0.5
 AGAIN_S = 0.25  # for some milliseconds TorchServe gives a dead worker one more picture
+LONGEST_IDS = 4096  # bytes of the header that names the requests of a batch; TorchServe takes 8192 of all headers
 QUEUE_FULL = "ServiceUnavailableException"
 ERRORS = {error.code(): error for error in every_error()}
 
@@ -115,7 +116,8 @@ class TorchServe:
         places = list(places)
         self._replicas = Replicas(places, look_up, resolve_s)
         self._tries = Tries(self._replicas, retried)
-        self._batches: dict[str, Batches[_Ask, Answer]] = {}
+        self._batches: dict[str, Batches[_Ask, Answer | None]] = {}
+        self._retried = retried
         self._look_s = look_s
         self._skew_s = SKEW_S if any(place.host for place in places) else 0.0
 
@@ -126,11 +128,24 @@ class TorchServe:
         ask = _Ask(picture, question, request_id, deadline)
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._batches_of(card, question).ask(ask, (question, picture.shape))
+                answer = await self._batches_of(card, question).ask(ask, (question, picture.shape))
+                return await self._apart(card, ask) if answer is None else answer
         except TimeoutError:
             raise DeadlineExceeded(f"{card.name} did not answer within its deadline") from None
 
-    def _batches_of(self, card: ModelCard, question: Question) -> Batches[_Ask, Answer]:
+    async def _apart(self, card: ModelCard, ask: _Ask) -> Answer:
+        """The answer to a picture whose batch failed, which may be its neighbours' doing."""
+        outcome = "failed"
+        try:
+            (answer,) = await self._send(card, [ask])
+            if isinstance(answer, Answer):
+                outcome = "answered"
+                return answer
+            raise answer or BackendUnavailable(f"{card.name} has no worker that answers")
+        finally:
+            self._retried(card.name, outcome)
+
+    def _batches_of(self, card: ModelCard, question: Question) -> Batches[_Ask, Answer | None]:
         """Where pictures with that question gather."""
         key = lane(card.name, question)
         if key not in self._batches:
@@ -138,30 +153,28 @@ class TorchServe:
             self._batches[key] = Batches(partial(self._send, card), most_together(card, question), workers)
         return self._batches[key]
 
-    async def _send(self, card: ModelCard, asks: Sequence[_Ask]) -> list[Answer | ServiceError]:
-        """An outcome for each, which have one question; what makes no sense is asked for again, apart from the rest."""
+    async def _send(self, card: ModelCard, asks: Sequence[_Ask]) -> Sequence[Answer | ServiceError | None]:
+        """An outcome for each, which have one question; None where each of several is to be asked for apart."""
         question = asks[0].question
         body = b"".join(map(self._frame, asks))
 
-        async def ask(replica: Replica) -> list[Answer | ServiceError | FailedError]:
+        async def ask(replica: Replica) -> list[Answer | ServiceError]:
             started = asyncio.get_running_loop().time()
-            answer = await _predictions(replica, card.name, body, ", ".join(each.request_id for each in asks))
+            answer = await _predictions(replica, card.name, body, _ids(asks))
             elapsed_s = asyncio.get_running_loop().time() - started
             return _answers(card, asks, answer, elapsed_s)
 
-        async with asyncio.timeout_at(max(each.deadline for each in asks)):
-            if not self._replicas.present:
-                await self._replicas.refresh()
-            outcomes = await self._tries.answer(Call(card.name, ask, PATIENCE * deadline_s(card, question)))
-        failed = {at: each for at, each in enumerate(outcomes) if isinstance(each, FailedError)}
-        again = iter(await self._again(card, [asks[at] for at in failed])) if failed else iter(())
-        return [next(again) if isinstance(each, FailedError) else each for each in outcomes]
-
-    async def _again(self, card: ModelCard, asks: Sequence[_Ask]) -> list[Answer | ServiceError]:
+        several = len(asks) > 1
+        call = Call(card.name, ask, PATIENCE * deadline_s(card, question), several)
         try:
-            return await self._send(card, asks)
-        except ServiceError as error:
-            return [error] * len(asks)
+            async with asyncio.timeout_at(max(each.deadline for each in asks)):
+                if not self._replicas.present:
+                    await self._replicas.refresh()
+                return await self._tries.answer(call)
+        except (BackendUnavailable, BackendBadResponse, Overloaded):
+            if not several:
+                raise
+            return [None] * len(asks)
 
     def _frame(self, ask: _Ask) -> bytes:
         expires = time.time() + ask.deadline - asyncio.get_running_loop().time() + self._skew_s
@@ -247,24 +260,24 @@ def _type(body: bytes) -> str | None:
         return None
 
 
-def _answers(
-    card: ModelCard, asks: Sequence[_Ask], body: bytes, elapsed_s: float
-) -> list[Answer | ServiceError | FailedError]:
-    """What the worker says of each picture. Raises `FailedError` where it says nothing of use at all."""
+def _ids(asks: Sequence[_Ask]) -> str:
+    """Whose requests these are, as many as a header holds."""
+    ids = ", ".join(each.request_id for each in asks)
+    return ids if len(ids) <= LONGEST_IDS else ids[:LONGEST_IDS].rpartition(", ")[0]
+
+
+def _answers(card: ModelCard, asks: Sequence[_Ask], body: bytes, elapsed_s: float) -> list[Answer | ServiceError]:
+    """What the worker says of each picture. Raises `FailedError` where some of it is of no use."""
     try:
         opened = envelope.unpack_all(body)
     except ValueError as error:
         raise FailedError(BackendBadResponse(f"the answer of {card.name} is no envelope")) from error
     if len(opened) != len(asks):
         raise FailedError(BackendBadResponse(f"{card.name} answered {len(opened)} pictures of {len(asks)}"))
-    outcomes = [_answer(card, ask, each, elapsed_s) for ask, each in zip(asks, opened, strict=True)]
-    failed = [each for each in outcomes if isinstance(each, FailedError)]
-    if len(failed) == len(outcomes):
-        raise failed[0]
-    return outcomes
+    return [_answer(card, ask, each, elapsed_s) for ask, each in zip(asks, opened, strict=True)]
 
 
-def _answer(card: ModelCard, ask: _Ask, opened: Opened, elapsed_s: float) -> Answer | ServiceError | FailedError:
+def _answer(card: ModelCard, ask: _Ask, opened: Opened, elapsed_s: float) -> Answer | ServiceError:
     head, arrays = opened
     try:
         if head["ok"] is not True:
@@ -272,10 +285,10 @@ def _answer(card: ModelCard, ask: _Ask, opened: Opened, elapsed_s: float) -> Ans
         batch, inference_s = int(head["batch"]), float(head["inference_ms"]) / 1000
         worker_bytes = None if head.get("worker_bytes") is None else int(head["worker_bytes"])
     except (ValueError, TypeError, KeyError) as error:
-        return FailedError(BackendBadResponse(f"{card.name} answered without what an answer has: {error!r}"))
+        raise FailedError(BackendBadResponse(f"{card.name} answered without what an answer has")) from error
     fits = CHECKS[card.task, ask.question]
     if not (batch >= 1 and 0 <= inference_s < np.inf and fits(card, ask.picture, arrays)):
-        return FailedError(BackendBadResponse(f"the answer of {card.name} does not fit its card"))
+        raise FailedError(BackendBadResponse(f"the answer of {card.name} does not fit its card"))
     return Answer(arrays, batch, inference_s, max(0.0, elapsed_s - inference_s), worker_bytes)
 
 

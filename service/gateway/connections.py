@@ -60,11 +60,14 @@ class Door:
         self._address = address
         self._age_s = age_s
         self._pool: _Pool | None = None
+        self._closed = False
 
     async def exchange(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
         """Status and body of the answer. Raises `UnreachableError`, `BrokenError` or `GibberishError`."""
+        if self._closed:
+            raise UnreachableError
         pool = await self._current()
         pool.users += 1
         data = None if body is None else io.BytesIO(body)  # in pieces: above 1 MiB aiohttp warns of bytes
@@ -86,7 +89,11 @@ class Door:
                 await pool.session.close()
 
     async def close(self) -> None:
-        """Give back the connections: those in use after their exchanges."""
+        """Give back the connections: those in use after their exchanges. There are none from now on."""
+        self._closed = True
+        await self._give_back()
+
+    async def _give_back(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None and not pool.users:
             await pool.session.close()
@@ -94,7 +101,7 @@ class Door:
     async def _current(self) -> _Pool:
         now = asyncio.get_running_loop().time()
         if self._pool is not None and now - self._pool.born >= self._age_s:
-            await self.close()
+            await self._give_back()
         if self._pool is None:
             self._pool = _Pool(self._session(), now)
         return self._pool

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Annotated
 
@@ -84,17 +84,20 @@ class Gateway:
 
     async def close(self) -> None:
         """Stop polling, and give back processes, threads and connections."""
-        for watcher in self._watchers:
-            watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await watcher
-        await self.readiness.close()
-        await self.shadows.close()
-        await asyncio.gather(*(turns.close() for turns in self.turns.values()))
-        await self.backend.close()
-        await self.limits.quotas.close()
-        await self.processes.close()
-        self.encoders.close()
+        async with AsyncExitStack() as last:  # each, from the last to the first, whatever became of those before
+            last.callback(self.encoders.close)
+            last.push_async_callback(self.processes.close)
+            last.push_async_callback(self.limits.quotas.close)
+            last.push_async_callback(self.backend.close)
+            for turns in self.turns.values():
+                last.push_async_callback(turns.close)
+            last.push_async_callback(self.shadows.close)
+            last.push_async_callback(self.readiness.close)
+            for watcher in self._watchers:
+                watcher.cancel()
+            for watcher in self._watchers:
+                with suppress(asyncio.CancelledError):
+                    await watcher
 
     def _lanes_of(self, card: ModelCard) -> Iterator[tuple[str, Turns]]:
         yield card.name, Turns(self._places_of(card), shared=True)

@@ -123,6 +123,8 @@ class Inference:
         except ServiceError as error:
             self._count(cards, error.code(), places)
             raise
+        if places < len(kept):
+            self._count(cards, "ok", len(kept) - places)
         computed = (task.result() for task in tasks)
         return [next(computed) if found is None else found for found in kept]
 
@@ -136,7 +138,6 @@ class Inference:
         found = self._recall.kept(self._key(digest, cards, terms)) if self._recall and digest else None
         if found is None:
             return None
-        self._count(cards, "ok")
         return replace(found, upload=upload, digest=digest, how="hit")
 
     def _key(self, digest: bytes, cards: Sequence[ModelCard], terms: Terms) -> Hashable:

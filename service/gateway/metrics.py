@@ -108,7 +108,7 @@ class Metrics:
         # Read by: dashboard "Models" (replicas).
         self.second_tries = self._counter(
             "resnest_second_tries_total",
-            "Pictures that a second replica or connection was asked for",
+            "Exchanges made again: with another replica or connection, or apart for a picture of a batch",
             ["model", "outcome"],
         )
         # Read by: dashboard "Overview", alert on an instance that is not ready.

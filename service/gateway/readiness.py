@@ -133,7 +133,8 @@ class Readiness:
         while True:
             await self.poll()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._doubt.wait(), self._interval_s)
+                async with asyncio.timeout(self._interval_s):  # wait_for of Python 3.11 may swallow a cancellation
+                    await self._doubt.wait()
             self._doubt.clear()
 
     async def poll(self) -> None:

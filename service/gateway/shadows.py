@@ -108,7 +108,7 @@ class Shadows:
         try:
             answer = await self._asked(copy.content, card, request_id)
             agreed = await asyncio.to_thread(agreement, copy.card, copy.answer.arrays, card, answer.arrays)
-        except ServiceError:
+        except (ServiceError, TimeoutError):
             self._count(card, "failed")
         except Exception:  # a defect of ours; the answer it is about was sent long ago
             log.exception("the shadow %s failed request_id=%s", card.name, request_id)

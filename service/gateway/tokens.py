@@ -102,7 +102,8 @@ class Tokens:
             await self._refresh()
             await asyncio.sleep(self._nudge_s)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._unknown.wait(), self._refresh_s - self._nudge_s)
+                async with asyncio.timeout(self._refresh_s - self._nudge_s):
+                    await self._unknown.wait()
 
     def _key(self, header: Mapping[str, Any]) -> jwt.PyJWK | None:
         """The key that a token names, or the only one there is. Raises `KeysUnavailable`."""

@@ -35,12 +35,14 @@ class NobodyThereError(FailedError):
 class Call(Generic[Value]):
     """A request for a model: what asks a replica, and the seconds after which a silent one is held for hung.
 
+    A failure of `several` things together is told at once, since each may do better by itself.
     `ask` raises `FailedError`, or a `ServiceError` that is the model's own word about what was sent.
     """
 
     model: str
     ask: Callable[[Replica], Awaitable[Value]]
     patience_s: float
+    several: bool = False
 
 
 class Tries:
@@ -61,7 +63,7 @@ class Tries:
         running = {first}
         try:
             await self._while_hopeful(call, first, tried)
-            if first.done() and not isinstance(first.exception(), FailedError):
+            if first.done() and (not isinstance(first.exception(), FailedError) or call.several):
                 return first.result()
             if not await self._may_go_on(call.model, first, tried):
                 return await first
@@ -76,17 +78,18 @@ class Tries:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _while_hopeful(self, call: Call[Value], first: asyncio.Task[Value], tried: list[Replica]) -> None:
-        """Wait for the first one: for ever where there is no other, not when its last worker was seen to be gone.
+        """Wait for the first one: for ever where there is no other, not when it or its last worker was seen to be gone.
 
         What a dead worker was computing fails at once; what TorchServe had queued for it waits for the next worker.
         """
-        if len(self._replicas.present) < 2:
-            await asyncio.wait({first})
-            return
         impatient = asyncio.get_running_loop().time() + call.patience_s
-        while (left := impatient - asyncio.get_running_loop().time()) > 0:
+        while not first.done():
+            alone = len(self._replicas.present) < 2
+            left = GLANCE_S if alone else impatient - asyncio.get_running_loop().time()
+            if left <= 0:
+                return
             await asyncio.wait({first}, timeout=min(left, GLANCE_S))
-            if first.done() or (tried and self._replicas.has_better(call.model, tried[-1])):
+            if tried and (tried[-1] not in self._replicas.present or self._replicas.has_better(call.model, tried[-1])):
                 return
 
     async def _may_go_on(self, model: str, first: asyncio.Task[Value], tried: list[Replica]) -> bool:

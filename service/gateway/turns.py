@@ -155,7 +155,8 @@ class Turns:
             value = await work()
             failed = False
         except DeadlineExceeded:
-            self._late_at = loop.time()
+            if self.pace_s is None or loop.time() - started >= self.pace_s:  # not after a time that nobody could keep
+                self._late_at = loop.time()
             raise
         finally:
             del self._begun[waiter.number]

@@ -20,6 +20,7 @@ from service.gateway.replicas import Place
 from service.questions import Question
 
 BATCH = 3
+POISON = 13
 INFERENCE_MS = 2.5
 WORKER_BYTES = 400 << 20
 
@@ -222,6 +223,12 @@ async def _too_few(_fake: FakeTorchServe, _request: web.Request, card: ModelCard
     return _envelopes(answers_of(card, body)[1:])
 
 
+async def _poisoned(fake: FakeTorchServe, request: web.Request, card: ModelCard, body: bytes) -> web.StreamResponse:
+    if any((arrays["picture"] == POISON).all() for _, arrays in envelope.unpack_all(body)):
+        return _error(500, "InternalServerException")
+    return await _answer(fake, request, card, body)
+
+
 def _fixed(make: Callable[[], web.Response]) -> Behaviour:
     async def behave(
         _fake: FakeTorchServe, _request: web.Request, _card: ModelCard, _body: bytes
@@ -289,4 +296,5 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "no_batch": _changed(_no_batch),
     "nonsense_about_the_last": _last_wrong,
     "one_too_few": _too_few,
+    "dies_of_poison": _poisoned,
 }

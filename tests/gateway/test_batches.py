@@ -110,6 +110,25 @@ async def test_a_batch_is_of_one_kind_and_the_oldest_kind_is_first() -> None:
     assert model.given == [[1], [2, 4], [3]]
 
 
+async def test_what_is_alone_of_its_kind_is_not_overtaken_for_ever_by_full_batches() -> None:
+    model = Model()
+    model.workers = 2
+    tasks = [*model.ask(*range(MOST)), *model.ask(*range(10, 10 + MOST))]
+    await model.given_are([0, 1, 2, 3], [10, 11, 12, 13])
+    (rare,) = model.ask(99, kind="rare")
+    tasks += model.ask(*range(20, 20 + 3 * MOST))
+    await model.given_are([0, 1, 2, 3], [10, 11, 12, 13])
+
+    model.let.release()
+    await until(lambda: [99] in model.given, 30)
+
+    assert model.given.index([99]) == 2
+    for _ in range(10):
+        model.let.release()
+    assert await rare == 99
+    await asyncio.gather(*tasks)
+
+
 async def test_what_nobody_waits_for_any_more_is_not_sent() -> None:
     model = Model()
     first, left, last = (model.ask(item)[0] for item in (1, 2, 3))
@@ -160,12 +179,16 @@ async def test_fewer_outcomes_than_items_are_a_failure_of_all() -> None:
         await batches.ask(1)
 
 
-async def test_closing_cancels_what_is_sent() -> None:
+async def test_closing_cancels_what_is_sent_and_what_waits_and_whoever_asks_later() -> None:
     model = Model()
-    (asked,) = model.ask(1)
+    (sent,) = model.ask(1)
+    await model.given_are([1])
+    (gathered,) = model.ask(2)
     await model.given_are([1])
 
     await model.batches.close()
 
-    with pytest.raises(asyncio.CancelledError):
-        await asked
+    for task in (sent, gathered, *model.ask(3)):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert model.given == [[1]]
