@@ -164,7 +164,7 @@ def remove(store: Path, names: Sequence[str], *, yes: bool) -> None:
     for card in _named(store, names):
         if shelf.is_imported(card) and not yes:
             click.confirm(f"{card.name} was imported and cannot be pulled again. Delete {card.folder}?", abort=True)
-        shelf.remove(card, store / packaging.ARCHIVES)
+        shelf.remove(card, store / packaging.ARCHIVES, _say)
         click.echo(f"{card.name}: removed")
 
 

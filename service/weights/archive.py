@@ -5,7 +5,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from service.weights import WeightsError
+from service.weights import UnfitError, WeightsError
 
 MAX_CHECKPOINT_BYTES = 2 << 30
 COPY_BYTES = 1 << 20
@@ -14,8 +14,8 @@ COPY_BYTES = 1 << 20
 def unpack(file: Path, into: Path, max_bytes: int = MAX_CHECKPOINT_BYTES) -> Path:
     """`file` itself, or, where it is a zip around a checkpoint, the checkpoint, written to `into`.
 
-    No name in the zip is used as a path. Raises `WeightsError` for a damaged zip, and one that holds no checkpoint,
-    several, or one larger than `max_bytes`; `into` is not there then.
+    No name in the zip is used as a path. Raises `UnfitError` for a damaged zip, and one that holds no checkpoint,
+    several, or one larger than `max_bytes`, and `WeightsError` where `into` cannot be written; it is not there then.
     """
     if not zipfile.is_zipfile(file):
         return file
@@ -26,7 +26,7 @@ def unpack(file: Path, into: Path, max_bytes: int = MAX_CHECKPOINT_BYTES) -> Pat
             _extract(outer, _only_checkpoint(outer, max_bytes), into)
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
         into.unlink(missing_ok=True)
-        raise WeightsError(f"the zip cannot be read: {error}") from error
+        raise UnfitError(f"the zip cannot be read: {error}") from error
     except OSError as error:
         into.unlink(missing_ok=True)
         raise WeightsError(f"{into.parent} cannot be written: {error.strerror}") from error
@@ -40,11 +40,11 @@ def _only_checkpoint(outer: zipfile.ZipFile, max_bytes: int) -> zipfile.ZipInfo:
         if member.filename.endswith(".pth") and not member.filename.startswith("__MACOSX/")
     ]
     if len(found) != 1:
-        raise WeightsError(f"the zip holds {len(found)} files of weights (.pth), and one is expected")
+        raise UnfitError(f"the zip holds {len(found)} files of weights (.pth), and one is expected")
     if found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise WeightsError(f"the zip is compressed by method {found[0].compress_type}, and only deflate is read")
+        raise UnfitError(f"the zip is compressed by method {found[0].compress_type}, and only deflate is read")
     if found[0].file_size > max_bytes:
-        raise WeightsError(f"the zip holds {found[0].file_size:,} bytes, and {max_bytes:,} are allowed")
+        raise UnfitError(f"the zip holds {found[0].file_size:,} bytes, and {max_bytes:,} are allowed")
     return found[0]
 
 

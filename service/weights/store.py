@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from service import files, weights
+from service import weights
 from service.cards import CardError, KeyProfile, ModelCard, Source
 from service.weights import UnfitError, WeightsError, archive, download
 from service.weights.download import AddressError, Progress, Rules, UnavailableError
@@ -85,18 +86,23 @@ def take(card: ModelCard, file: Path, say: Say) -> None:
         _adopt(card, source, checkpoint, file.name)
 
 
-def remove(card: ModelCard, archives: Path) -> None:
+def remove(card: ModelCard, archives: Path, say: Say) -> None:
     """Delete the pulled weights, and the archive that shares them; a model that cannot be pulled again goes whole.
 
-    Raises `WeightsError` where the weights came with the store.
+    They leave their place in one step, and never while they are written. Raises `WeightsError` where the weights came
+    with the store.
     """
     folder = card.weights_path.parent
     if folder.name != PULLED:
         raise WeightsError(f"{card.name}: its weights came with the model store; only pulled ones are removed")
-    with _errors(card):
-        for path in (archives / card.name, card.folder if is_imported(card) else folder):
-            if path.exists():
-                shutil.rmtree(path)
+    going = card.folder if is_imported(card) else folder
+    gone = going.with_name(f".{going.name}.removed")
+    with _errors(card), _locked(card, say):
+        for left in (gone, archives / card.name):
+            if left.exists():
+                shutil.rmtree(left)
+        going.rename(gone)
+        shutil.rmtree(gone)
 
 
 def record(digest: str, name: str, origin: str) -> str:
@@ -108,7 +114,7 @@ def _accept(source: Source, part: Path) -> None:
     try:
         with _unpacked(part, part.parent) as checkpoint:
             difference = _differs(source, checkpoint)
-    except WeightsError as error:
+    except UnfitError as error:
         raise AddressError(f"sent a file that is not the published one: {error}{_page(part)}", final=True) from error
     if difference:
         raise AddressError(f"sent a file that is not the published one: {difference}{_page(part)}", final=True)
@@ -134,22 +140,27 @@ def _differs(source: Source, checkpoint: Path) -> str | None:
 
 
 def _adopt(card: ModelCard, source: Source, file: Path, origin: str) -> None:
-    """Make the accepted file the model's weights: the last step replaces one file by another, whole."""
+    """Make the accepted file the model's weights: the last steps put them and their record in place, each whole.
+
+    Between those two steps the record is that of the weights before, which `verify` tells.
+    """
     target = card.weights_path
-    building = target.with_name(f".{target.name}.building")
+    building, recording = (path.with_name(f".{path.name}.building") for path in (target, card.record_path))
     try:
         with _unpacked(file, target.parent) as checkpoint:
             if card.weights.sha256 is not None:
                 shutil.copyfile(checkpoint, building)
             else:
                 _convert(card, checkpoint, source.profile, building)
-        digest = weights.sha256(building)
-        card.record_path.unlink(missing_ok=True)
+        recording.write_text(record(weights.sha256(building), target.name, origin), encoding="utf-8")
         building.replace(target)
         if card.weights.sha256 is None:
-            files.write(card.record_path, record(digest, target.name, origin).encode(), mode=0o644)
+            recording.replace(card.record_path)
+        else:
+            card.record_path.unlink(missing_ok=True)
     finally:
         building.unlink(missing_ok=True)
+        recording.unlink(missing_ok=True)
 
 
 def _check_network(card: ModelCard) -> None:
@@ -186,16 +197,31 @@ def _unpacked(file: Path, room: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(card: ModelCard, say: Say) -> Iterator[None]:
-    """One process at a time writes a model's weights; another waits, and then finds them there."""
-    folder = card.weights_path.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{card.name}: waiting for another process that gets the same weights")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    """One process at a time writes a model's weights; another waits, and then finds them there, or gone."""
+    lock = card.weights_path.with_name(".lock")
+    while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as held:
+            _hold(held.fileno(), partial(say, f"{card.name}: waiting for another process that gets the same weights"))
+            if _is_at(held.fileno(), lock):
+                yield
+                return
+
+
+def _hold(lock: int, waits: Callable[[], None]) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        waits()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def _is_at(opened: int, path: Path) -> bool:
+    """Whether the path still leads to the open file: `remove` takes the lock away with the folder."""
+    try:
+        return os.path.samestat(os.fstat(opened), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

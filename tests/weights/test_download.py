@@ -1,10 +1,7 @@
 """A file from one of several addresses, whatever the servers do."""
 
-import resource
-import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from urllib.request import Request
@@ -14,7 +11,7 @@ import pytest
 
 from service.weights import WeightsError
 from service.weights.download import AddressError, Redirects, UnavailableError, fetch
-from tests.weights.conftest import HASTY
+from tests.weights.conftest import HASTY, full_disk
 from tests.weights.misbehaving import Server
 
 DATA = np.random.default_rng(5).bytes(5000)
@@ -197,19 +194,6 @@ def test_a_download_that_finds_no_room_is_not_begun(server: Server, part: Path) 
     with pytest.raises(WeightsError, match="has room for 14,999 bytes, and 15,000 are needed"):
         fetch([server.url("whole")], part, only(DATA), rules, seen)
     assert not part.exists()
-
-
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """Writing beyond `limit` bytes of a file fails, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_a_disk_that_fills_up_is_told_and_given_its_room_back(server: Server, part: Path) -> None:

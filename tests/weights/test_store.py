@@ -1,17 +1,21 @@
 """Weights into the store and out of it: what is there afterwards, whatever went wrong."""
 
+import fcntl
 import hashlib
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
 
 from service import cards, engines, weights
-from service.cards import CardError
+from service.cards import CardError, ModelCard
 from service.weights import WeightsError
 from service.weights.store import pull, remove, state, take
 from tests.weights.checkpoints import State, openmmlab, parallel, pth, safe, zipped
@@ -109,11 +113,45 @@ def test_weights_of_a_card_with_their_own_checksum_are_taken_as_they_are(
 
 def test_of_two_pulls_at_once_one_fetches_and_the_other_waits(server: Server, store: Path, weights_of: State) -> None:
     model = published(server, store, pth(weights_of))
+    fetched, told = beside_a_pull(model, lambda say: pull(model, HASTY, unseen, say))
+    assert fetched == {"first": True, "second": False}
+    assert told == [f"{model.name}: waiting for another process that gets the same weights"]
+    assert len(server.asked) == 1
+
+
+def test_weights_are_not_removed_while_they_are_pulled(server: Server, store: Path, weights_of: State) -> None:
+    model = published(server, store, pth(weights_of))
+    before = visible(model.folder)
+    done, told = beside_a_pull(model, lambda say: remove(model, store / "archives", say))
+    assert done == {"first": True, "second": None}
+    assert len(told) == 1
+    assert visible(model.folder) == before
+    assert list(model.folder.glob("*weights*")) == []
+
+
+def test_a_pull_that_waited_for_a_removal_gets_the_weights_anew(server: Server, store: Path, weights_of: State) -> None:
+    model = published(server, store, pth(weights_of))
+    folder = model.weights_path.parent
+    folder.mkdir()
+    waits = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        with (folder / ".lock").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            waiting = pool.submit(pull, model, HASTY, unseen, lambda _: waits.set())
+            assert waits.wait(10)
+            shutil.rmtree(folder)
+        assert waiting.result(30)
+    weights.verify(model)
+    with (folder / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def beside_a_pull(model: ModelCard, other: Callable[[Callable[[str], None]], Any]) -> tuple[dict[str, Any], list[str]]:
+    """What a pull returned, and what `other` did that began meanwhile; what that was told, upon which the pull ends."""
     fetching, waiting = threading.Event(), threading.Event()
     told: list[str] = []
-    fetched: dict[str, bool] = {}
 
-    def first_progress(_done: int, _total: int | None) -> None:
+    def progress(_done: int, _total: int | None) -> None:
         fetching.set()
         assert waiting.wait(10)
 
@@ -121,16 +159,11 @@ def test_of_two_pulls_at_once_one_fetches_and_the_other_waits(server: Server, st
         told.append(what)
         waiting.set()
 
-    first = threading.Thread(target=lambda: fetched.update(a=pull(model, HASTY, first_progress, unseen)))
-    second = threading.Thread(target=lambda: fetched.update(b=pull(model, HASTY, unseen, say)))
-    first.start()
-    assert fetching.wait(10)
-    second.start()
-    first.join()
-    second.join()
-    assert fetched == {"a": True, "b": False}
-    assert told == [f"{model.name}: waiting for another process that gets the same weights"]
-    assert len(server.asked) == 1
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(pull, model, HASTY, progress, unseen)
+        assert fetching.wait(10)
+        second = pool.submit(other, say)
+        return {"first": first.result(30), "second": second.result(30)}, told
 
 
 def test_a_published_file_is_taken_from_a_disk(store: Path, weights_of: State, tmp_path: Path) -> None:
@@ -174,7 +207,7 @@ def test_removed_weights_are_gone_with_their_archive_and_the_card_stays(
     pull(model, HASTY, unseen, unseen)
     archive = tmp_path / "archives" / model.name
     archive.mkdir(parents=True)
-    remove(model, tmp_path / "archives")
+    remove(model, tmp_path / "archives", unseen)
     assert visible(model.folder) == before
     assert not archive.exists()
     assert state(model) == "absent"
@@ -184,5 +217,5 @@ def test_weights_that_came_with_the_store_are_not_removed(store: Path) -> None:
     model = write_card(store, file="weights.safetensors", sha256="0" * 64)
     model.weights_path.write_bytes(b"weights")
     with pytest.raises(WeightsError, match="came with the model store"):
-        remove(model, model.folder.parent / "archives")
+        remove(model, model.folder.parent / "archives", unseen)
     assert model.weights_path.exists()

@@ -1,5 +1,7 @@
 """What goes wrong on the way into the store, and that the store is then as it was."""
 
+import hashlib
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from service import cards
+from service import cards, weights
 from service.cards import Network
 from service.weights import WeightsError
 from service.weights.download import UnavailableError
-from service.weights.store import pull, state
+from service.weights.store import pull, state, take
 from tests.weights.checkpoints import CLASSES, State, Trap, pth, zipped
-from tests.weights.conftest import HASTY, unseen, visible
+from tests.weights.conftest import HASTY, full_disk, unseen, visible
 from tests.weights.misbehaving import Server
 from tests.weights.publishing import offered, prefix, published, write_card
 
@@ -98,10 +100,28 @@ def test_a_damaged_zip_is_told_and_leaves_the_store_as_it_was(server: Server, st
     data = zipped(model__pth=b"weights" * 100)
     offered(server, data[:45] + b"\xff" + data[46:])
     model = write_card(store, (server.url("whole"), {"sha1": "0" * 40}))
+    before = visible(model.folder.parent)
     with pytest.raises(UnavailableError, match="is not the published one: the zip cannot be read"):
         pull(model, HASTY, unseen, unseen)
-    assert visible(model.folder) == visible(model.folder)
+    assert visible(model.folder.parent) == before
     assert state(model) == "absent"
+
+
+def test_a_disk_that_fills_up_while_a_zip_is_unpacked_costs_nothing_that_was_fetched(
+    server: Server, store: Path, weights_of: State
+) -> None:
+    checkpoint = pth(weights_of)
+    data = zipped(model__pth=checkpoint)
+    assert 2 * len(data) < len(checkpoint)
+    digest = hashlib.sha1(checkpoint, usedforsecurity=False).hexdigest()
+    model = write_card(store, (offered(server, data), {"sha1": digest}))
+    with full_disk(2 * len(data)), pytest.raises(WeightsError, match=r"weights cannot be written: File too") as caught:
+        pull(model, HASTY, unseen, unseen)
+    assert not isinstance(caught.value, UnavailableError)
+    assert state(model) == "begun"
+    assert [path.name for path in model.weights_path.parent.iterdir() if "unpacked" in path.name] == []
+    assert pull(model, HASTY, unseen, unseen)
+    assert server.asked == [("/whole/file", None), ("/whole/file", f"bytes={len(data)}-")]
 
 
 def test_a_disk_without_room_is_told_and_leaves_the_store_as_it_was(
@@ -125,3 +145,42 @@ def test_a_model_that_is_published_nowhere_cannot_be_pulled(store: Path) -> None
     assert state(model) == "missing"
     with pytest.raises(WeightsError, match="published nowhere"):
         pull(model, HASTY, unseen, unseen)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from service import cards
+from service.weights.store import take
+
+folder, file, steps = sys.argv[1:]
+card = cards.read(Path(folder))
+ahead = int(steps)
+
+def kill(event, arguments):
+    global ahead
+    if event in ("os.remove", "os.rename") and str(card.weights_path) in " ".join(map(str, arguments)):
+        ahead -= 1
+        if ahead < 0:
+            os._exit(9)
+
+sys.addaudithook(kill)
+take(card, Path(file), print)
+"""
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_process_that_is_killed_among_the_files_that_it_replaces_leaves_sound_weights(
+    store: Path, weights_of: State, tmp_path: Path, steps: int
+) -> None:
+    file = tmp_path / "published.pth"
+    file.write_bytes(pth(weights_of))
+    model = write_card(store, ("http://weights.example/file", prefix(file.read_bytes())))
+    take(model, file, unseen)
+    before = visible(model.folder)
+    killed = subprocess.run([sys.executable, "-c", KILLED, model.folder, file, str(steps)], check=False)
+    assert killed.returncode == 9
+    weights.verify(model)
+    assert visible(model.folder) == before
+    take(model, file, unseen)
+    assert visible(model.folder) == before
