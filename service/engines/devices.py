@@ -1,7 +1,7 @@
 """What the engine of buckets asks of a device, as CUDA does it and, to test that engine by, as a CPU does."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,12 +62,12 @@ class Cuda:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Single precision means it: by default convolutions would round to TF32's ten bits."""
+        """Nothing but what happens there, on the stream of its own."""
         with (
             torch.inference_mode(),
             torch.cuda.device(self.where),
             torch.cuda.stream(self._stream),
-            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+            single_precision(),
         ):
             yield
 
@@ -142,6 +142,12 @@ class Cpu:
 
     def release(self) -> None:
         """Nothing to give back."""
+
+
+def single_precision() -> AbstractContextManager[None]:
+    """Where single precision means it: by default CUDA's convolutions would round to TF32's ten bits."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return flags
 
 
 def by_capability(major: int) -> torch.dtype:

@@ -1,6 +1,7 @@
 """PyTorch on CUDA: recorded passes of a few batch sizes, which any batch is made of, and plain ones for the rest."""
 
 import copy
+import gc
 import logging
 import time
 from collections import Counter
@@ -26,9 +27,9 @@ Pixels = npt.NDArray[np.uint8]
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
 SHAPES = 8  # whose passes are recorded, the first that come often; each takes memory for its inputs and its kernels
-OFTEN = 4  # batches of a shape until it is worth a recording, which takes as long as a few batches
+OFTEN = 4  # batches of a shape until it is worth a recording, which takes as long as some ten full batches
 NOTED = 4096  # shapes whose batches are counted
-TIMED = 3
+TIMED = 3  # passes of each size before the first request; of a shape that comes later, whose caller waits, one
 
 
 class Entry(nn.Module):
@@ -96,10 +97,10 @@ class GpuEngine:
                     pictures = pictures[count:]
         return {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
 
-    def prepare(self, size: Size) -> dict[int, float]:
+    def prepare(self, size: Size, timed: int = TIMED) -> dict[int, float]:
         """Record the passes of pictures of this size, the largest first: smaller ones then have its memory.
 
-        Tells what a pass takes by its number of pictures, in ms.
+        Tells what a pass takes by its number of pictures, in ms, the median of `timed` passes.
         """
         runs: dict[int, Run] = {}
         times: dict[int, float] = {}
@@ -108,7 +109,7 @@ class GpuEngine:
                 if count > self._most(size):
                     continue
                 run = self._record(count, size)
-                found = self._time(run, count, size)
+                found = self._time(run, count, size, timed)
                 if found is None:
                     del run  # with its memory
                     self._shrink(size, count)
@@ -127,7 +128,7 @@ class GpuEngine:
         self._seen[size] += 1
         if self._seen[size] >= OFTEN:
             self._recorded[size] = Recorded({}, {})  # where preparing fails, it is not tried again
-            self.prepare(size)
+            self.prepare(size, timed=1)
 
     def _most(self, size: Size) -> int:
         """The most pictures of a pass."""
@@ -168,11 +169,11 @@ class GpuEngine:
             log.warning("%s: no pass is recorded, so that small batches are slower: %s", self._name, error)
             return self._plain
 
-    def _time(self, run: Run, count: int, size: Size) -> float | None:
+    def _time(self, run: Run, count: int, size: Size, timed: int) -> float | None:
         """Milliseconds of a pass with its copies; None where there is no memory for it."""
         black = np.zeros((count, *size, 3), np.uint8)
         taken = []
-        for _ in range(1 + TIMED):
+        for _ in range(1 + timed):
             begun = time.perf_counter()
             if self._attempt(run, black) is None:
                 return None
@@ -200,24 +201,30 @@ def load(card: ModelCard, where: str, on: Callable[[str], Device] = Cuda) -> Gpu
     module = graph.build(card)
     torch_engine.halve(module.network, dtype)
     size = (card.input.square, card.input.square)
-    engines: dict[str, GpuEngine] = {}
     times: dict[str, dict[int, float]] = {}
     for name, layout in LAYOUTS.items():
-        network = _placed(module, card, device, dtype, layout)
-        finish = answers.finish(module.network)
-        engines[name] = GpuEngine(card.name, network, finish, device, card.serving.batch_size)
-        times[name] = engines[name].prepare(size)
+        times[name] = _placed(module, card, on(where), dtype, layout).prepare(size)
+        _emptied(device)  # each layout is tried, and then serves, with all of the memory for itself
     count = max(set.intersection(*(set(each) for each in times.values())))
     best = min(times, key=lambda name: times[name][count])
     told = ", ".join(f"{name} {each[count]:.2f} ms" for name, each in times.items())
     log.info("%s: %s on %s, %s: %d pictures take %s", card.name, dtype, device.name, best, count, told)
-    return engines[best]
+    engine = _placed(module, card, device, dtype, LAYOUTS[best])
+    engine.prepare(size)
+    return engine
+
+
+def _emptied(device: Device) -> None:
+    """Give back what an engine had that is gone, those included that were in a cycle of references."""
+    gc.collect()
+    with device.working():
+        device.release()
 
 
 def _placed(
     module: graph.Graph, card: ModelCard, device: Device, dtype: torch.dtype, layout: torch.memory_format
-) -> Run:
-    """A copy of the network on the device.
+) -> GpuEngine:
+    """The engine of a copy of the network on the device.
 
     Ours compute all in `dtype`. What timm's keep besides is not ours to know: there autocast decides by operation.
     """
@@ -232,4 +239,4 @@ def _placed(
             logits: Tensor = whole(pictures)
         return logits
 
-    return run
+    return GpuEngine(card.name, run, answers.finish(network), device, card.serving.batch_size)

@@ -17,6 +17,7 @@ from service.cards import ModelCard
 from service.engines import graph
 from service.engines.answers import Outputs, arrays, confident, together
 from service.engines.best import best
+from service.engines.devices import single_precision
 from service.networks.split_attention import SplitAttentionConv2d
 from service.questions import Question
 
@@ -77,7 +78,8 @@ class Insight:
     def __call__(self, question: Question, pictures: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         """`(n, h, w, 3)` uint8 RGB to what the question's function in `TELL` says, or `best`."""
         given = graph.tensor(pictures, self._device)
-        return arrays(self._tell[question](self._network, self._normalise(given)))
+        with single_precision():
+            return arrays(self._tell[question](self._network, self._normalise(given)))
 
 
 def load(card: ModelCard, device: str | None = None) -> Insight:

@@ -1,7 +1,10 @@
 """The engine of buckets: what it runs for a batch, and what it does where something cannot be."""
 
+import gc
 import logging
 from pathlib import Path
+from typing import ClassVar
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +15,9 @@ from torch import Tensor
 from service import cards
 from service.cards import CardError
 from service.engines import answers, gpu_engine, torch_engine
-from service.engines.devices import Cpu, Cuda, Run, Shape
+from service.engines.devices import Arrays, Cpu, Cuda, Run, Shape
 from service.engines.gpu_engine import OFTEN, SHAPES, GpuEngine
+from service.networks.segmentation import Segmenter
 from tests.stores import serving
 
 Pixels = npt.NDArray[np.uint8]
@@ -90,6 +94,14 @@ def test_a_shape_that_comes_often_is_made_ready() -> None:
     made(colours(3))
     np.testing.assert_allclose(made(colours(3))["scores"], scores(colours(3)), rtol=1e-5)
     assert set(network.passes) == {1, 2, 4, 8}
+
+
+def test_a_caller_whose_shape_is_made_ready_waits_for_few_passes() -> None:
+    network = Network()
+    made = engine(network)
+    for _ in range(OFTEN):
+        made(colours(3))
+    assert network.passes.count(8) <= 4  # recorded, warmed, timed once, and perhaps chosen for the three pictures
 
 
 def test_shapes_beyond_a_number_are_run_plain() -> None:
@@ -191,6 +203,43 @@ def test_the_log_has_the_precision_and_the_layout_that_were_chosen_and_by_what(
     }
     assert head == f"tiny-classifier: torch.bfloat16 on the CPU, {min(times, key=lambda name: times[name])}"
     assert set(times) == {"channels first", "channels last"}
+
+
+class Narrow(Cpu):
+    """A device on which two networks leave each other room for one picture at a time."""
+
+    networks: ClassVar[WeakSet[Run]] = WeakSet()
+
+    def record(self, run: Run, shape: Shape) -> Run:
+        self.networks.add(run)
+        return super().record(run, shape)
+
+    def arrays(self, outputs: dict[str, Tensor]) -> Arrays:
+        if len(self.networks) > 1 and len(next(iter(outputs.values()))) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().arrays(outputs)
+
+
+def test_the_layout_that_is_not_chosen_takes_no_memory_from_the_other(
+    store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    made = gpu_engine.load(serving(cards.read(store / "tiny-classifier"), batch_size=4), "cpu", lambda _: Narrow())
+    assert "4 pictures take" in caplog.text
+    assert "no memory" not in caplog.text
+    assert len(Narrow.networks) == 1
+    del made
+
+
+def test_one_copy_of_the_network_stays_once_it_is_loaded(store: Path) -> None:
+    def networks() -> int:
+        gc.collect()
+        return sum(issubclass(type(each), Segmenter) for each in gc.get_objects())
+
+    before = networks()
+    made = gpu_engine.load(serving(cards.read(store / "tiny-segmenter"), batch_size=1), "cpu", lambda _: Cpu())
+    assert networks() == before + 1
+    del made
 
 
 @pytest.mark.parametrize(("precision", "exact"), [("fp32", True), ("bf16", False), ("auto", False)])

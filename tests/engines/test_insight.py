@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from torch import Tensor, nn
 
 from service import cards
 from service.engines import insight, torch_engine
+from service.engines.insight import Insight
 from service.networks.split_attention import SplitAttentionConv2d
 
 Pixels = npt.NDArray[np.uint8]
@@ -55,3 +57,24 @@ def test_the_confidence_is_that_of_the_engines_mask(store: Path, pictures: Pixel
     for mask, likely, scores in zip(found["mask"], found["confidence"], found["class_scores"], strict=True):
         for class_id in np.unique(mask):
             assert likely[mask == class_id].mean() / 255 == pytest.approx(scores[class_id], abs=3e-3)
+
+
+def test_every_question_is_answered_in_single_precision(pictures: Pixels) -> None:
+    seen = []
+
+    def tell(_network: nn.Module, x: Tensor) -> dict[str, Tensor]:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return {"embedding": x}
+
+    before = torch.backends.cudnn.allow_tf32
+    Insight(nn.Identity(), nn.Identity(), torch.device("cpu"), {"embedding": tell})("embedding", pictures)
+    assert seen == [False]
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_an_embedding_is_not_rounded_to_tf32(store: Path, pictures: Pixels) -> None:
+    card = cards.read(store / "tiny-classifier")
+    exact, found = (insight.load(card, where)("embedding", pictures)["embedding"] for where in ("cpu", "cuda"))
+    assert np.abs(found - exact).max() < 1e-4 * np.abs(exact).max()  # TF32's ten bits: some 1e-3
