@@ -1,6 +1,7 @@
 """The offline pipeline: the serving code, in one process."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from service.engines import insight
 from service.errors import ImageCorrupt, ImageTooLarge
 from service.images import Limits
 from service.pipeline import Pipeline
+from tests.test_preprocess import centre_crop_of_the_authors, resize_then_centre_crop
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -31,6 +33,31 @@ def test_an_upload_goes_through_the_code_that_serves(store: Path, pictures: Pixe
     expected = engines.load(card, "cpu")(preprocess.prepare(card.input, decoded.image)[None])["scores"][0]
     np.testing.assert_allclose(answer.scores, expected, atol=1e-6)
     assert (answer.width, answer.height) == (1600, 1200)
+
+
+WRITTEN_OUT: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "tiny-classifier": lambda image: centre_crop_of_the_authors(image, 64, "bicubic"),
+    "tiny-classifier-b": lambda image: resize_then_centre_crop(image, 64, 0.875, "bicubic"),
+    "tiny-segmenter": lambda image: image.resize((64, 48), Image.Resampling.BILINEAR),
+}
+
+
+def no_engine(pictures: Pixels) -> dict[str, Pixels]:
+    raise AssertionError(f"only the pixels are asked for, not an answer of {len(pictures)}")
+
+
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+def test_the_pixels_of_a_jpeg_of_less_than_four_times_what_is_needed_are_pillows_bit_for_bit(
+    store: Path, name: str
+) -> None:
+    pipeline = Pipeline(cards.read(store / name), no_engine)
+    limit = 4 * preprocess.needed_side(pipeline.card.input)
+    for short, equal in ((limit - 1, True), (limit, False)):
+        grain = np.random.default_rng(short).integers(0, 256, (short // 2, short * 2 // 3, 3), np.uint8)
+        data = encoded(grain, (short * 4 // 3, short), "JPEG")
+        with Image.open(io.BytesIO(data)) as opened:
+            expected = np.asarray(WRITTEN_OUT[name](opened.convert("RGB")))
+        assert np.array_equal(pipeline.prepare(data).pixels, expected) is equal
 
 
 def test_a_mask_has_the_upright_uploads_size(store: Path, pictures: Pixels) -> None:
