@@ -19,8 +19,8 @@ TORCH = {"torch", "torchvision", "safetensors", "timm"}
 WEB = {"fastapi", "starlette", "uvicorn", "aiohttp", "multipart", "python_multipart", "prometheus_client"}
 ANYTHING = "*"
 WORDS = (
-    "problem refusals errors schemas schemas.* cards cores files inputs keys labels memory orphans passes envelope "
-    "questions seats signals tables traffic"
+    "problem refusals errors schemas schemas.* cards cores files identity inputs keys labels memory orphans passes "
+    "envelope questions seats signals tables traffic"
 )
 PICTURES = "declared heic images bombs colour preprocess masks outlines run_lengths heat"
 BENCH = (

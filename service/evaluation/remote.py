@@ -93,7 +93,7 @@ def served(service: Service, name: str, quality: Quality = "fast") -> Subject:
             task=card["task"],
             classes=classes,
             published=card["published"],
-            identity=f"{service.url} {quality if best else ''}",
+            identity=f"{service.url} {card['identity']} {quality if best else ''}",
             batch=1 if best else AT_ONCE,
             open=lambda: _run(service, card, len(classes), "&quality=best" if best else ""),
         )

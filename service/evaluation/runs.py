@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -118,15 +119,33 @@ def _seen(photo: Photo, answer: Answer, classes: int) -> Pixels:
 
 
 def _head(subject: Subject, photos: Sequence[Photo], root: Path) -> dict[str, Any]:
-    """What must be the same for a run to go on."""
-    names = "\n".join(str(photo.picture.relative_to(root)) for photo in photos)
+    """What must be the same for a run to go on: `told` is of the classes, and of what the answers are held against."""
+    told = hashlib.sha256()
+    classes = ([each.class_id, each.label, each.wnid] for each in subject.classes)
+    for part in (*classes, *(_truth(photo, root) for photo in photos)):
+        told.update(json.dumps(part).encode())
     return {
         "model": subject.name,
         "version": subject.version,
         "identity": subject.identity,
         "pictures": len(photos),
-        "names": hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(),
+        "told": told.hexdigest(),
     }
+
+
+def _truth(photo: Photo, root: Path) -> list[Any]:
+    """The picture, and its true label or mask."""
+    picture = [*_state(photo.picture, root), photo.label]
+    return [*picture, *_state(photo.mask, root), photo.values] if photo.mask else picture
+
+
+def _state(path: Path, root: Path) -> tuple[str, int, int]:
+    """What differs once a file was changed; its content is not read. Raises `CardError` where it is missing."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise CardError(f"{path} cannot be read: {error.strerror}") from error
+    return os.path.relpath(path, root), found.st_size, found.st_mtime_ns
 
 
 def _read(journal: Path, head: dict[str, Any]) -> list[Outcome]:

@@ -1,6 +1,5 @@
 """What is scored: a model as scoring sees it, in this process or behind a running service."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from service.cards import CardError, ModelCard, Task
+from service.identity import identity
 from service.labels import Label
 from service.pipeline import Answer, Pipeline
 from service.questions import OF_QUALITY, Quality, can_answer
@@ -20,7 +20,7 @@ Run = Callable[..., list[Answer]]
 class Subject:
     """A model as scoring sees it; `open` loads it, and what that gives answers `batch` pictures best at once.
 
-    `identity` differs where its answers may: the weights' checksum and how they are asked, or the service's address.
+    `identity` differs where its answers may: the card's, how it is asked and, of a service, the address.
     """
 
     name: str
@@ -59,16 +59,10 @@ def of_card(card: ModelCard, run: Run | None = None, quality: Quality = "fast") 
         task=card.task,
         classes=card.classes,
         published=card.published,
-        identity=_identity(card, question),
+        identity=f"{identity(card)} {question}",
         batch=1 if question == "best" else card.serving.batch_size,
         open=lambda: run or Pipeline.load(card, question=question),
     )
-
-
-def _identity(card: ModelCard, question: str) -> str:
-    parts = {"network", "input", "best", "int8"}
-    asked = card.model_dump_json(include={**dict.fromkeys(parts, True), "serving": {"engine", "precision"}})
-    return f"{card.checksum or ''} {question} {hashlib.sha256(asked.encode()).hexdigest()[:16]}"
 
 
 def best(answer: Answer, count: int) -> tuple[list[int], float]:

@@ -8,6 +8,7 @@ from service.cards import CardError, ModelCard, Task, find
 from service.errors import ModelNotFound
 from service.gateway.problems import invalid
 from service.gateway.settings import Settings
+from service.identity import identity
 from service.labels import Label
 from service.questions import Question, can_answer, cost, deadline_s
 from service.schemas import State
@@ -26,7 +27,7 @@ class Catalogue:
         if not self.cards:
             raise CardError(f"the model store {settings.model_store} has no models with weights")
         # Now, and not at each request: the checksum of weights that were pulled or imported is read from the disk.
-        self._identities = {card.name: f"{card.name} {card.version} {card.checksum}" for card in self.cards.values()}
+        self._identities = {card.name: identity(card) for card in self.cards.values()}
         self._settings = settings
 
     def choose(self, task: Task, names: Sequence[str], question: Question = "answer") -> list[ModelCard]:
@@ -47,7 +48,7 @@ class Catalogue:
 
     def identities(self, cards: Sequence[ModelCard]) -> list[str]:
         """What makes each one's answers its own, its weights among it."""
-        return [self._identities[card.name] for card in cards]
+        return [f"{card.name} {self._identities[card.name]}" for card in cards]
 
     def summary(self, card: ModelCard, state: State) -> dict[str, Any]:
         """A `schemas.ModelSummary`, without its part in the traffic."""
@@ -69,6 +70,7 @@ class Catalogue:
         return {
             **self.summary(card, state),
             "network": card.network.name,
+            "identity": self._identities[card.name],
             "input": {"profile": card.input.profile, "size": card.input.size},
             **_best(card),
             "memory": {"weights_bytes": card.weights_bytes, "worker_bytes": worker_bytes},

@@ -116,6 +116,7 @@ def model() -> dict[str, Any]:
     return {
         **_summary(),
         "network": "resnest14",
+        "identity": "5be0a2c47d19f3868b0e47c1a96d52f3e81b7c0459fa6d23c7180e95b4d6a21f",
         "input": {"profile": "official", "size": 160},
         "memory": {"weights_bytes": 21_243_920, "worker_bytes": 412_000_256},
         "languages": ["en", "de"],

@@ -78,6 +78,7 @@ class ModelDetail(ModelSummary):
     """A model with its labels, its input and what may be sent to it."""
 
     network: str
+    identity: str = Field(description="another where answers may be: of the weights, labels, network, input, precision")
     input: InputFacts
     memory: Memory
     best: BestFacts | None = Field(default=None, description="of a segmenter: what `quality=best` does")

@@ -4,6 +4,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from service.errors import UnsupportedMediaType
 from service.evaluation import remote, subjects
 from service.evaluation.remote import Service
 from service.evaluation.subjects import Subject
+from service.identity import identity
 from tests.gateway.conftest import (
     Running,
     anyio_backend,
@@ -28,6 +30,7 @@ from tests.gateway.conftest import (
 )
 from tests.gateway.fake_torchserve import FakeTorchServe, expected_mask, offline_scores
 from tests.gateway.pictures import picture
+from tests.stores import write_store
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +85,22 @@ async def test_a_segmenters_best_mask_comes_back(url: str, served: dict[str, Mod
     pixels = np.asarray(Image.open(io.BytesIO(upload)))
     np.testing.assert_array_equal(answer.mask, expected_mask(served["tiny-segmenter"], pixels))
     assert found.identity != (await subject(url, "tiny-segmenter")).identity
+
+
+async def test_other_weights_behind_one_address_are_another_model(
+    listening: Running, served: dict[str, ModelCard], tmp_path: Path
+) -> None:
+    """The ports differ here; what is compared is what the service tells."""
+    name = "tiny-classifier"
+    told = []
+    for digit in "01":
+        folder = write_store(tmp_path / digit, name, weights=False) / name
+        card = folder.joinpath("card.toml").read_text(encoding="utf-8")
+        folder.joinpath("card.toml").write_text(card.replace("0" * 64, digit * 64), encoding="utf-8")
+        async with listening(model_store=tmp_path / digit) as client:
+            url = str(client.base_url)
+            told.append((await subject(url, name)).identity.removeprefix(url).strip())
+    assert told[0] == identity(served[name]) != told[1]
 
 
 async def test_a_service_that_asks_for_a_key_is_told_it(listening: Running) -> None:

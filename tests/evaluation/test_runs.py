@@ -1,11 +1,14 @@
 """A model over a data set, with models that are made up; and runs that go on where they were stopped."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from service.cards import CardError
 from service.evaluation import Classification, Segmentation, Unread, runs
@@ -13,7 +16,7 @@ from service.evaluation.datasets import Dataset, Photo
 from service.evaluation.runs import Outcome
 from service.evaluation.subjects import Subject
 from service.pipeline import Answer
-from tests.evaluation.made import CORRUPT, labelled, masked, says
+from tests.evaluation.made import CORRUPT, labelled, masked, says, sees
 
 
 def classified(subject: Subject, photos: Sequence[Photo]) -> Classification:
@@ -165,6 +168,54 @@ def test_a_run_of_something_else_begins_anew(classifier: Subject, tmp_path: Path
     assert batches == [3]
     runs.resumable(counting(batches, replace(classifier, **change)), photos[:2], tmp_path, journal, lambda _: None)
     assert batches == [3, 2]
+
+
+def corrected(subject: Subject) -> Subject:
+    """With the first two labels of its file exchanged."""
+    cat, dog, *others = subject.classes
+    classes = (cat.model_copy(update={"label": "dog"}), dog.model_copy(update={"label": "cat"}), *others)
+    return replace(subject, classes=classes)
+
+
+def test_corrected_labels_of_the_model_are_what_a_stopped_run_is_scored_by(classifier: Subject, tmp_path: Path) -> None:
+    photos, journal = labelled(tmp_path, ("cat", 0), ("dog", 0)), tmp_path / "journal.jsonl"
+    runs.resumable(classifier, photos, tmp_path, journal, lambda _: None)
+    found = runs.resumable(corrected(classifier), photos, tmp_path, journal, lambda _: None)
+    assert found == list(runs.outcomes(corrected(classifier), photos, says))
+
+
+def test_corrected_labels_of_pictures_are_what_a_stopped_run_is_scored_by(classifier: Subject, tmp_path: Path) -> None:
+    photos, journal = labelled(tmp_path, ("cat", 0), ("dog", 0)), tmp_path / "journal.jsonl"
+    runs.resumable(classifier, photos, tmp_path, journal, lambda _: None)
+    better = [photos[0], replace(photos[1], label="cat")]
+    found = runs.resumable(classifier, better, tmp_path, journal, lambda _: None)
+    assert found == list(runs.outcomes(classifier, better, says))
+
+
+def test_corrected_masks_are_what_a_stopped_run_is_scored_by(segmenter: Subject, tmp_path: Path) -> None:
+    photo, journal = masked(tmp_path, [[0] * 4] * 2, [[1] * 4] * 2), tmp_path / "journal.jsonl"
+    runs.resumable(segmenter, [photo], tmp_path, journal, lambda _: None)
+    assert photo.mask
+    written = photo.mask.stat().st_mtime_ns
+    Image.fromarray(np.full((2, 4), 1, np.uint8)).save(photo.mask)
+    os.utime(photo.mask, ns=(written, written + 1))
+    for better in (photo, replace(photo, values=(2, 0, *range(2, 256)))):
+        found = runs.resumable(segmenter, [better], tmp_path, journal, lambda _: None)
+        assert found == list(runs.outcomes(segmenter, [better], sees))
+
+
+def test_a_picture_that_was_replaced_is_asked_about_again(classifier: Subject, tmp_path: Path) -> None:
+    photos, journal = labelled(tmp_path, ("cat", 0), ("dog", 0)), tmp_path / "journal.jsonl"
+    runs.resumable(classifier, photos, tmp_path, journal, lambda _: None)
+    photos[1].picture.write_bytes(bytes([1, 1]))
+    found = runs.resumable(classifier, photos, tmp_path, journal, lambda _: None)
+    assert found == list(runs.outcomes(classifier, photos, says))
+
+
+def test_a_file_that_is_missing_is_told_before_the_model_is_asked(classifier: Subject, tmp_path: Path) -> None:
+    photos = [*labelled(tmp_path, ("cat", 0)), Photo(tmp_path / "gone.jpg", "cat")]
+    with pytest.raises(CardError, match=r"gone\.jpg cannot be read"):
+        runs.resumable(replace(classifier, open=never), photos, tmp_path, None, lambda _: None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"no json\n", b"[]\n"])

@@ -6,6 +6,7 @@ import pytest
 from service import images
 from service.cards import ModelCard
 from service.gateway.settings import Settings
+from service.identity import identity
 from service.schemas import ModelDetail, ModelList
 from tests.gateway.conftest import Running, app_of, settled
 from tests.gateway.fake_torchserve import WORKER_BYTES, FakeTorchServe
@@ -42,6 +43,7 @@ async def test_a_model_tells_its_labels_colours_input_and_limits(
     assert body["input"] == {"profile": "segmentation", "size": 64}
     assert body["limits"]["max_upload_bytes"] == settings.max_upload_bytes
     assert body["formats"] == images.accepted()
+    assert body["identity"] == identity(served["tiny-segmenter"])
     assert str(served["tiny-segmenter"].folder) not in str(body)
 
 
