@@ -11,7 +11,7 @@ import click
 
 from service.cores import SLEEPING_THREADS
 from service.evaluation import datasets
-from service.evaluation.datasets import Dataset
+from service.evaluation.datasets import Dataset, Photo
 from service.options import store
 from service.questions import Quality
 from service.supervisor import Options, chosen
@@ -59,21 +59,23 @@ def evaluate(
     """Score each MODEL on DATASET, side by side with its published score.
 
     DATASET is a folder with a folder for each label, ImageNet's, ADE20K's, Cityscapes' or Pascal VOC's own, one with
-    images and masks of the same names, or one with an index.csv. With --into, a run that was stopped goes on where it
-    was.
+    images and masks of the same names, or one with an index.csv. All models are checked before the first is scored.
+    With --into, a run that was stopped goes on where it was.
     """
     os.environ |= SLEEPING_THREADS | os.environ
-    from service.evaluation import reports
+    from service.evaluation import runs
 
-    photos = datasets.read(dataset, layout, split)
-    subjects = _subjects(store, models, **asked)
+    data = datasets.read(dataset, layout, split)
+    usable = [(subject, runs.usable(subject, data)) for subject in _subjects(store, models, **asked)]
     if into:
         into.mkdir(parents=True, exist_ok=True)
-    found = [_scored(subject, photos, into) for subject in subjects]
-    written = {"table": reports.terminal(found), "json": reports.as_json(found, photos), "csv": reports.as_csv(found)}
-    click.echo(written[form].rstrip("\n"))
-    if into:
-        _write(into, found, photos, written)
+    found: list[Report] = []
+    try:
+        for subject, photos in usable:
+            found.append(_scored(subject, photos, data.root, into))
+    finally:  # of hours of work nothing is lost where a later model fails
+        if found:
+            _tell(found, data, form, into)
 
 
 def _subjects(
@@ -83,9 +85,14 @@ def _subjects(
 
 
 def _here(store: Path, models: Sequence[str], quality: Quality) -> "list[Subject]":
+    from service import weights
     from service.evaluation import subjects
 
     served = chosen(Options(store, tuple(models)), click.echo)
+    for card in served:
+        weights.verify(card)
+        if card.serving.precision == "int8":
+            weights.int8(card)
     return [subjects.of_card(card, quality=quality) for card in served]
 
 
@@ -96,23 +103,35 @@ def _remote(url: str, api_key: str | None, models: Sequence[str], quality: Quali
     return [remote.served(service, name, quality) for name in dict.fromkeys(models)]
 
 
-def _scored(subject: "Subject", dataset: Dataset, into: Path | None) -> "Report":
+def _scored(subject: "Subject", photos: "Sequence[Photo]", root: Path, into: Path | None) -> "Report":
     from service.evaluation import Unread, reports, runs
 
-    photos = runs.usable(subject, dataset)
     journal = into / f"answers-{subject.name}.jsonl" if into else None
     # On standard error, so that standard output is the report alone.
     with click.progressbar(length=len(photos), label=subject.name, file=sys.stderr, show_pos=True, width=0) as bar:
-        found = runs.resumable(subject, photos, dataset.root, journal, bar.update)
+        found = runs.resumable(subject, photos, root, journal, bar.update)
     unread = tuple(each for each in found if isinstance(each, Unread))
     return reports.Report(subject, runs.scores(subject, found), unread)
 
 
-def _write(into: Path, found: "list[Report]", dataset: Dataset, written: dict[str, str]) -> None:
-    from service.evaluation import plots, reports
+def _tell(found: "list[Report]", dataset: Dataset, form: str, into: Path | None) -> None:
+    from service.evaluation import reports
 
-    for name in ("json", "csv"):
-        (into / f"report.{name}").write_text(written[name], encoding="utf-8")
-    drawn = plots.draw(found, into)
-    (into / "report.md").write_text(reports.markdown(found, dataset, drawn), encoding="utf-8")
-    click.echo(f"{into / 'report.md'}", err=True)
+    written = {"table": reports.terminal(found), "json": reports.as_json(found, dataset), "csv": reports.as_csv(found)}
+    click.echo(written[form].rstrip("\n"))
+    if into:
+        for name in ("json", "csv"):
+            (into / f"report.{name}").write_text(written[name], encoding="utf-8")
+        page = reports.markdown(found, dataset, _drawn(found, into))
+        (into / "report.md").write_text(page, encoding="utf-8")
+        click.echo(f"{into / 'report.md'}", err=True)
+
+
+def _drawn(found: "list[Report]", into: Path) -> list[str]:
+    from service.evaluation import plots
+
+    try:
+        return plots.draw(found, into)
+    except ImportError:
+        click.echo("No plots are drawn: they need matplotlib, which comes with resnest-service[report]", err=True)
+        return []

@@ -1,6 +1,9 @@
 """`resnest-service evaluate`, from its words to its reports."""
 
+import hashlib
 import json
+import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from service.cli import main
-from tests.stores import FLOWERS_AND_PETS
+from tests.stores import FLOWERS_AND_PETS, write_store
 
 
 def call(store: Path, *arguments: str | Path) -> Result:
@@ -70,6 +73,74 @@ def test_a_folder_gets_every_report_and_the_plots_and_is_not_computed_twice(
     again = call(store, "tiny-classifier", photos, "--into", into)
     assert again.exit_code == 0
     assert first.stdout != again.stdout
+
+
+def test_without_matplotlib_every_report_is_written_and_the_plots_are_told_to_be_missing(
+    store: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    into = tmp_path / "report"
+    result = call(store, "tiny-classifier", photos, "--into", into)
+    assert result.exit_code == 0, result.output
+    assert "they need matplotlib" in result.stderr
+    assert {path.name for path in into.iterdir()} == {
+        "report.md",
+        "report.json",
+        "report.csv",
+        "answers-tiny-classifier.jsonl",
+    }
+    assert "tiny-classifier" in (into / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> Path:
+    return write_store(tmp_path / "store")
+
+
+def test_weights_that_are_missing_or_others_are_told_before_a_model_is_scored(
+    own_store: Path, photos: Path, tmp_path: Path
+) -> None:
+    weights = own_store / "tiny-classifier-b" / "weights.safetensors"
+    for spoil, told in ((partial(weights.write_bytes, b"others"), "has the SHA-256"), (weights.unlink, "cannot be")):
+        spoil()
+        result = call(own_store, "tiny-classifier", "tiny-classifier-b", photos, "--into", tmp_path / "report")
+        assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+        assert told in result.stderr
+        assert not (tmp_path / "report").exists()
+
+
+def test_an_int8_form_that_is_missing_is_told_before_a_model_is_scored(own_store: Path, photos: Path) -> None:
+    card = own_store / "tiny-classifier-b" / "card.toml"
+    text = card.read_text(encoding="utf-8")
+    card.write_text(text.replace("[serving]\n", '[serving]\nprecision = "int8"\n'), encoding="utf-8")
+    result = call(own_store, "tiny-classifier", "tiny-classifier-b", photos)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "it has no int8 form" in result.stderr
+
+
+def test_a_model_that_the_data_set_does_not_fit_is_told_before_another_is_scored(
+    store: Path, photos: Path, tmp_path: Path
+) -> None:
+    result = call(store, "tiny-classifier", "tiny-segmenter", photos, "--into", tmp_path / "report")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "has no picture with a mask" in result.stderr
+    assert not (tmp_path / "report").exists()
+
+
+def test_what_was_scored_before_a_model_fails_is_told(own_store: Path, photos: Path) -> None:
+    folder = own_store / "tiny-classifier-b"
+    before, after = (
+        folder.joinpath("weights.safetensors").read_bytes(),
+        b"no weights, of which the card has the checksum",
+    )
+    folder.joinpath("weights.safetensors").write_bytes(after)
+    text = folder.joinpath("card.toml").read_text(encoding="utf-8")
+    exchanged = text.replace(hashlib.sha256(before).hexdigest(), hashlib.sha256(after).hexdigest())
+    folder.joinpath("card.toml").write_text(exchanged, encoding="utf-8")
+    result = call(own_store, "tiny-classifier", "tiny-classifier-b", photos, "--format", "json")
+    assert result.exit_code == 1
+    assert [model["model"] for model in json.loads(result.stdout)["models"]] == ["tiny-classifier"]
 
 
 def test_progress_is_not_mixed_with_the_report(store: Path, photos: Path) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from service.cards import CardError
 from service.evaluation import Classification
 from service.evaluation.reports import OF_A_LABEL, SHOWN_LABELS, Report, of_labels
 
@@ -14,7 +13,7 @@ INCHES = 0.25  # of a label
 
 
 def draw(reports: Sequence[Report], folder: Path) -> list[str]:
-    """The names of the PNGs written into `folder`. Raises `CardError` where matplotlib is not installed."""
+    """The names of the PNGs written into `folder`. Raises `ImportError` where matplotlib is not installed."""
     names = []
     for report in reports:
         names.append(_save(_confusion(report), folder / f"confusion-{report.subject.name}.png"))
@@ -28,10 +27,8 @@ def draw(reports: Sequence[Report], folder: Path) -> list[str]:
 
 
 def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra; and no pyplot, which keeps a global state
-    except ImportError as error:
-        raise CardError("plots need matplotlib, which comes with resnest-service[report]") from error
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra; and no pyplot, which keeps a global state
+
     return Figure(figsize=(width, height), layout="constrained")
 
 
