@@ -30,6 +30,7 @@ class _Waiter:
     number: int
     cost: float = field(compare=False)
     small: bool = field(compare=False)
+    since: float = field(compare=False)  # in the loop's time
     granted: asyncio.Future[None] = field(compare=False)
 
 
@@ -155,7 +156,7 @@ class Turns:
             value = await work()
             failed = False
         except DeadlineExceeded:
-            if self.pace_s is None or loop.time() - started >= self.pace_s:  # not after a time that nobody could keep
+            if self.pace_s is None or loop.time() - waiter.since >= self.pace_s:  # not after a time nobody could keep
                 self._late_at = loop.time()
             raise
         finally:
@@ -182,7 +183,8 @@ class Turns:
             self._tags[caller] = max(self._tags.get(caller, 0.0), self._now)
         flow = self._flows.setdefault(caller, _Flow())
         self._number += 1
-        waiter = _Waiter(urgency, self._number, cost, small, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(urgency, self._number, cost, small, loop.time(), loop.create_future())
         heappush(flow.waiting, waiter)
         return waiter
 

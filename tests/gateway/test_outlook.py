@@ -139,3 +139,13 @@ async def test_work_that_failed_shows_only_how_long_it_takes_at_least(one: Shop,
 
     assert (one.turns.pace_s > before) is (before < 0.02)
     assert (one.turns.pace_s == before) is (before > 0.02)
+
+
+async def test_who_gives_up_sooner_than_anything_could_be_answered_makes_nobody_wary() -> None:
+    shop = Shop(8, shared=True)
+    shop.turns.pace_s = 3600.0
+    await was_late(shop)
+    shop.ask("running", "a")
+    await idle()
+
+    assert shop.turns.wait_s("b") == 0
