@@ -43,7 +43,8 @@ async def torchserve(
     addresses = Addresses(inference, f"unix:{folder / 'management'}", f"http://127.0.0.1:{free_port()}")
     packaging.prepare(folder, served, store / packaging.ARCHIVES, addresses)
     with (folder / "log").open("wb") as log:
-        environment = packaging.environment(folder, served, os.environ)
+        inherited = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}  # its workers load a handler from here
+        environment = packaging.environment(folder, served, inherited)
         child = Child.start(packaging.command(folder, os.environ), environment, folder, log)
     door = Door(inference)
     try:
