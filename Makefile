@@ -23,7 +23,7 @@ test: check ## format, lint, types, unit tests, end-to-end tests against a real 
 	@# of what needs no service; a file stays in one, since its tests share what they set up.
 ifeq ($(ARGS),)
 	$(TEST) --ignore=tests/e2e --numprocesses=2 --dist=loadfile --cov-report= --cov-fail-under=0
-	$(TEST) tests/e2e --cov-append --cov-report=term:skip-covered
+	$(TEST) --cov-append --cov-report=term:skip-covered tests/e2e
 else
 	$(TEST) --cov-report=term:skip-covered $(ARGS)
 endif
