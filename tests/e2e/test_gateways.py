@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
 
 GATEWAY = "-m service gateway"
 WAIT_S = 120  # on a machine of two cores that others use too
-CALLERS = 8
+CALLERS = 24  # the kernel deals out connections by chance: one in ten million times all of them to one process
 PATIENT = {"Request-Timeout": "60"}
 
 
@@ -103,9 +103,9 @@ async def reached(what: Callable[[], bool], say: Callable[[], object] = lambda: 
 async def test_many_connections_reach_both_and_one_scrape_tells_the_sum(pair: Running) -> None:
     load = Load(pair)
     async with asyncio.TaskGroup() as callers:
-        for seed in range(3 * CALLERS):
+        for seed in range(CALLERS):
             callers.create_task(load.call(seed))
-        await reached(lambda: len(holders(pair)) == 2 and len(load.answers) > 4 * CALLERS)
+        await reached(lambda: len(holders(pair)) == 2 and len(load.answers) > 2 * CALLERS)
         spread = holders(pair)
         load.stopped = True
 
@@ -170,7 +170,7 @@ async def test_the_end_under_load_loses_no_request(served_store: Path, tmp_path:
         async with asyncio.TaskGroup() as callers:
             for seed in range(CALLERS):
                 callers.create_task(load.call(seed, until_it_ends=True))
-            await reached(lambda: len(load.answers) > 4 * CALLERS)
+            await reached(lambda: len(load.answers) > 2 * CALLERS)
             service.members("")
             service.process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(service.process.wait, WAIT_S) == 0
