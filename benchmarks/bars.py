@@ -4,27 +4,23 @@ A repeat starts everything anew and goes through it all; every other one goes ba
 meanwhile favours nobody. What fails is named, and the rest goes on. The files are written after every repeat.
 """
 
-import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
 
-from benchmarks import made_models, rounds, scoreboard
+from benchmarks import made_models, results, rounds, scoreboard
 from benchmarks.answers import Said
 from benchmarks.arena import ContestError
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.rounds import Pace
-from service.bench import report
 from service.tables import table
 
 SHARED = ("torch", "openvino", "numpy", "pillow")
@@ -101,18 +97,14 @@ def attempt(stage: Callable[[rounds.Round], None], at: rounds.Round, found: Foun
 
 def write(into: Path, found: Found, pace: Pace) -> None:
     """The files, as far as it has come."""
-    into.mkdir(parents=True, exist_ok=True)
     told = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="minutes"),
-        "command": " ".join(["python -m benchmarks.bars", *sys.argv[1:]]),
-        "host": {**report.host(), "processor": processor()},
+        **results.head("bars"),
         "pace": pace.told(),
         "versions": versions(),
         "failures": found.failures,
         "repeats": found.repeats,
     }
-    (into / "bars.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    (into / "bars.md").write_text(document(told), encoding="utf-8")
+    results.write(into, "bars", told, document(told))
 
 
 def document(told: dict[str, Any]) -> str:
@@ -141,16 +133,6 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "absent"
-
-
-def processor(info: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, or its architecture where the system does not tell."""
-    try:
-        lines = info.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, os.uname().machine)
 
 
 if __name__ == "__main__":

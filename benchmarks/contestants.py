@@ -7,10 +7,11 @@ import struct
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from service.bench import wire
 from service.bench.corpus import Picture
@@ -42,13 +43,18 @@ def base64_tensor(url: str, picture: Picture) -> Request:
 
 
 def binary_tensor(url: str, picture: Picture) -> Request:
-    """A tensor of one string behind its description, by the protocol's binary extension."""
-    data = struct.pack("<I", len(picture.content)) + picture.content
-    tensor = {"name": "image", "shape": [1, 1], "datatype": "BYTES", "parameters": {"binary_data_size": len(data)}}
+    """A tensor of one string and two axes, as servers of batches want it, answered in JSON."""
     told = {"name": "answer", "parameters": {"binary_data": False}}
-    head = json.dumps({"inputs": [tensor], "outputs": [told]}).encode()
-    length = {"Inference-Header-Content-Length": str(len(head))}
-    return wire.post(url, head + data, "application/octet-stream", length)
+    return behind(url, picture, [1, 1], {}, outputs=[told])
+
+
+def behind(url: str, picture: Picture, shape: Sequence[int], headers: Mapping[str, str], **also: Any) -> Request:
+    """A tensor of one string behind its description, by the Open Inference Protocol's binary extension."""
+    data = struct.pack("<I", len(picture.content)) + picture.content
+    tensor = {"name": "image", "shape": shape, "datatype": "BYTES", "parameters": {"binary_data_size": len(data)}}
+    head = json.dumps({"inputs": [tensor], **also}).encode()
+    told = {**headers, "Inference-Header-Content-Length": str(len(head))}
+    return wire.post(url, head + data, "application/octet-stream", told)
 
 
 @dataclass(frozen=True)

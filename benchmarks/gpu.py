@@ -6,13 +6,11 @@ that the engine takes at each batch size, then what the service gives on this ho
 """
 
 import dataclasses
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ import click
 import numpy as np
 import torch
 
-from benchmarks import agreement, bars, ceilings, gpu_service, made_models
+from benchmarks import agreement, ceilings, gpu_service, made_models, results
 from benchmarks.arena import ContestError
 from benchmarks.ceilings import Ceilings
 from benchmarks.gpu_service import Served
@@ -100,9 +98,7 @@ def main(
     found = ceilings.measure(given.device, given.dtype, side=side, megabytes=megabytes, seconds=min(given.seconds, 1))
     click.echo(f"{given.device.name}, {NAMES[given.dtype]}: {found.told()}")
     told: dict[str, Any] = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="minutes"),
-        "command": " ".join(["python -m benchmarks.gpu", *sys.argv[1:]]),
-        "host": {**report.host(), "processor": bars.processor()},
+        **results.head("gpu"),
         "versions": {"torch": torch.__version__, "cuda": torch.version.cuda},
         "device": {"name": given.device.name, "precision": NAMES[given.dtype], **dataclasses.asdict(found)},
         "agreement": [agree(card, given.engine(card), given) for card in starters() if trained],
@@ -232,9 +228,7 @@ def failures(told: dict[str, Any]) -> list[str]:
 
 def write(into: Path, told: dict[str, Any]) -> None:
     """The files, as far as it has come."""
-    into.mkdir(parents=True, exist_ok=True)
-    (into / "gpu.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    (into / "gpu.md").write_text(document(told), encoding="utf-8")
+    results.write(into, "gpu", told, document(told))
 
 
 def document(told: dict[str, Any]) -> str:

@@ -8,7 +8,6 @@ exits with 1 where an answer was a 5xx. It goes to `benchmarks/results/odd_image
 import asyncio
 import base64
 import csv
-import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +19,7 @@ import orjson
 
 from benchmarks import made_models, scoreboard
 from benchmarks.arena import Contest, Entry, started
-from benchmarks.contestants import CONTESTANTS
+from benchmarks.contestants import CONTESTANTS, behind
 from benchmarks.under_stress import BESIDE, STARTER
 from service.bench import wire
 from service.bench.corpus import Picture
@@ -47,15 +46,6 @@ def in_json(url: str, picture: Picture) -> Request:
     return wire.post(url, body, "application/json", PATIENT)
 
 
-def in_tensor(url: str, picture: Picture) -> Request:
-    """Behind its description, by the Open Inference Protocol's binary extension."""
-    data = struct.pack("<I", len(picture.content)) + picture.content
-    tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": len(data)}}
-    head = orjson.dumps({"inputs": [tensor]})
-    told = {**PATIENT, "Inference-Header-Content-Length": str(len(head))}
-    return wire.post(url, head + data, "application/octet-stream", told)
-
-
 SHAPES: Final[Sequence[Callable[[str, Picture], Request]]] = (
     lambda url, picture: wire.post(url, picture.content, picture.media_type, PATIENT),
     lambda url, picture: wire.post(url, *wire.form([picture]), PATIENT),
@@ -67,7 +57,7 @@ def requests(base: str, content: bytes) -> Iterator[Request]:
     """Every way of sending a file."""
     picture = Picture("odd", "application/octet-stream", content)
     yield from (shape(f"{base}{route}", picture) for route in ROUTES for shape in SHAPES)
-    yield in_tensor(f"{base}{PROTOCOL}", picture)
+    yield behind(f"{base}{PROTOCOL}", picture, [1], PATIENT)
 
 
 def read(corpus: Path) -> list[tuple[str, bytes]]:

@@ -5,22 +5,19 @@ its own. The load generator has the same cores as what it measures. The table an
 `benchmarks/results/stress.md` and `.json`.
 """
 
-import json
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import click
 
-from benchmarks import bars, beside, deadlines, made_models, overload, scoreboard
+from benchmarks import beside, deadlines, made_models, overload, results, scoreboard
 from benchmarks.arena import Contest, ContestError, Entry, started
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.rounds import CLASSIFIER
 from benchmarks.scoreboard import Bar, Measures, one
-from service.bench import report
 from service.tables import table
 
 STARTER, BESIDE = "starter-classifier", {"BENCH_BESIDE": "starter-segmenter"}
@@ -89,17 +86,9 @@ def prove(name: str, store: Path, seconds: float) -> Measures:
 
 def write(into: Path, rows: Sequence[Sequence[str]], found: Sequence[Measures], failures: Sequence[str]) -> None:
     """The files."""
-    into.mkdir(parents=True, exist_ok=True)
-    told = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="minutes"),
-        "command": " ".join(["python -m benchmarks.under_stress", *sys.argv[1:]]),
-        "host": {**report.host(), "processor": bars.processor()},
-        "failures": list(failures),
-        "repeats": list(found),
-    }
-    (into / "stress.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    told = {**results.head("under_stress"), "failures": list(failures), "repeats": list(found)}
     figures = scoreboard.markdown(("figure", "least", "median", "most"), scoreboard.absolutes(found))
-    (into / "stress.md").write_text(f"{scoreboard.markdown(scoreboard.HEAD, rows)}\n{figures}", encoding="utf-8")
+    results.write(into, "stress", told, f"{scoreboard.markdown(scoreboard.HEAD, rows)}\n{figures}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import bars, rounds
 from benchmarks.arena import ContestError
-from benchmarks.bars import Found, attempt, chosen, document, processor, write
+from benchmarks.bars import Found, attempt, chosen, document, write
 from benchmarks.rounds import Round
 
 PACE = bars.PACES[True]
@@ -54,11 +54,3 @@ def test_the_files_tell_what_was_measured_where_with_what_and_what_failed(tmp_pa
 
 def test_a_pace_can_be_changed_in_part() -> None:
     assert PACE.changed(repeats=7, seconds=None).told().startswith("7 repeats, each load 4 s")
-
-
-def test_the_processors_name_is_the_systems(tmp_path: Path) -> None:
-    info = tmp_path / "cpuinfo"
-    info.write_text("processor\t: 0\nmodel name\t: A Processor\nmodel name\t: A Processor\n", encoding="utf-8")
-
-    assert processor(info) == "A Processor"
-    assert processor(tmp_path / "nowhere")
