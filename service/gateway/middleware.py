@@ -11,7 +11,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import Internal
+from service.errors import BodyTooLarge, Internal
 from service.gateway.browsers import SAFE
 from service.gateway.metrics import Metrics
 from service.gateway.problems import respond
@@ -24,6 +24,8 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 CLIENT_GONE = "499"  # nginx's word for it
 LINGER_S = 2.0
 LINGER_BYTES = 1 << 22
+SOON_S = 0.005  # that an answer before the body's end waits for that end, which is mostly there already
+SOON_BYTES = 1 << 20
 
 TemplateOf = Callable[[str], str]
 
@@ -50,7 +52,8 @@ class Linger:
     """Closes the connection after an answer that came before the body's end, once the client has had time to read it.
 
     Closing at once would reset a connection with unread bytes, and the reset can overtake the answer. A client that
-    asks before it sends (`Expect: 100-continue`) and was not told to go on has sent none.
+    asks before it sends (`Expect: 100-continue`) and was not told to go on has sent none. Where the rest of a small
+    body comes at once, the connection is kept: a new one costs both sides more than most answers.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -72,12 +75,16 @@ class Linger:
             return message
 
         async def closing(message: Message) -> None:
+            nonlocal whole
             if message["type"] == "http.response.start" and not whole:
-                MutableHeaders(scope=message)["Connection"] = "close"
+                if not quiet and message["status"] != BodyTooLarge.status and _is_small(scope):
+                    whole = await _drop(receive, SOON_BYTES, SOON_S)
+                if not whole:
+                    MutableHeaders(scope=message)["Connection"] = "close"
             last = message["type"] == "http.response.body" and not message.get("more_body", False)
             if last and not whole and not quiet:
                 await send({**message, "more_body": True})
-                await _drop(receive)
+                await _drop(receive, LINGER_BYTES, LINGER_S)
                 message = {"type": "http.response.body", "body": b""}
             await send(message)
 
@@ -196,18 +203,23 @@ def _has_body(scope: Scope) -> bool:
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
-async def _drop(receive: Receive) -> None:
-    """Read and forget what is still coming, for a bounded time and size."""
-    left = LINGER_BYTES
+def _is_small(scope: Scope) -> bool:
+    declared = Headers(scope=scope).get("content-length", "")
+    return declared.isdecimal() and int(declared) <= SOON_BYTES
+
+
+async def _drop(receive: Receive, most: int, timeout_s: float) -> bool:
+    """Read and forget what is still coming, for a bounded time and size; whether that was all."""
     try:
-        async with asyncio.timeout(LINGER_S):
-            while left > 0:
+        async with asyncio.timeout(timeout_s):
+            while most > 0:
                 message = await receive()
-                left -= len(message.get("body", b""))
+                most -= len(message.get("body", b""))
                 if not message.get("more_body", False):
-                    return
+                    return message["type"] == "http.request"
     except TimeoutError:
-        return
+        return False
+    return False
 
 
 def _places(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 from service.errors import DeadlineExceeded
+from service.gateway.margins import Margin
 from service.gateway.terms import URGENCY
 
 Value = TypeVar("Value")
@@ -31,6 +32,7 @@ class _Waiter:
     cost: float = field(compare=False)
     small: bool = field(compare=False)
     since: float = field(compare=False)  # in the loop's time
+    foretold_s: float = field(compare=False)  # until it would end; 0 where a place was free
     granted: asyncio.Future[None] = field(compare=False)
 
 
@@ -72,6 +74,7 @@ class Turns:
         self._late_at = float("-inf")
         self._begun: dict[int, float] = {}  # by the number of what runs, in the loop's time
         self.pace_s: float | None = None  # that a place is held for work of cost 1 where all are taken, mean of late
+        self._margin = Margin()
 
     async def run(
         self,
@@ -94,6 +97,7 @@ class Turns:
         except asyncio.CancelledError:
             if waiter.granted.done() and not waiter.granted.cancelled():
                 self._leave(waiter)
+            self._compare(waiter, failed=True)
             raise
         task = asyncio.create_task(self._held(work, waiter))
         self._running.add(task)
@@ -111,11 +115,16 @@ class Turns:
             self._coming += Counter()  # without those that are at zero
 
     def wait_s(self, caller: Hashable, pieces: int = 1) -> float:
-        """Seconds until so many more pieces of this caller's work would all be done, by the pace of late.
+        """Seconds until so many more pieces of this caller's work would all be done, and few are not by then.
 
         0 where nothing is known yet, or nobody is there, or a place is free and nothing was late of late: the work that
         is let in then shows the pace.
         """
+        foretold_s = self._foretold_s(caller, pieces)
+        return max(0.0, foretold_s + self._margin.s) if foretold_s else 0.0
+
+    def _foretold_s(self, caller: Hashable, pieces: float) -> float:
+        """As `wait_s`, but half of them are not."""
         queue: Counter[Hashable] = Counter({key: flow.cost for key, flow in self._flows.items()}) + self._coming
         if self.pace_s is None or not (queue or self._taken):
             return 0.0
@@ -162,6 +171,7 @@ class Turns:
         finally:
             del self._begun[waiter.number]
             self._note((loop.time() - started) / waiter.cost * max(1.0, crowd), failed=failed)
+            self._compare(waiter, failed=failed)
             self._leave(waiter)
         return value
 
@@ -171,6 +181,12 @@ class Turns:
             self.pace_s = None if failed else pace_s
         elif not failed or pace_s > self.pace_s:
             self.pace_s += GAIN * (pace_s - self.pace_s)
+
+    def _compare(self, waiter: _Waiter, *, failed: bool) -> None:
+        """Learn from when it ended, or was given up."""
+        if waiter.foretold_s:
+            took_s = asyncio.get_running_loop().time() - waiter.since
+            self._margin.note(took_s - waiter.foretold_s, at_least=failed)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
@@ -184,7 +200,8 @@ class Turns:
         flow = self._flows.setdefault(caller, _Flow())
         self._number += 1
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(urgency, self._number, cost, small, loop.time(), loop.create_future())
+        foretold_s = self._foretold_s(caller, cost) if self._taken >= self._places() else 0.0
+        waiter = _Waiter(urgency, self._number, cost, small, loop.time(), foretold_s, loop.create_future())
         heappush(flow.waiting, waiter)
         return waiter
 

@@ -1,10 +1,14 @@
 """What happens around every request."""
 
+import asyncio
+
 import httpx
 import pytest
 
+from tests.gateway.conftest import Running
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.pictures import picture
+from tests.gateway.test_server import head
 
 pytestmark = pytest.mark.anyio
 
@@ -57,3 +61,29 @@ async def test_head_is_answered_wherever_get_is_without_a_body(path: str, client
     assert head.content == b""
     assert head.headers["content-length"] == str(len(got.content))
     assert head.headers["content-type"] == got.headers["content-type"]
+
+
+async def test_a_refusal_before_a_small_body_was_read_keeps_the_connection(listening: Running) -> None:
+    async with listening() as client:
+        content = b"\x89" * 200_000
+        refused = [await client.post("/v1/classify?top_k=0", content=content) for _ in range(3)]
+        good = await client.post("/v1/classify", content=picture())
+        connections = client._transport._pool.connections  # type: ignore[attr-defined]
+
+        assert [answer.status_code for answer in refused] == [422] * 3
+        assert ["connection" in answer.headers for answer in refused] == [False] * 3
+        assert good.status_code == 200
+        assert len(connections) == 1
+
+
+async def test_a_refusal_does_not_wait_for_a_body_that_does_not_come(listening: Running) -> None:
+    async with listening() as client:
+        request = head("Content-Length: 1000", target="/v1/classify?top_k=0")
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        writer.write(request + b"\x89")
+        async with asyncio.timeout(1):  # the rest of the body is waited for, once this is told
+            answer = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 422")
+    assert b"connection: close" in answer.lower()

@@ -149,3 +149,46 @@ async def test_who_gives_up_sooner_than_anything_could_be_answered_makes_nobody_
     await idle()
 
     assert shop.turns.wait_s("b") == 0
+
+
+async def wait(shop: Shop, times: int, works_s: float) -> None:
+    """Let work that waits for its turn take so long, as often."""
+
+    async def work() -> None:
+        await asyncio.sleep(works_s)
+
+    for _ in range(times):
+        await asyncio.gather(*(shop.turns.run(work, "a") for _ in range(2)))
+
+
+async def test_where_work_ends_later_than_was_foretold_more_room_is_left(one: Shop) -> None:
+    one.turns.pace_s = 1e-6
+    await wait(one, 3, works_s=0.02)
+    one.turns.pace_s = 1.0
+    one.ask("running")
+    await idle()
+
+    assert one.turns.wait_s("b") > 2.0 + 0.005, "the second of each two took 0.04 s, and next to none was foretold"
+
+
+async def test_who_is_given_up_late_while_it_waits_shows_that_more_room_is_to_be_left(one: Shop) -> None:
+    one.turns.pace_s = 1e-6
+    one.ask("running")
+    await idle()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await one.turns.run(idle, "a")
+    one.turns.pace_s = 1.0
+
+    assert one.turns.wait_s("b") > 2.0
+
+
+async def test_who_is_given_up_early_shows_nothing(one: Shop) -> None:
+    one.turns.pace_s = 1.0
+    one.ask("running")
+    await idle()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.001):
+            await one.turns.run(idle, "a")
+
+    assert one.turns.wait_s("b") == 2.0
