@@ -15,7 +15,7 @@ class FileError(ValueError):
         return cls(f"{source}: {error.strerror if isinstance(error, OSError) else error}")
 
 
-def write(path: Path, *parts: bytes, mode: int = 0o600) -> None:
+def write(path: Path, *parts: bytes | memoryview, mode: int = 0o600) -> None:
     """Put a file in place in one step: a reader finds all of it or what was there, and the last of two writers wins."""
     number, building = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

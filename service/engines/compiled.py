@@ -33,14 +33,16 @@ class Cache:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def read(self, model: str, key: str) -> bytes | None:
+    def read(self, model: str, key: str) -> bytearray | None:
         """What was kept, or None where nothing was, or not all of it can be read as it was written."""
         if self._folder is None:
             return None
         path = self._path(self._folder, model, key)
         try:
             with path.open("rb") as file:
-                digest, content = file.read(DIGEST), file.read()
+                content = bytearray(max(0, os.fstat(file.fileno()).st_size - DIGEST))
+                digest = file.read(DIGEST)
+                file.readinto(content)
         except OSError:
             return None
         if hashlib.sha256(content).digest() != digest:
@@ -48,7 +50,7 @@ class Cache:
             return None
         return content
 
-    def write(self, model: str, key: str, content: bytes) -> None:
+    def write(self, model: str, key: str, content: bytes | memoryview) -> None:
         """Keep this, in place of the model's oldest; where that cannot be, say so in one line and go on."""
         if self._folder is None:
             return

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import io
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from service.cards import CardError, ModelCard
 from service.cores import threads
 from service.engines import answers, conversion, graph, openvino_runtime
 from service.engines.compiled import Cache
+from service.engines.streams import Streams
 
 log = logging.getLogger("service.worker")
 
@@ -31,16 +33,31 @@ class OpenVinoEngine:
     A batch of another size or shape than before costs 25 to 100 ms once, in which its kernels are made.
     """
 
-    def __init__(self, model: Any, finish: answers.Finish) -> None:
+    def __init__(self, model: Any, finish: answers.Finish, streams: Streams | None, memory: Any) -> None:
+        """`model` has all the threads, for what is left when each of the `streams` has as much as the others.
+
+        Both read their weights in `memory`.
+        """
         self.threads = int(model.get_property("INFERENCE_NUM_THREADS"))
         self._request = model.create_infer_request()
         self._finish = finish
+        self.streams = streams
+        self._memory = memory  # the last, so that it is given back the last
 
     @torch.inference_mode()
     def __call__(self, pictures: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         """One forward pass over `(n, h, w, 3)`."""
-        logits = self._request.infer([np.ascontiguousarray(pictures)])[0]
-        return answers.arrays(self._finish(torch.from_numpy(logits), (pictures.shape[1], pictures.shape[2])))
+        logits = torch.from_numpy(self._logits(np.ascontiguousarray(pictures)))
+        return answers.arrays(self._finish(logits, (pictures.shape[1], pictures.shape[2])))
+
+    def _logits(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        found = []
+        rest = len(pictures) if self.streams is None else len(pictures) % self.streams.count
+        if self.streams is not None and rest < len(pictures):
+            found.append(self.streams.infer(pictures[: len(pictures) - rest]))
+        if rest:
+            found.append(self._request.infer([pictures[len(pictures) - rest :]])[0])
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 def load(card: ModelCard, _: str = "cpu", cache: Cache | None = None) -> OpenVinoEngine:
@@ -58,11 +75,43 @@ def load(card: ModelCard, _: str = "cpu", cache: Cache | None = None) -> OpenVin
         weights.int8(card)
     settings = _settings(card)
     name = key(card, settings["INFERENCE_PRECISION_HINT"])
-    model = _kept(settings, cache.read(card.name, name))
-    if model is None:
-        model = compiled(card, settings)
-        cache.write(card.name, name, model.export_model().getvalue())
-    return OpenVinoEngine(model, finish)
+    content = cache.read(card.name, name)
+    return (content and _kept(card, settings, content, finish)) or _anew(card, settings, cache, name, finish)
+
+
+def _anew(card: ModelCard, settings: dict[str, Any], cache: Cache, name: str, finish: answers.Finish) -> OpenVinoEngine:
+    """The engine of what is compiled and kept now. Raises as `load` does."""
+    stream = io.BytesIO()
+    compiled(card, settings).export_model(stream)
+    gc.collect()
+    cache.write(card.name, name, stream.getbuffer())
+    try:
+        return _engine(card, settings, stream.getbuffer(), finish)
+    except RuntimeError as error:
+        raise conversion.refusal(card, error) from error
+
+
+def _kept(
+    card: ModelCard, settings: dict[str, Any], content: bytearray, finish: answers.Finish
+) -> OpenVinoEngine | None:
+    try:
+        return _engine(card, settings, content, finish)
+    except RuntimeError as error:
+        log.warning("compiling anew, because what was kept cannot be used: %s", openvino_runtime.last_line(error))
+        return None
+
+
+def _engine(
+    card: ModelCard, settings: dict[str, Any], content: bytearray | memoryview, finish: answers.Finish
+) -> OpenVinoEngine:
+    """The engine of a compiled model's file, which stays in memory: the weights are there once for all streams."""
+    memory = openvino_runtime.package().Tensor(np.frombuffer(content, np.uint8), shared_memory=True)
+    model = openvino_runtime.core().import_model(memory, "CPU", settings)
+    count = min(int(model.get_property("INFERENCE_NUM_THREADS")), card.serving.batch_size)
+    if count == 1:
+        return OpenVinoEngine(model, finish, None, memory)
+    several = openvino_runtime.core().import_model(memory, "CPU", {**settings, "NUM_STREAMS": count})
+    return OpenVinoEngine(model, finish, Streams(several), memory)
 
 
 def native_bf16() -> bool:
@@ -79,14 +128,6 @@ def _settings(card: ModelCard) -> dict[str, Any]:
         "INFERENCE_NUM_THREADS": threads(card.serving.threads, os.environ),
         "ENABLE_CPU_PINNING": False,
     }
-
-
-def _kept(settings: dict[str, Any], content: bytes | None) -> Any | None:
-    try:
-        return content and openvino_runtime.core().import_model(content, "CPU", settings)
-    except RuntimeError as error:
-        log.warning("compiling anew, because what was kept cannot be used: %s", openvino_runtime.last_line(error))
-        return None
 
 
 def compiled(card: ModelCard, settings: dict[str, Any]) -> Any:
