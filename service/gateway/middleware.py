@@ -216,7 +216,7 @@ async def _drop(receive: Receive, most: int, timeout_s: float) -> bool:
                 message = await receive()
                 most -= len(message.get("body", b""))
                 if not message.get("more_body", False):
-                    return message["type"] == "http.request"
+                    return bool(message["type"] == "http.request")
     except TimeoutError:
         return False
     return False

@@ -18,7 +18,7 @@ def files(folder: Path) -> list[Path]:
 
 def test_what_was_kept_comes_back(tmp_path: Path) -> None:
     Cache(tmp_path / "new").write("model", "key", b"content")
-    assert Cache(tmp_path / "new").read("model", "key") == b"content"
+    assert Cache(tmp_path / "new").read("model", "key") == bytearray(b"content")
     assert Cache(tmp_path / "new").read("model", "other") is None
     assert Cache(tmp_path / "new").read("other", "key") is None
 
