@@ -24,6 +24,7 @@ from service.engines.streams import Streams
 
 log = logging.getLogger("service.worker")
 
+HEAD = 48  # bytes that OpenVINO reads of what is in memory before it looks at the length
 HINTS = {"fp32": "f32", "bf16": "bf16"}  # in int8 too some operations stay in one of them
 
 
@@ -76,7 +77,8 @@ def load(card: ModelCard, _: str = "cpu", cache: Cache | None = None) -> OpenVin
     settings = _settings(card)
     name = key(card, settings["INFERENCE_PRECISION_HINT"])
     content = cache.read(card.name, name)
-    return (content and _kept(card, settings, content, finish)) or _anew(card, settings, cache, name, finish)
+    kept = None if content is None else _kept(card, settings, content, finish)
+    return kept or _anew(card, settings, cache, name, finish)
 
 
 def _anew(card: ModelCard, settings: dict[str, Any], cache: Cache, name: str, finish: answers.Finish) -> OpenVinoEngine:
@@ -105,6 +107,8 @@ def _engine(
     card: ModelCard, settings: dict[str, Any], content: bytearray | memoryview, finish: answers.Finish
 ) -> OpenVinoEngine:
     """The engine of a compiled model's file, which stays in memory: the weights are there once for all streams."""
+    if len(content) < HEAD:
+        raise RuntimeError("too short")
     memory = openvino_runtime.package().Tensor(np.frombuffer(content, np.uint8), shared_memory=True)
     model = openvino_runtime.core().import_model(memory, "CPU", settings)
     count = min(int(model.get_property("INFERENCE_NUM_THREADS")), card.serving.batch_size)

@@ -32,7 +32,7 @@ class _Waiter:
     cost: float = field(compare=False)
     small: bool = field(compare=False)
     since: float = field(compare=False)  # in the loop's time
-    foretold_s: float = field(compare=False)  # until it would end; 0 where a place was free
+    foretold_s: float = field(compare=False)  # until it would end; 0 where a place was free or nothing known
     granted: asyncio.Future[None] = field(compare=False)
 
 
@@ -120,11 +120,10 @@ class Turns:
         0 where nothing is known yet, or nobody is there, or a place is free and nothing was late of late: the work that
         is let in then shows the pace.
         """
-        foretold_s = self._foretold_s(caller, pieces)
-        return max(0.0, foretold_s + self._margin.s) if foretold_s else 0.0
+        return self._foretold_s(caller, pieces) * (1 + self._margin.share)
 
     def _foretold_s(self, caller: Hashable, pieces: float) -> float:
-        """As `wait_s`, but half of them are not."""
+        """As `wait_s`, on average."""
         queue: Counter[Hashable] = Counter({key: flow.cost for key, flow in self._flows.items()}) + self._coming
         if self.pace_s is None or not (queue or self._taken):
             return 0.0
@@ -183,10 +182,10 @@ class Turns:
             self.pace_s += GAIN * (pace_s - self.pace_s)
 
     def _compare(self, waiter: _Waiter, *, failed: bool) -> None:
-        """Learn from when it ended, or was given up."""
-        if waiter.foretold_s:
+        """Learn from when it ended, or was given up. The less urgent is overtaken by more than was foretold."""
+        if waiter.foretold_s and waiter.urgency == URGENCY:
             took_s = asyncio.get_running_loop().time() - waiter.since
-            self._margin.note(took_s - waiter.foretold_s, at_least=failed)
+            self._margin.note(waiter.foretold_s, took_s, at_least=failed)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

@@ -90,13 +90,14 @@ def test_another_model_is_never_taken_for_what_was_kept(
     assert len(keys) == 4
 
 
+@pytest.mark.parametrize("times", [0, 1, 100])
 def test_what_was_kept_and_cannot_be_used_is_made_anew(
-    card: ModelCard, pictures: Pixels, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    card: ModelCard, pictures: Pixels, tmp_path: Path, caplog: pytest.LogCaptureFixture, times: int
 ) -> None:
     cache = Cache(tmp_path)
     expected = openvino_engine.load(card, cache=cache)(pictures)["scores"]
     (path,) = kept(tmp_path)
-    cache.write(card.name, path.stem, b"sound, and no compiled model")
+    cache.write(card.name, path.stem, times * b"sound, and no compiled model")
     np.testing.assert_array_equal(openvino_engine.load(card, cache=cache)(pictures)["scores"], expected)
     assert "compiling anew" in caplog.text
     caplog.clear()

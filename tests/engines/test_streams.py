@@ -1,5 +1,7 @@
 """A batch in parts side by side: all of it, in its order, as if it were one."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +59,14 @@ def test_a_batch_that_fails_leaves_the_next_one_whole(card: ModelCard, pictures:
         engine(np.zeros((4, 64, 64, 5), np.uint8))
 
     np.testing.assert_array_equal(engine(pictures)["scores"], expected)
+
+
+def test_an_engine_that_nobody_holds_is_given_back_with_its_streams(card: ModelCard, tmp_path: Path) -> None:
+    engine = openvino_engine.load(serving(card, threads=2), cache=Cache(tmp_path))
+    assert engine.streams
+    streams_of_it = weakref.ref(engine.streams)
+
+    del engine
+    gc.collect()
+
+    assert streams_of_it() is None
