@@ -85,7 +85,6 @@ def _anew(card: ModelCard, settings: dict[str, Any], cache: Cache, name: str, fi
     """The engine of what is compiled and kept now. Raises as `load` does."""
     stream = io.BytesIO()
     compiled(card, settings).export_model(stream)
-    gc.collect()
     cache.write(card.name, name, stream.getbuffer())
     try:
         return _engine(card, settings, stream.getbuffer(), finish)
