@@ -14,7 +14,7 @@ from service.gateway.admission import Admission, Memory
 from service.gateway.backend import Backend
 from service.gateway.callers import Callers
 from service.gateway.catalogue import Catalogue
-from service.gateway.decoders import Decoders
+from service.gateway.decoders import NICE, SMALL_PIXELS, Decoders
 from service.gateway.inference import Inference, Result
 from service.gateway.isolated import Bounds
 from service.gateway.isolation import Processes
@@ -55,9 +55,7 @@ class Gateway:
         self.memory = Memory(settings.max_buffered_bytes)
         self.turns = {name: turns for card in catalogue.cards.values() for name, turns in self._lanes_of(card)}
         self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._outlook)
-        bounds = Bounds(settings.decode_bytes, settings.decode_cpu_s)
-        self.processes = Processes(settings.decode_processes, bounds, metrics.lost)
-        self.decoders = Decoders(self.processes, settings.image_limits)
+        self.decoders = _decoders(settings, metrics)
         self.encoders = Threads(settings.encode_threads, "encode")
         self.versions = Versions(catalogue, shares, lambda name: self.readiness.watches[name].answered)
         every = (settings.readiness_interval_s, settings.canary_interval_s)
@@ -79,14 +77,14 @@ class Gateway:
         self.metrics.start_at_zero(self.catalogue.cards)
         for card in self.catalogue.cards.values():
             self.metrics.version(card.name, card.family, card.version, partial(self.versions.share, card))
-        work = (self.readiness.run(), self.callers.watch(), self.versions.watch(), self.processes.warm())
+        work = (self.readiness.run(), self.callers.watch(), self.versions.watch(), self.decoders.warm())
         self._watchers = [asyncio.create_task(each) for each in work]
 
     async def close(self) -> None:
         """Stop polling, and give back processes, threads and connections."""
         async with AsyncExitStack() as last:  # each, from the last to the first, whatever became of those before
             last.callback(self.encoders.close)
-            last.push_async_callback(self.processes.close)
+            last.push_async_callback(self.decoders.close)
             last.push_async_callback(self.limits.quotas.close)
             last.push_async_callback(self.backend.close)
             for turns in self.turns.values():
@@ -127,6 +125,17 @@ class Gateway:
             return short.wait_s(terms.caller, pictures) + long.free_in_s()
         pace_s = long.pace_s or cost(card, "best") * (short.pace_s or 0.0) / self._places_of(card)()
         return max(long.wait_s(terms.caller, pictures), pace_s * math.ceil(pictures / self._workers_of(card)))
+
+
+def _decoders(settings: Settings, metrics: Metrics) -> Decoders:
+    """What decodes. A header that declares less than there is gets no more memory than it declares."""
+    small, large = (
+        Processes(
+            settings.decode_processes, Bounds(settings.decode_bytes(most), settings.decode_cpu_s), metrics.lost, nice
+        )
+        for most, nice in ((SMALL_PIXELS, 0), (settings.max_pixels, NICE))
+    )
+    return Decoders(small, large, settings.image_limits)
 
 
 def _recall(settings: Settings, metrics: Metrics) -> Recall[Result] | None:

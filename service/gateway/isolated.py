@@ -28,8 +28,12 @@ class Bounds:
     cpu_s: int
 
 
-def serve(link: socket.socket, bounds: Bounds) -> None:
-    """Do one job after the other until the other end closes, or the process that forked this one ends."""
+def serve(link: socket.socket, bounds: Bounds, nice: int) -> None:
+    """Do one job after the other until the other end closes, or the process that forked this one ends.
+
+    `nice` is how far it gives way to others.
+    """
+    os.nice(nice)
     _close_all_but(link.fileno())
     ending_with(os.getppid(), signal.SIGKILL)()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group; the gateway ends us

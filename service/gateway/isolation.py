@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import signal
 import socket
+import threading
 from collections.abc import Callable, Hashable, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, TypeVar, cast
@@ -35,6 +36,10 @@ PRELOAD = ["__main__", "service.gateway.decoding", "service.gateway.isolated"]
 # is nothing that the picture did.
 SPINNING, KILLED, CRASHED, GIVEN_UP = REASONS = ("spinning", "killed", "crashed", "given_up")
 LOST: Final = {-signal.SIGXCPU: SPINNING, -signal.SIGKILL: KILLED, -signal.SIGTERM: KILLED, 255: KILLED}
+
+
+# multiprocessing looks after all its other children as it starts one, and two looks at once lose an exit code.
+LOOKING: Final = threading.Lock()
 
 
 class _LostError(Exception):
@@ -72,7 +77,7 @@ class _Worker:
         self._most = most  # bytes that an outcome may have
 
     @classmethod
-    def start(cls, bounds: Bounds) -> "_Worker":
+    def start(cls, bounds: Bounds, nice: int) -> "_Worker":
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOAD)
         ours, theirs = socket.socketpair()
@@ -80,8 +85,9 @@ class _Worker:
             with theirs:
                 for end in (ours, theirs):
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
-                process = context.Process(target=serve, args=(theirs, bounds), daemon=True)
-                process.start()
+                process = context.Process(target=serve, args=(theirs, bounds, nice), daemon=True)
+                with LOOKING:
+                    process.start()
         except BaseException:
             ours.close()
             raise
@@ -114,10 +120,11 @@ class _Worker:
     def end(self) -> int | None:
         """Give back what it had, once it has ended, by force if need be; its exit code, negative for a signal."""
         self._link.close()
-        self.process.join(JOIN_S)
-        self.process.kill()
-        self.process.join(JOIN_S)
-        return self.process.exitcode
+        with LOOKING:
+            self.process.join(JOIN_S)
+            self.process.kill()
+            self.process.join(JOIN_S)
+            return self.process.exitcode
 
     async def _send(self, parts: Sequence[memoryview]) -> None:
         loop = asyncio.get_running_loop()
@@ -139,25 +146,29 @@ class _Worker:
 
 
 class Processes:
-    """So many processes for large work, and one more that takes small work only."""
+    """So many processes of one niceness, which do their jobs in turn."""
 
-    def __init__(self, count: int, bounds: Bounds, lost: Callable[[str], None] = lambda _reason: None) -> None:
-        """`lost` is told of each process that ended under its job, with one of `REASONS`."""
-        self._count = count + 1
+    def __init__(
+        self, count: int, bounds: Bounds, lost: Callable[[str], None] = lambda _reason: None, nice: int = 0
+    ) -> None:
+        """`lost` is told of each process that ended under its job, with one of `REASONS`.
+
+        `nice` is set once for all jobs: a process without privileges may raise its niceness, and never lower it.
+        """
+        self._count = count
         self._bounds = bounds
         self._lost = lost
-        self._turns = Turns(lambda: self._count, kept=1)
+        self._nice = nice
+        self._turns = Turns(lambda: self._count)
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._starting: set[asyncio.Future[_Worker]] = set()
-        # One thread: multiprocessing looks after its other children as it starts one, and two looks at once lose an
-        # exit code.
-        self._thread = Threads(1, "decoders")
+        self._thread = Threads(1, "decoders")  # one: each waits for the others
 
     @property
     def are_quiet(self) -> bool:
-        """Whether a job more would make no other one wait."""
-        return self._turns.is_quiet
+        """Whether a job more would make no other one wait; of a lone process, whether it has none."""
+        return self._turns.is_quiet or (self._count == 1 and self._turns.is_idle)
 
     async def warm(self) -> None:
         """Start them all, so that no picture waits for one; without it each starts when it is needed."""
@@ -173,7 +184,6 @@ class Processes:
         caller: Hashable = "",
         urgency: int = URGENCY,
         cost: float = 1.0,
-        small: bool = True,
     ) -> Result:
         """What `work`, a module's function, returns or raises.
 
@@ -182,7 +192,7 @@ class Processes:
         begun, a running one is ended.
         """
         job = _Job(work, args)
-        turn = self._turns.run(lambda: self._twice(job), caller, urgency=urgency, cost=cost, small=small)
+        turn = self._turns.run(lambda: self._twice(job), caller, urgency=urgency, cost=cost)
         try:
             answered, outcome = await turn
         except asyncio.CancelledError:
@@ -253,7 +263,7 @@ class Processes:
         return reason
 
     async def _start(self) -> _Worker:
-        starting = asyncio.ensure_future(self._thread.run(_Worker.start, self._bounds))
+        starting = asyncio.ensure_future(self._thread.run(_Worker.start, self._bounds, self._nice))
         self._starting.add(starting)
         starting.add_done_callback(self._started)
         try:

@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     decode_processes: int = Field(
         default_factory=usable_cores,
         ge=1,
-        description="processes that decode pictures of any size; one more takes small ones",
+        description="processes that decode large pictures, and as many for small ones",
     )
     decode_cpu_s: int = Field(default=10, ge=1, description="seconds of a processor that decoding a picture may take")
     encode_threads: int = Field(
@@ -218,10 +218,9 @@ class Settings(BaseSettings):
         """What callers may send whose keys do not say."""
         return Quota(self.caller_rate, self.caller_burst, self.caller_concurrency)
 
-    @property
-    def decode_bytes(self) -> int:
-        """The address space that decoding a picture may take, which is more than what is used of it."""
-        return DECODE_BYTES_PER_PIXEL * self.max_pixels + 2 * self.max_upload_bytes + DECODE_SLACK
+    def decode_bytes(self, most: int) -> int:
+        """The address space for decoding a picture of at most so many pixels, which is more than what is used of it."""
+        return DECODE_BYTES_PER_PIXEL * min(most, self.max_pixels) + 2 * self.max_upload_bytes + DECODE_SLACK
 
     @property
     def image_limits(self) -> Limits:

@@ -87,7 +87,7 @@ class Shadows:
             if found is None:
                 continue  # the shares have changed meanwhile
             card = found[0]
-            if not self._has_room(copy.card, card):
+            if not self._has_room(copy.content, copy.card, card):
                 self._count(card, "dropped")
                 continue
             task = asyncio.create_task(self._show(copy, card, request_id))
@@ -100,9 +100,9 @@ class Shadows:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _has_room(self, *cards: ModelCard) -> bool:
+    def _has_room(self, upload: bytes, *cards: ModelCard) -> bool:
         lanes = [self._turns[lane(card.name, "answer")] for card in cards]
-        return self.under_way < MOST and self._decoders.are_quiet and all(turns.is_quiet for turns in lanes)
+        return self.under_way < MOST and self._decoders.has_room_for(upload) and all(turns.is_quiet for turns in lanes)
 
     async def _show(self, copy: Copy, card: ModelCard, request_id: str) -> None:
         try:

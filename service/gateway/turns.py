@@ -30,7 +30,6 @@ class _Waiter:
     urgency: int
     number: int
     cost: float = field(compare=False)
-    small: bool = field(compare=False)
     since: float = field(compare=False)  # in the loop's time
     foretold_s: float = field(compare=False)  # until it would end; 0 where a place was free or nothing known
     granted: asyncio.Future[None] = field(compare=False)
@@ -54,14 +53,13 @@ class _Flow:
 
 
 class Turns:
-    """So many places, of which `kept` are for small work alone, so that it never waits behind large work only."""
+    """So many places, given to callers in turn."""
 
-    def __init__(self, places: Callable[[], int], kept: int = 0, *, shared: bool = False) -> None:
+    def __init__(self, places: Callable[[], int], *, shared: bool = False) -> None:
         """`places` is asked each time, so that their number may change. Where they are `shared`, one server works for
         all of them: the fewer are taken, the sooner each is free.
         """
         self._places = places
-        self._kept = kept
         self._shared = shared
         self._flows: dict[Hashable, _Flow] = {}
         self._tags: dict[Hashable, float] = {}
@@ -69,7 +67,6 @@ class Turns:
         self._now = 0.0  # the tag that was served last
         self._number = 0
         self._taken = 0
-        self._large = 0
         self._running: set[asyncio.Task[Any]] = set()
         self._late_at = float("-inf")
         self._begun: dict[int, float] = {}  # by the number of what runs, in the loop's time
@@ -83,14 +80,13 @@ class Turns:
         *,
         urgency: int = URGENCY,
         cost: float = 1.0,
-        small: bool = True,
     ) -> Value:
         """What `work` returns or raises; it is begun when its turn has come, and never if cancelled before.
 
         Begun work keeps its place until it ends, even when nobody waits for it any more: what it set going elsewhere
         goes on too.
         """
-        waiter = self._join(caller, urgency, cost, small)
+        waiter = self._join(caller, urgency, cost)
         self._let_in()
         try:
             await waiter.granted
@@ -145,6 +141,11 @@ class Turns:
         return max(0.0, min(self._begun.values()) + self.pace_s - asyncio.get_running_loop().time())
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs or waits."""
+        return not self._taken and not any(flow.head() for flow in self._flows.values())
+
+    @property
     def is_quiet(self) -> bool:
         """Whether nothing waits, and nothing more would wait if one place more were taken."""
         return self._taken + 1 < self._places() and not any(flow.head() for flow in self._flows.values())
@@ -192,7 +193,7 @@ class Turns:
         if not task.cancelled():
             task.exception()  # asyncio would log it where the caller has left and nobody else asks
 
-    def _join(self, caller: Hashable, urgency: int, cost: float, small: bool) -> _Waiter:  # noqa: FBT001
+    def _join(self, caller: Hashable, urgency: int, cost: float) -> _Waiter:
         flow = self._flows.get(caller)
         if flow is None or flow.head() is None:
             self._tags[caller] = max(self._tags.get(caller, 0.0), self._now)
@@ -200,13 +201,12 @@ class Turns:
         self._number += 1
         loop = asyncio.get_running_loop()
         foretold_s = self._foretold_s(caller, cost) if self._taken >= self._places() else 0.0
-        waiter = _Waiter(urgency, self._number, cost, small, loop.time(), foretold_s, loop.create_future())
+        waiter = _Waiter(urgency, self._number, cost, loop.time(), foretold_s, loop.create_future())
         heappush(flow.waiting, waiter)
         return waiter
 
     def _leave(self, waiter: _Waiter) -> None:
         self._taken -= 1
-        self._large -= not waiter.small
         self._let_in()
 
     def _let_in(self) -> None:
@@ -218,15 +218,13 @@ class Turns:
             self._now = max(self._now, self._tags[caller])
             self._tags[caller] += waiter.cost * 2 ** max(0, waiter.urgency - URGENCY)
             self._taken += 1
-            self._large += not waiter.small
             waiter.granted.set_result(None)
         if not self._taken or len(self._tags) > TAGS:  # to an empty house nobody owes anything
             self._tags = {caller: self._tags[caller] for caller in self._flows}
 
     def _next(self) -> tuple[Hashable, _Waiter] | None:
-        """The caller of the lowest tag among those whose work fits, and that work."""
+        """The caller of the lowest tag among those who wait, and their next work."""
         heads = {caller: flow.head() for caller, flow in self._flows.items()}
         self._flows = {caller: flow for caller, flow in self._flows.items() if heads[caller] is not None}
-        room = self._large < self._places() - self._kept
-        fitting = [(caller, head) for caller, head in heads.items() if head is not None and (head.small or room)]
-        return min(fitting, key=lambda each: (self._tags[each[0]], each[1].number), default=None)
+        waiting = [(caller, head) for caller, head in heads.items() if head is not None]
+        return min(waiting, key=lambda each: (self._tags[each[0]], each[1].number), default=None)

@@ -6,6 +6,7 @@ import kubernetes_validate
 import pytest
 
 from service import __version__
+from service.gateway.decoders import SMALL_PIXELS
 from service.gateway.settings import Settings
 from tests.deploy import reading
 from tests.deploy.reading import OVERLAYS, bytes_of, of_kind, pods, rendered
@@ -221,7 +222,7 @@ def test_the_gateways_memory_holds_what_its_settings_let_in(overlay: str, monkey
     set_to = settings(overlay, monkeypatch)
     (gateway,) = pods(overlay)["gateway"]["containers"]
     # Measured: 19 bytes a pixel for a lossless WebP in each process that decodes, 5 for a mask in each that encodes.
-    decoded = (set_to.decode_processes + 1) * set_to.max_pixels * 20
+    decoded = set_to.decode_processes * (set_to.max_pixels + SMALL_PIXELS) * 20
     encoded = set_to.encode_threads * set_to.max_pixels * 5
     idle = 300 * MEBIBYTE
 

@@ -1,6 +1,8 @@
 """Whose upload is decoded next, and how long it may take."""
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from service import images
 from service.cards import ModelCard
 from service.errors import DeadlineExceeded, ImageCorrupt, ImageTooCostly, ServiceError, UnsupportedMediaType
-from service.gateway.decoders import Decoders
+from service.gateway.decoders import NICE, Decoders
 from service.gateway.isolated import Bounds
 from service.gateway.isolation import Processes
 from service.gateway.terms import Terms
@@ -21,16 +23,12 @@ SMALL = picture()
 
 
 @pytest.fixture
-async def processes() -> AsyncIterator[Processes]:
-    made = Processes(1, Bounds(memory=1 << 30, cpu_s=20))
+async def decoders() -> AsyncIterator[Decoders]:
+    small, large = (Processes(1, Bounds(memory=1 << 30, cpu_s=20), nice=nice) for nice in (0, NICE))
+    made = Decoders(small, large, images.Limits())
     await made.warm()
     yield made
     await made.close()
-
-
-@pytest.fixture
-def decoders(processes: Processes) -> Decoders:
-    return Decoders(processes, images.Limits())
 
 
 def later(seconds: float = 120) -> float:
@@ -56,6 +54,32 @@ async def test_a_flood_of_large_pictures_does_not_hold_up_anothers_small_one(
     await asyncio.gather(*flood, return_exceptions=True)
 
 
+async def test_a_small_picture_is_decoded_while_every_process_for_large_ones_is_held(
+    decoders: Decoders, served: dict[str, ModelCard]
+) -> None:
+    card = served["tiny-classifier"]
+    held = asyncio.create_task(decoders.draw(LARGE, [nap], card, Terms(), later()))
+    await asyncio.sleep(0)
+    assert not decoders.has_room_for(LARGE)
+    assert decoders.has_room_for(SMALL)
+
+    facts, _ = await decoders.prepare(SMALL, [card], Terms(), later())
+
+    assert facts.width == 96
+    assert not held.done()
+    held.cancel()
+    await asyncio.wait([held])
+
+
+@pytest.mark.parametrize(("upload", "nice"), [(SMALL, 0), (LARGE, NICE)])
+async def test_the_processes_for_large_pictures_give_way(
+    upload: bytes, nice: int, decoders: Decoders, served: dict[str, ModelCard]
+) -> None:
+    (found,) = await decoders.draw(upload, [niceness], served["tiny-segmenter"], Terms(), later())
+
+    assert int(found) == min(os.getpriority(os.PRIO_PROCESS, 0) + nice, 19)
+
+
 async def test_a_picture_that_is_drawn_on_goes_before_the_callers_new_ones(
     decoders: Decoders, served: dict[str, ModelCard]
 ) -> None:
@@ -79,6 +103,15 @@ def len_of(image: object) -> bytes:
     return repr(image).encode()
 
 
+def niceness(_image: object) -> bytes:
+    return str(os.nice(0)).encode()
+
+
+def nap(_image: object) -> bytes:
+    time.sleep(600)
+    return b""
+
+
 async def test_a_picture_that_is_not_decoded_in_time_is_late_and_its_place_free_again(
     decoders: Decoders, served: dict[str, ModelCard]
 ) -> None:
@@ -93,10 +126,10 @@ async def test_a_picture_that_is_not_decoded_in_time_is_late_and_its_place_free_
 
 async def test_a_picture_that_needs_more_memory_than_there_is_costs_too_much(served: dict[str, ModelCard]) -> None:
     tight = Processes(1, Bounds(memory=20 << 20, cpu_s=20))
-    limits = images.Limits()
+    decoders = Decoders(Processes(1, Bounds(memory=1 << 30, cpu_s=20)), tight, images.Limits())
     with pytest.raises(ImageTooCostly, match="memory"):
-        await Decoders(tight, limits).prepare(picture(size=(4000, 3000)), [served["tiny-classifier"]], Terms(), later())
-    await tight.close()
+        await decoders.prepare(picture(size=(4000, 3000)), [served["tiny-classifier"]], Terms(), later())
+    await decoders.close()
 
 
 @pytest.mark.parametrize(("upload", "error"), [(b"\xff\xd8\xff", ImageCorrupt), (b"no picture", UnsupportedMediaType)])

@@ -68,8 +68,8 @@ class House:
         self.metrics = Metrics()
         self.admission = Admission(places, self.metrics.inference_in_flight)
         self.turns = {model: Turns(lambda: turns) for model in models}
-        self.processes = Processes(1, Bounds(memory=1 << 28, cpu_s=10))
-        self.decoders = Decoders(self.processes, images.Limits())
+        self.processes = Processes(2, Bounds(memory=1 << 28, cpu_s=10))
+        self.decoders = Decoders(self.processes, self.processes, images.Limits())
         self.doubts = 0
         self.inference = Inference(self.model, self.admission, self.turns, self.decoders, self.metrics, self.doubt)
 

@@ -27,6 +27,13 @@ MEMORY = 256 << 20
 
 @pytest.fixture
 async def pool() -> AsyncIterator[Processes]:
+    made = Processes(2, Bounds(memory=MEMORY, cpu_s=1))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def lone() -> AsyncIterator[Processes]:
     made = Processes(1, Bounds(memory=MEMORY, cpu_s=1))
     yield made
     await made.close()
@@ -56,32 +63,68 @@ async def test_a_job_that_ends_its_process_fails_alone_and_is_the_pictures_fault
 
 
 async def test_a_job_that_spins_is_ended_by_the_kernel_and_others_go_on(pool: Processes) -> None:
-    spinning = asyncio.create_task(pool.run(hostile_work.spin, small=False))
+    spinning = asyncio.create_task(pool.run(hostile_work.spin))
 
     assert await pool.run(hostile_work.add, 1, 1) == 2
     with pytest.raises(ImageTooCostly, match="too long"):
         await asyncio.wait_for(spinning, 240)
-    assert await pool.run(hostile_work.add, 1, 1, small=False) == 2
+    assert await asyncio.gather(*(pool.run(hostile_work.add, number, 1) for number in range(2))) == [1, 2]
 
 
-async def test_a_job_that_nobody_waits_for_any_more_is_ended_and_its_place_free(pool: Processes) -> None:
-    hanging = asyncio.create_task(pool.run(hostile_work.hang, small=False))
-    await until(lambda: len(pool._all) == 1, 30)
+async def test_a_job_that_nobody_waits_for_any_more_is_ended_and_its_place_free(lone: Processes) -> None:
+    hanging = asyncio.create_task(lone.run(hostile_work.hang))
+    await until(lambda: len(lone._all) == 1, 30)
 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(hanging, 0.1)
 
-    assert await asyncio.wait_for(pool.run(hostile_work.add, 1, 1, small=False), 30) == 2
+    assert await asyncio.wait_for(lone.run(hostile_work.add, 1, 1), 30) == 2
 
 
-async def test_a_job_that_is_given_up_while_its_process_starts_is_never_begun(pool: Processes) -> None:
-    hanging = asyncio.create_task(pool.run(hostile_work.hang, small=False))
+async def test_a_job_that_is_given_up_while_its_process_starts_is_never_begun(lone: Processes) -> None:
+    hanging = asyncio.create_task(lone.run(hostile_work.hang))
     await asyncio.sleep(0)
     hanging.cancel()
     await asyncio.wait([hanging])
 
-    assert await asyncio.wait_for(pool.run(hostile_work.add, 1, 1, small=False), 60) == 2
-    assert len(pool._all) == 1
+    assert await asyncio.wait_for(lone.run(hostile_work.add, 1, 1), 60) == 2
+    assert len(lone._all) == 1
+
+
+@pytest.mark.parametrize("nice", [0, 10])
+async def test_all_processes_of_a_pool_give_way_as_far_as_it_says(nice: int) -> None:
+    pool = Processes(2, Bounds(memory=MEMORY, cpu_s=5), nice=nice)
+    await pool.warm()
+    pids = [worker.process.pid for worker in pool._all]
+
+    niceness = [os.getpriority(os.PRIO_PROCESS, pid or 0) for pid in pids]
+    await pool.close()
+
+    assert niceness == [min(os.getpriority(os.PRIO_PROCESS, 0) + nice, 19)] * 2
+
+
+async def test_a_pool_is_quiet_while_a_job_more_would_leave_a_place_or_a_lone_process_has_none(
+    pool: Processes, lone: Processes
+) -> None:
+    assert [each.are_quiet for each in (pool, lone)] == [True, True]
+
+    napping = [asyncio.create_task(each.run(hostile_work.nap, 600.0)) for each in (pool, lone)]
+    await asyncio.sleep(0)
+    assert [each.are_quiet for each in (pool, lone)] == [False, False]
+
+    for task in napping:
+        task.cancel()
+    await asyncio.wait(napping)
+    await until(lambda: pool.are_quiet and lone.are_quiet, 60)
+
+
+async def test_two_pools_that_lose_processes_at_one_time_know_why(pool: Processes, lone: Processes) -> None:
+    async def crashed(processes: Processes) -> None:
+        for _ in range(5):
+            with pytest.raises(ImageCorrupt):
+                await processes.run(hostile_work.crash)
+
+    await asyncio.gather(crashed(pool), crashed(lone), crashed(pool))
 
 
 async def test_a_job_that_takes_more_memory_than_its_bounds_fails_and_its_process_lives(pool: Processes) -> None:

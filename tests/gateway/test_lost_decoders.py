@@ -19,14 +19,15 @@ UNHURRIED = {"Request-Timeout": "60"}
 
 @pytest.fixture
 async def client(running: Running) -> AsyncIterator[httpx.AsyncClient]:
-    async with running() as made:
+    async with running(decode_processes=2) as made:
         processes = processes_of(made)
         await until(lambda: len(processes._idle) == len(processes._all) == 2, 60)
         yield made
 
 
 def processes_of(client: httpx.AsyncClient) -> Processes:
-    return parts_of(app_of(client)).processes
+    """Those for small pictures."""
+    return parts_of(app_of(client)).decoders._small
 
 
 async def caught(client: httpx.AsyncClient, headers: dict[str, str]) -> tuple[int, asyncio.Task[httpx.Response]]:

@@ -35,7 +35,7 @@ def shown(file: Path, share: float) -> Path:
 
 
 async def classify(client: httpx.AsyncClient, seed: int = 0, query: str = "") -> None:
-    await until(lambda: parts_of(app_of(client)).decoders.are_quiet, 60)  # at first its processes are started
+    await until(lambda: parts_of(app_of(client)).decoders.has_room_for(b""), 60)  # at first its processes are started
     answer = await client.post(f"/v1/classify{query}", content=picture(seed))
     assert answer.status_code == 200
     assert answer.json()["model"]["version"] == "1.0"

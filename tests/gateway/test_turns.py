@@ -16,14 +16,14 @@ pytestmark = pytest.mark.anyio
 class Shop:
     """Work that is finished by hand, one piece at a time, and the order in which it was begun."""
 
-    def __init__(self, places: int, kept: int = 0, *, shared: bool = False) -> None:
+    def __init__(self, places: int, *, shared: bool = False) -> None:
         self.places = places
-        self.turns = Turns(lambda: self.places, kept, shared=shared)
+        self.turns = Turns(lambda: self.places, shared=shared)
         self.begun: list[str] = []
         self.open: list[asyncio.Event] = []
         self.tasks: list[asyncio.Task[str]] = []
 
-    def ask(self, name: str, caller: str = "a", *, urgency: int = 3, cost: float = 1.0, small: bool = True) -> None:
+    def ask(self, name: str, caller: str = "a", *, urgency: int = 3, cost: float = 1.0) -> None:
         done = asyncio.Event()
 
         async def work() -> str:
@@ -32,7 +32,7 @@ class Shop:
             await done.wait()
             return name
 
-        run = self.turns.run(work, caller, urgency=urgency, cost=cost, small=small)
+        run = self.turns.run(work, caller, urgency=urgency, cost=cost)
         self.tasks.append(asyncio.create_task(run))
 
     async def finish(self) -> None:
@@ -61,7 +61,7 @@ async def one() -> AsyncIterator[Shop]:
 
 @pytest.fixture
 async def two() -> AsyncIterator[Shop]:
-    shop = Shop(2, kept=1)
+    shop = Shop(2)
     yield shop
     await shop.turns.close()
 
@@ -142,19 +142,6 @@ async def test_work_that_can_wait_gives_way_to_others_and_is_not_starved(one: Sh
     order = await one.all()
 
     assert [place for place, name in enumerate(order) if name.startswith("batch")] == [1, 10, 19, 24]
-
-
-async def test_a_place_is_kept_for_small_work(two: Shop) -> None:
-    for number in range(3):
-        two.ask(f"large{number}", "a", small=False)
-    await idle()
-    assert two.begun == ["large0"]
-
-    two.ask("small", "b")
-    await idle()
-    assert two.begun == ["large0", "small"]
-
-    assert await two.all() == ["large0", "small", "large1", "large2"]
 
 
 async def test_work_that_is_cancelled_while_it_waits_is_never_begun(one: Shop) -> None:
