@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import shapely
-from PIL import Image
 
-from service.masks import Mask, fit
+from service.masks import Mask, fit, nearest
 
 Points = npt.NDArray[np.int64]
 Faces = npt.NDArray[np.object_]
@@ -89,8 +88,7 @@ def _scale(mask: Mask, width: int, height: int) -> Any:
 
 def _edges(of: int, to: int) -> npt.NDArray[np.int64]:
     """Where each of `of` pixels begins among `to`, and where the last ends."""
-    sources = Image.fromarray(np.arange(of, dtype=np.int32)[None]).resize((to, 1), Image.Resampling.NEAREST)
-    return np.searchsorted(np.asarray(sources)[0], np.arange(of + 1))
+    return np.searchsorted(nearest(of, to), np.arange(of + 1))
 
 
 def _coordinates(faces: Faces) -> list[Polygon]:

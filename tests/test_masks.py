@@ -46,6 +46,13 @@ def test_a_mask_is_fitted_by_the_nearest_pixel(mask: Mask, width: int, height: i
     assert set(np.unique(fitted)) <= set(np.unique(mask))
 
 
+@given(MASKS, st.integers(1, 40), st.integers(1, 40))
+def test_a_fitted_mask_is_what_pillow_makes_of_it(mask: Mask, width: int, height: int) -> None:
+    resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
+
+    np.testing.assert_array_equal(fit(mask, width, height), np.asarray(resized))
+
+
 def test_a_mask_of_the_right_size_stays_as_it_is() -> None:
     mask = mask_of(4)
     np.testing.assert_array_equal(fit(mask, 64, 48), mask)
@@ -77,6 +84,8 @@ def test_the_same_mask_gives_the_same_bytes() -> None:
 def test_a_class_without_a_colour_is_refused() -> None:
     with pytest.raises(ValueError, match="class 3 has no colour among 3"):
         png(mask_of(4), PALETTE[:3])
+    with pytest.raises(ValueError, match="class 3 has no colour among 3"):
+        png(keep(mask_of(4), {1, 3}), PALETTE[:3])
     with pytest.raises(ValueError, match="class 3 has no colour among 3"):
         overlay(Image.new("RGB", (64, 48)), mask_of(4), PALETTE[:3])
 
