@@ -22,7 +22,7 @@ WORDS = (
     "problem refusals errors schemas schemas.* cards cores files identity inputs keys labels memory orphans passes "
     "envelope questions seats signals tables traffic"
 )
-PICTURES = "declared heic images bombs colour preprocess masks outlines run_lengths heat"
+PICTURES = "declared heic images bombs colour preprocess masks outlines run_lengths painting heat"
 BENCH = (
     "bench bench.arrivals bench.corpus bench.load bench.plot bench.report bench.session bench.summary bench.sweep "
     "bench.trial bench.usage bench.wire"

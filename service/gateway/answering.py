@@ -18,7 +18,8 @@ from service.errors import NotAcceptable, ServiceError
 from service.gateway import conditions, terms, uploads
 from service.gateway.backend import Answer
 from service.gateway.catalogue import name_of
-from service.gateway.decoding import Facts, Layer
+from service.gateway.decoders import is_large
+from service.gateway.decoding import Drawn, Facts, Layer
 from service.gateway.gateway import Gateway
 from service.gateway.inference import Result
 from service.gateway.limits import Visit
@@ -27,11 +28,13 @@ from service.gateway.negotiation import preferred
 from service.gateway.terms import Terms
 from service.gateway.uploads import ClientGoneError
 from service.gateway.versions import HEADER as VERSION
+from service.painting import Plan
 from service.questions import Question
 
 Value = TypeVar("Value")
-Draw = Callable[[Facts, Answer, list[bytes]], Value]
+Draw = Callable[[Facts, Answer, Drawn], Value]
 Layers = Callable[[Facts, Answer], list[Layer]]
+Planned = Callable[[Facts, Answer], Plan]
 
 JSON = "application/json"
 CONTENT_TYPE_MISMATCH = "content_type_mismatch"
@@ -168,22 +171,31 @@ def told(index: int, result: Result, **found: Any) -> dict[str, Any]:
 
 
 async def encoded(
-    gateway: Gateway, card: ModelCard, answers: Answered, index: int, draw: Draw[Value], layers: Layers = no_layers
+    gateway: Gateway,
+    card: ModelCard,
+    answers: Answered,
+    index: int,
+    draw: Draw[Value],
+    layers: Layers = no_layers,
+    planned: Planned | None = None,
 ) -> Value:
     """What `draw` makes, in a thread, of a picture that one model answered; the time is told.
 
-    It is handed the files that `layers` made of the upload where that is decoded. Raises the `ServiceError` that they
-    raise.
+    It is handed the files that `layers` made of the upload where that is decoded and, of a large picture, what was
+    painted as `planned`: of a small one that takes less than the way to another process. Raises the `ServiceError` that
+    they raise.
     """
     result = answers.results[index]
     facts, answer, content = cast(
         "tuple[Facts, Answer, bytes]", (result.facts, result.answers[0], result.upload.content)
     )
     started = time.perf_counter()
-    drawn: list[bytes] = []
+    turn = (card, answers.terms, asyncio.get_running_loop().time() + card.serving.deadline_s)
+    drawn = Drawn()
     if over := layers(facts, answer):
-        deadline = asyncio.get_running_loop().time() + card.serving.deadline_s
-        drawn = await gateway.decoders.draw(content, over, card, answers.terms, deadline)
+        drawn = Drawn(await gateway.decoders.draw(content, over, *turn))
+    if planned is not None and is_large(facts.width * facts.height):
+        drawn = replace(drawn, painted=await gateway.decoders.paint(planned(facts, answer), *turn))
     value = await gateway.encoders.run(draw, facts, answer, drawn)
     elapsed = time.perf_counter() - started
     gateway.metrics.stages.labels(card.name, "encode").observe(elapsed)
@@ -192,7 +204,12 @@ async def encoded(
 
 
 async def pictured(
-    gateway: Gateway, card: ModelCard, answers: Answered, draw: Draw[dict[str, Any]], layers: Layers = no_layers
+    gateway: Gateway,
+    card: ModelCard,
+    answers: Answered,
+    draw: Draw[dict[str, Any]],
+    layers: Layers = no_layers,
+    planned: Planned | None = None,
 ) -> dict[str, Any]:
     """An answer by one model, with the members that `draw` makes of each picture; see `encoded`.
 
@@ -203,7 +220,7 @@ async def pictured(
         if result.failure is not None:
             return failed(index, result, result.failure)
         try:
-            return told(index, result, **await encoded(gateway, card, answers, index, draw, layers))
+            return told(index, result, **await encoded(gateway, card, answers, index, draw, layers, planned))
         except ServiceError as error:
             if len(answers.results) == 1:
                 raise

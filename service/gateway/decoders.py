@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from service import declared, images
@@ -12,6 +13,7 @@ from service.gateway.decoding import Facts, Layer
 from service.gateway.fitting import Pixels
 from service.gateway.isolation import Processes
 from service.gateway.terms import Terms
+from service.painting import Painted, Plan, paint
 from service.questions import input_of
 
 Result = TypeVar("Result")
@@ -22,6 +24,18 @@ SMALL_PIXELS: Final = 4_000_000  # and below: decoded in processes that others' 
 NICE: Final = 10
 COST_PIXELS: Final = 1_000_000  # below it a picture's cost is that of its handing over
 DRAWING: Final = 4  # times the cost: nothing is left out of the decoding, and a file is written
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """Whose work it is, what it costs for each of its pixels, and until when it is of use, in the loop's time."""
+
+    pixels: int
+    times: int
+    card: ModelCard
+    terms: Terms
+    deadline: float
+    sooner: int = 0
 
 
 class Decoders:
@@ -55,37 +69,30 @@ class Decoders:
         The deadline is in the loop's time. Raises `ServiceError`.
         """
         specs = [input_of(card, terms.question) for card in cards]
-        return await self._run(decoding.prepare, upload, specs, cards[0], terms, deadline)
+        turn = _Turn(self._pixels(upload), 1, cards[0], terms, deadline)
+        return await self._run(turn, decoding.prepare, upload, self._limits, specs)
 
     async def draw(
         self, upload: bytes, layers: Sequence[Layer], card: ModelCard, terms: Terms, deadline: float
     ) -> list[bytes]:
         """The file that each layer makes of the whole picture, before the same caller's new uploads; as `prepare`."""
-        return await self._run(decoding.draw, upload, layers, card, terms, deadline, times=DRAWING, sooner=1)
+        turn = _Turn(self._pixels(upload), DRAWING, card, terms, deadline, sooner=1)
+        return await self._run(turn, decoding.draw, upload, self._limits, layers)
 
-    async def _run(
-        self,
-        work: Callable[[bytes, images.Limits, Any], Result],
-        upload: bytes,
-        wanted: Any,
-        card: ModelCard,
-        terms: Terms,
-        deadline: float,
-        *,
-        times: int = 1,
-        sooner: int = 0,
-    ) -> Result:
-        pixels = self._pixels(upload)
+    async def paint(self, plan: Plan, card: ModelCard, terms: Terms, deadline: float) -> Painted:
+        """What is painted of a mask, in such a turn as `draw`. Raises `ServiceError`."""
+        turn = _Turn(plan.width * plan.height, 1, card, terms, deadline, sooner=1)
+        return await self._run(turn, paint, plan)
+
+    async def _run(self, turn: "_Turn", work: Callable[..., Result], *args: Any) -> Result:
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self._pool(pixels).run(
+            async with asyncio.timeout_at(turn.deadline):
+                return await self._pool(turn.pixels).run(
                     work,
-                    upload,
-                    self._limits,
-                    wanted,
-                    caller=(terms.caller, card.task),
-                    urgency=terms.urgency - sooner,
-                    cost=times * max(1.0, pixels / COST_PIXELS),
+                    *args,
+                    caller=(turn.terms.caller, turn.card.task),
+                    urgency=turn.terms.urgency - turn.sooner,
+                    cost=turn.times * max(1.0, turn.pixels / COST_PIXELS),
                 )
         except TimeoutError:
             raise DeadlineExceeded("The picture was not decoded before the deadline.") from None
@@ -97,4 +104,9 @@ class Decoders:
         return self._limits.max_pixels if pixels is None else min(pixels, self._limits.max_pixels)
 
     def _pool(self, pixels: int) -> Processes:
-        return self._small if pixels <= SMALL_PIXELS else self._large
+        return self._large if is_large(pixels) else self._small
+
+
+def is_large(pixels: int) -> bool:
+    """Whether the processes for large pictures are for one of so many pixels."""
+    return pixels > SMALL_PIXELS

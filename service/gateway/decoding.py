@@ -12,6 +12,7 @@ from PIL import Image
 from service import images, preprocess
 from service.gateway.fitting import Pixels
 from service.inputs import Input
+from service.painting import Painted
 
 Layer = Callable[[Image.Image], bytes]
 
@@ -25,6 +26,14 @@ class Facts:
     format: str
     mode: str
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn of an answer in these processes: the files of its layers, and what was painted, if it was here."""
+
+    files: Sequence[bytes] = ()
+    painted: Painted | None = None
 
 
 def prepare(data: bytes, limits: images.Limits, specs: Sequence[Input]) -> tuple[Facts, list[Pixels]]:

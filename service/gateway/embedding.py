@@ -10,7 +10,7 @@ from starlette.responses import Response
 from service.envelope import Array
 from service.gateway.answering import JSON, answered, negotiate, pictured
 from service.gateway.backend import Answer
-from service.gateway.decoding import Facts
+from service.gateway.decoding import Drawn, Facts
 from service.gateway.gateway import GatewayDep
 from service.schemas import EmbedQuery
 
@@ -24,7 +24,7 @@ async def embed(request: Request, query: Annotated[EmbedQuery, Query()], gateway
     negotiate(request, [JSON])
     async with answered(request, gateway, [card], question="embedding") as answers:
 
-        def draw(_facts: Facts, answer: Answer, _drawn: list[bytes]) -> dict[str, Any]:
+        def draw(_facts: Facts, answer: Answer, _drawn: Drawn) -> dict[str, Any]:
             return {"embedding": vector(answer.arrays["embedding"], query)}
 
         return answers.respond(await pictured(gateway, card, answers, draw))

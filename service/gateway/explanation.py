@@ -18,7 +18,7 @@ from service.gateway.answering import JSON, answered, encoded, negotiate, pictur
 from service.gateway.backend import Answer
 from service.gateway.catalogue import class_ids, label_of
 from service.gateway.classification import DIGITS, check_top_k, ranked
-from service.gateway.decoding import Facts, Layer
+from service.gateway.decoding import Drawn, Facts, Layer
 from service.gateway.gateway import GatewayDep
 from service.gateway.languages import spoken
 from service.gateway.rendering import OVERLAYS, OverlayKind, check_webp
@@ -59,7 +59,7 @@ async def explain(request: Request, query: Annotated[ExplainQuery, Query()], gat
         if (chosen := media_type(len(answers.results))) != JSON:
             first = replace(wanted, classes=wanted.classes[:1], top_k=1)
             drawn = await encoded(
-                gateway, card, answers, 0, lambda _facts, _answer, files: files, partial(layers, card, first)
+                gateway, card, answers, 0, lambda _facts, _answer, drawn: drawn.files, partial(layers, card, first)
             )
             return Response(drawn[0], media_type=chosen, headers=answers.headers())
         (named,) = answers.named = spoken(request, query.lang, [card])
@@ -67,7 +67,7 @@ async def explain(request: Request, query: Annotated[ExplainQuery, Query()], gat
         return answers.respond(await pictured(gateway, card, answers, members, over))
 
 
-def explained(card: ModelCard, wanted: Heat, facts: Facts, answer: Answer, drawn: Sequence[bytes]) -> dict[str, Any]:
+def explained(card: ModelCard, wanted: Heat, facts: Facts, answer: Answer, drawn: Drawn) -> dict[str, Any]:
     """The members of a `schemas.ExplainedPicture` that are about the network; `drawn` is what was made of `layers`."""
     left, top, right, bottom = preprocess.window(card.input, facts.width, facts.height)
     arrays = answer.arrays
@@ -82,7 +82,7 @@ def explained(card: ModelCard, wanted: Heat, facts: Facts, answer: Answer, drawn
         for class_id in wanted.chosen(arrays["scores"])
     ]
     size = {"format": wanted.overlay, "encoding": "base64", "width": facts.width, "height": facts.height}
-    for row, file in zip(rows, drawn, strict=False):
+    for row, file in zip(rows, drawn.files, strict=False):
         row["overlay"] = {**size, "data": base64.b64encode(file).decode("ascii")}
     seen = (left, top, right - left, bottom - top)
     return {"seen": seen, "explanations": rows, "attention": attention(arrays)}

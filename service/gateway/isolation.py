@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 GRACE_S = 0.25  # for a job that nobody waits for any more: most end by themselves in less than a new process takes
 JOIN_S = 5.0
 SOCKET_BUFFER: Final = 1 << 20  # bytes; the kernel gives what it allows
-PRELOAD = ["__main__", "service.gateway.decoding", "service.gateway.isolated"]
+PRELOAD = ["__main__", "service.gateway.decoding", "service.gateway.isolated", "service.painting"]
 
 # Why processes are lost. An exit code of 255 is multiprocessing's for one that it lost sight
 # of, since the server that forked it ended; like signals of the kernel's, for want of memory, and of an operator's it

@@ -1,17 +1,19 @@
 """A model's mask as what was asked for: in a form of its own, over the picture, and as figures of the classes in it."""
 
 import base64
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal
 
-from service import masks, outlines, run_lengths
+import orjson
+
+from service import masks
 from service.cards import ModelCard
 from service.errors import ImageTooLarge
 from service.gateway.backend import Answer
 from service.gateway.catalogue import class_ids, label_of
-from service.gateway.decoding import Facts, Layer
+from service.gateway.decoding import Drawn, Facts, Layer
+from service.painting import MaskForm, Painted, Plan, paint
 from service.questions import OF_QUALITY, Quality, Question
 from service.schemas import SegmentQuery
 
@@ -19,7 +21,6 @@ DIGITS = 6
 # The label of a class that the overlay leaves as it is. ADE20K and Pascal-Context have none: their class 0 is a thing.
 BACKGROUND = "background"
 
-MaskForm = Literal["png", "rle", "polygons"]
 OverlayKind = Literal["png", "webp"]
 OVERLAYS: Final[dict[str, OverlayKind | None]] = {"false": None, "true": "png", "png": "png", "webp": "webp"}
 WEBP_SIDE: Final = 16_383  # the most that its header can say
@@ -27,13 +28,14 @@ WEBP_SIDE: Final = 16_383  # the most that its header can say
 
 @dataclass(frozen=True)
 class Drawing:
-    """What to make of a mask; `classes` None is all of them."""
+    """What to make of a mask; `classes` None is all of them, and without `figures` there are no segments."""
 
     mask: MaskForm | None = None
     overlay: OverlayKind | None = None
     classes: frozenset[int] | None = None
     tolerance: float = 0.0
     confidence: bool = False
+    figures: bool = True
     quality: Quality = "fast"
 
     @property
@@ -41,6 +43,11 @@ class Drawing:
         """What the model is asked for it; the best mask comes with the confidence."""
         asked = OF_QUALITY[self.quality]
         return "confidence" if self.confidence and asked == "answer" else asked
+
+    @property
+    def alone(self) -> "Drawing":
+        """Its file of the first of the media types, and nothing else."""
+        return replace(self, mask=None if self.overlay else self.mask, confidence=False, figures=False)
 
     @property
     def media_types(self) -> list[str]:
@@ -52,7 +59,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Rendering:
-    """What one thread makes of one mask: its files by name, `mask` if it is no file, and the classes by area."""
+    """What is told of one mask: its files by name, `mask` if it is no file, and the classes by area."""
 
     width: int
     height: int
@@ -65,7 +72,8 @@ def asked(card: ModelCard, query: SegmentQuery) -> Drawing:
     """What a query asks for. Raises `InvalidParameter` for a class that the model has not."""
     form = None if query.mask == "none" else query.mask
     classes = frozenset(class_ids(card, query.classes)) if query.classes else None
-    return Drawing(form, OVERLAYS[query.overlay], classes, query.tolerance, query.confidence, query.quality)
+    overlay = OVERLAYS[query.overlay]
+    return Drawing(form, overlay, classes, query.tolerance, query.confidence, quality=query.quality)
 
 
 def check_webp(kind: OverlayKind | None, facts: Facts) -> None:
@@ -89,21 +97,33 @@ def layers(card: ModelCard, drawing: Drawing, facts: Facts, answer: Answer) -> l
     return [partial(masks.overlay, mask=mask, palette=palette, clear=clear, kind=drawing.overlay.upper())]
 
 
-def render(card: ModelCard, drawing: Drawing, facts: Facts, answer: Answer, drawn: Sequence[bytes]) -> Rendering:
-    """Draw what was asked for; `drawn` is what was made of `layers`."""
-    mask = masks.fit(answer.arrays["mask"], facts.width, facts.height)
-    if drawing.classes is not None:
-        mask = masks.keep(mask, drawing.classes)
-    files = {}
-    if drawing.mask == "png":
-        files["mask"] = masks.png(mask, [label.color for label in card.classes])
-    if drawn:
-        files["overlay"] = drawn[0]
-    if drawing.confidence:
-        files["confidence"] = masks.grey(masks.fit(answer.arrays["confidence"], facts.width, facts.height))
-    figures = masks.figures(mask, answer.arrays["class_scores"])
-    told = FORMS[drawing.mask](card, answer.arrays["mask"], mask, drawing) if drawing.mask in FORMS else None
-    return Rendering(facts.width, facts.height, told, [_segment(card, figure) for figure in figures], files)
+def planned(card: ModelCard, drawing: Drawing, facts: Facts, answer: Answer) -> Plan:
+    """What is painted of an answer."""
+    return Plan(
+        facts.width,
+        facts.height,
+        answer.arrays["mask"],
+        answer.arrays["class_scores"],
+        [label.color for label in card.classes],
+        drawing.mask,
+        drawing.classes,
+        drawing.tolerance,
+        answer.arrays["confidence"] if drawing.confidence else None,
+        drawing.figures,
+    )
+
+
+def render(card: ModelCard, drawing: Drawing, facts: Facts, answer: Answer, drawn: Drawn) -> Rendering:
+    """What was asked for; `drawn` is what was made of `layers` and, where that was done elsewhere, painted."""
+    painted = drawn.painted or paint(planned(card, drawing, facts, answer))
+    files = painted.files | ({"overlay": drawn.files[0]} if drawn.files else {})
+    segments = [_segment(card, figure) for figure in painted.figures]
+    told = None
+    if drawing.mask == "rle":
+        told = _run_lengths(painted, facts)
+    if drawing.mask == "polygons":
+        told = _polygons(card, painted)
+    return Rendering(facts.width, facts.height, told, segments, files)
 
 
 def in_json(rendering: Rendering, drawing: Drawing) -> dict[str, Any]:
@@ -112,7 +132,8 @@ def in_json(rendering: Rendering, drawing: Drawing) -> dict[str, Any]:
     formats = {"mask": drawing.mask, "overlay": drawing.overlay, "confidence": "png"}
     drawn = {
         name: {"format": formats[name], "encoding": "base64", **size, "data": base64.b64encode(data).decode("ascii")}
-        for name, data in rendering.files.items()
+        for name in formats
+        if (data := rendering.files.get(name)) is not None
     }
     told = {} if rendering.mask is None else {"mask": {"format": drawing.mask, **size, **rendering.mask}}
     return {**drawn, **told, "segments": rendering.segments}
@@ -130,33 +151,21 @@ def _segment(card: ModelCard, figure: masks.Figure) -> dict[str, Any]:
     }
 
 
-def _run_lengths(_card: ModelCard, _raw: masks.Mask, mask: masks.Mask, _drawing: Drawing) -> dict[str, Any]:
+def _run_lengths(painted: Painted, facts: Facts) -> dict[str, Any]:
     """The rest of a `schemas.RunLengths`."""
-    return {
-        "masks": [
-            {"class_id": class_id, "size": mask.shape, "counts": counts}
-            for class_id, counts in run_lengths.encode(mask).items()
-        ]
-    }
+    size = (facts.height, facts.width)
+    found = painted.run_lengths.items()
+    return {"masks": [{"class_id": class_id, "size": size, "counts": counts} for class_id, counts in found]}
 
 
-def _polygons(card: ModelCard, raw: masks.Mask, mask: masks.Mask, drawing: Drawing) -> dict[str, Any]:
-    """The rest of a `schemas.Polygons`; the borders are those of all classes, so that a filter does not move them."""
-    height, width = mask.shape
-    found = outlines.polygons(raw, width, height, drawing.tolerance)
+def _polygons(card: ModelCard, painted: Painted) -> dict[str, Any]:
+    """The rest of a `schemas.Polygons`."""
     features = [
         {
             "type": "Feature",
             "properties": label_of(card.classes[class_id]),
-            "geometry": {"type": "MultiPolygon", "coordinates": coordinates},
+            "geometry": {"type": "MultiPolygon", "coordinates": orjson.Fragment(coordinates)},
         }
-        for class_id, coordinates in found.items()
-        if drawing.classes is None or class_id in drawing.classes
+        for class_id, coordinates in painted.polygons.items()
     ]
     return {"type": "FeatureCollection", "features": features}
-
-
-FORMS: Final[dict[str | None, Callable[[ModelCard, masks.Mask, masks.Mask, Drawing], dict[str, Any]]]] = {
-    "rle": _run_lengths,
-    "polygons": _polygons,
-}

@@ -1,7 +1,5 @@
 """`POST /v1/segment`: pictures to masks."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,10 +9,10 @@ from starlette.responses import Response
 from service.errors import TooManyImages
 from service.gateway.answering import JSON, answered, encoded, negotiate, pictured
 from service.gateway.backend import Answer
-from service.gateway.decoding import Facts
+from service.gateway.decoding import Drawn, Facts
 from service.gateway.gateway import GatewayDep
 from service.gateway.languages import spoken
-from service.gateway.rendering import asked, in_json, layers, render
+from service.gateway.rendering import asked, in_json, layers, planned, render
 from service.questions import BEST_PICTURES, OF_QUALITY
 from service.schemas import SegmentQuery
 
@@ -40,13 +38,13 @@ async def segment(request: Request, query: Annotated[SegmentQuery, Query()], gat
 
     async with answered(request, gateway, [card], media_type, drawing.question) as answers:
         (named,) = answers.named = spoken(request, query.lang, [card])
-        draw, over = partial(render, named), partial(layers, card, drawing)
+        over = partial(layers, card, drawing)
         if (chosen := media_type(len(answers.results))) != JSON:
-            alone = partial(draw, replace(drawing, mask=None) if drawing.overlay else drawing)
-            (content,) = (await encoded(gateway, card, answers, 0, alone, over)).files.values()
+            draw, plan = partial(render, named, drawing.alone), partial(planned, card, drawing.alone)
+            (content,) = (await encoded(gateway, card, answers, 0, draw, over, plan)).files.values()
             return Response(content, media_type=chosen, headers=answers.headers())
 
-        def members(facts: Facts, answer: Answer, drawn: Sequence[bytes]) -> dict[str, Any]:
-            return in_json(draw(drawing, facts, answer, drawn), drawing)
+        def members(facts: Facts, answer: Answer, drawn: Drawn) -> dict[str, Any]:
+            return in_json(render(named, drawing, facts, answer, drawn), drawing)
 
-        return answers.respond(await pictured(gateway, card, answers, members, over))
+        return answers.respond(await pictured(gateway, card, answers, members, over, partial(planned, card, drawing)))

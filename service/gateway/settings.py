@@ -147,7 +147,7 @@ class Settings(BaseSettings):
     )
     decode_cpu_s: int = Field(default=10, ge=1, description="seconds of a processor that decoding a picture may take")
     encode_threads: int = Field(
-        default_factory=usable_cores, ge=1, description="threads that write masks and read base64"
+        default_factory=usable_cores, ge=1, description="threads that write small pictures' masks, and base64"
     )
     # Below packaging.JOB_QUEUE_SIZE, so that the gateway refuses first, with Retry-After.
     max_in_flight: int = Field(default=64, ge=1, description="pictures waiting for a model or in it")

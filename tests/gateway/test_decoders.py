@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 
 from service import images
@@ -14,6 +15,7 @@ from service.gateway.decoders import NICE, Decoders
 from service.gateway.isolated import Bounds
 from service.gateway.isolation import Processes
 from service.gateway.terms import Terms
+from service.painting import MaskForm, Plan, paint
 from tests.gateway.pictures import picture
 
 pytestmark = pytest.mark.anyio
@@ -78,6 +80,17 @@ async def test_the_processes_for_large_pictures_give_way(
     (found,) = await decoders.draw(upload, [niceness], served["tiny-segmenter"], Terms(), later())
 
     assert int(found) == min(os.getpriority(os.PRIO_PROCESS, 0) + nice, 19)
+
+
+@pytest.mark.parametrize("form", ["png", "rle", "polygons"])
+async def test_a_mask_that_is_painted_in_a_process_is_that_of_a_thread(
+    form: MaskForm, decoders: Decoders, served: dict[str, ModelCard]
+) -> None:
+    mask = np.random.default_rng(0).integers(0, 3, (40, 60), dtype=np.uint8)
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    plan = Plan(3000, 2000, mask, np.ones(3, np.float32), colours, form, frozenset({0, 2}), confidence=mask)
+
+    assert await decoders.paint(plan, served["tiny-segmenter"], Terms(), later()) == paint(plan)
 
 
 async def test_a_picture_that_is_drawn_on_goes_before_the_callers_new_ones(

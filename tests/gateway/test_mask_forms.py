@@ -17,7 +17,7 @@ from pycocotools import mask as coco
 from service import images, masks, preprocess
 from service.cards import ModelCard
 from service.gateway.backend import Answer
-from service.gateway.decoding import Facts, draw
+from service.gateway.decoding import Drawn, Facts, draw
 from service.gateway.rendering import Drawing, in_json, layers, render
 from service.schemas import SegmentResponse
 from tests.gateway.conftest import Running
@@ -188,7 +188,7 @@ def test_a_mask_that_was_not_asked_for_is_not_drawn(card: ModelCard) -> None:
 
     for drawing in (every, replace(every, mask=None), replace(every, overlay=None), Drawing()):
         over = layers(card, drawing, facts, answer)
-        rendering = render(card, drawing, facts, answer, draw(picture(), images.Limits(), over))
+        rendering = render(card, drawing, facts, answer, Drawn(draw(picture(), images.Limits(), over)))
         told = in_json(rendering, drawing)
         assert ("mask" in told, "overlay" in told) == (drawing.mask is not None, drawing.overlay is not None)
 

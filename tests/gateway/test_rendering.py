@@ -9,7 +9,7 @@ from PIL import Image
 
 from service import cards
 from service.gateway.backend import Answer
-from service.gateway.decoding import Facts, draw
+from service.gateway.decoding import Drawn, Facts, draw
 from service.gateway.rendering import Drawing, layers, render
 from service.images import Limits
 from tests.stores import write_store
@@ -30,7 +30,8 @@ def test_an_overlay_colours_every_class_but_one_named_background(
 
     facts = Facts(SIDE, SIDE, "PNG", "RGB", ())
     card, drawing = cards.read(folder), Drawing(overlay="png")
-    drawn = render(card, drawing, facts, answer, draw(out.getvalue(), Limits(), layers(card, drawing, facts, answer)))
+    over = layers(card, drawing, facts, answer)
+    drawn = render(card, drawing, facts, answer, Drawn(draw(out.getvalue(), Limits(), over)))
 
     with Image.open(io.BytesIO(drawn.files["overlay"])) as image:
         assert (image.convert("RGB").getpixel((0, 0)) != (90, 90, 90)) is coloured
