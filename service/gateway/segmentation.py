@@ -40,7 +40,8 @@ async def segment(request: Request, query: Annotated[SegmentQuery, Query()], gat
         (named,) = answers.named = spoken(request, query.lang, [card])
         over = partial(layers, card, drawing)
         if (chosen := media_type(len(answers.results))) != JSON:
-            draw, plan = partial(render, named, drawing.alone), partial(planned, card, drawing.alone)
+            draw = partial(render, named, drawing.alone)
+            plan = None if drawing.overlay else partial(planned, card, drawing.alone)  # of an overlay nothing is left
             (content,) = (await encoded(gateway, card, answers, 0, draw, over, plan)).files.values()
             return Response(content, media_type=chosen, headers=answers.headers())
 

@@ -109,13 +109,21 @@ async def segment(client: httpx.AsyncClient, content: bytes) -> httpx.Response:
     return await client.post("/v1/segment", content=content, headers=UNHURRIED)
 
 
-async def test_a_picture_alone_is_the_file_that_json_tells(client: httpx.AsyncClient) -> None:
-    for content in (LARGE, picture()):
-        for query in ("", "?confidence=true"):
-            told = await client.post(f"/v1/segment{query}", content=content, headers=UNHURRIED)
-            alone = await client.post(
-                f"/v1/segment{query}", content=content, headers=UNHURRIED | {"Accept": "image/png"}
-            )
+@pytest.mark.parametrize(
+    ("query", "name", "accept"),
+    [
+        ({}, "mask", "image/png"),
+        ({"confidence": "true"}, "mask", "image/png"),
+        ({"confidence": "true", "overlay": "webp"}, "overlay", "image/webp"),
+    ],
+)
+@pytest.mark.parametrize("content", [LARGE, picture()])
+async def test_a_file_alone_is_the_one_that_json_tells(
+    content: bytes, query: dict[str, str], name: str, accept: str, client: httpx.AsyncClient
+) -> None:
+    asked: dict[str, Any] = {"url": "/v1/segment", "params": query, "content": content}
+    told = await client.post(**asked, headers=UNHURRIED)
+    alone = await client.post(**asked, headers=UNHURRIED | {"Accept": accept})
 
-            assert alone.status_code == 200
-            assert alone.content == base64.b64decode(told.json()["results"][0]["mask"]["data"])
+    assert (alone.status_code, alone.headers["content-type"]) == (200, accept)
+    assert alone.content == base64.b64decode(told.json()["results"][0][name]["data"])
