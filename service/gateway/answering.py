@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -112,7 +112,7 @@ async def answered(
     `check` may refuse the number of pictures before any is decoded. Raises `ServiceError`: what a lone picture fails
     with fails the request.
     """
-    asked = replace(terms.of(request, gateway.settings.max_request_timeout_s), question=question)
+    asked = terms.of(request, gateway.settings.max_request_timeout_s, question)
     gateway.inference.check(cards, asked)
     started = time.perf_counter()
     with gateway.memory.reserve() as reservation:
@@ -232,18 +232,27 @@ async def pictured(
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Value]) -> Value:
     """What `work` gives; it is cancelled, and `ClientGoneError` raised, where the client leaves before."""
-    task = asyncio.create_task(work)
+    worker = asyncio.current_task()
     gone = asyncio.create_task(_disconnect(receive))
+    left = answered = False
+
+    def leave(_gone: asyncio.Task[None]) -> None:
+        nonlocal left
+        if not answered and worker is not None:
+            left = worker.cancel()
+
+    gone.add_done_callback(leave)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGoneError
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if left and worker is not None and not worker.uncancel():
+            raise ClientGoneError from None
+        raise
     finally:
-        for each in (task, gone):
-            each.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await each
+        answered = True
+        gone.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await gone
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -27,6 +27,7 @@ from service.gateway.backend import Backend, TorchServe
 from service.gateway.browsers import Cors
 from service.gateway.callers import Callers, Keyring, Verifier
 from service.gateway.catalogue import Catalogue
+from service.gateway.direct import Direct
 from service.gateway.gateway import Gateway
 from service.gateway.limits import Limits
 from service.gateway.metrics import Metrics
@@ -115,6 +116,7 @@ def around(
         *([Middleware(Cors, origins=settings.cors_origins)] if settings.cors_origins else []),
         Middleware(Crash, metrics=metrics),
         door,
+        Middleware(Direct, routes=[route for router in ROUTERS for route in router.routes], metrics=metrics),
     ]
 
 
@@ -185,8 +187,11 @@ def lifespan_of(
 def templates(routers: Sequence[APIRouter]) -> Callable[[str], str]:
     """What finds the template of the route that serves a path, or the one label of all other paths."""
     routes = [(route.path_regex, route.path_format) for router in routers for route in router.routes]  # type: ignore[attr-defined]
+    fixed = {template for _, template in routes if "{" not in template}
 
     def template_of(path: str) -> str:
+        if path in fixed:
+            return path
         return next((template for pattern, template in routes if pattern.match(path)), UNMATCHED)
 
     return template_of

@@ -15,6 +15,8 @@ SAFE: Final[Mapping[str, str]] = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+# As ASGI sends them.
+SAFE_LINES: Final = tuple((name.lower().encode(), value.encode()) for name, value in SAFE.items())
 METHODS: Final = ("GET", "HEAD", "POST")
 # What a page may send beyond what every page may (CORS-safelisted: Accept, a form's Content-Type), and may read.
 SENT: Final = (

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from service.cards import ModelCard
 from service.errors import BackendBadResponse, BackendUnavailable, DeadlineExceeded, Internal, ServiceError
@@ -21,6 +21,8 @@ from service.gateway.uploads import Upload
 from service.questions import lane
 
 log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
 
 ENTRY = 1024  # bytes of a result besides its arrays
 
@@ -109,24 +111,25 @@ class Inference:
 
         Kept answers need no room.
         """
-        digests = await asyncio.gather(*map(self._digest, uploads))
+        digests = await side_by_side([self._digest(upload) for upload in uploads])
         kept = [self._kept(*each, cards, terms) for each in zip(uploads, digests, strict=True)]
         places = kept.count(None)
         try:
             with self._admission.enter(cards, terms, places) if places else nullcontext():
-                async with asyncio.TaskGroup() as group:
-                    tasks = [
-                        group.create_task(self._result(*each, cards, request_id, terms))
+                computed = await side_by_side(
+                    [
+                        self._result(*each, cards, request_id, terms)
                         for each, found in zip(zip(uploads, digests, strict=True), kept, strict=True)
                         if found is None
                     ]
+                )
         except ServiceError as error:
             self._count(cards, error.code(), places)
             raise
         if places < len(kept):
             self._count(cards, "ok", len(kept) - places)
-        computed = (task.result() for task in tasks)
-        return [next(computed) if found is None else found for found in kept]
+        new = iter(computed)
+        return [next(new) if found is None else found for found in kept]
 
     async def _digest(self, upload: Upload) -> bytes:
         """The picture's digest; empty where nothing is kept."""
@@ -178,11 +181,11 @@ class Inference:
         decode_s = loop.time() - started
         for card in cards:
             self._metrics.stages.labels(card.name, "decode").observe(decode_s)
-        answers = await asyncio.gather(
-            *(
+        answers = await side_by_side(
+            [
                 self._ask(card, pixels, deadline, request_id, terms)
                 for card, pixels, deadline in zip(cards, inputs, deadlines, strict=True)
-            )
+            ]
         )
         return Result(upload, facts, tuple(answers), decode_s)
 
@@ -236,3 +239,12 @@ class Inference:
     def _count(self, cards: Sequence[ModelCard], outcome: str, pictures: int = 1) -> None:
         for card in cards:
             self._metrics.pictures.labels(card.name, outcome).inc(pictures)
+
+
+async def side_by_side(works: Sequence[Coroutine[Any, Any, Value]]) -> list[Value]:
+    """What each gives, in their order; a lone one, which most requests are, is spared a task of its own."""
+    if len(works) == 1:
+        return [await works[0]]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in works]
+    return [task.result() for task in tasks]

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge, Internal
-from service.gateway.browsers import SAFE
+from service.gateway.browsers import SAFE_LINES
 from service.gateway.metrics import Metrics
 from service.gateway.problems import respond
 from service.gateway.uploads import ClientGoneError
@@ -26,6 +26,9 @@ LINGER_S = 2.0
 LINGER_BYTES = 1 << 22
 SOON_S = 0.005  # that an answer before the body's end waits for that end, which is mostly there already
 SOON_BYTES = 1 << 20
+
+# Headers of every answer that says nothing else of them.
+STANDING = (*SAFE_LINES, (b"cache-control", b"no-store"))
 
 TemplateOf = Callable[[str], str]
 
@@ -61,11 +64,12 @@ class Linger:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or not _has_body(scope):
+        sent = dict(scope["headers"]) if scope["type"] == "http" else {}
+        if not (b"transfer-encoding" in sent or sent.get(b"content-length", b"0") != b"0"):
             await self.app(scope, receive, send)
             return
         whole = False
-        quiet = "expect" in Headers(scope=scope)
+        quiet = b"expect" in sent
 
         async def watched() -> Message:
             nonlocal whole, quiet
@@ -77,7 +81,11 @@ class Linger:
         async def closing(message: Message) -> None:
             nonlocal whole
             if message["type"] == "http.response.start" and not whole:
-                if not quiet and message["status"] != BodyTooLarge.status and _is_small(scope):
+                if (
+                    not quiet
+                    and message["status"] != BodyTooLarge.status
+                    and _is_small(sent.get(b"content-length", b""))
+                ):
                     whole = await _drop(receive, SOON_BYTES, SOON_S)
                 if not whole:
                     MutableHeaders(scope=message)["Connection"] = "close"
@@ -108,11 +116,10 @@ class Context:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                said = {name for name, _ in message["headers"]}
+                more = [line for line in STANDING if line[0] not in said]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *more]
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                for name, value in SAFE.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
                 if visit := scope["state"].get("visit"):
                     headers.update(visit.headers())
                 if self._is_draining():
@@ -198,14 +205,8 @@ def _request_id(scope: Scope) -> str:
     return sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
 
 
-def _has_body(scope: Scope) -> bool:
-    headers = Headers(scope=scope)
-    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-
-
-def _is_small(scope: Scope) -> bool:
-    declared = Headers(scope=scope).get("content-length", "")
-    return declared.isdecimal() and int(declared) <= SOON_BYTES
+def _is_small(declared: bytes) -> bool:
+    return declared.isdigit() and int(declared) <= SOON_BYTES
 
 
 async def _drop(receive: Receive, most: int, timeout_s: float) -> bool:

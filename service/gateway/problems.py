@@ -1,8 +1,8 @@
 """Every failure as a problem document (RFC 9457): ours, the framework's, and a crash."""
 
 import re
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import orjson
 from fastapi.exceptions import RequestValidationError
@@ -65,10 +65,14 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 async def on_invalid(request: Request, error: Exception) -> Response:
     """Parameters that do not fit their description, one row each, without their values."""
-    rows = [
-        {"parameter": _name(each), "detail": each["msg"]} for each in cast("RequestValidationError", error).errors()
-    ]
-    return _tell(request, InvalidParameter(f"{len(rows)} of the parameters cannot be used.", errors=rows))
+    mistakes = cast("RequestValidationError", error).errors()
+    return _tell(request, misfits((each["loc"][1:], each["msg"]) for each in mistakes))
+
+
+def misfits(mistakes: Iterable[tuple[Sequence[int | str], str]]) -> InvalidParameter:
+    """The error of parameters that do not fit: where each is, its name first, and what is wrong with it."""
+    rows = [{"parameter": _name(place), "detail": detail} for place, detail in mistakes]
+    return InvalidParameter(f"{len(rows)} of the parameters cannot be used.", errors=rows)
 
 
 def invalid(parameter: str, detail: str, **bounds: int) -> InvalidParameter:
@@ -80,9 +84,9 @@ def _tell(request: Request, error: ServiceError, headers: Mapping[str, str] | No
     return respond(request.app.state.gateway.metrics, request.scope, error, headers)
 
 
-def _name(mistake: Mapping[str, Any]) -> str:
+def _name(place: Sequence[int | str]) -> str:
     """The parameter's name; an unknown one is told only if it looks like a name."""
-    name = ".".join(str(step) for step in mistake["loc"][1:2])
+    name = ".".join(str(step) for step in place[:1])
     return name if PARAMETER.fullmatch(name) else "query"
 
 

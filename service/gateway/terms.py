@@ -30,12 +30,12 @@ class Terms:
         return begun + deadline_s(card, self.question) if self.end is None else self.end
 
 
-def of(request: Request, longest_s: float) -> Terms:
+def of(request: Request, longest_s: float, question: Question = "answer") -> Terms:
     """The terms of a request: `Request-Timeout` counts from its first byte. Raises `InvalidHeader`."""
     timeout_s = _timeout(request.headers.getlist("request-timeout"), longest_s)
     begun = asyncio.get_running_loop().time() - (time.perf_counter() - request.state.started)
     end = None if timeout_s is None else begun + timeout_s
-    return Terms(caller_of(request), _urgency(request.headers.getlist("priority")), end)
+    return Terms(caller_of(request), _urgency(request.headers.getlist("priority")), end, question)
 
 
 def caller_of(request: Request) -> str:

@@ -108,7 +108,8 @@ class Turns:
             yield
         finally:
             self._coming[caller] -= 1
-            self._coming += Counter()  # without those that are at zero
+            if not self._coming[caller]:
+                del self._coming[caller]
 
     def wait_s(self, caller: Hashable, pieces: int = 1) -> float:
         """Seconds until so many more pieces of this caller's work would all be done, and few are not by then.
@@ -120,16 +121,18 @@ class Turns:
 
     def _foretold_s(self, caller: Hashable, pieces: float) -> float:
         """As `wait_s`, on average."""
-        queue: Counter[Hashable] = Counter({key: flow.cost for key, flow in self._flows.items()}) + self._coming
-        if self.pace_s is None or not (queue or self._taken):
+        waiting = {key: flow.cost for key, flow in self._flows.items()}
+        queued = sum(waiting.values()) + self._coming.total()
+        if self.pace_s is None or not (queued or self._taken):
             return 0.0
         places = self._places()
-        inside = self._taken + queue.total() + pieces
+        inside = self._taken + queued + pieces
         wary = asyncio.get_running_loop().time() - self._late_at < WARY_S
         if inside <= places and not wary:
             return 0.0
         # Who finds a few here waits for the batch that they are in, and then for one with as many that came meanwhile.
         busy = min(places, 2 * inside) if self._shared and wary else places
+        queue = Counter(waiting) + self._coming
         mine = queue.pop(caller, 0) + pieces
         before = mine + sum(min(cost, mine) for cost in queue.values())
         return self.pace_s * (busy + max(0, before - max(0, places - self._taken))) / places

@@ -138,6 +138,8 @@ class Versions:
         }
         if not weights:
             return family
+        if len(weights) == 1:
+            return versions[next(iter(weights))].name
         weights = {each: weights[each] for each in weights if self._is_ready(versions[each].name)} or weights
         return versions[traffic.choose(weights, family, self._key(request, family))].name
 

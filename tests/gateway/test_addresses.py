@@ -52,3 +52,8 @@ def test_the_addresses_of_one_ipv6_subscriber_are_one_place() -> None:
 @pytest.mark.parametrize("peer", [None, "testclient", ""])
 def test_a_peer_without_an_address_is_nowhere(peer: str | None) -> None:
     assert found(peer, "203.0.113.9") == ""
+
+
+def test_what_is_too_long_for_an_address_is_none() -> None:
+    assert found("10.0.0.1", "203.0.113.9" + " " * 4096) == "203.0.113.9"
+    assert found("10.0.0.1", "2001:db8::1%" + "z" * 4096) == "10.0.0.1"

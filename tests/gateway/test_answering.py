@@ -53,6 +53,22 @@ async def test_work_is_stopped_when_the_client_leaves() -> None:
     assert stopped.is_set()
 
 
+async def test_a_client_that_leaves_once_the_work_is_done_stops_nothing() -> None:
+    leaving = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await leaving.wait()
+        return await gone()
+
+    async def work() -> int:
+        leaving.set()
+        return 3
+
+    assert await unless_gone(receive, work()) == 3
+    for _ in range(5):
+        await asyncio.sleep(0)  # a cancellation that came late would come here
+
+
 async def test_nothing_is_left_running_when_the_whole_is_cancelled() -> None:
     before = asyncio.all_tasks()
     task = asyncio.create_task(unless_gone(connected, asyncio.sleep(600)))
