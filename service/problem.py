@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import cache
 from typing import Any, ClassVar
 
 MAX_INTEGER = 2**53 - 1  # beyond it JavaScript rounds, and beyond 2**64 our encoder fails; a caller may send any number
@@ -37,6 +38,7 @@ class ServiceError(Exception):
         self.members = members
 
     @classmethod
+    @cache
     def code(cls) -> str:
         """The class name in snake case: `ImageTooLarge` is `image_too_large`."""
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()

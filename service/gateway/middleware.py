@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
+import random
 import re
 import time
 import traceback
-import uuid
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -202,7 +202,7 @@ class Crash:
 
 def _request_id(scope: Scope) -> str:
     sent = Headers(scope=scope).get("x-request-id", "")
-    return sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+    return sent if REQUEST_ID.fullmatch(sent) else f"{random.getrandbits(128):032x}"
 
 
 def _is_small(declared: bytes) -> bool:

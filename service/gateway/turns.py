@@ -25,31 +25,38 @@ WARY_S = 60.0  # after an answer that was late, nobody is let in for the mere re
 TAGS = 1024  # callers that are remembered; beyond, those with nothing waiting are forgotten
 
 
-@dataclass(order=True)
-class _Waiter:
-    urgency: int
-    number: int
-    cost: float = field(compare=False)
-    since: float = field(compare=False)  # in the loop's time
-    foretold_s: float = field(compare=False)  # until it would end; 0 where a place was free or nothing known
-    granted: asyncio.Future[None] = field(compare=False)
-
-
 class _Flow:
-    """What one caller has waiting."""
+    """What one caller has waiting, and what that costs."""
 
     def __init__(self) -> None:
         self.waiting: list[_Waiter] = []
+        self.cost = 0.0
 
-    def head(self) -> _Waiter | None:
+    def push(self, waiter: "_Waiter") -> None:
+        """Have one more waiting."""
+        heappush(self.waiting, waiter)
+        self.cost += waiter.cost
+
+    def pop(self) -> None:
+        """Have the next one waiting no longer."""
+        self.cost -= heappop(self.waiting).cost
+
+    def head(self) -> "_Waiter | None":
         """The next of the waiting that is still wanted."""
         while self.waiting and self.waiting[0].granted.done():
             heappop(self.waiting)
         return self.waiting[0] if self.waiting else None
 
-    @property
-    def cost(self) -> float:
-        return sum(waiter.cost for waiter in self.waiting if not waiter.granted.done())
+
+@dataclass(order=True)
+class _Waiter:
+    urgency: int
+    number: int
+    cost: float = field(compare=False)
+    flow: _Flow = field(compare=False)
+    since: float = field(compare=False)  # in the loop's time
+    foretold_s: float = field(compare=False)  # until it would end; 0 where a place was free or nothing known
+    granted: asyncio.Future[None] = field(compare=False)
 
 
 class Turns:
@@ -91,7 +98,9 @@ class Turns:
         try:
             await waiter.granted
         except asyncio.CancelledError:
-            if waiter.granted.done() and not waiter.granted.cancelled():
+            if waiter.granted.cancelled():
+                waiter.flow.cost -= waiter.cost
+            else:
                 self._leave(waiter)
             self._compare(waiter, failed=True)
             raise
@@ -132,9 +141,10 @@ class Turns:
             return 0.0
         # Who finds a few here waits for the batch that they are in, and then for one with as many that came meanwhile.
         busy = min(places, 2 * inside) if self._shared and wary else places
-        queue = Counter(waiting) + self._coming
-        mine = queue.pop(caller, 0) + pieces
-        before = mine + sum(min(cost, mine) for cost in queue.values())
+        for key, count in self._coming.items():
+            waiting[key] = waiting.get(key, 0.0) + count
+        mine = waiting.pop(caller, 0.0) + pieces
+        before = mine + sum(min(cost, mine) for cost in waiting.values())
         return self.pace_s * (busy + max(0, before - max(0, places - self._taken))) / places
 
     def free_in_s(self) -> float:
@@ -204,8 +214,8 @@ class Turns:
         self._number += 1
         loop = asyncio.get_running_loop()
         foretold_s = self._foretold_s(caller, cost) if self._taken >= self._places() else 0.0
-        waiter = _Waiter(urgency, self._number, cost, loop.time(), foretold_s, loop.create_future())
-        heappush(flow.waiting, waiter)
+        waiter = _Waiter(urgency, self._number, cost, flow, loop.time(), foretold_s, loop.create_future())
+        flow.push(waiter)
         return waiter
 
     def _leave(self, waiter: _Waiter) -> None:
@@ -215,7 +225,7 @@ class Turns:
     def _let_in(self) -> None:
         while self._taken < self._places() and (found := self._next()) is not None:
             caller, waiter = found
-            heappop(self._flows[caller].waiting)
+            self._flows[caller].pop()
             if self._flows[caller].head() is None:
                 del self._flows[caller]
             self._now = max(self._now, self._tags[caller])

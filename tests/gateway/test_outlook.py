@@ -192,3 +192,16 @@ async def test_who_is_given_up_early_shows_nothing(one: Shop) -> None:
             await one.turns.run(idle, "a")
 
     assert one.turns.wait_s("b") == 2.0
+
+
+async def test_who_is_given_up_while_it_waits_is_no_longer_counted(one: Shop) -> None:
+    one.turns.pace_s = 0.5
+    for name in ("running", "stays", "gone"):
+        one.ask(name, "a")
+    await idle()
+    before = one.turns.wait_s("a")
+
+    one.tasks[2].cancel()
+    await idle()
+
+    assert one.turns.wait_s("a") == before - 0.5
