@@ -174,5 +174,7 @@ def _without_upgrade(data: bytes) -> bytes:
 
     Headers that are not whole yet stay as they are: with a body behind them they are refused.
     """
-    head, blank, rest = data.partition(b"\r\n\r\n")
-    return UPGRADE.sub(b"", head) + blank + rest if blank and UPGRADE.search(head) else data
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or UPGRADE.search(data, 0, end) is None:
+        return data
+    return UPGRADE.sub(b"", data[:end]) + data[end:]
