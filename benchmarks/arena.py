@@ -1,6 +1,5 @@
 """A contestant's life: started, asked until it answers, held against the others' answers, put under load, ended."""
 
-import asyncio
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from benchmarks.contestants import Contestant
 from service import cards
 from service.bench import corpus
 from service.bench.corpus import Picture, Size
-from service.bench.load import Client
+from service.bench.load import Client, run
 from service.bench.trial import Load, Plan, RefusedError, Trial, probe, trial
 from service.bench.wire import Address, Request
 from service.cards import ModelCard
@@ -82,12 +81,12 @@ class Entry:
 
     def said(self) -> list[Said]:
         """Its answers, one picture after another."""
-        return asyncio.run(_said(self.plan))
+        return run(_said(self.plan))
 
     def measure(self, load: Load, requests: Sequence[Request] = (), longer: float = 1) -> Trial:
         """The load, put on it, of `requests` where there are some. Raises `ContestError` where no answer was good."""
         plan = replace(self.plan, requests=requests or self.plan.requests, seconds=self.plan.seconds * longer)
-        found = asyncio.run(trial(plan, load))
+        found = run(trial(plan, load))
         if not found.summary.requests_per_s:
             raise ContestError(f"{self.name} answered nothing at {load}: {found.summary.outcomes}")
         return found
@@ -113,7 +112,7 @@ def _life(contestant: Contestant, contest: Contest, environment: Mapping[str, st
         )
         took = _await_answers(replace(plan, requests=requests[:1]), process, begun, contestant.name, log)
         try:
-            asyncio.run(probe(plan))
+            run(probe(plan))
         except RefusedError as error:
             raise ContestError(f"{contestant.name}: {error}") from error
         yield Entry(contestant.name, contest, plan, contestant.url(port, contest.card.task), took)
@@ -155,7 +154,7 @@ def _await_answers(plan: Plan, process: subprocess.Popen[bytes], begun: float, n
     """Ask until there is an answer; the seconds since it was started."""
     while True:
         try:
-            asyncio.run(probe(plan))
+            run(probe(plan))
             return time.monotonic() - begun
         except RefusedError as error:
             dislikes = re.search(r"picture: 4(?!04|08|29)\d\d", str(error))  # it runs, and not what is sent

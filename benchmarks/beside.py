@@ -28,11 +28,11 @@ PATIENCE_S = 60.0
 
 def measure(entry: Entry, seconds: float) -> dict[str, float]:
     """Milliseconds of a lone caller's 99th percentile, alone and beside each flood, and how many times as long."""
-    alone = asyncio.run(lone(entry, seconds))
+    alone = load.run(lone(entry, seconds))
     found = {"lone p50, ms": alone["p50"], "lone p99, ms": alone["p99"]}
     for name in FLOODS:
         with flood(name, entry):
-            beside = asyncio.run(lone(entry, seconds * 2))  # fewer requests a second
+            beside = load.run(lone(entry, seconds * 2))  # fewer requests a second
         found[f"beside {name} p50, ms"] = beside["p50"]
         found[f"beside {name} p99, ms"] = beside["p99"]
         found[f"beside {name}, p99 / alone"] = beside["p99"] / alone["p99"]
@@ -78,7 +78,7 @@ def flood(name: str, entry: Entry) -> Iterator[None]:
 
 
 def _run(name: str, address: Address, contents: list[bytes]) -> None:
-    asyncio.run(FLOODS[name](address, contents))
+    load.run(FLOODS[name](address, contents))
 
 
 async def _good(address: Address, contents: list[bytes]) -> None:

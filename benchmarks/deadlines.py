@@ -11,7 +11,7 @@ import psutil
 from benchmarks.amplification import Worst
 from benchmarks.arena import ContestError, Entry
 from service.bench import wire
-from service.bench.load import Client, Sample
+from service.bench.load import Client, Sample, run
 from service.bench.wire import Request
 
 STAGES = ("upload", "decoding", "model")
@@ -57,7 +57,7 @@ def worst_ms(entry: Entry, body: bytes, *, sent: float = 1.0, repeats: int = 1) 
     for timeout_s in TIMEOUTS_S:
         request = wire.post(entry.url, body, "image/*", {"Request-Timeout": f"{timeout_s:g}"})
         cut = Request(request.wire[: len(request.wire) - round(len(body) * (1 - sent))])
-        samples = asyncio.run(_at_once(entry, [cut] * AT_ONCE * repeats))
+        samples = run(_at_once(entry, [cut] * AT_ONCE * repeats))
         other = {each.outcome for each in samples} - LATE - NOT_LATE
         if other:
             raise ContestError(f"a request of {timeout_s:g} s was answered {', '.join(sorted(other))}")

@@ -23,7 +23,7 @@ from benchmarks.contestants import CONTESTANTS, behind
 from benchmarks.under_stress import BESIDE, STARTER
 from service.bench import wire
 from service.bench.corpus import Picture
-from service.bench.load import Client
+from service.bench.load import Client, run
 from service.bench.wire import Request
 
 ROUTES: Final = (
@@ -107,7 +107,7 @@ def main(corpus: Path, every: int, into: Path) -> None:
     """Ask, and print the table."""
     files = read(corpus)[::every]
     with started(CONTESTANTS["ours"], Contest("same", made_models.PUBLISHED, STARTER), BESIDE) as entry:
-        found = asyncio.run(ask(entry, files))
+        found = run(ask(entry, files))
     page = scoreboard.markdown(HEAD, rows(files, found))
     click.echo(page)
     into.mkdir(parents=True, exist_ok=True)

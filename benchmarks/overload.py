@@ -1,6 +1,5 @@
 """More requests than the service can answer, from callers who do not wait for each other."""
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ def measure(entry: Entry, seconds: float) -> dict[str, float]:
     for deadline_s in DEADLINES_S:
         plan = replace(entry.plan, requests=within(entry, deadline_s), seconds=seconds)
         for factor in FACTORS:
-            samples = asyncio.run(pushed(plan, factor * peak))
+            samples = load.run(pushed(plan, factor * peak))
             for name, value in told(samples, plan, peak, deadline_s).items():
                 found[f"{factor} x, {deadline_s} s: {name}"] = value
     return found

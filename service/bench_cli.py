@@ -1,7 +1,6 @@
 """`resnest-service bench`: put load on a service that runs, or find a model's limit without one."""
 # ruff: noqa: PLC0415
 
-import asyncio
 import json
 import os
 import sys
@@ -101,7 +100,7 @@ def bench(
     **given: Any,
 ) -> None:
     """Measure the service at URL under load: latency, throughput, errors, stages, and what its processes take."""
-    from service.bench import session
+    from service.bench import load, session
     from service.bench.corpus import CorpusError
     from service.bench.trial import RefusedError
 
@@ -110,7 +109,7 @@ def bench(
         if limit:
             found = _limit(options, store, limit, threads or usable_cores())
         else:
-            trials = asyncio.run(session.measure(options, click.echo, _watch))
+            trials = load.run(session.measure(options, click.echo, _watch))
             click.echo(f"\n{session.text(options, trials)}")
             found = session.document(options, trials)
             if plot_file:

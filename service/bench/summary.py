@@ -50,7 +50,8 @@ def summarise(samples: Iterable[Sample], window: Window) -> Summary:
     seconds = window.end - window.start
     arrived = [each for each in samples if each.outcome == OK and window.start <= each.ended < window.end]
     due = [each for each in samples if window.start <= each.scheduled < window.end]
-    stages = sorted({stage for each in due for stage in each.stages})
+    told = [each.stages for each in due]
+    stages = sorted(set().union(*told))
     return Summary(
         seconds=seconds,
         requests_per_s=len(arrived) / seconds,
@@ -59,7 +60,7 @@ def summarise(samples: Iterable[Sample], window: Window) -> Summary:
         outcomes=dict(Counter(each.outcome for each in due)),
         latency_ms=figures([each.latency_s * 1e3 for each in due if each.outcome in {OK, TIMED_OUT}]),
         lag_ms=figures([(each.sent - each.scheduled) * 1e3 for each in due]),
-        stages_ms={stage: figures([each.stages[stage] for each in due if stage in each.stages]) for stage in stages},
+        stages_ms={stage: figures([each[stage] for each in told if stage in each]) for stage in stages},
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -112,6 +112,12 @@ class Connection(asyncio.Protocol):
             self.close()
             raise
 
+    def give_up(self) -> None:
+        """Close; the exchange under way raises `TimeoutError`."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(TimeoutError())
+        self.close()
+
     def close(self) -> None:
         """Give the connection back."""
         if self._transport is not None:
@@ -119,8 +125,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one without being a subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail the request under way."""

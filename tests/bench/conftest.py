@@ -7,9 +7,9 @@ from service.bench.wire import Request
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """The generator runs on asyncio."""
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The generator runs on uvloop."""
+    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture

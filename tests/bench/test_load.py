@@ -1,12 +1,13 @@
 """Closed and open loops against a server whose delays are known."""
 
+import asyncio
 import time
 from itertools import repeat
 
 import pytest
 
 from service.bench import load
-from service.bench.arrivals import constant
+from service.bench.arrivals import constant, poisson
 from service.bench.load import LOST, OK, TIMED_OUT, UNREACHED, Client, Sample, outcome_of, stages_of
 from service.bench.wire import Address, Reply, Request
 from service.processes import free_port
@@ -91,7 +92,7 @@ async def test_a_sample_has_the_stages_that_the_server_told(request_: Request) -
     assert client.samples[0].stages == {"decode": 2.5, "queue": 0.1, "total": 9.0}
 
 
-@pytest.mark.parametrize("header", ["", "cache", "cache;desc=hit, ,"])
+@pytest.mark.parametrize("header", ["", "cache", "cache;desc=hit, ,", "cache;dur=long"])
 def test_stages_without_a_duration_are_left_out(header: str) -> None:
     assert stages_of(header) == {}
 
@@ -105,6 +106,7 @@ def test_stages_without_a_duration_are_left_out(header: str) -> None:
         (200, b'{"error": "a word"}', OK),
         (200, b'{"results":[{"predictions":[]},{"error":{"code":"image_corrupt"}}]}', "200 image_corrupt"),
         (503, b'{"code": "overloaded"}', "503 overloaded"),
+        (200, b'{"results":[{"error":{}},{"error":{"code":"image_corrupt"}}]}', "200 image_corrupt"),
         (503, b"Service Unavailable", "503"),
         (500, b"[]", "500"),
     ],
@@ -114,10 +116,26 @@ def test_an_outcome_is_the_status_and_the_problems_code(status: int, body: bytes
 
 
 def test_a_latency_counts_from_the_schedule() -> None:
-    assert Sample(1.0, 3.0, 3.5, OK, 1, {}).latency_s == 2.5
+    assert Sample(1.0, 3.0, 3.5, OK, 1, "").latency_s == 2.5
 
 
 async def test_an_open_loop_that_has_nothing_to_send_ends(request_: Request) -> None:
     client = Client(Address("127.0.0.1", 1), 1, 1)
     await load.opened(client, [request_], repeat(1e9), time.perf_counter() + 0.1)
     assert client.samples == []
+
+
+async def test_an_open_loop_never_sends_early(request_: Request) -> None:
+    async with running(Server()) as server:
+        client = Client(server.address, 100, 30)
+        await load.opened(client, [request_], poisson(300), time.perf_counter() + 0.5)
+        client.close()
+    assert len(client.samples) > 100
+    assert all(sample.sent >= sample.scheduled for sample in client.samples)
+
+
+def test_the_generators_loop_is_the_gateways() -> None:
+    async def loop_of() -> str:
+        return type(asyncio.get_running_loop()).__module__
+
+    assert load.run(loop_of()) == "uvloop"

@@ -7,7 +7,8 @@ from service.bench.summary import Window, figures, percentile, summarise
 
 
 def sample(scheduled: float, ended: float, outcome: str = OK, pictures: int = 1, **stages: float) -> Sample:
-    return Sample(scheduled, scheduled + 0.001, ended, outcome, pictures, stages)
+    server_timing = ", ".join(f"{stage};dur={value}" for stage, value in stages.items())
+    return Sample(scheduled, scheduled + 0.001, ended, outcome, pictures, server_timing)
 
 
 @pytest.mark.parametrize(("share", "value"), [(50, 500.0), (90, 900.0), (95, 950.0), (99, 990.0), (99.9, 999.0)])

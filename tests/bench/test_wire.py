@@ -1,10 +1,12 @@
 """Requests as bytes, and replies from them."""
 
+import asyncio
+
 import pytest
 
 from service.bench import wire
 from service.bench.corpus import Picture
-from service.bench.wire import Address, Connection, ConnectionLostError
+from service.bench.wire import Address, Connection, ConnectionLostError, Reply
 from tests.bench.serving import Answer, Server, running
 
 pytestmark = pytest.mark.anyio
@@ -100,3 +102,75 @@ async def test_a_chunked_reply_and_one_before_it_are_read() -> None:
         found = await connection.exchange(REQUEST.wire)
         connection.close()
     assert (found.status, found.body) == (200, b"abcde")
+
+
+WHOLE = b"HTTP/1.1 200 OK\r\nServer-Timing: a;dur=1\r\nContent-Length: 5\r\n\r\nabcde"
+
+
+def talking(loop: asyncio.AbstractEventLoop) -> tuple[Connection, asyncio.Task[Reply]]:
+    """A connection without a network, and its exchange that waits for what a test gives it to read."""
+    connection = Connection()
+    transport = Silent()
+    connection.connection_made(transport)
+    return connection, loop.create_task(connection.exchange(REQUEST.wire))
+
+
+class Silent(asyncio.Transport):
+    """Sends nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = False
+
+    def write(self, data: object) -> None:
+        assert data == REQUEST.wire
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+
+@pytest.mark.parametrize("cut", range(1, len(WHOLE)))
+async def test_a_reply_is_read_wherever_its_packets_end(cut: int) -> None:
+    connection, exchange = talking(asyncio.get_running_loop())
+    await asyncio.sleep(0)
+    connection.data_received(WHOLE[:cut])
+    assert not exchange.done()
+    connection.data_received(WHOLE[cut:])
+    reply = await exchange
+    assert (reply.status, reply.headers["server-timing"], reply.body) == (200, "a;dur=1", b"abcde")
+    assert connection.usable
+
+
+@pytest.mark.parametrize("cut", range(len(WHOLE)))
+async def test_a_reply_that_ends_in_the_middle_is_a_lost_connection(cut: int) -> None:
+    connection, exchange = talking(asyncio.get_running_loop())
+    await asyncio.sleep(0)
+    connection.data_received(WHOLE[:cut])
+    connection.connection_lost(None)
+    with pytest.raises(ConnectionLostError):
+        await exchange
+    assert not connection.usable
+
+
+async def test_garbage_in_a_chunked_reply_is_a_lost_connection() -> None:
+    connection, exchange = talking(asyncio.get_running_loop())
+    await asyncio.sleep(0)
+    connection.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    connection.data_received(b"no size\r\n")
+    with pytest.raises(ConnectionLostError):
+        await exchange
+    assert not connection.usable
+
+
+async def test_an_exchange_that_is_given_up_says_so_and_closes() -> None:
+    connection, exchange = talking(asyncio.get_running_loop())
+    await asyncio.sleep(0)
+    connection.give_up()
+    with pytest.raises(TimeoutError):
+        await exchange
+    assert not connection.usable

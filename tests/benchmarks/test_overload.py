@@ -12,7 +12,7 @@ PLAN = Plan(Address("127.0.0.1", 1), [], seconds=2.0)
 
 
 def sample(outcome: str, took_s: float) -> Sample:
-    return Sample(10.0, 10.0, 10.0 + took_s, outcome, 1, {})
+    return Sample(10.0, 10.0, 10.0 + took_s, outcome, 1, "")
 
 
 def test_an_answer_after_its_deadline_is_no_good_one_and_still_an_accepted_one() -> None:
