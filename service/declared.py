@@ -12,7 +12,8 @@ from typing import Final, Literal
 SEGMENT: Final = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
 FRAMES: Final = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 MAX_STEPS: Final = 1000  # segments or tags; a microsecond each
-WIDTH, HEIGHT, SHORT = 256, 257, 3  # a TIFF's tags, and the type of 16 bits
+WIDTH, HEIGHT = 256, 257  # a TIFF's tags
+LENGTHS: Final = {3: 2, 4: 4, 16: 8}  # of a TIFF's types SHORT, LONG and LONG8, in bytes
 
 
 def pixels(kind: str, data: bytes) -> int | None:
@@ -21,7 +22,7 @@ def pixels(kind: str, data: bytes) -> int | None:
         found = READERS[kind](data)
     except (KeyError, IndexError, struct.error):
         return None
-    return abs(found[0] * found[1]) if found else None
+    return abs(found[0] * found[1]) or None if found else None
 
 
 def _jpeg(data: bytes) -> tuple[int, int] | None:
@@ -65,7 +66,7 @@ def _tiff(data: bytes) -> tuple[int, int] | None:
     sides: dict[int, int] = {}
     for place in range(min(tags, MAX_STEPS)):
         tag = data[at + count + place * entry : at + count + (place + 1) * entry]
-        length = 2 if int.from_bytes(tag[2:4], order) == SHORT else 4
+        length = LENGTHS.get(int.from_bytes(tag[2:4], order), 4)
         sides[int.from_bytes(tag[:2], order)] = int.from_bytes(tag[value : value + length], order)
     return (sides[WIDTH], sides[HEIGHT]) if {WIDTH, HEIGHT} <= sides.keys() else None
 
@@ -76,7 +77,7 @@ def _iso(data: bytes) -> tuple[int, int] | None:
     at = data.find(b"ispe")
     while at >= 0 and len(found) < MAX_STEPS:
         found.append(struct.unpack_from(">II", data, at + 8))
-        at = data.find(b"ispe", at + 4, 1 << 16)
+        at = data.find(b"ispe", at + 4)
     return max(found, key=lambda size: size[0] * size[1], default=None)
 
 

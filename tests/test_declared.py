@@ -2,6 +2,7 @@
 
 import io
 import random
+import struct
 
 import pytest
 from PIL import Image
@@ -58,3 +59,27 @@ def test_a_header_that_is_cut_or_overwritten_has_some_pixels_or_none(name: str) 
 
 def test_a_jpeg_of_segments_alone_is_given_up() -> None:
     assert declared.pixels("JPEG", b"\xff\xd8" + b"\xff\xe1\0\2" * 1_000_000) is None
+
+
+def box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(body)) + kind + body
+
+
+def test_the_largest_size_of_an_iso_file_counts_wherever_its_boxes_are() -> None:
+    sizes = [box(b"ispe", struct.pack(">III", 0, *size)) for size in ((512, 512), (8000, 6000))]
+    head, meta = box(b"ftyp", b"avif\0\0\0\0avifmif1"), box(b"meta", b"\0\0\0\0" + b"".join(sizes))
+
+    assert declared.pixels("AVIF", head + meta + box(b"mdat", bytes(70_000))) == 48_000_000
+    assert declared.pixels("AVIF", head + box(b"mdat", bytes(70_000)) + meta) == 48_000_000
+
+
+@pytest.mark.parametrize(("order", "mark"), [("<", b"II"), (">", b"MM")])
+@pytest.mark.parametrize(("kind", "letter"), [(3, "H6x"), (4, "I4x"), (16, "Q")])
+def test_a_tiffs_sides_are_read_in_each_of_their_types(order: str, mark: bytes, kind: int, letter: str) -> None:
+    tags = b"".join(struct.pack(f"{order}HHQ{letter}", tag, kind, 1, side) for tag, side in ((256, 300), (257, 200)))
+
+    assert declared.pixels("TIFF", mark + struct.pack(f"{order}HHHQQ", 43, 8, 0, 16, 2) + tags) == 60_000
+
+
+def test_a_size_of_nothing_is_none() -> None:
+    assert declared.pixels("PNG", b"\x89PNG\r\n\x1a\n" + bytes(16)) is None

@@ -135,14 +135,15 @@ Send = Callable[[Client, Sequence[Request], float], Awaitable[None]]
 
 def stages_of(server_timing: str) -> dict[str, float]:
     """Milliseconds by name of a `Server-Timing` header (W3C Server Timing); metrics without a duration are left out."""
-    found = {}
+    found: dict[str, float] = {}
     for metric in server_timing.split(","):
         name, *parameters = (part.strip() for part in metric.split(";"))
         for parameter in parameters:
             key, _, value = parameter.partition("=")
             if key == "dur":
                 with suppress(ValueError):  # what one odd answer says must not end a measurement
-                    found[name] = float(value)
+                    if math.isfinite(told := float(value)):
+                        found[name] = told
     return found
 
 

@@ -182,20 +182,22 @@ async def encoded(
     """What `draw` makes, in a thread, of a picture that one model answered; the time is told.
 
     It is handed the files that `layers` made of the upload where that is decoded and, of a large picture, what was
-    painted as `planned`: of a small one that takes less than the way to another process. Raises the `ServiceError` that
-    they raise.
+    painted as `planned`: of a small one that takes less than the way to another process, and where it fails there the
+    answer is not lost. Raises the `ServiceError` that `layers` raise.
     """
     result = answers.results[index]
     facts, answer, content = cast(
         "tuple[Facts, Answer, bytes]", (result.facts, result.answers[0], result.upload.content)
     )
     started = time.perf_counter()
-    turn = (card, answers.terms, asyncio.get_running_loop().time() + card.serving.deadline_s)
+    now = asyncio.get_running_loop().time()
+    turn = (card, answers.terms, max(now + card.serving.deadline_s, answers.terms.deadline(card, now)))
     drawn = Drawn()
     if over := layers(facts, answer):
         drawn = Drawn(await gateway.decoders.draw(content, over, *turn))
     if planned is not None and is_large(facts.width * facts.height):
-        drawn = replace(drawn, painted=await gateway.decoders.paint(planned(facts, answer), *turn))
+        with suppress(ServiceError):
+            drawn = replace(drawn, painted=await gateway.decoders.paint(planned(facts, answer), *turn))
     value = await gateway.encoders.run(draw, facts, answer, drawn)
     elapsed = time.perf_counter() - started
     gateway.metrics.stages.labels(card.name, "encode").observe(elapsed)
@@ -244,7 +246,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Value]) -> Val
     gone.add_done_callback(leave)
     try:
         return await work
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, Exception):  # what the work makes of a cancellation is nobody's any more
         if left and worker is not None and not worker.uncancel():
             raise ClientGoneError from None
         raise

@@ -145,7 +145,9 @@ class Settings(BaseSettings):
         ge=1,
         description="processes that decode large pictures, and as many for small ones",
     )
-    decode_cpu_s: int = Field(default=10, ge=1, description="seconds of a processor that decoding a picture may take")
+    decode_cpu_s: int = Field(
+        default=10, ge=1, description="seconds of a processor that decoding, or painting a large mask, may take"
+    )
     encode_threads: int = Field(
         default_factory=usable_cores, ge=1, description="threads that write small pictures' masks, and base64"
     )

@@ -92,7 +92,7 @@ async def test_a_sample_has_the_stages_that_the_server_told(request_: Request) -
     assert client.samples[0].stages == {"decode": 2.5, "queue": 0.1, "total": 9.0}
 
 
-@pytest.mark.parametrize("header", ["", "cache", "cache;desc=hit, ,", "cache;dur=long"])
+@pytest.mark.parametrize("header", ["", "cache", "cache;desc=hit, ,", "cache;dur=long", "cache;dur=nan"])
 def test_stages_without_a_duration_are_left_out(header: str) -> None:
     assert stages_of(header) == {}
 

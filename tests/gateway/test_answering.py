@@ -53,6 +53,20 @@ async def test_work_is_stopped_when_the_client_leaves() -> None:
     assert stopped.is_set()
 
 
+async def test_what_the_work_makes_of_its_being_stopped_is_nobodys() -> None:
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError
+
+    with pytest.raises(ClientGoneError):
+        await unless_gone(gone, work())
+
+    assert (task := asyncio.current_task()) is not None
+    assert task.cancelling() == 0
+
+
 async def test_a_client_that_leaves_once_the_work_is_done_stops_nothing() -> None:
     leaving = asyncio.Event()
 

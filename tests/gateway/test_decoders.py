@@ -1,16 +1,26 @@
 """Whose upload is decoded next, and how long it may take."""
 
 import asyncio
+import io
 import os
+import struct
 import time
 from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from service import images
+from service import declared, images
 from service.cards import ModelCard
-from service.errors import DeadlineExceeded, ImageCorrupt, ImageTooCostly, ServiceError, UnsupportedMediaType
+from service.errors import (
+    DeadlineExceeded,
+    ImageCorrupt,
+    ImageTooCostly,
+    ImageTooLarge,
+    ServiceError,
+    UnsupportedMediaType,
+)
 from service.gateway.decoders import NICE, Decoders
 from service.gateway.isolated import Bounds
 from service.gateway.isolation import Processes
@@ -54,6 +64,40 @@ async def test_a_flood_of_large_pictures_does_not_hold_up_anothers_small_one(
     for task in flood:
         task.cancel()
     await asyncio.gather(*flood, return_exceptions=True)
+
+
+def lying(side: int) -> bytes:
+    """A GIF whose screen is said to be small, and whose frame is not."""
+    out = io.BytesIO()
+    Image.new("P", (side, side)).save(out, "GIF")
+    data = bytearray(out.getvalue())
+    data[6:10] = struct.pack("<HH", 96, 72)
+    return bytes(data)
+
+
+async def test_a_picture_that_is_larger_than_its_header_declares_is_decoded_among_the_large_ones(
+    decoders: Decoders, served: dict[str, ModelCard]
+) -> None:
+    upload, card = lying(2100), served["tiny-classifier"]
+    assert declared.pixels("GIF", upload) == 96 * 72
+
+    facts, _ = await decoders.prepare(upload, [card], Terms(), later())
+    (found,) = await decoders.draw(upload, [niceness], card, Terms(), later())
+
+    assert (facts.width, facts.height) == (2100, 2100)
+    assert int(found) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICE, 19)
+
+
+async def test_a_picture_that_is_too_large_whatever_its_header_declares_is_told_the_limit(
+    served: dict[str, ModelCard],
+) -> None:
+    small, large = (Processes(1, Bounds(memory=1 << 30, cpu_s=20), nice=nice) for nice in (0, NICE))
+    decoders = Decoders(small, large, images.Limits(max_pixels=4_200_000))
+    with pytest.raises(ImageTooLarge) as error:
+        await decoders.prepare(lying(2100), [served["tiny-classifier"]], Terms(), later())
+    await decoders.close()
+
+    assert error.value.limit == 4_200_000
 
 
 async def test_a_small_picture_is_decoded_while_every_process_for_large_ones_is_held(

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ from service.schemas import SegmentQuery, SegmentResponse
 from tests.gateway.conftest import Running, app_of, at_the_model, parts_of, until
 from tests.gateway.fake_torchserve import FakeTorchServe, expected_mask, expected_scores
 from tests.gateway.pictures import picture
+from tests.stores import write_store
 
 pytestmark = pytest.mark.anyio
 
@@ -87,8 +89,8 @@ def standing_still(processes: Processes) -> Iterator[None]:
 async def test_a_large_mask_is_painted_by_the_processes_for_large_pictures_and_a_small_one_by_none(
     running: Running, fake: FakeTorchServe
 ) -> None:
-    fake.by_model["tiny-segmenter"] = "slow"
     async with running() as client:
+        fake.by_model["tiny-segmenter"] = "slow"
         large = parts_of(app_of(client)).decoders._large
         asked = [asyncio.create_task(segment(client, content)) for content in (LARGE, picture())]
         await until(lambda: at_the_model(client, "tiny-segmenter") == 2, 60)
@@ -103,6 +105,24 @@ async def test_a_large_mask_is_painted_by_the_processes_for_large_pictures_and_a
         painted = await asked[0]
 
     assert (small.status_code, painted.status_code) == (200, 200)
+
+
+async def test_a_large_mask_that_is_not_painted_there_in_time_is_painted_here(
+    running: Running, fake: FakeTorchServe, tmp_path: Path
+) -> None:
+    hurried = {"serving": {"deadline_s": 3}}
+    async with running(model_store=write_store(tmp_path, "tiny-segmenter", weights=False, changes=hurried)) as client:
+        fake.by_model["tiny-segmenter"] = "slow"
+        large = parts_of(app_of(client)).decoders._large
+        asked = asyncio.create_task(client.post("/v1/segment", content=LARGE))
+        await until(lambda: at_the_model(client, "tiny-segmenter") == 1, 60)
+        await until(lambda: len(large._idle) == len(large._all) == 1, 60)
+        with standing_still(large):
+            fake.by_model["tiny-segmenter"] = "answer"
+            fake.release.set()
+            response = await asked
+
+    assert response.status_code == 200
 
 
 async def segment(client: httpx.AsyncClient, content: bytes) -> httpx.Response:
