@@ -1,11 +1,13 @@
 """A real, tiny HTTP server whose delays, answers and faults are known."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 
+from service.bench.load import not_before
 from service.bench.wire import Address
 
 
@@ -58,7 +60,7 @@ class Server:
             self.requests.append((head, await reader.readexactly(length)))
             answer = self.answer(next(self._numbers))
             async with self._turn if self.one_at_a_time else asyncio.Semaphore():
-                await asyncio.sleep(answer.delay_s)
+                await not_before(time.perf_counter() + answer.delay_s)
             if answer.cut:
                 return
             lines = [f"HTTP/1.1 {answer.status} Any", f"Content-Length: {len(answer.body)}", *answer.headers]
