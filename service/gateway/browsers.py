@@ -15,8 +15,10 @@ SAFE: Final[Mapping[str, str]] = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-# As ASGI sends them.
-SAFE_LINES: Final = tuple((name.lower().encode(), value.encode()) for name, value in SAFE.items())
+# What an answer has that says nothing else of it, as ASGI sends it.
+STANDING: Final = tuple(
+    (name.lower().encode(), value.encode()) for name, value in {**SAFE, "Cache-Control": "no-store"}.items()
+)
 METHODS: Final = ("GET", "HEAD", "POST")
 # What a page may send beyond what every page may (CORS-safelisted: Accept, a form's Content-Type), and may read.
 SENT: Final = (

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge, Internal
-from service.gateway.browsers import SAFE_LINES
+from service.gateway.browsers import STANDING
 from service.gateway.metrics import Metrics
 from service.gateway.problems import respond
 from service.gateway.uploads import ClientGoneError
@@ -26,9 +26,6 @@ LINGER_S = 2.0
 LINGER_BYTES = 1 << 22
 SOON_S = 0.005  # that an answer before the body's end waits for that end, which is mostly there already
 SOON_BYTES = 1 << 20
-
-# Headers of every answer that says nothing else of them.
-STANDING = (*SAFE_LINES, (b"cache-control", b"no-store"))
 
 TemplateOf = Callable[[str], str]
 

@@ -14,7 +14,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, MalformedRequest, ServiceError, UploadTimeout
-from service.gateway.browsers import SAFE_LINES
+from service.gateway.browsers import STANDING
 
 # Bytes that are not body: the request line, headers, trailers and what frames chunks. As headers of four letters each,
 # 60 MB of them took 1.2 GB, measured.
@@ -111,8 +111,7 @@ class Protocol(HttpToolsProtocol):
             (b"content-length", str(len(content)).encode()),
             (b"content-type", b"application/problem+json"),
             (b"x-request-id", request_id.encode()),
-            *SAFE_LINES,
-            (b"cache-control", b"no-store"),
+            *STANDING,
             (b"connection", b"close"),
         ]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
