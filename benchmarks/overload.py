@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from benchmarks.arena import Entry
 from service.bench import load, wire
@@ -20,17 +21,28 @@ BROKEN = {LOST, TIMED_OUT, UNREACHED}
 
 
 def measure(entry: Entry, seconds: float) -> dict[str, float]:
-    """The peak, and what is left of it under each load: shares of the peak, and milliseconds."""
+    """Each load held against the mean of the peaks right before and after it, and milliseconds.
+
+    The machine's own speed moves by more within minutes than what a load may lose.
+    """
     entry.measure(CALLERS)  # while networks are still compiled for sizes of batches
-    peak = entry.measure(CALLERS).summary.requests_per_s
-    found = {"peak, requests a second": peak}
+    peaks = [peak(entry)]
+    found = {}
     for deadline_s in DEADLINES_S:
         plan = replace(entry.plan, requests=within(entry, deadline_s), seconds=seconds)
         for factor in FACTORS:
-            samples = load.run(pushed(plan, factor * peak))
-            for name, value in told(samples, plan, peak, deadline_s).items():
+            before = peaks[-1]
+            samples = load.run(pushed(plan, factor * before))
+            peaks.append(peak(entry))
+            for name, value in told(samples, plan, fmean((before, peaks[-1])), deadline_s).items():
                 found[f"{factor} x, {deadline_s} s: {name}"] = value
-    return found
+    least, most = min(peaks), max(peaks)
+    return {"least peak, requests a second": least, "greatest peak, requests a second": most, **found}
+
+
+def peak(entry: Entry) -> float:
+    """What it answers a second to callers who wait."""
+    return entry.measure(CALLERS).summary.requests_per_s
 
 
 def within(entry: Entry, deadline_s: float) -> list[wire.Request]:

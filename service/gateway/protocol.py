@@ -8,13 +8,14 @@ import asyncio
 import re
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, MalformedRequest, ServiceError, UploadTimeout
 from service.gateway.browsers import STANDING
+from service.gateway.together import Together
 
 # Bytes that are not body: the request line, headers, trailers and what frames chunks. As headers of four letters each,
 # 60 MB of them took 1.2 GB, measured.
@@ -90,6 +91,7 @@ class Protocol(HttpToolsProtocol):
         }:
             raise self._refusal
         super().on_headers_complete()
+        self.cycle.transport = cast("asyncio.Transport", Together(self.transport, self.loop))
 
     def on_body(self, body: bytes) -> None:
         """Take some of the body."""
