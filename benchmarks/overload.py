@@ -1,10 +1,13 @@
 """More requests than the service can answer, from callers who do not wait for each other."""
 
+import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
+from functools import partial
 from statistics import fmean
+from typing import TypeVar
 
 from benchmarks.arena import Entry
 from service.bench import load, wire
@@ -17,7 +20,16 @@ CALLERS = Load("closed", 16)
 FACTORS = (2, 5)  # times what it answers to callers who wait
 DEADLINES_S = (10, 1)  # the cards' own, and one that fewer requests can meet than there are places for
 REFUSED = ("503 overloaded", "429 ")
+Found = TypeVar("Found")
 BROKEN = {LOST, TIMED_OUT, UNREACHED}
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Requests answered a second to callers who wait, and the share of all cores that asking took."""
+
+    rate: float
+    generator: float
 
 
 def measure(entry: Entry, seconds: float) -> dict[str, float]:
@@ -27,22 +39,31 @@ def measure(entry: Entry, seconds: float) -> dict[str, float]:
     """
     entry.measure(CALLERS)  # while networks are still compiled for sizes of batches
     peaks = [peak(entry)]
-    found = {}
+    found: dict[str, float] = {}
     for deadline_s in DEADLINES_S:
         plan = replace(entry.plan, requests=within(entry, deadline_s), seconds=seconds)
         for factor in FACTORS:
-            before = peaks[-1]
-            samples = load.run(pushed(plan, factor * before))
+            rate = factor * peaks[-1].rate
+            samples, generator = _costing(partial(load.run, pushed(plan, rate)))
             peaks.append(peak(entry))
-            for name, value in told(samples, plan, fmean((before, peaks[-1])), deadline_s).items():
+            beside = Peak(*(fmean(pair) for pair in zip(*map(astuple, peaks[-2:]), strict=True)))
+            for name, value in told(samples, plan, beside, generator, deadline_s).items():
                 found[f"{factor} x, {deadline_s} s: {name}"] = value
-    least, most = min(peaks), max(peaks)
-    return {"least peak, requests a second": least, "greatest peak, requests a second": most, **found}
+    rates = [each.rate for each in peaks]
+    return {"least peak, requests a second": min(rates), "greatest peak, requests a second": max(rates), **found}
 
 
-def peak(entry: Entry) -> float:
-    """What it answers a second to callers who wait."""
-    return entry.measure(CALLERS).summary.requests_per_s
+def peak(entry: Entry) -> Peak:
+    """What it answers to callers who wait."""
+    found, generator = _costing(partial(entry.measure, CALLERS))
+    return Peak(found.summary.requests_per_s, generator)
+
+
+def _costing(measured: Callable[[], Found]) -> tuple[Found, float]:
+    """What was found, and the share of all cores that this process took meanwhile."""
+    begun, used = time.perf_counter(), time.process_time()
+    found = measured()
+    return found, (time.process_time() - used) / (time.perf_counter() - begun) / (os.cpu_count() or 1)
 
 
 def within(entry: Entry, deadline_s: float) -> list[wire.Request]:
@@ -62,14 +83,17 @@ async def pushed(plan: Plan, rate: float) -> list[Sample]:
     return [each for each in client.samples if each.scheduled >= begun + plan.warm_up_s]
 
 
-def told(samples: Sequence[Sample], plan: Plan, peak: float, deadline_s: float) -> dict[str, float]:
+def told(samples: Sequence[Sample], plan: Plan, beside: Peak, generator: float, deadline_s: float) -> dict[str, float]:
     """What became of them. What was let in and not answered in time counts among the accepted, as long as it took."""
     good = [each for each in samples if each.outcome == OK and each.latency_s <= deadline_s]
     refused = [each for each in samples if each.outcome.startswith(REFUSED)]
     accepted = [each for each in samples if not each.outcome.startswith(REFUSED) and each.outcome not in BROKEN]
     outcomes = Counter(each.outcome for each in samples)
+    goodput = len(good) / plan.seconds / beside.rate
     return {
-        "goodput / peak": len(good) / plan.seconds / peak,
+        "goodput / peak": goodput,
+        "goodput / peak, of the cores that the generator left": goodput * (1 - beside.generator) / (1 - generator),
+        "generator, of all cores": generator,
         **dict(_p99("accepted", [each.latency_s for each in accepted])),
         **dict(_p99("refusal", [each.ended - each.sent for each in refused])),
         **dict(_p99("sent late", [each.sent - each.scheduled for each in samples])),
