@@ -55,7 +55,7 @@ class _Waiter:
     cost: float = field(compare=False)
     flow: _Flow = field(compare=False)
     since: float = field(compare=False)  # in the loop's time
-    foretold_s: float = field(compare=False)  # until it would end; 0 where a place was free or nothing known
+    foretold_s: float = field(compare=False)  # until it would end; 0 where nothing was foretold
     granted: asyncio.Future[None] = field(compare=False)
 
 
@@ -213,7 +213,7 @@ class Turns:
         flow = self._flows.setdefault(caller, _Flow())
         self._number += 1
         loop = asyncio.get_running_loop()
-        foretold_s = self._foretold_s(caller, cost) if self._taken >= self._places() else 0.0
+        foretold_s = self._foretold_s(caller, cost)
         waiter = _Waiter(urgency, self._number, cost, flow, loop.time(), foretold_s, loop.create_future())
         flow.push(waiter)
         return waiter

@@ -205,3 +205,24 @@ async def test_who_is_given_up_while_it_waits_is_no_longer_counted(one: Shop) ->
     await idle()
 
     assert one.turns.wait_s("a") == before - 0.5
+
+
+async def test_more_room_is_left_only_until_things_end_as_foretold_though_places_are_free() -> None:
+    async def work() -> None:
+        await asyncio.sleep(0.001)
+
+    shop = Shop(8, shared=True)
+    await was_late(shop)
+    shop.turns.pace_s = 1e-6
+    await wait(shop, 3, works_s=0.02)
+    shop.turns.pace_s = 1.0
+    shop.ask("running")
+    await idle()
+    assert shop.turns.wait_s("b") > 0.9
+    for _ in range(200):
+        await shop.turns.run(work, "a")
+        shop.turns.pace_s = 1.0
+
+    assert shop.turns.wait_s("b") == 0.5
+    await shop.all()
+    await shop.turns.close()
