@@ -1,5 +1,6 @@
 """More requests than the service can answer, from callers who do not wait for each other."""
 
+import asyncio
 import os
 import time
 from collections import Counter
@@ -7,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import partial
 from statistics import fmean
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from benchmarks.arena import Entry
+from benchmarks.deadlines import stopped
 from service.bench import load, wire
 from service.bench.arrivals import poisson
 from service.bench.load import LOST, OK, TIMED_OUT, UNREACHED, Client, Sample
@@ -17,8 +19,22 @@ from service.bench.summary import figures
 from service.bench.trial import Load, Plan
 
 CALLERS = Load("closed", 16)
-FACTORS = (2, 5)  # times what it answers to callers who wait
-DEADLINES_S = (10, 1)  # the cards' own, and one that fewer requests can meet than there are places for
+OUTAGE_S = (1.0, 3.0)  # of a warm-up of five seconds: no worker moves
+
+
+class Flood(NamedTuple):
+    """So many times what it answers to callers who wait, with a deadline; perhaps right after an outage."""
+
+    factor: int
+    deadline_s: int
+    outage: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.factor} x, {self.deadline_s} s{', after an outage' if self.outage else ''}"
+
+
+# With the cards' own deadline, and with one that fewer requests can meet than there are places for.
+FLOODS = (Flood(2, 10), Flood(5, 10), Flood(2, 1), Flood(5, 1), Flood(5, 1, outage=True))
 REFUSED = ("503 overloaded", "429 ")
 Found = TypeVar("Found")
 BROKEN = {LOST, TIMED_OUT, UNREACHED}
@@ -40,15 +56,14 @@ def measure(entry: Entry, seconds: float) -> dict[str, float]:
     entry.measure(CALLERS)  # while networks are still compiled for sizes of batches
     peaks = [peak(entry)]
     found: dict[str, float] = {}
-    for deadline_s in DEADLINES_S:
-        plan = replace(entry.plan, requests=within(entry, deadline_s), seconds=seconds)
-        for factor in FACTORS:
-            rate = factor * peaks[-1].rate
-            samples, generator = _costing(partial(load.run, pushed(plan, rate)))
-            peaks.append(peak(entry))
-            beside = Peak(*(fmean(pair) for pair in zip(*map(astuple, peaks[-2:]), strict=True)))
-            for name, value in told(samples, plan, beside, generator, deadline_s).items():
-                found[f"{factor} x, {deadline_s} s: {name}"] = value
+    for flood in FLOODS:
+        plan = replace(entry.plan, requests=within(entry, flood.deadline_s), seconds=seconds)
+        pushing = pushed(plan, flood.factor * peaks[-1].rate, outage=flood.outage)
+        samples, generator = _costing(partial(load.run, pushing))
+        peaks.append(peak(entry))
+        beside = Peak(*(fmean(pair) for pair in zip(*map(astuple, peaks[-2:]), strict=True)))
+        for name, value in told(samples, plan, beside, generator, flood.deadline_s).items():
+            found[f"{flood}: {name}"] = value
     rates = [each.rate for each in peaks]
     return {"least peak, requests a second": min(rates), "greatest peak, requests a second": max(rates), **found}
 
@@ -72,15 +87,25 @@ def within(entry: Entry, deadline_s: float) -> list[wire.Request]:
     return [wire.post(entry.url, each.content, each.media_type, headers) for each in entry.contest.pictures]
 
 
-async def pushed(plan: Plan, rate: float) -> list[Sample]:
-    """The requests that were due after the warm-up of an open loop."""
+async def pushed(plan: Plan, rate: float, *, outage: bool = False) -> list[Sample]:
+    """The requests that were due after the warm-up of an open loop, in which there may be an outage."""
     client = Client(plan.address, plan.connections, plan.timeout_s)
     begun = time.perf_counter()
+    failing = asyncio.create_task(_fail(plan.pid)) if outage else None
     try:
         await load.opened(client, plan.requests, poisson(rate), begun + plan.warm_up_s + plan.seconds)
     finally:
+        if failing is not None:
+            await failing
         client.close()
     return [each for each in client.samples if each.scheduled >= begun + plan.warm_up_s]
+
+
+async def _fail(root: int | None) -> None:
+    begins_s, ends_s = OUTAGE_S
+    await asyncio.sleep(begins_s)
+    with stopped(root):
+        await asyncio.sleep(ends_s - begins_s)
 
 
 def told(samples: Sequence[Sample], plan: Plan, beside: Peak, generator: float, deadline_s: float) -> dict[str, float]:

@@ -31,8 +31,8 @@ PROOFS: Final[dict[str, tuple[Callable[[Entry, float], Measures], str, Mapping[s
 def held() -> list[Bar]:
     """The bars."""
     found = []
-    for load in (f"{factor} x, {limit_s} s" for limit_s in overload.DEADLINES_S for factor in overload.FACTORS):
-        limit_ms = float(load.split()[2]) * 1e3
+    for load in overload.FLOODS:
+        limit_ms = load.deadline_s * 1e3
         found += [
             Bar(f"{load}: goodput / peak", one(f"{load}: goodput / peak"), at_least=0.9),
             Bar(f"{load}: accepted p99", one(f"{load}: accepted p99, ms"), at_most=limit_ms, unit=" ms"),
