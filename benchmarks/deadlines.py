@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import psutil
@@ -36,16 +36,27 @@ def measure(entry: Entry, _seconds: float) -> dict[str, float]:
 
 @contextmanager
 def stopped(root: int | None) -> Iterator[None]:
-    """While no worker of the service moves."""
-    family = psutil.Process(root).children(recursive=True)
-    workers = [each for each in family if WORKER in " ".join(each.cmdline())]
-    for each in workers:
-        each.send_signal(signal.SIGSTOP)
+    """While no worker of the service moves. Raises `ContestError` where it has none."""
+    workers = [each for each in psutil.Process(root).children(recursive=True) if _is_worker(each)]
+    if not workers:
+        raise ContestError("no worker runs")
     try:
+        _tell(workers, signal.SIGSTOP)
         yield
     finally:
-        for each in workers:
-            each.send_signal(signal.SIGCONT)
+        _tell(workers, signal.SIGCONT)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return WORKER in " ".join(process.cmdline())
+    return False
+
+
+def _tell(processes: list[psutil.Process], number: int) -> None:
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            each.send_signal(number)
 
 
 def worst_ms(entry: Entry, body: bytes, *, sent: float = 1.0, repeats: int = 1) -> float:

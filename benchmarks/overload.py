@@ -15,7 +15,7 @@ from benchmarks.deadlines import stopped
 from service.bench import load, wire
 from service.bench.arrivals import poisson
 from service.bench.load import LOST, OK, TIMED_OUT, UNREACHED, Client, Sample
-from service.bench.summary import figures
+from service.bench.summary import Window, figures
 from service.bench.trial import Load, Plan
 
 CALLERS = Load("closed", 16)
@@ -59,10 +59,10 @@ def measure(entry: Entry, seconds: float) -> dict[str, float]:
     for flood in FLOODS:
         plan = replace(entry.plan, requests=within(entry, flood.deadline_s), seconds=seconds)
         pushing = pushed(plan, flood.factor * peaks[-1].rate, outage=flood.outage)
-        samples, generator = _costing(partial(load.run, pushing))
+        (samples, window), generator = _costing(partial(load.run, pushing))
         peaks.append(peak(entry))
         beside = Peak(*(fmean(pair) for pair in zip(*map(astuple, peaks[-2:]), strict=True)))
-        for name, value in told(samples, plan, beside, generator, flood.deadline_s).items():
+        for name, value in told(samples, window, beside, generator, flood.deadline_s).items():
             found[f"{flood}: {name}"] = value
     rates = [each.rate for each in peaks]
     return {"least peak, requests a second": min(rates), "greatest peak, requests a second": max(rates), **found}
@@ -87,18 +87,19 @@ def within(entry: Entry, deadline_s: float) -> list[wire.Request]:
     return [wire.post(entry.url, each.content, each.media_type, headers) for each in entry.contest.pictures]
 
 
-async def pushed(plan: Plan, rate: float, *, outage: bool = False) -> list[Sample]:
-    """The requests that were due after the warm-up of an open loop, in which there may be an outage."""
+async def pushed(plan: Plan, rate: float, *, outage: bool = False) -> tuple[list[Sample], Window]:
+    """The requests of an open loop, and what comes after its warm-up, in which there may be an outage."""
     client = Client(plan.address, plan.connections, plan.timeout_s)
-    begun = time.perf_counter()
+    start = time.perf_counter() + plan.warm_up_s
+    window = Window(start, start + plan.seconds)
     failing = asyncio.create_task(_fail(plan.pid)) if outage else None
     try:
-        await load.opened(client, plan.requests, poisson(rate), begun + plan.warm_up_s + plan.seconds)
+        await load.opened(client, plan.requests, poisson(rate), window.end)
     finally:
+        client.close()
         if failing is not None:
             await failing
-        client.close()
-    return [each for each in client.samples if each.scheduled >= begun + plan.warm_up_s]
+    return client.samples, window
 
 
 async def _fail(root: int | None) -> None:
@@ -108,13 +109,21 @@ async def _fail(root: int | None) -> None:
         await asyncio.sleep(ends_s - begins_s)
 
 
-def told(samples: Sequence[Sample], plan: Plan, beside: Peak, generator: float, deadline_s: float) -> dict[str, float]:
-    """What became of them. What was let in and not answered in time counts among the accepted, as long as it took."""
-    good = [each for each in samples if each.outcome == OK and each.latency_s <= deadline_s]
+def told(
+    every: Sequence[Sample], window: Window, beside: Peak, generator: float, deadline_s: float
+) -> dict[str, float]:
+    """What was answered in the window, and what became of those that were due in it.
+
+    What was let in and not answered in time counts among the accepted, as long as it took.
+    """
+    answered = [each for each in every if each.outcome == OK and each.latency_s <= deadline_s]
+    samples = [each for each in every if each.scheduled >= window.start]
+    good = [each for each in answered if each.scheduled >= window.start]
     refused = [each for each in samples if each.outcome.startswith(REFUSED)]
     accepted = [each for each in samples if not each.outcome.startswith(REFUSED) and each.outcome not in BROKEN]
     outcomes = Counter(each.outcome for each in samples)
-    goodput = len(good) / plan.seconds / beside.rate
+    done = sum(window.start <= each.ended < window.end for each in answered)
+    goodput = done / (window.end - window.start) / beside.rate
     return {
         "goodput / peak": goodput,
         "goodput / peak, of the cores that the generator left": goodput * (1 - beside.generator) / (1 - generator),

@@ -54,6 +54,8 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect the first request."""
         super().connection_made(transport)
+        self._together = Together(transport, self.loop)
+        self.transport = cast("asyncio.Transport", self._together)  # whatever is written goes in its order
         self._expect_headers()
 
     def data_received(self, data: bytes) -> None:
@@ -91,7 +93,6 @@ class Protocol(HttpToolsProtocol):
         }:
             raise self._refusal
         super().on_headers_complete()
-        self.cycle.transport = cast("asyncio.Transport", Together(self.transport, self.loop))
 
     def on_body(self, body: bytes) -> None:
         """Take some of the body."""
@@ -126,9 +127,15 @@ class Protocol(HttpToolsProtocol):
             self.cycle.message_event.set()
         self._count(error)
         self.transport.write(STATUS_LINES[error.status] + lines + b"\r\n" + content)
+        self._together.flush()
         # Closing at once would reset a connection with unread bytes, and the reset can overtake the answer.
         self._stop()
         self._header_timer = self.loop.call_later(LINGER_S, self.transport.close)
+
+    def on_response_complete(self) -> None:
+        """Send an answer that has no body, too, before anything else is read."""
+        self._together.flush()
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave no timer behind."""

@@ -1,4 +1,4 @@
-"""What is written to a connection in one turn of the loop, sent as one."""
+"""What is written to a connection one after the other, sent as one."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ class Together:
         self._held = b""
 
     def write(self, data: bytes) -> None:
-        """Send, at the latest when the loop turns."""
+        """Send with what is written next, when the loop turns, or at `flush`, whichever is first."""
         if not data:
             return
         if self._held:
@@ -24,18 +24,19 @@ class Together:
             self._transport.writelines((held, data))
         else:
             self._held = data
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self.flush)
 
     def close(self) -> None:
         """Close, when all is sent."""
-        self._send()
+        self.flush()
         self._transport.close()
 
     def is_closing(self) -> bool:
         """Whether it is closed, or will be."""
         return self._transport.is_closing()
 
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Send what is still held."""
         if self._held and not self._transport.is_closing():
             self._transport.write(self._held)
         self._held = b""

@@ -56,6 +56,7 @@ class _Waiter:
     flow: _Flow = field(compare=False)
     since: float = field(compare=False)  # in the loop's time
     foretold_s: float = field(compare=False)  # until it would end; 0 where nothing was foretold
+    at_most: bool = field(compare=False)  # whether that is the longest, since a place was free
     granted: asyncio.Future[None] = field(compare=False)
 
 
@@ -199,6 +200,8 @@ class Turns:
         """Learn from when it ended, or was given up. The less urgent is overtaken by more than was foretold."""
         if waiter.foretold_s and waiter.urgency == URGENCY:
             took_s = asyncio.get_running_loop().time() - waiter.since
+            if waiter.at_most:  # to have been sooner than that says nothing of those who have to wait
+                took_s = max(took_s, waiter.foretold_s)
             self._margin.note(waiter.foretold_s, took_s, at_least=failed)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
@@ -213,8 +216,8 @@ class Turns:
         flow = self._flows.setdefault(caller, _Flow())
         self._number += 1
         loop = asyncio.get_running_loop()
-        foretold_s = self._foretold_s(caller, cost)
-        waiter = _Waiter(urgency, self._number, cost, flow, loop.time(), foretold_s, loop.create_future())
+        foretold_s, is_free = self._foretold_s(caller, cost), self._taken < self._places()
+        waiter = _Waiter(urgency, self._number, cost, flow, loop.time(), foretold_s, is_free, loop.create_future())
         flow.push(waiter)
         return waiter
 

@@ -223,6 +223,33 @@ async def test_more_room_is_left_only_until_things_end_as_foretold_though_places
         await shop.turns.run(work, "a")
         shop.turns.pace_s = 1.0
 
-    assert shop.turns.wait_s("b") == 0.5
+    assert shop.turns.wait_s("b") == pytest.approx(0.5, rel=0.01)
     await shop.all()
     await shop.turns.close()
+
+
+async def test_who_finds_a_place_free_and_is_answered_sooner_than_foretold_does_not_shorten_the_wait_of_others() -> (
+    None
+):
+    async def work() -> None:
+        await asyncio.sleep(0.001)
+
+    waits = []
+    for easy in (0, 50):
+        shop = Shop(2)
+        await was_late(shop)
+        shop.ask("beside it")
+        await idle()
+        for _ in range(easy):
+            shop.turns.pace_s = 1.0
+            await shop.turns.run(work, "a")
+        shop.turns.pace_s = 1e-6
+        await wait(shop, 1, works_s=0.02)
+        shop.turns.pace_s = 1.0
+        shop.ask("running")
+        await idle()
+        waits.append(shop.turns.wait_s("b"))
+        await shop.all()
+        await shop.turns.close()
+
+    assert waits[0] == pytest.approx(waits[1], rel=0.01)

@@ -4,14 +4,18 @@ import asyncio
 from collections.abc import Iterable
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.gateway.together import Together
+from tests.gateway.conftest import Running
 
 pytestmark = pytest.mark.anyio
 
 
 class Packets(asyncio.Transport):
-    """What is sent at once, each as one."""
+    """What is sent at once, each as one; to another transport, too, where there is one."""
+
+    to: asyncio.Transport | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,6 +25,8 @@ class Packets(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.closed
         self.sent.append(bytes(data))
+        if self.to is not None:
+            self.to.write(data)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         self.write(b"".join(list_of_data))
@@ -29,7 +35,9 @@ class Packets(asyncio.Transport):
         return self.closed
 
     def close(self) -> None:
-        self.closed = True
+        self.closed = self.to is None  # which is for one connection then
+        if self.to is not None:
+            self.to.close()
 
 
 async def test_an_answers_head_leaves_with_its_body() -> None:
@@ -66,6 +74,46 @@ async def test_what_is_written_last_is_sent_before_the_connection_closes() -> No
 
     assert packets.sent == [b"head"]
     assert together.is_closing()
+
+
+async def test_what_has_nothing_behind_it_need_not_wait() -> None:
+    packets = Packets()
+    together = Together(packets, asyncio.get_running_loop())
+
+    together.write(b"head")
+    together.flush()
+
+    assert packets.sent == [b"head"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_an_answer_is_one_packet_that_is_sent_by_the_time_it_is_complete(
+    method: str, listening: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packets = Packets()
+    sent_by_then: list[int] = []
+    complete = HttpToolsProtocol.on_response_complete
+
+    def noted(protocol: HttpToolsProtocol) -> None:
+        sent_by_then.append(len(packets.sent))
+        complete(protocol)
+
+    class Copied(Together):
+        def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+            packets.to = transport
+            super().__init__(packets, loop)
+
+    monkeypatch.setattr("service.gateway.protocol.Together", Copied)
+    monkeypatch.setattr(HttpToolsProtocol, "on_response_complete", noted)
+    async with listening() as client:
+        packets.sent.clear()
+        sent_by_then.clear()
+        response = await client.request(method, "/livez")
+
+    assert response.status_code == 200
+    assert sent_by_then == [1]
+    assert packets.sent[0].startswith(b"HTTP/1.1 200 OK")
+    assert packets.sent[0].endswith(b"\r\n\r\n" + response.content)
 
 
 async def test_nothing_is_sent_to_a_connection_that_closed_meanwhile() -> None:
