@@ -137,7 +137,7 @@ class Turns:
             return 0.0
         places = self._places()
         inside = self._taken + queued + pieces
-        wary = asyncio.get_running_loop().time() - self._late_at < WARY_S
+        wary = self._is_wary
         if inside <= places and not wary:
             return 0.0
         # Who finds a few here waits for the batch that they are in, and then for one with as many that came meanwhile.
@@ -147,6 +147,10 @@ class Turns:
         mine = waiting.pop(caller, 0.0) + pieces
         before = mine + sum(min(cost, mine) for cost in waiting.values())
         return self.pace_s * (busy + max(0, before - max(0, places - self._taken))) / places
+
+    @property
+    def _is_wary(self) -> bool:
+        return asyncio.get_running_loop().time() - self._late_at < WARY_S
 
     def free_in_s(self) -> float:
         """Seconds until a place is free, by the pace of late; 0 where one is, or nothing is known yet."""
@@ -216,7 +220,8 @@ class Turns:
         flow = self._flows.setdefault(caller, _Flow())
         self._number += 1
         loop = asyncio.get_running_loop()
-        foretold_s, is_free = self._foretold_s(caller, cost), self._taken < self._places()
+        is_free = self._taken < self._places()
+        foretold_s = self._foretold_s(caller, cost) if self._is_wary or not is_free else 0.0
         waiter = _Waiter(urgency, self._number, cost, flow, loop.time(), foretold_s, is_free, loop.create_future())
         flow.push(waiter)
         return waiter
