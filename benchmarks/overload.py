@@ -5,7 +5,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 from typing import NamedTuple, TypeVar
@@ -61,7 +61,7 @@ def measure(entry: Entry, seconds: float) -> dict[str, float]:
         pushing = pushed(plan, flood.factor * peaks[-1].rate, outage=flood.outage)
         (samples, window), generator = _costing(partial(load.run, pushing))
         peaks.append(peak(entry))
-        beside = Peak(*(fmean(pair) for pair in zip(*map(astuple, peaks[-2:]), strict=True)))
+        beside = Peak(fmean(each.rate for each in peaks[-2:]), fmean(each.generator for each in peaks[-2:]))
         for name, value in told(samples, window, beside, generator, flood.deadline_s).items():
             found[f"{flood}: {name}"] = value
     rates = [each.rate for each in peaks]
