@@ -123,7 +123,7 @@ class Gateway:
             return short.wait_s(terms.caller, pictures)
         if terms.question != "best":
             return short.wait_s(terms.caller, pictures) + long.free_in_s()
-        pace_s = long.pace_s or cost(card, "best") * (short.pace_s or 0.0) / self._places_of(card)()
+        pace_s = long.pace.mean_s or cost(card, "best") * (short.pace.mean_s or 0.0) / self._places_of(card)()
         return max(long.wait_s(terms.caller, pictures), pace_s * math.ceil(pictures / self._workers_of(card)))
 
 

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 from service.errors import DeadlineExceeded
 from service.gateway.margins import Margin
+from service.gateway.paces import Pace
 from service.gateway.terms import URGENCY
 
 Value = TypeVar("Value")
 
-GAIN = 0.1  # of a new time in the mean: it follows a change of pace within some twenty pieces of work
 WARY_S = 60.0  # after an answer that was late, nobody is let in for the mere reason that a place is free
 TAGS = 1024  # callers that are remembered; beyond, those with nothing waiting are forgotten
 
@@ -78,7 +78,7 @@ class Turns:
         self._running: set[asyncio.Task[Any]] = set()
         self._late_at = float("-inf")
         self._begun: dict[int, float] = {}  # by the number of what runs, in the loop's time
-        self.pace_s: float | None = None  # that a place is held for work of cost 1 where all are taken, mean of late
+        self.pace = Pace()
         self._margin = Margin()
 
     async def run(
@@ -133,7 +133,7 @@ class Turns:
         """As `wait_s`, on average."""
         waiting = {key: flow.cost for key, flow in self._flows.items()}
         queued = sum(waiting.values()) + self._coming.total()
-        if self.pace_s is None or not (queued or self._taken):
+        if self.pace.mean_s is None or not (queued or self._taken):
             return 0.0
         places = self._places()
         inside = self._taken + queued + pieces
@@ -146,7 +146,7 @@ class Turns:
             waiting[key] = waiting.get(key, 0.0) + count
         mine = waiting.pop(caller, 0.0) + pieces
         before = mine + sum(min(cost, mine) for cost in waiting.values())
-        return self.pace_s * (busy + max(0, before - max(0, places - self._taken))) / places
+        return self.pace.mean_s * (busy + max(0, before - max(0, places - self._taken))) / places
 
     @property
     def _is_wary(self) -> bool:
@@ -154,9 +154,9 @@ class Turns:
 
     def free_in_s(self) -> float:
         """Seconds until a place is free, by the pace of late; 0 where one is, or nothing is known yet."""
-        if self.pace_s is None or len(self._begun) < self._places():
+        if self.pace.mean_s is None or len(self._begun) < self._places():
             return 0.0
-        return max(0.0, min(self._begun.values()) + self.pace_s - asyncio.get_running_loop().time())
+        return max(0.0, min(self._begun.values()) + self.pace.mean_s - asyncio.get_running_loop().time())
 
     @property
     def is_idle(self) -> bool:
@@ -183,22 +183,17 @@ class Turns:
             value = await work()
             failed = False
         except DeadlineExceeded:
-            if self.pace_s is None or loop.time() - waiter.since >= self.pace_s:  # not after a time nobody could keep
+            if (
+                self.pace.mean_s is None or loop.time() - waiter.since >= self.pace.mean_s
+            ):  # not after a time nobody could keep
                 self._late_at = loop.time()
             raise
         finally:
             del self._begun[waiter.number]
-            self._note((loop.time() - started) / waiter.cost * max(1.0, crowd), failed=failed)
+            self.pace.note((loop.time() - started) / waiter.cost, crowd, failed=failed)
             self._compare(waiter, failed=failed)
             self._leave(waiter)
         return value
-
-    def _note(self, pace_s: float, *, failed: bool) -> None:
-        """Follow the pace; what failed shows only that it takes at least so long."""
-        if self.pace_s is None:
-            self.pace_s = None if failed else pace_s
-        elif not failed or pace_s > self.pace_s:
-            self.pace_s += GAIN * (pace_s - self.pace_s)
 
     def _compare(self, waiter: _Waiter, *, failed: bool) -> None:
         """Learn from when it ended, or was given up. The less urgent is overtaken by more than was foretold."""

@@ -114,7 +114,7 @@ async def test_a_request_that_cannot_be_answered_in_time_is_refused_at_once_and_
         fake.behaviour = "slow"
         held = [asyncio.create_task(client.post("/v1/classify", content=picture(seed))) for seed in range(places)]
         await until(lambda: gateway.turns[MODEL]._taken == places, 30)
-        gateway.turns[MODEL].pace_s = 3.0
+        gateway.turns[MODEL].pace.mean_s = 3.0
 
         refused = await client.post("/v1/classify", content=picture(), headers={"Request-Timeout": "1"})
         fake.release.set()

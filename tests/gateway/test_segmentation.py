@@ -99,10 +99,10 @@ async def test_the_best_masks_of_one_request_are_few(client: httpx.AsyncClient) 
 async def test_a_best_mask_that_would_be_late_is_refused_at_once(running: Running) -> None:
     async with running() as client:
         long = parts_of(app_of(client)).turns["tiny-segmenter best"]
-        long.pace_s = 99.5  # the card allows ten times the ten seconds of a single pass
+        long.pace.mean_s = 99.5  # the card allows ten times the ten seconds of a single pass
 
         assert (await client.post("/v1/segment?quality=best", content=picture())).status_code == 200
-        long.pace_s = 101.0
+        long.pace.mean_s = 101.0
         late = await client.post("/v1/segment?quality=best", content=picture())
         single = await client.post("/v1/segment", content=picture())
 
