@@ -24,7 +24,7 @@ def client_of(scope: Scope, trusted: Sequence[Network]) -> str:
     what a client writes itself stands before that and is never reached.
     """
     peer = scope.get("client")
-    hops = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",")
+    hops = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",") if trusted else []
     address = _address(peer[0]) if peer else None
     while address is not None and hops and any(address in network for network in trusted):
         nearer = _address(hops.pop())

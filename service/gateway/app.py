@@ -8,6 +8,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp
 
 from service import __version__, cards
 from service.errors import ServiceError
@@ -58,6 +60,21 @@ LEASE_SPARE_S = 30.0  # that a request may take longer than upload and answer ar
 NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 
 
+class Application(FastAPI):
+    """FastAPI with our layers around all of its own, which what they answer themselves never meets."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Starlette asks for it once."""
+        layers, self.user_middleware = self.user_middleware, []
+        app = super().build_middleware_stack()
+        self.user_middleware = layers
+        if isinstance(app, ServerErrorMiddleware):
+            app = app.app  # `Crash` answers what it would, with a problem
+        for cls, args, kwargs in reversed(layers):
+            app = cls(app, *args, **kwargs)
+        return app
+
+
 def create_app(settings: Settings, backend: Backend | None = None, sitting: Sitting = ALONE) -> FastAPI:
     """The app of these settings, asking `backend`, or the TorchServe that the settings name, alone or among others.
 
@@ -74,7 +91,7 @@ def create_app(settings: Settings, backend: Backend | None = None, sitting: Sitt
         server = backend or TorchServe(settings.places, metrics.second_try)
         return Gateway(settings, metrics, catalogue, server, callers, limits, shares, sitting)
 
-    app: FastAPI = FastAPI(
+    app: FastAPI = Application(
         title="resnest-service",
         version=__version__,
         lifespan=lifespan_of(parts, sitting),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from service.gateway.followed import RELOAD_S, Followed
 from service.keys import NO_QUOTA, Key, KeysError, Quota, Scope
 
 ANONYMOUS = "anonymous"
+REMEMBERED = 4096
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Callers:
         Raises `Unauthenticated`, `KeysUnavailable`.
         """
         if self._keyring is None and self._tokens is None:
-            return Caller(address, ANONYMOUS, frozenset(keys.SCOPES))
+            return _anonymous(address)
         secret = headers.get("x-api-key") or _bearer(headers)
         if secret is None:
             raise Unauthenticated("The request carries no key.", reason="missing")
@@ -93,6 +95,11 @@ class Callers:
     def _by_key(self, secret: str) -> Caller | None:
         key = self._keyring.find(secret) if self._keyring else None
         return None if key is None else Caller(key.name, key.name, key.scopes, key.quota)
+
+
+@lru_cache(REMEMBERED)
+def _anonymous(address: str) -> Caller:
+    return Caller(address, ANONYMOUS, frozenset(keys.SCOPES))
 
 
 def _bearer(headers: Headers) -> str | None:

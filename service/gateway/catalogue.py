@@ -1,6 +1,7 @@
 """The models that are served: which one a request means, and what is told of each."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from service import images, passes
@@ -29,13 +30,13 @@ class Catalogue:
         # Now, and not at each request: the checksum of weights that were pulled or imported is read from the disk.
         self._identities = {card.name: identity(card) for card in self.cards.values()}
         self._settings = settings
+        self._able = cache(self._find_able)
 
     def choose(self, task: Task, names: Sequence[str], question: Question = "answer") -> list[ModelCard]:
         """The cards of these names, each once, or the first that can be asked that. Raises `ModelNotFound`."""
-        able = (item for item in self.cards.items() if item[1].task == task and can_answer(item[1], question))
-        available = dict(able)
+        available = self._able(task, question)
         wanted = [find(available, name) for name in names or list(available)[:1]]
-        if not wanted or None in wanted:
+        if not wanted or not all(wanted):
             raise ModelNotFound(f"No model of that name is served for {task}.", available=list(available))
         return list({card.name: card for card in wanted if card is not None}.values())
 
@@ -79,6 +80,10 @@ class Catalogue:
             "limits": {name: getattr(self._settings, name) for name in limits},
             "formats": images.accepted(),
         }
+
+    def _find_able(self, task: Task, question: Question) -> dict[str, ModelCard]:
+        """The cards of a task that can be asked that."""
+        return {name: card for name, card in self.cards.items() if card.task == task and can_answer(card, question)}
 
 
 def _named(cards: Mapping[str, ModelCard], names: Iterable[str], otherwise: str) -> list[ModelCard]:

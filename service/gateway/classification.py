@@ -38,8 +38,10 @@ async def classify(request: Request, query: Annotated[ClassifyQuery, Query()], g
 
 def check_top_k(top_k: int | None, cards: Sequence[ModelCard]) -> None:
     """Raise `InvalidParameter` where no model has that many classes."""
+    if top_k is None:
+        return
     classes = max(card.network.classes for card in cards)
-    if top_k is not None and top_k > classes:
+    if top_k > classes:
         raise invalid("top_k", f"At most {classes}, the model's classes.", limit=classes, actual=top_k)
 
 

@@ -32,9 +32,13 @@ class Short(NamedTuple):
     endpoint: Endpoint
     query: type[BaseModel]
     repeated: frozenset[str]
+    usual: BaseModel  # where nothing is sent
 
-    def read(self, sent: QueryParams) -> BaseModel:
+    def read(self, text: bytes) -> BaseModel:
         """The query, as FastAPI reads it. Raises `InvalidParameter`."""
+        if not text:
+            return self.usual
+        sent = QueryParams(text)
         values = {name: sent.getlist(name) if name in self.repeated else sent[name] for name in sent}
         try:
             return self.query.model_validate(values)
@@ -59,7 +63,8 @@ class Direct:
             return
         request = Request(scope, receive, send)
         try:
-            response = await found.endpoint(request, found.read(request.query_params), request.app.state.gateway)
+            query = found.read(scope["query_string"])
+            response = await found.endpoint(request, query, scope["app"].state.gateway)
         except ServiceError as error:
             response = respond(self._metrics, scope, error)
         await response(scope, receive, send)
@@ -79,4 +84,4 @@ def short(routes: Iterable[BaseRoute]) -> Mapping[str, Short]:
 def _short(endpoint: Endpoint) -> Short:
     query = get_type_hints(endpoint)["query"]
     lists = (name for name, field in query.model_fields.items() if get_origin(field.annotation) is list)
-    return Short(endpoint, query, frozenset(lists))
+    return Short(endpoint, query, frozenset(lists), query())

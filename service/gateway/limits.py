@@ -10,7 +10,7 @@ from typing import Any
 from service.errors import ConcurrencyLimited, RateLimited, ServiceError, TooManyImages
 from service.gateway.callers import Caller
 from service.gateway.quotas import Allowance, Quotas, Standing
-from service.keys import Quota
+from service.keys import NO_QUOTA, Quota
 
 
 class Limits:
@@ -20,10 +20,13 @@ class Limits:
         self.quotas = quotas
         self._default = default
         self._max_images = max_images
+        self._usual = Allowance.of(NO_QUOTA, default, max_images)
 
     def visit(self, caller: Caller, request_id: str) -> "Visit":
         """A request of that caller, not let in yet."""
-        return Visit(self.quotas, caller, Allowance.of(caller.quota, self._default, self._max_images), request_id)
+        own = caller.quota
+        allowance = self._usual if own is NO_QUOTA else Allowance.of(own, self._default, self._max_images)
+        return Visit(self.quotas, caller, allowance, request_id)
 
 
 class Visit:

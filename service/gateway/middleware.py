@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge, Internal
@@ -24,8 +24,9 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 CLIENT_GONE = "499"  # nginx's word for it
 LINGER_S = 2.0
 LINGER_BYTES = 1 << 22
-SOON_S = 0.005  # that an answer before the body's end waits for that end, which is mostly there already
+SOON_S = 0.005  # that an answer before the body's end waits for that end
 SOON_BYTES = 1 << 20
+WHOLE = "whole"  # in a request's state: its body has arrived, as the protocol knows before anybody reads it
 
 TemplateOf = Callable[[str], str]
 
@@ -77,6 +78,7 @@ class Linger:
 
         async def closing(message: Message) -> None:
             nonlocal whole
+            whole = whole or WHOLE in scope["state"]
             if message["type"] == "http.response.start" and not whole:
                 if (
                     not quiet
@@ -97,7 +99,10 @@ class Linger:
 
 
 class Context:
-    """Gives the request its id and clock, and the response the headers that all have; then begins what comes after."""
+    """Gives the request its id and clock, and the response the headers that all have; then begins what comes after.
+
+    Leaves the `status` of a begun response in the request's state.
+    """
 
     def __init__(self, app: ASGIApp, is_draining: Callable[[], bool]) -> None:
         self.app = app
@@ -109,22 +114,25 @@ class Context:
             await self.app(scope, receive, send)
             return
         request_id = _request_id(scope)
-        scope.setdefault("state", {}).update(request_id=request_id, started=time.perf_counter())
+        state = scope.setdefault("state", {})
+        state.update(request_id=request_id, started=time.perf_counter())
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                state["status"] = message["status"]
                 said = {name for name, _ in message["headers"]}
                 more = [line for line in STANDING if line[0] not in said]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *more]
-                headers = MutableHeaders(scope=message)
-                if visit := scope["state"].get("visit"):
-                    headers.update(visit.headers())
-                if self._is_draining():
-                    headers["Connection"] = "close"  # so that no request comes on a connection about to be closed
+                if (visit := state.get("visit")) and (limits := visit.headers()):
+                    MutableHeaders(scope=message).update(limits)
+                if self._is_draining():  # so that no request comes on a connection about to be closed
+                    MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
         await self.app(scope, receive, with_headers)
-        if afterwards := scope["state"].get("afterwards"):
+        if afterwards := state.pop(
+            "afterwards", None
+        ):  # uploads are in it, and the state stays while the connection does
             afterwards()
 
 
@@ -141,25 +149,17 @@ class Meter:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        route = scope["state"]["route"] = self._template_of(scope["path"])
+        state = scope["state"]
+        route = state["route"] = self._template_of(scope["path"])
         method = scope["method"] if scope["method"] in METHODS else "other"
-        status = CLIENT_GONE
-
-        async def with_status(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = str(message["status"])
-            await send(message)
-
         in_flight = self._metrics.in_flight.labels(route)
         in_flight.inc()
         try:
-            await self.app(scope, receive, with_status)
+            await self.app(scope, receive, send)
         finally:
             in_flight.dec()
-            self._metrics.requests.labels(route, method, status).inc()
-            elapsed = time.perf_counter() - scope["state"]["started"]
-            self._metrics.duration.labels(route, method).observe(elapsed)
+            self._metrics.requests.labels(route, method, str(state.get("status", CLIENT_GONE))).inc()
+            self._metrics.duration.labels(route, method).observe(time.perf_counter() - state["started"])
 
 
 class Crash:
@@ -177,28 +177,21 @@ class Crash:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, send)
         except ClientGoneError:
             return
         except Exception as error:
             request_id = scope["state"]["request_id"]
             log.error("crash request_id=%s %s", request_id, _places(error))
-            if started:
+            if "status" in scope["state"]:
                 raise
             detail = "Something went wrong on our side."
             await respond(self._metrics, scope, Internal(detail))(scope, receive, send)
 
 
 def _request_id(scope: Scope) -> str:
-    sent = Headers(scope=scope).get("x-request-id", "")
+    sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
     return sent if REQUEST_ID.fullmatch(sent) else f"{random.getrandbits(128):032x}"
 
 

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, MalformedRequest, ServiceError, UploadTimeout
 from service.gateway.browsers import STANDING
+from service.gateway.middleware import WHOLE
 from service.gateway.together import Together
 
 # Bytes that are not body: the request line, headers, trailers and what frames chunks. As headers of four letters each,
@@ -47,6 +48,7 @@ class Protocol(HttpToolsProtocol):
         self._header_timer: asyncio.TimerHandle | None = None
         self._between = True  # requests: the next byte begins one
         self._framing = 0
+        self._head = 0
         self._body = 0
         self._refused = False
         self._refusal: ServiceError = MalformedRequest("The request breaks the grammar of HTTP/1.1.")
@@ -74,18 +76,19 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Expect the rest of the headers."""
         super().on_message_begin()
-        self._between = False
+        self._between, self._head = False, 0
         self._expect_headers()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; trailers, which come behind the body, are dropped and never mixed with the headers."""
         if self._header_timer is not None:
+            self._head += len(name) + len(value) + 4
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Go on without the clock. An error raised here makes the parser give up, and uvicorn answer 400."""
         self._stop()
-        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_FRAMING:
+        if len(self.url) + self._head > MAX_FRAMING:
             self._refuse_framing()
             raise self._refusal
         if self.parser.should_upgrade() and {b"content-length", b"transfer-encoding"} & {
@@ -101,8 +104,9 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Begin to count anew."""
+        """Begin to count anew, and let `Linger` know that nothing more of the body will come."""
         super().on_message_complete()
+        self.scope["state"][WHOLE] = True
         self._between, self._framing, self._body = True, 0, 0
 
     def send_400_response(self, msg: str) -> None:
@@ -133,8 +137,10 @@ class Protocol(HttpToolsProtocol):
         self._header_timer = self.loop.call_later(LINGER_S, self.transport.close)
 
     def on_response_complete(self) -> None:
-        """Send an answer that has no body, too, before anything else is read."""
+        """Send an answer that has no body, too, before anything else is read, and keep no body that nobody read."""
         self._together.flush()
+        if not self.pipeline:
+            self.cycle.body = bytearray()
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:

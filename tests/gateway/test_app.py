@@ -109,6 +109,18 @@ async def test_a_crash_tells_and_logs_nothing_of_its_message_but_where_it_was(
     assert alive.status_code == 200
 
 
+async def test_a_crash_behind_fastapis_routing_is_a_problem_too(running: Running) -> None:
+    async with running() as client:
+        gateway = parts_of(app_of(client))
+        gateway.versions = None  # type: ignore[assignment]
+        response = await client.get("/v1/models")
+        text = (await client.get("/metrics")).text
+
+    assert (response.status_code, response.json()["code"]) == (500, "internal")
+    assert response.headers["x-request-id"] == response.json()["request_id"]
+    assert 'resnest_http_requests_total{method="GET",route="/v1/models",status="500"} 1.0' in text
+
+
 async def test_a_crash_at_the_door_is_a_problem_too(caplog: pytest.LogCaptureFixture) -> None:
     class Door:
         """A door that breaks."""

@@ -1,11 +1,13 @@
 """What happens around every request."""
 
 import asyncio
+import gc
 
 import httpx
 import pytest
 
-from tests.gateway.conftest import Running
+from service.gateway.protocol import Protocol
+from tests.gateway.conftest import Running, until
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.pictures import picture
 from tests.gateway.test_server import head
@@ -77,6 +79,49 @@ async def test_a_refusal_before_a_small_body_was_read_keeps_the_connection(liste
         assert "connection" not in refused.headers
         assert good.status_code == 200
         assert len(connections) == 1
+
+
+def open_one() -> Protocol:
+    """The server's end of the one open connection."""
+    (found,) = [each for each in gc.get_objects() if isinstance(each, Protocol) and not each.transport.is_closing()]
+    return found
+
+
+@pytest.mark.parametrize("expects", [b"", b"Expect: 100-continue\r\n"])
+async def test_a_refusal_of_a_body_that_came_whole_keeps_the_connection_and_not_the_body(
+    expects: bytes, listening: Running
+) -> None:
+    """A thousand callers whose connections stay open would be as many bodies in memory."""
+    chunked = (
+        b"Host: x\r\nTransfer-Encoding: chunked\r\n" + expects + b"\r\n3e8\r\n" + b"\x89" * 1000 + b"\r\n0\r\n\r\n"
+    )
+    refused = b"POST /v1/classify?top_k=0 HTTP/1.1\r\n" + chunked
+    async with listening() as client:
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        writer.write(refused)
+        async with asyncio.timeout(10):
+            first = await reader.readuntil(b'"}')
+        protocol = open_one()
+        kept = len(protocol.cycle.body)
+        writer.write(refused + b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(10):
+            others = await reader.readuntil(b"200 OK")
+        writer.close()
+
+    assert kept == 0
+    assert first.startswith(b"HTTP/1.1 422")
+    assert b"422" in others
+    assert b"connection" not in (first + others).lower()
+
+
+async def test_nothing_of_an_answered_upload_is_kept_with_its_connection(listening: Running) -> None:
+    async with listening() as client:
+        answered = await client.post("/v1/classify", content=picture())
+        protocol = open_one()
+        await until(lambda: "afterwards" not in protocol.scope["state"])
+
+        assert answered.status_code == 200
+        assert len(protocol.cycle.body) == 0
 
 
 async def test_a_refusal_does_not_wait_for_a_body_that_does_not_come(listening: Running) -> None:
