@@ -190,9 +190,14 @@ class Crash:
             await respond(self._metrics, scope, Internal(detail))(scope, receive, send)
 
 
+def new_id() -> str:
+    """The id of a request that brings none: 32 hexadecimal digits, drawn."""
+    return f"{random.getrandbits(128):032x}"
+
+
 def _request_id(scope: Scope) -> str:
     sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
-    return sent if REQUEST_ID.fullmatch(sent) else f"{random.getrandbits(128):032x}"
+    return sent if REQUEST_ID.fullmatch(sent) else new_id()
 
 
 def _is_small(declared: bytes) -> bool:

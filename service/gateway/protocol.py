@@ -6,7 +6,6 @@ default) for one without a body, and the body that follows for the next request.
 
 import asyncio
 import re
-import uuid
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, MalformedRequest, ServiceError, UploadTimeout
 from service.gateway.browsers import STANDING
-from service.gateway.middleware import WHOLE
+from service.gateway.middleware import WHOLE, new_id
 from service.gateway.together import Together
 
 # Bytes that are not body: the request line, headers, trailers and what frames chunks. As headers of four letters each,
@@ -111,7 +110,7 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Tell why the request was refused before the application saw it, and close."""
-        error, request_id = self._refusal, uuid.uuid4().hex
+        error, request_id = self._refusal, new_id()
         content = orjson.dumps({**error.problem(), "request_id": request_id})
         headers = [
             *self.server_state.default_headers,

@@ -11,6 +11,8 @@ from tests.e2e.running import Running
 TOOL = Path(sys.executable).with_name("schemathesis")
 RULES = Path(__file__).with_name("schemathesis.toml")
 
+pytestmark = pytest.mark.e2e
+
 
 def ask(service: Running, folder: Path, cases: int, timeout_s: float) -> subprocess.CompletedProcess[str]:
     """Ask every operation up to `cases` times in each phase; schemathesis's verdict."""

@@ -15,10 +15,13 @@ from tests.e2e.test_answers import upload
 PROJECT = Path(__file__).parent / "typescript"
 TOOLS = PROJECT / "node_modules" / ".bin"
 
-pytestmark = pytest.mark.skipif(
-    not (TOOLS / "tsc").exists() or shutil.which("node") is None,
-    reason="needs node and what `npm ci --prefix tests/e2e/typescript` installs",
-)
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(
+        not (TOOLS / "tsc").exists() or shutil.which("node") is None,
+        reason="needs node and what `npm ci --prefix tests/e2e/typescript` installs",
+    ),
+]
 
 
 def ran(*command: str | Path) -> str:

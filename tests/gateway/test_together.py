@@ -40,10 +40,19 @@ class Packets(asyncio.Transport):
             self.to.close()
 
 
-async def test_an_answers_head_leaves_with_its_body() -> None:
-    packets = Packets()
-    together = Together(packets, asyncio.get_running_loop())
+@pytest.fixture
+def packets() -> Packets:
+    """What is sent."""
+    return Packets()
 
+
+@pytest.fixture
+async def together(packets: Packets) -> Together:
+    """A connection over which it is."""
+    return Together(packets, asyncio.get_running_loop())
+
+
+async def test_an_answers_head_leaves_with_its_body(packets: Packets, together: Together) -> None:
     together.write(b"head ")
     together.write(b"body")
     await asyncio.sleep(0)
@@ -51,10 +60,7 @@ async def test_an_answers_head_leaves_with_its_body() -> None:
     assert packets.sent == [b"head body"]
 
 
-async def test_a_head_whose_body_takes_longer_does_not_wait_for_it() -> None:
-    packets = Packets()
-    together = Together(packets, asyncio.get_running_loop())
-
+async def test_a_head_whose_body_takes_longer_does_not_wait_for_it(packets: Packets, together: Together) -> None:
     together.write(b"head")
     together.write(b"")  # of an answer to HEAD
     await asyncio.sleep(0)
@@ -64,10 +70,7 @@ async def test_a_head_whose_body_takes_longer_does_not_wait_for_it() -> None:
     assert packets.sent == [b"head", b"body"]
 
 
-async def test_what_is_written_last_is_sent_before_the_connection_closes() -> None:
-    packets = Packets()
-    together = Together(packets, asyncio.get_running_loop())
-
+async def test_what_is_written_last_is_sent_before_the_connection_closes(packets: Packets, together: Together) -> None:
     together.write(b"head")
     together.close()
     await asyncio.sleep(0)
@@ -76,10 +79,7 @@ async def test_what_is_written_last_is_sent_before_the_connection_closes() -> No
     assert together.is_closing()
 
 
-async def test_what_has_nothing_behind_it_need_not_wait() -> None:
-    packets = Packets()
-    together = Together(packets, asyncio.get_running_loop())
-
+async def test_what_has_nothing_behind_it_need_not_wait(packets: Packets, together: Together) -> None:
     together.write(b"head")
     together.flush()
 
@@ -116,10 +116,7 @@ async def test_an_answer_is_one_packet_that_is_sent_by_the_time_it_is_complete(
     assert packets.sent[0].endswith(b"\r\n\r\n" + response.content)
 
 
-async def test_nothing_is_sent_to_a_connection_that_closed_meanwhile() -> None:
-    packets = Packets()
-    together = Together(packets, asyncio.get_running_loop())
-
+async def test_nothing_is_sent_to_a_connection_that_closed_meanwhile(packets: Packets, together: Together) -> None:
     together.write(b"head")
     packets.close()
     await asyncio.sleep(0)
