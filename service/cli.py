@@ -81,7 +81,8 @@ def main() -> None:
     "--keys-file",
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="RESNEST_KEYS_FILE",
-    help="The file of API keys; `resnest-service keys new` makes one. Without it nobody is asked for a key.",
+    help="The file of API keys; `resnest-service keys new` makes one. Without it, RESNEST_KEYS and RESNEST_JWT_KEYS "
+    "nobody is asked.",
 )
 @click.option(
     "--allow-no-keys", is_flag=True, envvar="RESNEST_ALLOW_NO_KEYS", help="Serve beyond this machine without keys."

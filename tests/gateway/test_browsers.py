@@ -46,6 +46,16 @@ async def test_a_site_that_is_not_listed_gets_no_permission(origin: str, running
     assert answer.status_code == 200, "who is no browser sends what Origin it likes"
 
 
+async def test_a_page_may_send_and_read_binary_tensors(running: Running) -> None:
+    header = "Inference-Header-Content-Length"
+    async with running(cors_origins=APP) as client:
+        before = await asked(client, APP, headers=header.lower())
+        answer = await client.get("/v2", headers={"Origin": APP})
+
+    assert header in before.headers["access-control-allow-headers"]
+    assert header in answer.headers["access-control-expose-headers"]
+
+
 async def test_what_we_do_not_act_on_is_not_permitted(running: Running) -> None:
     async with running(cors_origins=APP) as client:
         method = await asked(client, APP, method="DELETE")
