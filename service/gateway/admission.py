@@ -4,7 +4,7 @@ What does not fit is refused at once, with the time after which it would.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -31,9 +31,10 @@ class Admission:
     def __init__(self, places: int, taken: Gauge, outlook: Outlook = lambda _card, _terms, _pictures: 0.0) -> None:
         """`outlook` foretells in how many seconds so many more pictures of a caller would be answered by a model."""
         self.places = places
+        self.returned = 0  # so often places were given back
         self._taken = taken
         self._outlook = outlook
-        self._counts: dict[str, Counter[str]] = {}
+        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def check(self, cards: Sequence[ModelCard], terms: Terms, pictures: int = 1) -> None:
         """Raise `Overloaded` if a model has no room for that many, or could not answer them before the deadline."""
@@ -58,9 +59,10 @@ class Admission:
             yield
         finally:
             self._add(cards, terms.caller, -places)
+            self.returned += 1
 
     def _check_room(self, model: str, caller: str, places: int, outlook_s: float) -> None:
-        counts = self._counts.get(model, Counter())
+        counts = self._counts[model]
         total, mine = counts.total() + places, counts[caller] + places
         share = self.places // len({*counts, caller})
         if total > self.places and (mine > share or total > STRETCH * self.places):
@@ -69,7 +71,7 @@ class Admission:
 
     def _add(self, cards: Sequence[ModelCard], caller: str, places: int) -> None:
         for card in cards:
-            counts = self._counts.setdefault(card.name, Counter())
+            counts = self._counts[card.name]
             counts[caller] += places
             if not counts[caller]:
                 del counts[caller]

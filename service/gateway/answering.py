@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from service.cards import ModelCard
-from service.errors import NotAcceptable, ServiceError
+from service.errors import NotAcceptable, Overloaded, ServiceError
 from service.gateway import conditions, terms, uploads
 from service.gateway.backend import Answer
 from service.gateway.catalogue import name_of
@@ -113,7 +113,11 @@ async def answered(
     with fails the request.
     """
     asked = terms.of(request, gateway.settings.max_request_timeout_s, question)
-    gateway.inference.check(cards, asked)
+    try:
+        gateway.inference.check(cards, asked)
+    except Overloaded as error:
+        gateway.repeats.keep(request.scope, error)
+        raise
     started = time.perf_counter()
     with gateway.memory.reserve() as reservation:
         pictures, size = await uploads.read(

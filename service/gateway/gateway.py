@@ -22,6 +22,7 @@ from service.gateway.limits import Limits
 from service.gateway.metrics import Metrics
 from service.gateway.readiness import Readiness
 from service.gateway.recall import Recall
+from service.gateway.repeats import Repeats
 from service.gateway.settings import Settings
 from service.gateway.shadows import Shadows
 from service.gateway.sitting import ALONE, Sitting
@@ -69,6 +70,7 @@ class Gateway:
             self.readiness.doubt,
             _recall(settings, metrics),
         )
+        self.repeats = Repeats(self._given_back, lambda: self.readiness.draining)
         self.shadows = Shadows(self.versions.shadow, backend, self.turns, self.decoders, metrics)
         self._watchers: list[asyncio.Task[None]] = []
 
@@ -96,6 +98,10 @@ class Gateway:
             for watcher in self._watchers:
                 with suppress(asyncio.CancelledError):
                     await watcher
+
+    def _given_back(self) -> int:
+        """What grows with every place that is free again, in the house or at a model server."""
+        return self.admission.returned + sum(turns.ended for turns in self.turns.values())
 
     def _lanes_of(self, card: ModelCard) -> Iterator[tuple[str, Turns]]:
         yield card.name, Turns(self._places_of(card), shared=True)

@@ -34,10 +34,16 @@ class Visit:
 
     def __init__(self, quotas: Quotas, caller: Caller, allowance: Allowance, request_id: str) -> None:
         self._quotas = quotas
+        self.caller = caller
         self._caller = f"{caller.label}/{caller.name}"
         self._allowance = allowance
         self._id = f"{request_id}/{id(self):x}"  # callers choose request ids, and may choose one twice
         self._standing = Standing()
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is anything to count."""
+        return self._allowance.is_limited
 
     async def begin(self) -> None:
         """Take a place and pay for one picture. Raises `ConcurrencyLimited`, `RateLimited`, `LimitsUnavailable`."""

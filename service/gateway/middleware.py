@@ -6,7 +6,7 @@ import random
 import re
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +26,7 @@ LINGER_S = 2.0
 LINGER_BYTES = 1 << 22
 SOON_S = 0.005  # that an answer before the body's end waits for that end
 SOON_BYTES = 1 << 20
+LENGTH_DIGITS = 9
 WHOLE = "whole"  # in a request's state: its body has arrived, as the protocol knows before anybody reads it
 
 TemplateOf = Callable[[str], str]
@@ -83,7 +84,7 @@ class Linger:
                 if (
                     not quiet
                     and message["status"] != BodyTooLarge.status
-                    and _is_small(sent.get(b"content-length", b""))
+                    and is_small(sent.get(b"content-length", b""))
                 ):
                     whole = await _drop(receive, SOON_BYTES, SOON_S)
                 if not whole:
@@ -113,7 +114,7 @@ class Context:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = id_of(scope["headers"])
         state = scope.setdefault("state", {})
         state.update(request_id=request_id, started=time.perf_counter())
 
@@ -195,13 +196,15 @@ def new_id() -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-def _request_id(scope: Scope) -> str:
-    sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
+def id_of(lines: Iterable[tuple[bytes, bytes]]) -> str:
+    """The id of a request with these headers."""
+    sent = next((value for name, value in lines if name == b"x-request-id"), b"").decode("latin-1")
     return sent if REQUEST_ID.fullmatch(sent) else new_id()
 
 
-def _is_small(declared: bytes) -> bool:
-    return declared.isdigit() and int(declared) <= SOON_BYTES
+def is_small(declared: bytes) -> bool:
+    """Whether a body of that `Content-Length` is worth waiting for."""
+    return len(declared) <= LENGTH_DIGITS and declared.isdigit() and int(declared) <= SOON_BYTES
 
 
 async def _drop(receive: Receive, most: int, timeout_s: float) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import orjson
 from fastapi.exceptions import RequestValidationError
@@ -29,15 +29,20 @@ PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 def respond(metrics: Metrics, scope: Scope, error: ServiceError, headers: Mapping[str, str] | None = None) -> Response:
     """The response to the request of that scope that tells `error`, counted."""
     metrics.problems.labels(error.code()).inc()
-    document = {**error.problem(), "request_id": scope["state"]["request_id"]}
-    if scope["path"].startswith("/v2"):  # clients of the Open Inference Protocol read no other member
-        document["error"] = error.detail
-    return Response(
-        orjson.dumps(document), error.status, headers={**_headers(error), **(headers or {})}, media_type=MEDIA_TYPE
-    )
+    content = orjson.dumps(document(scope["path"], error, scope["state"]["request_id"]))
+    return Response(content, error.status, headers={**headers_of(error), **(headers or {})}, media_type=MEDIA_TYPE)
 
 
-def _headers(error: ServiceError) -> dict[str, str]:
+def document(path: str, error: ServiceError, request_id: str) -> dict[str, Any]:
+    """What is told of an error to who asked for that path."""
+    told = {**error.problem(), "request_id": request_id}
+    if path.startswith("/v2"):  # clients of the Open Inference Protocol read no other member
+        told["error"] = error.detail
+    return told
+
+
+def headers_of(error: ServiceError) -> dict[str, str]:
+    """The headers that tell of an error beside its document."""
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)

@@ -65,7 +65,8 @@ class Server(uvicorn.Server):
                 http=partial(  # type: ignore[arg-type]
                     Protocol,
                     header_timeout_s=settings.header_timeout_s,
-                    count=app.state.metrics.refused,
+                    metrics=app.state.metrics,
+                    repeats=lambda: app.state.gateway.repeats,
                 ),
                 ws="none",
                 lifespan="on",

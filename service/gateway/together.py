@@ -26,6 +26,12 @@ class Together:
             self._held = data
             self._loop.call_soon(self.flush)
 
+    def send(self, data: bytes) -> None:
+        """Send at once, behind what is held."""
+        self.flush()
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
     def close(self) -> None:
         """Close, when all is sent."""
         self.flush()

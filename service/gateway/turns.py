@@ -80,6 +80,7 @@ class Turns:
         self._begun: dict[int, float] = {}  # by the number of what runs, in the loop's time
         self.pace = Pace()
         self._margin = Margin()
+        self.ended = 0  # so many pieces
 
     async def run(
         self,
@@ -222,6 +223,7 @@ class Turns:
         return waiter
 
     def _leave(self, waiter: _Waiter) -> None:
+        self.ended += 1
         self._taken -= 1
         self._let_in()
 

@@ -150,4 +150,5 @@ class Versions:
         """What decides on the version: who calls, or nothing that comes again."""
         if self.split(family).sticky == "caller":
             return terms.caller_of(request)
+        request.state.by_chance = True
         return f"{random.getrandbits(64)}"

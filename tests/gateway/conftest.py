@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from inspect import isawaitable
 from pathlib import Path
@@ -14,18 +14,24 @@ import pytest
 from fastapi import FastAPI
 
 from service import cards
+from service.bench.wire import Address, Connection
 from service.cards import ModelCard
+from service.gateway import repeats
+from service.gateway.admission import Admission
 from service.gateway.app import create_app
 from service.gateway.backend import Backend, TorchServe
 from service.gateway.gateway import Gateway
 from service.gateway.server import Server
 from service.gateway.settings import Settings
+from service.gateway.terms import Terms
 from tests.deploy.programs import program
 from tests.gateway.fake_torchserve import FakeTorchServe
+from tests.gateway.full_house import PLACES, House
 from tests.gateway.redis_server import RedisServer
 from tests.stores import write_store
 
 Running = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+Opened = Callable[..., AbstractAsyncContextManager[House]]
 
 
 @pytest.fixture
@@ -109,7 +115,7 @@ def at_the_model(client: httpx.AsyncClient, model: str = "tiny-classifier") -> i
 
 
 def app_of(client: httpx.AsyncClient) -> FastAPI:
-    """The app behind a client of `running`."""
+    """The app behind a client of `running` or `listening`."""
     app: FastAPI = client._transport.app  # type: ignore[attr-defined]
     return app
 
@@ -161,16 +167,48 @@ def listening(settings: Settings) -> Running:
     @asynccontextmanager
     async def run(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
         changed = Settings(**(settings.model_dump() | changes))
-        server = Server(create_app(changed), changed)
+        app = create_app(changed)
+        server = Server(app, changed)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             task = asyncio.create_task(server.serve(sockets=[listener]))
             await until(lambda: server.started or task.done())
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"
             try:
                 async with httpx.AsyncClient(base_url=address, timeout=10) as client:
+                    client._transport.app = app  # type: ignore[attr-defined]
                     yield client
             finally:
                 server.should_exit = True
                 await task
 
     return run
+
+
+@pytest.fixture
+def opened(listening: Running, monkeypatch: pytest.MonkeyPatch) -> Opened:
+    """What opens a house of few places, where refusals are told again until something is given back."""
+    asked: list[Terms] = []
+    check = Admission.check
+
+    def noted(admission: Admission, cards: Sequence[ModelCard], terms: Terms, pictures: int = 1) -> None:
+        asked.append(terms)
+        check(admission, cards, terms, pictures)
+
+    monkeypatch.setattr(Admission, "check", noted)
+    monkeypatch.setattr(repeats, "KEPT_S", 600)
+
+    @asynccontextmanager
+    async def run(**changes: Any) -> AsyncIterator[House]:
+        async with listening(**{"max_in_flight": PLACES, "max_images": PLACES, **changes}) as client:
+            connection = await Connection.open(Address.of(str(client.base_url)))
+            yield House(client, parts_of(app_of(client)), connection, asked)
+            connection.close()
+
+    return run
+
+
+@pytest.fixture
+async def house(opened: Opened) -> AsyncIterator[House]:
+    """One."""
+    async with opened() as made:
+        yield made

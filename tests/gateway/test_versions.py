@@ -8,10 +8,11 @@ import pytest
 
 from service.gateway.app import create_app
 from service.gateway.settings import Settings
+from service.gateway.terms import Terms
 from service.keys import digest
 from service.schemas import ModelList, Traffic
 from service.traffic import TrafficError
-from tests.gateway.conftest import Running, app_of, settled, until
+from tests.gateway.conftest import Running, app_of, parts_of, settled, until
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.pictures import picture
 from tests.gateway.test_metrics import samples, value
@@ -252,3 +253,17 @@ async def test_the_open_inference_protocol_spreads_too_and_says_the_version(runn
     ]
     assert facts["versions"] == ["1.0", "1.1"]
     assert (missing.status_code, missing.json()["available"]) == (404, ["1.0", "1.1"])
+
+
+@pytest.mark.parametrize(("sticky", "kept"), [("none", 0), ("caller", 1)])
+async def test_a_refusal_by_a_version_that_chance_chose_is_not_told_again(
+    sticky: str, kept: int, running: Running, file: Path
+) -> None:
+    weigh(file, {"1.0": 50, "1.1": 50}, sticky=f'"{sticky}"')
+    async with running(traffic_file=file, max_in_flight=2, max_images=2) as client:
+        gateway = parts_of(app_of(client))
+        with gateway.admission.enter(list(gateway.catalogue.cards.values()), Terms("127.0.0.1"), 2):
+            refused = await classify(client)
+
+    assert refused.status_code == 503
+    assert len(gateway.repeats._kept) == kept
