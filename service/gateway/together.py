@@ -2,6 +2,8 @@
 
 import asyncio
 
+UNREAD_S = 60.0
+
 
 class Together:
     """A connection to which an answer's head is sent with what is written next to it in the same turn of the loop.
@@ -14,6 +16,7 @@ class Together:
         self._transport = transport
         self._loop = loop
         self._held = b""
+        self._clock: asyncio.TimerHandle | None = None
 
     def write(self, data: bytes) -> None:
         """Send with what is written next, when the loop turns, or at `flush`, whichever is first."""
@@ -46,3 +49,19 @@ class Together:
         if self._held and not self._transport.is_closing():
             self._transport.write(self._held)
         self._held = b""
+
+    def expect_reading(self) -> None:
+        """End the connection where in `UNREAD_S` the client takes nothing of what is written, and so on."""
+        self._clock = self._loop.call_later(UNREAD_S, self._look, self._transport.get_write_buffer_size())
+
+    def expect_nothing(self) -> None:
+        """Expect it no longer."""
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _look(self, before: int) -> None:
+        if self._transport.get_write_buffer_size() < before:
+            self.expect_reading()
+        else:
+            self._transport.abort()

@@ -238,16 +238,3 @@ async def test_trailers_are_not_taken_for_headers(listening: Running) -> None:
 
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert b"from-a-trailer" not in answer
-
-
-@pytest.mark.parametrize(
-    "sent", [b"PRI * HTTP/2.0\r\n\r\n", b"\r\n\r\n"], ids=["another version's preface", "line ends"]
-)
-async def test_what_never_becomes_a_request_is_closed_in_time_behind_one_too(sent: bytes, listening: Running) -> None:
-    async with listening(header_timeout_s=0.5) as client:
-        reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
-        writer.write(b"GET /livez HTTP/1.1\r\nHost: gateway\r\n\r\n")
-        assert await asyncio.wait_for(reader.readline(), 10) == b"HTTP/1.1 200 OK\r\n"
-        writer.write(sent)
-        await asyncio.wait_for(reader.read(), 10)  # until the server closes
-        writer.close()

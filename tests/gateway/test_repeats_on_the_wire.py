@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from service.gateway.middleware import LINGER_S
+from service.gateway.protocol import MAX_FRAMING
 from tests.gateway.conftest import Opened, until
 from tests.gateway.fake_torchserve import FakeTorchServe
 from tests.gateway.full_house import House, refused, server_end
@@ -54,18 +56,59 @@ async def test_a_refusal_does_not_wait_for_the_rest_of_a_body_for_long(house: Ho
     assert len(house.asked) == 1
 
 
-async def test_a_shutdown_loses_no_refusal(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.gateway.protocol.SOON_S", 600)
+@pytest.mark.parametrize("soon_s", [0.005, 600])
+async def test_a_shutdown_loses_no_refusal(soon_s: float, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.gateway.protocol.SOON_S", soon_s)
     reader, writer = await house.connect()
     with house.full():
         refused(await house.call())
         writer.write(house.wire()[:-10])
-        await until(lambda: server_end(writer)._repeated is not None)
-        server_end(writer).shutdown()
+        end = server_end(writer)
+        await until(lambda: end._refused if soon_s < 1 else end._repeated is not None)
+        end.shutdown()
+        for _ in range(5):
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
         answer = await asyncio.wait_for(reader.read(), 10)
     writer.close()
 
     assert answer.startswith(b"HTTP/1.1 503")
+
+
+async def test_who_sends_a_body_slowly_can_read_the_refusal_behind_it(house: House) -> None:
+    body = bytes(100_000)
+    reader, writer = await house.connect()
+    with house.full():
+        refused(await house.call())
+        head = house.wire(body=body)[: -len(body)]
+        writer.write(head)
+        started = asyncio.get_running_loop().time()
+        for start in range(0, len(body), 10_000):
+            writer.write(body[start : start + 10_000])
+            await writer.drain()
+            await asyncio.sleep(0.12)  # longer, in all, than a second
+        answer = await asyncio.wait_for(reader.read(), 10)
+        took = asyncio.get_running_loop().time() - started
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert took < LINGER_S, "the end of the body ends the connection"
+
+
+async def test_a_request_that_is_refused_twice_is_told_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.gateway.protocol.SOON_S", 600)
+    reader, writer = await house.connect()
+    with house.full():
+        refused(await house.call())
+        writer.write(house.wire({"X-Request-ID": " " * 2 * MAX_FRAMING + "1"})[:-10])
+        await until(lambda: server_end(writer)._refused)
+        server_end(writer).shutdown()
+        answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 431")
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 @pytest.mark.parametrize("more", [b"HTTP/1.0\r\nConnection: keep-alive", b"HTTP/1.1\r\nConnection: close"])

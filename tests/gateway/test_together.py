@@ -7,7 +7,7 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.gateway.together import Together
-from tests.gateway.conftest import Running
+from tests.gateway.conftest import Running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -122,3 +122,41 @@ async def test_nothing_is_sent_to_a_connection_that_closed_meanwhile(packets: Pa
     await asyncio.sleep(0)
 
     assert packets.sent == []
+
+
+class Full(Packets):
+    """A connection with so many bytes that its client has not taken."""
+
+    left = 3
+
+    def get_write_buffer_size(self) -> int:
+        return self.left
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+async def test_a_client_that_takes_little_by_little_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.gateway.together.UNREAD_S", 0.01)
+    full = Full()
+    together = Together(full, asyncio.get_running_loop())
+    together.expect_reading()
+    seen = []
+    while not full.closed:
+        seen.append(full.left)
+        full.left = max(1, full.left - 1)
+        clock = together._clock
+        await until(lambda clock=clock: together._clock is not clock or full.closed)  # type: ignore[misc]
+
+    assert seen == [3, 2, 1]
+
+
+async def test_a_client_that_took_all_has_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.gateway.together.UNREAD_S", 0)
+    full = Full()
+    together = Together(full, asyncio.get_running_loop())
+    together.expect_reading()
+    together.expect_nothing()
+    await asyncio.sleep(0.01)
+
+    assert not full.closed
