@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
@@ -76,7 +76,17 @@ def stop_all(children: Sequence[Child], timeout_s: float, hurry: Callable[[], bo
 
 def free_port() -> int:
     """A TCP port of the loopback interface that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int, besides: Container[int] = ()) -> list[int]:
+    """So many, each another and none of `besides`, which somebody is about to listen on."""
+    found: list[int] = []
+    with contextlib.ExitStack() as probes:
+        while len(found) < count:
+            probe = probes.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            if port not in besides:
+                found.append(port)
+    return found

@@ -14,7 +14,7 @@ from service.cards import CardError, ModelCard
 from service.folders import short_folder
 from service.gateways import SHARED, GatewayError, Gateways
 from service.keys import check_exposure
-from service.processes import Child, free_port
+from service.processes import Child, free_ports
 from service.signals import Asked, signals
 from service.worker_log import Log
 
@@ -145,10 +145,12 @@ class Tree:
         self._say = say
         self._environment = environment
         self._log = Log(folder / "torchserve.log")
+        metrics, *grpc = free_ports(3, besides=(options.port,))
         self._addresses = packaging.Addresses(
             f"unix:{folder / 'inference'}",
             f"unix:{folder / 'management'}",
-            f"http://127.0.0.1:{free_port()}",
+            f"http://127.0.0.1:{metrics}",
+            *grpc,
         )
         self._torchserve: Child | None = None
         self._gateways: Gateways | None = None

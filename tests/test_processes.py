@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.processes import Child
+from service.processes import Child, free_ports
 from tests.e2e.running import until
 
 SLEEP = "import time; time.sleep(60)"
@@ -100,3 +100,22 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path, end: signal.Sign
         (orphan,) = psutil.Process(parent.pid).children()
         parent.send_signal(end)
         until(lambda: gone(orphan), 10)
+
+
+def test_ports_that_somebody_is_about_to_listen_on_are_not_free() -> None:
+    class Wanted:
+        """The first three that are looked for."""
+
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        def __contains__(self, port: object) -> bool:
+            assert isinstance(port, int)
+            self.seen.append(port)
+            return len(self.seen) <= 3
+
+    wanted = Wanted()
+    found = free_ports(4, besides=wanted)
+
+    assert found == wanted.seen[3:]
+    assert len({*wanted.seen}) == 7, "each is another"

@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from service import cards, supervisor
 from service.cards import CardError
 from service.keys import KeysError
-from service.processes import free_port
+from service.processes import free_port, free_ports
 from service.signals import Asked
 from service.supervisor import Options, StartError, chosen, require_free_port, require_traffic
 from service.traffic import TrafficError
@@ -149,6 +150,22 @@ def test_the_first_request_to_try_fits_the_models_and_names_the_stores_picture(f
     assert supervisor.example(options, [segmenter]) == (
         f"curl -F file=@{folder.resolve()}/example.jpg http://127.0.0.1:9000/v1/segment"
     )
+
+
+def test_torchserve_is_given_no_port_that_the_gateway_will_listen_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+
+    def ports(count: int, besides: Sequence[int]) -> list[int]:
+        kept.extend(besides)
+        return free_ports(count, besides)
+
+    monkeypatch.setattr(supervisor, "free_ports", ports)
+    options = Options(folder, ("tiny-classifier",), port=free_port())
+    supervisor.Tree(options, chosen(options, print), tmp_path / "run", Asked(), print, {})
+
+    assert kept == [options.port]
 
 
 def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(folder: Path, tmp_path: Path) -> None:
