@@ -47,7 +47,7 @@ class Visit:
 
     async def begin(self) -> None:
         """Take a place and pay for one picture. Raises `ConcurrencyLimited`, `RateLimited`, `LimitsUnavailable`."""
-        if self._allowance.is_limited:
+        if self.is_limited:
             await self._take(1, 1, self._id)
 
     async def end(self) -> None:

@@ -196,6 +196,11 @@ class Protocol(HttpToolsProtocol):
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def _length(self) -> bytes:
+        """What the head says of its body's length; of chunks it says nothing, and they are never refused again."""
+        return next((value for name, value in self.headers if name == b"content-length"), b"0")
+
     def _found(self) -> Repeat | None:
         """What this request is refused with once more; not where another answer is on its way, or its body is long."""
         repeats = self._repeats()
@@ -203,8 +208,7 @@ class Protocol(HttpToolsProtocol):
             return None
         if self.parser.get_http_version() != "1.1" or not self.parser.should_keep_alive():
             return None
-        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
-        if not is_small(length) or self.flow.write_paused or self.transport.is_closing():
+        if not is_small(self._length) or self.flow.write_paused or self.transport.is_closing():
             return None
         return repeats.find(self.parser.get_method().decode(), self.url, self.client, self.server, self.headers)
 
@@ -217,8 +221,7 @@ class Protocol(HttpToolsProtocol):
 
     def _tell_early(self) -> None:
         """Refuse before the body's end, as `Linger` does, and close."""
-        length = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
-        self._left = length - self._body
+        self._left = int(self._length) - self._body
         if self._repeated is not None:
             self._tell(self._repeated, CLOSING)
         self._close_soon()

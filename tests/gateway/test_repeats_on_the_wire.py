@@ -128,17 +128,13 @@ async def test_requests_sent_without_waiting_are_answered_in_their_order(house: 
     reader, writer = await house.connect()
     with house.full():
         refused(await house.call(headers={"X-Request-ID": "0"}))
-        ids = [f"{number}" for number in range(1, 7)]
-        writer.write(b"".join(wire.replace(b"{}", each.encode()) for each in ids[:3]))
-        writer.write(b"".join(wire.replace(b"{}", each.encode()) for each in ids[3:]))
-        found: list[str] = []
-        while len(found) < len(ids):
-            line = await asyncio.wait_for(reader.readline(), 10)
-            if line.lower().startswith(b"x-request-id: "):
-                found.append(line.split()[1].decode())
+        sent = [f"{number}" for number in range(1, 7)]
+        writer.write(b"".join(wire.replace(b"{}", each.encode()) for each in sent[:3]))
+        writer.write(b"".join(wire.replace(b"{}", each.encode()) for each in sent[3:]))
+        found = await ids(reader, len(sent))
     writer.close()
 
-    assert found == ids
+    assert found == sent
 
 
 async def test_a_refusal_does_not_overtake_the_answer_before_it(house: House, fake: FakeTorchServe) -> None:
