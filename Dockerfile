@@ -29,7 +29,7 @@ COPY LICENSE README.md constraints.txt pyproject.toml ./
 COPY service/__init__.py service/
 
 FROM source AS gateway-venv
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/tmp/.cache/pip \
     pip install --constraint constraints.txt ".[jwt,redis]"
 COPY service service
 RUN pip install --no-cache-dir --no-deps --force-reinstall . \
@@ -38,7 +38,7 @@ RUN pip install --no-cache-dir --no-deps --force-reinstall . \
 FROM source AS worker-venv
 # Which build of the pinned torch: an index of CPU or CUDA wheels. Without one, the default build: CUDA, 4 GB more.
 ARG TORCH_INDEX=
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/tmp/.cache/pip \
     pip install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} ".[worker]"
 COPY service service
 RUN pip install --no-cache-dir --no-deps --force-reinstall . \
