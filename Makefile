@@ -49,8 +49,8 @@ starter-models: $(VENV)/worker.stamp ## train the built-in models again (PHOTOS=
 image-check: ## build both images and answer one picture through them (root, buildah, podman)
 	.ci/image-check.sh
 
-problems: $(VENV)/worker.stamp ## write docs/problems.md anew from service/errors.py
-	@$(BIN)/python -c 'from service.gateway.pages import manual; print(manual(), end="")' > docs/problems.md
+problems: $(VENV)/worker.stamp ## write docs/problems.md anew from service/errors/
+	@$(BIN)/python -c 'from service.gateway.routes.problem_pages import manual; print(manual(), end="")' > docs/problems.md
 
 clean: ## remove the environment and what was generated
 	rm -rf $(VENV) model_store/archives .pytest_cache .mypy_cache .ruff_cache .coverage build *.egg-info

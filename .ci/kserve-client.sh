@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What tests/gateway/test_kserve_client.py needs: KServe's client in an environment of its own, as it pins older
+# What tests/gateway/behaviour/test_kserve_client.py needs: KServe's client in an environment of its own, as it pins older
 # libraries than ours.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import tomlkit
 
-from service import cards
-from service.bench import corpus
-from service.cards import LABEL_SETS, ModelCard
+from service.measure.load import corpus
+from service.models import cards
+from service.models.cards import LABEL_SETS, ModelCard
 
 PUBLISHED = Path(__file__).parents[1] / "model_store"
 MADE = {"made-resnest50": "resnest50", "made-deeplab50": "deeplab_resnest50_ade"}  # by the cards they are made of
@@ -69,7 +69,7 @@ def card_text(original: ModelCard, name: str, digest: str) -> str:
 
 def samples(card: ModelCard) -> npt.NDArray[np.uint8]:
     """Pictures of one shape (n, h, w, 3) as the card's network takes them, of many colours and contrasts."""
-    from service.pipeline import Pipeline  # noqa: PLC0415 - torch, which takes a second
+    from service.measure.pipeline import Pipeline  # noqa: PLC0415 - torch, which takes a second
 
     size = card.input.size if card.task == "classification" else min(card.input.size, LONGEST)
     spec = card.input.model_copy(update={"size": size})

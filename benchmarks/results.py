@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from service.bench import report
+from service.measure.load import report
 
 
 def head(program: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from service.cores import SLEEPING_THREADS
+from service.config.cores import SLEEPING_THREADS
 from tests.stores import write_store
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from service.cards import ModelCard
+from service.models.cards import ModelCard
 
 SEED = 14
 SPREAD = 0.5  # deviation of a random network's logits

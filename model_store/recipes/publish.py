@@ -13,12 +13,14 @@ from typing import Any
 import photos
 import tomlkit
 
-from service import cards, engines
-from service.cards import ModelCard
-from service.evaluation import Classification, datasets, runs, subjects
-from service.evaluation.datasets import Photo
-from service.inputs import Input
-from service.pipeline import Pipeline
+from service import engines
+from service.measure.accuracy import datasets, runs, subjects
+from service.measure.accuracy.datasets import Photo
+from service.measure.accuracy.scores import Classification
+from service.measure.pipeline import Pipeline
+from service.models import cards
+from service.models.cards import ModelCard
+from service.models.inputs import Input
 
 # What the validation pictures choose from; the test pictures are looked at once, with the choice.
 SIZES = {"classification": (128, 144, 160, 176, 192), "segmentation": (192, 224, 256, 320)}

@@ -34,7 +34,8 @@ from training import (
     train,
 )
 
-from service import evaluation, networks
+from service import networks
+from service.measure.accuracy import scores as evaluation
 from service.networks.segmentation import Segmenter
 
 LABELS = ("background", "cat", "dog")

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from service.inputs import Input
+from service.models.inputs import Input
 from service.networks.bottleneck import Bottleneck
 
 DEFAULTS = Input.model_fields  # ImageNet's mean and deviation, as the cards have them

@@ -7,9 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from service.cards import ModelCard
-from service.engines import gpu_engine, graph, openvino_engine, openvino_runtime, torch_engine
-from service.engines.conversion import ConversionError
+from service.engines import graph, torch_cpu
+from service.engines.cuda import engine as cuda_engine
+from service.engines.openvino import engine as openvino_engine
+from service.engines.openvino import runtime as openvino_runtime
+from service.engines.openvino.conversion import ConversionError
+from service.models.cards import ModelCard
 
 log = logging.getLogger("service.worker")
 
@@ -35,7 +38,7 @@ Load = Callable[[ModelCard, str], Engine]
 
 def by_torch(card: ModelCard, device: str) -> Engine:
     """PyTorch's on this device."""
-    return torch_engine.load(card, device) if device.startswith("cpu") else gpu_engine.load(card, device)
+    return torch_cpu.load(card, device) if device.startswith("cpu") else cuda_engine.load(card, device)
 
 
 ENGINES: dict[str, Load] = {"torch": by_torch, "openvino": openvino_engine.load}
@@ -56,9 +59,9 @@ def on_cpu(card: ModelCard, fastest: Load = openvino_engine.load) -> Engine:
     """OpenVINO where it is installed and takes the network, else PyTorch, and a line that says why."""
     if not openvino_runtime.installed():
         log.warning("%s: OpenVINO is not installed, so PyTorch runs it, several times slower", card.name)
-        return torch_engine.load(card, "cpu")
+        return torch_cpu.load(card, "cpu")
     try:
         return fastest(card, "cpu")
     except ConversionError as error:
         log.warning("%s; PyTorch runs it instead, several times slower", error)
-        return torch_engine.load(card, "cpu")
+        return torch_cpu.load(card, "cpu")

@@ -5,8 +5,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from service.cards import CardError, ModelCard
-from service.engines import checkpoint
+from service.models.cards import CardError, ModelCard
+from service.models.weights import checkpoint
 from service.networks.segmentation import Segmenter
 
 MASK_CLASSES = 255  # a byte a pixel, and 255 is for none of them (`masks.VOID`)
@@ -33,7 +33,7 @@ class Normalise(nn.Module):
 class Graph(nn.Module):
     """`(n, h, w, 3)` uint8 to logits: `(n, classes)`, or a segmenter's `(n, classes, h/s, w/s)`.
 
-    A segmenter's way up to the picture's size is left to `service.engines.answers`, which needs no room for it.
+    A segmenter's way up to the picture's size is left to `service.engines.postprocess`, which needs no room for it.
     """
 
     def __init__(self, normalise: nn.Module, network: nn.Module) -> None:

@@ -4,10 +4,10 @@ import sys
 
 from pydantic import ValidationError
 
-from service.cards import CardError
-from service.gateway.server import serve
-from service.gateway.settings import Settings
-from service.keys import KeysError
+from service.config.api_keys import KeysError
+from service.config.settings import Settings
+from service.gateway.server.uvicorn_server import serve
+from service.models.cards import CardError
 
 if __name__ == "__main__":
     try:

@@ -11,45 +11,37 @@ from starlette.middleware import Middleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
-from service import __version__, cards
+from service import __version__
+from service.config.api_keys import KeysError
+from service.config.settings import Settings
 from service.errors import ServiceError
-from service.gateway import (
-    classification,
-    discovery,
-    embedding,
-    explanation,
-    open_inference,
-    pages,
-    problems,
-    reference,
-    segmentation,
-)
-from service.gateway.access import Access
-from service.gateway.backend import Backend, TorchServe
-from service.gateway.browsers import Cors
-from service.gateway.callers import Callers, Keyring, Verifier
-from service.gateway.catalogue import Catalogue
-from service.gateway.direct import Direct
-from service.gateway.gateway import Gateway
-from service.gateway.limits import Limits
+from service.gateway.access.callers import Callers, Keyring, Verifier
+from service.gateway.access.middleware import Access
+from service.gateway.access.rate_limit import Limits
+from service.gateway.access.token_bucket import LocalQuotas, Quotas
+from service.gateway.backend.torchserve import Backend, TorchServe
+from service.gateway.components import Gateway
+from service.gateway.http import problems
+from service.gateway.http.cors import Cors
+from service.gateway.http.middleware import Context, Crash, Head, Linger, Meter
+from service.gateway.inference.registry import Catalogue
+from service.gateway.inference.siblings import ALONE, Sitting
+from service.gateway.inference.versions import read
 from service.gateway.metrics import Metrics
-from service.gateway.middleware import Context, Crash, Head, Linger, Meter
-from service.gateway.openapi import describe
-from service.gateway.quotas import LocalQuotas, Quotas
-from service.gateway.settings import Settings
-from service.gateway.sitting import ALONE, Sitting
-from service.gateway.versions import read
-from service.keys import KeysError
+from service.gateway.routes import classify, embed, explain, models, problem_pages, segment, swagger, v2
+from service.gateway.routes.fast_path import Direct
+from service.gateway.routes.openapi import describe
+from service.models import cards
 
 ROUTERS: tuple[APIRouter, ...] = (
-    classification.router,
-    segmentation.router,
-    embedding.router,
-    explanation.router,
-    open_inference.router,
-    discovery.router,
-    pages.router,
-    reference.router,
+    classify.router,
+    segment.router,
+    embed.router,
+    explain.router,
+    v2.router,
+    models.router,
+    problem_pages.router,
+    swagger.router,
 )
 
 UNMATCHED = "unmatched"
@@ -148,7 +140,7 @@ def callers_of(settings: Settings, metrics: Metrics) -> Callers:
 def tokens_of(settings: Settings, metrics: Metrics) -> Verifier:
     """What verifies tokens, by the settings. Raises `KeysError`."""
     try:
-        from service.gateway.tokens import Tokens, Trust  # noqa: PLC0415 - PyJWT is an extra
+        from service.gateway.access.jwt import Tokens, Trust  # noqa: PLC0415 - PyJWT is an extra
     except ModuleNotFoundError as error:
         raise KeysError(f"RESNEST_JWT_KEYS needs {error.name}: install resnest-service[jwt]") from error
     trust = Trust(
@@ -167,7 +159,7 @@ def quotas_of(settings: Settings, metrics: Metrics) -> Quotas:
     if not url:
         return LocalQuotas()
     try:
-        from service.gateway.shared_quotas import SharedQuotas  # noqa: PLC0415 - redis is an extra
+        from service.gateway.access.redis_bucket import SharedQuotas  # noqa: PLC0415 - redis is an extra
     except ModuleNotFoundError as error:
         raise KeysError(f"RESNEST_REDIS_URL needs {error.name}: install resnest-service[redis]") from error
     lease_s = settings.upload_timeout_s + settings.max_request_timeout_s + LEASE_SPARE_S

@@ -9,16 +9,17 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from service import __version__
+from service.config.settings import MEBIBYTE
 from service.errors import ServiceError
-from service.gateway.isolation import REASONS
-from service.gateway.recall import HOWS, How
-from service.gateway.settings import MEBIBYTE
 
 # OpenTelemetry's advice for request durations, with 2.5 ms for answers from warm GPUs and 15 and 30 s for deadlines.
 SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 15, 30)
 BYTES = (10_000, 50_000, 100_000, 250_000, 500_000, MEBIBYTE, 2 * MEBIBYTE, 5 * MEBIBYTE, 10 * MEBIBYTE, 20 * MEBIBYTE)
 PICTURES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+How = Literal["hit", "joined", "miss"]
+HOWS: Final[tuple[How, ...]] = ("hit", "joined", "miss")
+REASONS: Final = ("spinning", "killed", "crashed", "given_up")  # why a decoding process ended under its job
 SHADOW_OUTCOMES = ("compared", "failed", "dropped")
 SECOND_TRIES = ("answered", "failed")
 # How a gauge is told where several processes have it; those that have ended never count.

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from service.networks import mmseg_deeplab, mmseg_fcn, mmseg_psp, resnest, resnet
+from service.networks import resnest, resnet
 from service.networks.deeplab import DeepLabV3Head
 from service.networks.fcn import FCNHead
+from service.networks.mmseg import deeplab, fcn, psp
 from service.networks.resnet import FEATURES, ResNet
 from service.networks.segmentation import AUXILIARY_CHANNELS, Segmenter
 
@@ -30,17 +31,17 @@ class Family:
 
 
 def _mmseg(head: Callable[[int, int, int | None], nn.Module], stages: tuple[int, ...] = (3,)) -> Family:
-    return Family(head, mmseg_fcn.AuxiliaryHead, stages, align_corners=False, pool_dilated=False)
+    return Family(head, fcn.AuxiliaryHead, stages, align_corners=False, pool_dilated=False)
 
 
 # PyTorch-Encoding's, then MMSegmentation's.
 HEADS = {
     "deeplab": Family(DeepLabV3Head, FCNHead),
     "fcn": Family(FCNHead, FCNHead),
-    "mmseg_deeplab": _mmseg(mmseg_deeplab.DeepLabV3Head),
-    "mmseg_deeplabplus": _mmseg(mmseg_deeplab.DeepLabV3PlusHead, stages=(3, 0)),
-    "mmseg_psp": _mmseg(mmseg_psp.PSPHead),
-    "mmseg_fcn": _mmseg(mmseg_fcn.FCNHead),
+    "mmseg_deeplab": _mmseg(deeplab.DeepLabV3Head),
+    "mmseg_deeplabplus": _mmseg(deeplab.DeepLabV3PlusHead, stages=(3, 0)),
+    "mmseg_psp": _mmseg(psp.PSPHead),
+    "mmseg_fcn": _mmseg(fcn.FCNHead),
 }
 
 

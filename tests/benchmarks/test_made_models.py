@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks import made_models
-from service import cards
-from service.bench import corpus
-from service.pipeline import Pipeline
+from service.measure.load import corpus
+from service.measure.pipeline import Pipeline
+from service.models import cards
 from tests.stores import write_store
 
 NAMES = ("tiny-classifier", "tiny-segmenter")

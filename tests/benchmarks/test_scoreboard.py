@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import scoreboard
-from benchmarks.contestants import CONTESTANTS
+from benchmarks.contest.contestants import CONTESTANTS
 from benchmarks.scoreboard import Bar, absolutes, bars, markdown, rows
 
 WHOLE = {

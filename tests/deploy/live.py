@@ -20,11 +20,11 @@ import uvicorn
 import yaml
 from fastapi import FastAPI
 
-from service import envelope
-from service.cards import ModelCard
 from service.errors import BackendUnavailable, Overloaded
-from service.gateway.backend import Answer, Pixels, Workers
-from service.questions import Question
+from service.gateway.backend.torchserve import Answer, Pixels, Workers
+from service.models.cards import ModelCard
+from service.tasks import frame
+from service.tasks.operations import Question
 from tests.deploy import reading
 from tests.deploy.programs import program
 
@@ -32,7 +32,7 @@ WAIT_S = 30
 JOB = "resnest-gateway"
 
 
-def answers(card: ModelCard, picture: Pixels) -> dict[str, envelope.Array]:
+def answers(card: ModelCard, picture: Pixels) -> dict[str, frame.Array]:
     """What a worker answers that knows nothing of pictures."""
     classes = card.network.classes
     if card.task == "classification":

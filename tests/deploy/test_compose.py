@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.gateway.settings import Settings
-from service.keys import check_exposure, digest, parse
+from service.config.api_keys import check_exposure, digest, parse
+from service.config.settings import Settings
 from tests.deploy import reading
 from tests.deploy.programs import TOP, run
 

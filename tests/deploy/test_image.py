@@ -6,7 +6,7 @@ import re
 import pytest
 
 from service import __version__
-from service.gateway.settings import Settings
+from service.config.settings import Settings
 from tests.deploy import reading
 from tests.deploy.programs import TOP, run
 

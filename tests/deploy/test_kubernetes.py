@@ -6,8 +6,8 @@ import kubernetes_validate
 import pytest
 
 from service import __version__
-from service.gateway.decoders import SMALL_PIXELS
-from service.gateway.settings import Settings
+from service.config.settings import Settings
+from service.gateway.uploads.decode_queue import SMALL_PIXELS
 from tests.deploy import reading
 from tests.deploy.reading import OVERLAYS, bytes_of, of_kind, pods, rendered
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from PIL import Image
 
+from service.config.settings import Settings
 from service.gateway.app import create_app
-from service.gateway.settings import Settings
 from tests.deploy import reading
 from tests.deploy.live import JOB, Model, Prometheus, scraped, served, until
 from tests.deploy.programs import program

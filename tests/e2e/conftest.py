@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.processes import free_port
+from service.host.processes import free_port
 from tests.e2e.running import Running, running
 from tests.stores import write_store
 

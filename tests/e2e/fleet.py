@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import psutil
 
-from service.folders import short_folder
-from service.processes import free_port
+from service.host.processes import free_port
+from service.host.run_folders import short_folder
 from tests.e2e.running import COMMAND, START_S, until
 from tests.e2e.test_answers import upload
 

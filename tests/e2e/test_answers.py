@@ -13,9 +13,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from service import cards
-from service.pipeline import Pipeline
-from service.processes import free_port
+from service.host.processes import free_port
+from service.measure.pipeline import Pipeline
+from service.models import cards
 from tests.e2e.running import Running, running
 from tests.odd_images import CORPUS
 

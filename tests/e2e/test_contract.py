@@ -17,7 +17,10 @@ pytestmark = pytest.mark.e2e
 def ask(service: Running, folder: Path, cases: int, timeout_s: float) -> subprocess.CompletedProcess[str]:
     """Ask every operation up to `cases` times in each phase; schemathesis's verdict."""
     command = [TOOL, "--config-file", RULES, "run", f"{service.client.base_url}/openapi.json", "--checks", "all"]
-    command += ["--exclude-checks", "ignored_auth"]  # on loopback no key is asked for; tests/gateway/test_access.py
+    command += [
+        "--exclude-checks",
+        "ignored_auth",
+    ]  # on loopback no key is asked for; tests/gateway/access/test_middleware.py
     command += ["--max-examples", str(cases), "--seed", "1", "--continue-on-failure", "--no-color"]
     words = [str(word) for word in command]
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False)

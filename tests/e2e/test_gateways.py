@@ -12,7 +12,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.processes import free_port
+from service.host.processes import free_port
 from tests.e2e.running import Running, running, until
 from tests.e2e.test_answers import upload
 from tests.stores import write_store

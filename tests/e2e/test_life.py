@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
-from service import envelope
-from service.processes import free_port
+from service.host.processes import free_port
+from service.tasks import frame as envelope
 from tests.e2e.running import COMMAND, START_S, Running, running, until
 from tests.e2e.test_answers import post, upload
 from tests.stores import write_store

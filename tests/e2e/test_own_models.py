@@ -14,9 +14,9 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from service import cards
-from service.pipeline import Pipeline
-from service.processes import free_port
+from service.host.processes import free_port
+from service.measure.pipeline import Pipeline
+from service.models import cards
 from tests.e2e.running import COMMAND, Running, running
 from tests.e2e.test_answers import mask, post, scores, upload
 from tests.stores import FLOWERS_AND_PETS, write_store

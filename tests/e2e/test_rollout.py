@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from service.processes import free_port
+from service.host.processes import free_port
 from tests.e2e.running import Running, running, until
 from tests.e2e.test_answers import upload
-from tests.sources import ROOT
+from tests.laws.sources import ROOT
 
 pytestmark = pytest.mark.e2e
 

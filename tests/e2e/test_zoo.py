@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.processes import free_port
+from service.host.processes import free_port
 from tests.e2e.running import running
 from tests.e2e.test_answers import post, upload
 from tests.e2e.zoo import ZOO, import_made

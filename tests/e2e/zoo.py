@@ -7,12 +7,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from service import cards
-from service.cards import KeyProfile, ModelCard
-from service.engines import checkpoint
+from service.models import cards
+from service.models.cards import KeyProfile, ModelCard
+from service.models.weights import checkpoint
 from tests.e2e.running import COMMAND
+from tests.models.weights.checkpoints import State, mmseg, openmmlab, pth, zipped
 from tests.networks.sharing import random_state
-from tests.weights.checkpoints import State, mmseg, openmmlab, pth, zipped
 
 STORE = Path(__file__).parents[2] / "model_store"
 ZOO = {name: card for name, card in cards.read_zoo(STORE).items() if card.weights.sources}

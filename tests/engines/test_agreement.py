@@ -11,10 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import agreement
-from service import cards, preprocess
-from service.engines import Answers, Load, gpu_engine, openvino_engine, torch_engine
-from service.engines.devices import Cpu
+from service.engines import Answers, Load, torch_cpu
+from service.engines.cuda import engine as cuda_engine
+from service.engines.cuda.device import Cpu
+from service.engines.openvino import engine as openvino_engine
+from service.imaging import preprocess
+from service.models import cards
+from tests.engines import numerics
 from tests.stores import serving
 
 Pixels = npt.NDArray[np.uint8]
@@ -25,9 +28,9 @@ PHOTOS = ROOT.parent / "shared" / "data" / "starter-photos"
 COUNT = {"starter-classifier": 200, "starter-segmenter": 40}
 ENGINES: dict[str, Load] = {
     "openvino": openvino_engine.load,
-    "torch": torch_engine.load,
-    "gpu engine": lambda card, _: gpu_engine.load(serving(card, batch_size=1), "cpu", lambda _: Cpu()),
-    "cuda": lambda card, _: gpu_engine.load(card, "cuda"),
+    "torch": torch_cpu.load,
+    "gpu engine": lambda card, _: cuda_engine.load(serving(card, batch_size=1), "cpu", lambda _: Cpu()),
+    "cuda": lambda card, _: cuda_engine.load(card, "cuda"),
 }
 NEEDS_CUDA = [
     pytest.mark.gpu,
@@ -52,7 +55,7 @@ def sources(count: int) -> Iterator[Image.Image]:
             with Image.open(PHOTOS / row["image"]) as opened:
                 yield opened.convert("RGB")
         return
-    yield from agreement.parts(count)
+    yield from numerics.parts(count)
 
 
 @cache
@@ -63,7 +66,7 @@ def prepared(name: str) -> tuple[Pixels, ...]:
 
 @cache
 def expected(name: str) -> tuple[Answers, ...]:
-    engine = torch_engine.load(serving(cards.read(STORE / name), precision="fp32"), "cpu")
+    engine = torch_cpu.load(serving(cards.read(STORE / name), precision="fp32"), "cpu")
     return tuple(engine(picture[None]) for picture in prepared(name))
 
 
@@ -75,7 +78,7 @@ def answered(name: str, engine_name: str, precision: str) -> tuple[Answers, ...]
 @pytest.mark.parametrize(("engine", "precision"), ENGINES_AND_PRECISIONS)
 @pytest.mark.parametrize("name", COUNT)
 def test_a_model_answers_as_torch_in_single_precision(name: str, engine: str, precision: str) -> None:
-    found = agreement.compare(answered(name, engine, precision), expected(name))
+    found = numerics.compare(answered(name, engine, precision), expected(name))
     assert found.holds(precision), found
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from service import cards, engines
-from service.cards import CardError, ModelCard
-from service.engines.conversion import ConversionError
-from service.engines.openvino_engine import OpenVinoEngine
-from service.engines.torch_engine import TorchEngine
+from service import engines
+from service.engines.openvino.conversion import ConversionError
+from service.engines.openvino.engine import OpenVinoEngine
+from service.engines.torch_cpu import TorchEngine
+from service.models import cards
+from service.models.cards import CardError, ModelCard
 from tests.stores import serving
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from service import cards
 from service.engines import graph
+from service.models import cards
 
 
 def test_pixels_get_the_mean_and_deviation_of_the_training() -> None:

@@ -13,21 +13,21 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service import cards
-from service.bench.wire import Address, Connection
-from service.cards import ModelCard
-from service.gateway import repeats
-from service.gateway.admission import Admission
+from service.config.settings import Settings
+from service.gateway.access import rejection_cache as repeats
 from service.gateway.app import create_app
-from service.gateway.backend import Backend, TorchServe
-from service.gateway.gateway import Gateway
-from service.gateway.server import Server
-from service.gateway.settings import Settings
-from service.gateway.terms import Terms
+from service.gateway.backend.torchserve import Backend, TorchServe
+from service.gateway.components import Gateway
+from service.gateway.scheduling.admission import Admission
+from service.gateway.scheduling.request_terms import Terms
+from service.gateway.server.uvicorn_server import Server
+from service.measure.load.wire import Address, Connection
+from service.models import cards
+from service.models.cards import ModelCard
 from tests.deploy.programs import program
-from tests.gateway.fake_torchserve import FakeTorchServe
-from tests.gateway.full_house import PLACES, House
-from tests.gateway.redis_server import RedisServer
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
+from tests.gateway.fixtures.full_gateway import PLACES, House
+from tests.gateway.fixtures.redis_server import RedisServer
 from tests.stores import write_store
 
 Running = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]

@@ -10,16 +10,16 @@ import httpx
 import numpy as np
 import pytest
 
-from service.cards import CardError, ModelCard
-from service.gateway.access import Access
+from service.config.settings import Settings
+from service.gateway.access.middleware import Access
 from service.gateway.app import ROUTERS, UNMATCHED, create_app, templates
-from service.gateway.backend import Answer, Pixels, Workers
+from service.gateway.backend.torchserve import Answer, Pixels, Workers
+from service.gateway.http.middleware import Context, Crash, Meter
 from service.gateway.metrics import Metrics
-from service.gateway.middleware import Context, Crash, Meter
-from service.gateway.settings import Settings
-from service.questions import Question
+from service.models.cards import CardError, ModelCard
+from service.tasks.operations import Question
 from tests.gateway.conftest import Running, app_of, parts_of, until
-from tests.gateway.pictures import picture
+from tests.gateway.fixtures.pictures import picture
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__
 from tests.gateway.conftest import Running, at_the_model, until
-from tests.gateway.fake_torchserve import BATCH, INFERENCE_MS, FakeTorchServe
-from tests.gateway.pictures import CORRUPT, in_json, picture
+from tests.gateway.fixtures.fake_torchserve import BATCH, INFERENCE_MS, FakeTorchServe
+from tests.gateway.fixtures.pictures import CORRUPT, in_json, picture
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests import timm_alone
+from tests.networks import timm_alone
 
 
 @pytest.fixture(scope="session", autouse=True)

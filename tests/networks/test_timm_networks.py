@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from service import cards, engines
-from service.cards import CardError, Network
-from service.engines import checkpoint
+from service import engines
+from service.measure.pipeline import Pipeline
+from service.models import cards
+from service.models.cards import CardError, Network
+from service.models.weights import checkpoint
+from service.models.weights.importing import Model, add
 from service.networks import timm_networks
-from service.pipeline import Pipeline
-from service.weights.own import Model, add
-from tests.test_pipeline import encoded
-from tests.weights.checkpoints import pth
+from tests.measure.test_pipeline import encoded
+from tests.models.weights.checkpoints import pth
 
 # Squeeze-and-Excitation, selective kernels, ResNet-RS, and one that keeps tables outside its weights.
 SMALL = [("seresnet18", 64), ("skresnet18", 64), ("resnetrs50", 64), ("swin_tiny_patch4_window7_224", 224)]

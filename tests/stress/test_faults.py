@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.processes import free_port
+from service.host.processes import free_port
 from tests.e2e.fleet import Fleet, fleet, kill_a_worker, loaded
 from tests.e2e.running import START_S, Running, running, until
 from tests.e2e.test_faults import more, replace_gateways, replace_workers

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import pytest
 
-from benchmarks.fuzzing import STATUS, answers, choose, enveloped, spoilt, written
 from tests.e2e.running import Running
 from tests.e2e.test_answers import upload
+from tests.fuzzing import STATUS, answers, choose, enveloped, spoilt, written
+from tests.imaging.test_heic import UPRIGHT
 from tests.stress.scale import scaled
-from tests.test_heic import UPRIGHT
 
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(7200)]
 

@@ -1,6 +1,6 @@
 """A real service under a hundred thousand requests, some of whose callers leave before their answer.
 
-The model costs next to nothing (benchmarks/null_handler.py), and its answers are still those of their pictures.
+The model costs next to nothing (benchmarks/contest/null_handler.py), and its answers are still those of their pictures.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ import httpx
 import orjson
 import pytest
 
-from benchmarks.arena import Contest, Entry, started
-from benchmarks.contestants import CONTESTANTS
-from benchmarks.model import Null
-from benchmarks.rounds import IN_FLIGHT
-from service.bench import wire
-from service.bench.corpus import Picture
-from service.bench.wire import Connection, ConnectionLostError
-from service.pipeline import Pipeline
+from benchmarks.bars.rounds import IN_FLIGHT
+from benchmarks.contest.contestants import CONTESTANTS
+from benchmarks.contest.model import Null
+from benchmarks.contest.runner import Contest, Entry, started
+from service.measure.load import wire
+from service.measure.load.corpus import Picture
+from service.measure.load.wire import Connection, ConnectionLostError
+from service.measure.pipeline import Pipeline
 from tests.e2e.test_answers import upload
 from tests.stores import write_store
 from tests.stress.scale import scaled

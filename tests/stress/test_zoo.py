@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import timm_alone
 from tests.e2e.test_zoo import check
 from tests.e2e.zoo import ZOO
+from tests.networks import timm_alone
 
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(1800)]
 

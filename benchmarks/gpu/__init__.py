@@ -1,0 +1,1 @@
+"""The engine and the service on this machine's GPU."""

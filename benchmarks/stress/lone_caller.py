@@ -1,0 +1,134 @@
+"""A lone caller, and what becomes of the answers when others flood the service beside."""
+
+import asyncio
+import multiprocessing
+import random
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from typing import Any, Final
+
+from benchmarks.contest.runner import ContestError, Entry
+from service.measure.load import corpus, generator, wire
+from service.measure.load.generator import OK, Client
+from service.measure.load.summary import figures
+from service.measure.load.wire import Address
+from tests import fuzzing
+
+GOOD = "good requests"
+FLOODED = 4  # connections of a flood of small requests
+SEGMENT_CALLERS = 8
+LARGE = (5472, 3648)
+FEWEST = 150  # requests of the lone caller
+FOREVER_S = 3600.0
+SETTLED_S = 3.0
+PATIENCE_S = 60.0
+
+
+def measure(entry: Entry, seconds: float) -> dict[str, float]:
+    """Milliseconds of a lone caller's 99th percentile, alone and beside each flood, and how many times as long."""
+    alone = generator.run(lone(entry, seconds))
+    found = {"lone p50, ms": alone["p50"], "lone p99, ms": alone["p99"]}
+    for name in FLOODS:
+        with flood(name, entry):
+            beside = generator.run(lone(entry, seconds * 2))  # fewer requests a second
+        found[f"beside {name} p50, ms"] = beside["p50"]
+        found[f"beside {name} p99, ms"] = beside["p99"]
+        found[f"beside {name}, p99 / alone"] = beside["p99"] / alone["p99"]
+        found[f"beside {name}, p99 / beside as many good"] = beside["p99"] / found[f"beside {GOOD} p99, ms"]
+    return found
+
+
+async def lone(entry: Entry, seconds: float) -> dict[str, float]:
+    """The median and the 99th percentile of one caller, of so many seconds or, where that is longer, of `FEWEST`.
+
+    Raises `ContestError` where any answer is not good.
+    """
+    client = Client(entry.plan.address, 1, entry.plan.timeout_s)
+    turns = cycle(entry.plan.requests)
+    end = time.perf_counter() + seconds
+    try:
+        while time.perf_counter() < end or len(client.samples) < FEWEST:
+            await client.send(next(turns))
+    finally:
+        client.close()
+    bad = {each.outcome for each in client.samples} - {OK}
+    if bad:
+        raise ContestError(f"a lone caller was answered {', '.join(sorted(bad))}")
+    found = figures([each.latency_s * 1e3 for each in client.samples])
+    return {share: value for share, value in found.items() if value is not None}
+
+
+@contextmanager
+def flood(name: str, entry: Entry) -> Iterator[None]:
+    """While another process floods the service."""
+    contents = [each.content for each in entry.contest.pictures]
+    context = multiprocessing.get_context("spawn")  # a loop of asyncio has run here
+    process = context.Process(target=_run, args=(name, entry.plan.address, contents), daemon=True)
+    process.start()
+    try:
+        time.sleep(SETTLED_S)
+        if not process.is_alive():
+            raise ContestError(f"the flood of {name} has ended")
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _run(name: str, address: Address, contents: list[bytes]) -> None:
+    generator.run(FLOODS[name](address, contents))
+
+
+async def _good(address: Address, contents: list[bytes]) -> None:
+    url = f"http://{address.host}:{address.port}/v1/classify"
+    requests = [wire.post(url, content, "image/jpeg", {}) for content in contents]
+    await _closed(address, requests, FLOODED)
+
+
+async def _segments(address: Address, _contents: list[bytes]) -> None:
+    (picture,) = corpus.make([LARGE], of_each=1)
+    url = f"http://{address.host}:{address.port}/v1/segment"
+    await _closed(address, [wire.post(url, picture.content, picture.media_type, {})], SEGMENT_CALLERS)
+
+
+async def _closed(address: Address, requests: list[wire.Request], callers: int) -> None:
+    client = Client(address, callers, PATIENCE_S)
+    await generator.closed(client, requests, callers, time.perf_counter() + FOREVER_S)
+
+
+async def _mutated(address: Address, contents: list[bytes]) -> None:
+    await _fuzzed(address, lambda chance: fuzzing.written("/v1/classify", *_mutation(chance, contents)))
+
+
+async def _spoilt(address: Address, contents: list[bytes]) -> None:
+    def make(chance: random.Random) -> bytes:
+        request = fuzzing.written("/v1/classify", *fuzzing.enveloped(chance, chance.choice(contents)))
+        return fuzzing.spoilt(chance, request)
+
+    await _fuzzed(address, make)
+
+
+def _mutation(chance: random.Random, contents: list[bytes]) -> tuple[bytes, fuzzing.Headers]:
+    return fuzzing.enveloped(chance, fuzzing.choose(chance, contents))
+
+
+async def _fuzzed(address: Address, make: Callable[[random.Random], bytes]) -> None:
+    chance = random.Random(8)
+
+    async def caller() -> None:
+        while True:
+            await fuzzing.answers(address.port, make(chance), patience_s=1)
+
+    await asyncio.gather(*(caller() for _ in range(FLOODED)))
+
+
+FLOODS: Final[dict[str, Callable[[Address, list[bytes]], Coroutine[Any, Any, None]]]] = {
+    GOOD: _good,
+    "mutated bodies": _mutated,
+    "spoilt requests": _spoilt,
+    "20-megapixel segments": _segments,
+}
+# By flood: of the 99th percentile alone, and of that beside as many good requests.
+BARS: Final = {"mutated bodies": (2, 2), "spoilt requests": (2, 2), "20-megapixel segments": (3, None)}

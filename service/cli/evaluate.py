@@ -1,0 +1,138 @@
+"""`resnest-service evaluate`: models over a folder of labelled pictures, and the reports of it."""
+# ruff: noqa: PLC0415 - what a command needs is imported when it runs
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from service.cli.options import store
+from service.config.cores import SLEEPING_THREADS
+from service.host.supervisor import Options, chosen
+from service.measure.accuracy import datasets
+from service.measure.accuracy.datasets import Dataset, Photo
+from service.tasks.operations import Quality
+
+if TYPE_CHECKING:
+    from service.measure.accuracy.reports import Report
+    from service.measure.accuracy.subjects import Subject
+
+FORMATS = ("table", "json", "csv")
+
+
+@click.command()
+@store
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--layout", type=click.Choice(list(datasets.LAYOUTS)), help="Of DATASET; found by its files when left out."
+)
+@click.option("--split", help="Of DATASET; the layout's validation pictures when left out.")
+@click.option("--url", help="Of a running service, to ask it in place of loading the models here.")
+@click.option(
+    "--api-key",
+    envvar="RESNEST_API_KEY",
+    help="For a service that asks for one; better in the environment, where no list of processes shows it.",
+)
+@click.option(
+    "--quality",
+    type=click.Choice(get_args(Quality)),
+    default="fast",
+    show_default=True,
+    help="Of segmenters: one pass, or the many of the published scores.",
+)
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="A folder for all reports and plots.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+def evaluate(
+    store: Path,
+    models: Sequence[str],
+    dataset: Path,
+    layout: str | None,
+    split: str | None,
+    into: Path | None,
+    form: str,
+    **asked: Any,
+) -> None:
+    """Score each MODEL on DATASET, side by side with its published score.
+
+    DATASET is a folder with a folder for each label, ImageNet's, ADE20K's, Cityscapes' or Pascal VOC's own, one with
+    images and masks of the same names, or one with an index.csv. All models are checked before the first is scored.
+    With --into, a run that was stopped goes on where it was.
+    """
+    os.environ |= SLEEPING_THREADS | os.environ
+    from service.measure.accuracy import runs
+
+    data = datasets.read(dataset, layout, split)
+    usable = [(subject, runs.usable(subject, data)) for subject in _subjects(store, models, **asked)]
+    if into:
+        into.mkdir(parents=True, exist_ok=True)
+    found: list[Report] = []
+    try:
+        for subject, photos in usable:
+            found.append(_scored(subject, photos, data.root, into))
+    finally:  # of hours of work nothing is lost where a later model fails
+        if found:
+            _tell(found, data, form, into)
+
+
+def _subjects(
+    store: Path, models: Sequence[str], *, url: str | None, api_key: str | None, quality: Quality
+) -> "list[Subject]":
+    return _remote(url, api_key, models, quality) if url else _here(store, models, quality)
+
+
+def _here(store: Path, models: Sequence[str], quality: Quality) -> "list[Subject]":
+    from service.measure.accuracy import subjects
+    from service.models.weights import checksums
+
+    served = chosen(Options(store, tuple(models)), click.echo)
+    for card in served:
+        checksums.verify(card)
+        if card.serving.precision == "int8":
+            checksums.int8(card)
+    return [subjects.of_card(card, quality=quality) for card in served]
+
+
+def _remote(url: str, api_key: str | None, models: Sequence[str], quality: Quality) -> "list[Subject]":
+    from service.measure.accuracy import remote
+
+    service = remote.Service(url, {"Authorization": f"Bearer {api_key}"} if api_key else {})
+    return [remote.served(service, name, quality) for name in dict.fromkeys(models)]
+
+
+def _scored(subject: "Subject", photos: "Sequence[Photo]", root: Path, into: Path | None) -> "Report":
+    from service.measure.accuracy import reports, runs
+    from service.measure.accuracy.scores import Unread
+
+    journal = into / f"answers-{subject.name}.jsonl" if into else None
+    # On standard error, so that standard output is the report alone.
+    with click.progressbar(length=len(photos), label=subject.name, file=sys.stderr, show_pos=True, width=0) as bar:
+        found = runs.resumable(subject, photos, root, journal, bar.update)
+    unread = tuple(each for each in found if isinstance(each, Unread))
+    return reports.Report(subject, runs.scores(subject, found), unread)
+
+
+def _tell(found: "list[Report]", dataset: Dataset, form: str, into: Path | None) -> None:
+    from service.measure.accuracy import reports
+
+    written = {"table": reports.terminal(found), "json": reports.as_json(found, dataset), "csv": reports.as_csv(found)}
+    click.echo(written[form].rstrip("\n"))
+    if into:
+        for name in ("json", "csv"):
+            (into / f"report.{name}").write_text(written[name], encoding="utf-8")
+        page = reports.markdown(found, dataset, _drawn(found, into))
+        (into / "report.md").write_text(page, encoding="utf-8")
+        click.echo(f"{into / 'report.md'}", err=True)
+
+
+def _drawn(found: "list[Report]", into: Path) -> list[str]:
+    from service.measure.accuracy import plots
+
+    try:
+        return plots.draw(found, into)
+    except ImportError:
+        click.echo("No plots are drawn: they need matplotlib, which comes with resnest-service[report]", err=True)
+        return []

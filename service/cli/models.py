@@ -1,0 +1,257 @@
+"""`resnest-service models`: which models there are, and their weights into the store and out of it."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, Self, get_args
+
+import click
+
+from service.host import torchserve
+from service.measure.tables import table
+from service.models import cards
+from service.models.cards import CardError, KeyProfile, Library, ModelCard, Task
+from service.models.weights import checksums
+from service.models.weights import store as shelf
+from service.models.weights.checksums import WeightsError
+from service.models.weights.download import Rules
+from service.models.weights.importing import InputProfile, Model, add
+
+STATES = {"ready": "ready", "begun": "begun", "absent": "not pulled", "missing": "missing"}
+# The head of the published score's column, and its name on a card; a table for each task fits 80 columns.
+SCORES: Final[Mapping[Task, tuple[str, str]]] = {
+    "classification": ("TOP-1", "top1"),
+    "segmentation": ("MIOU", "miou"),
+}
+PULLABLE = ("absent", "begun")
+
+store_option = click.option(
+    "--store",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    default=Path("model_store"),
+    envvar="RESNEST_MODEL_STORE",
+    show_default=True,
+    help="The folder of the model folders.",
+)
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def models(context: click.Context) -> None:
+    """The models and their weights; alone, the list of them."""
+    if context.invoked_subcommand is None:
+        with list_models.make_context("list", [], parent=context) as alone:
+            list_models.invoke(alone)
+
+
+@models.command("list")
+@store_option
+@click.option("--json", "as_json", is_flag=True, help="The cards, and the state of each, as JSON.")
+def list_models(store: Path, *, as_json: bool) -> None:
+    """Every model there is a card for, and whether its weights are here."""
+    found = cards.stocked(store).values()
+    if as_json:
+        click.echo(json.dumps([_described(card) for card in found], indent=2))
+        return
+    parts = []
+    for task, (head, published) in SCORES.items():
+        rows = [_row(card, published) for card in found if card.task == task]
+        if rows:
+            parts.append(table((task.upper(), "WEIGHTS", "INPUT", head, "STATE"), rows))
+    click.echo("\n\n".join(parts))
+
+
+@models.command()
+@store_option
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True)
+def show(store: Path, name: str, *, as_json: bool) -> None:
+    """All that is known of the model NAME."""
+    (card,) = _named(store, [name])
+    described = _described(card)
+    if as_json:
+        click.echo(json.dumps(described, indent=2))
+        return
+    rows = list(_flat(described))
+    width = max(len(key) for key, _ in rows)
+    click.echo("\n".join(f"{key:{width}}  {value}" for key, value in rows))
+
+
+@models.command()
+@store_option
+@click.argument("names", nargs=-1, required=True)
+def pull(store: Path, names: Sequence[str]) -> None:
+    """Fetch the weights of the models NAMES, check them, and convert them.
+
+    The addresses on the card are tried in their order; a broken download goes on where it ended. HTTP_PROXY,
+    HTTPS_PROXY and NO_PROXY are used.
+    """
+    failures = []
+    for card in _named(store, names):
+        try:
+            fetched = _pulled(card)
+        except WeightsError as error:
+            failures.append(str(error))
+        else:
+            click.echo(f"{card.name}: {card.weights_path}{'' if fetched else ' is here already'}")
+    _fail(failures)
+
+
+@models.command("import")
+@store_option
+@click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
+@click.option("--name", required=True, help="Of the published model whose file this is, or of a new one.")
+@click.option("--network", help="For a new model: one of the networks, resnet50 or deeplab_resnest50 for instance.")
+@click.option("--library", type=click.Choice(get_args(Library)), default="own", help="Whose network: ours, or timm's.")
+@click.option("--labels", help="For a new model: a file with a line for each class, or a shared set: imagenet1k.")
+@click.option(
+    "--keys", "profile", type=click.Choice(get_args(KeyProfile)), default="official", help="How its weights are named."
+)
+@click.option(
+    "--input",
+    "input_profile",
+    type=click.Choice(get_args(InputProfile)),
+    default="official",
+    help="How pictures are cropped.",
+)
+@click.option("--size", type=click.IntRange(32, 4096), help="The input's side in pixels.")
+@click.option("--version", default="1.0", show_default=True, help="A further one stands beside the model of that name.")
+@click.option("--licence", default="not stated", show_default=True)
+def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
+    """Take weights from FILE: a published one, for a machine without internet, or a checkpoint of one's own.
+
+    A published file is known by its checksum. For one's own, --network and --labels make a new model.
+    """
+    given = [described["network"], described["labels"]]
+    if given == [None, None]:
+        (card,) = _named(store, [name])
+        shelf.take(card, file, _say)
+        click.echo(f"{name}: {card.weights_path}")
+        return
+    if None in given:
+        raise click.UsageError("a new model needs both --network and --labels")
+    folder = add(store, Model(name=name, **described), file)
+    click.echo(f"{name}: {folder}; serve it with `resnest-service run --models {name}`")
+
+
+@models.command()
+@store_option
+@click.argument("names", nargs=-1)
+def verify(store: Path, names: Sequence[str]) -> None:
+    """Hold the weights that are here against their checksums; exit 1 where any differ."""
+    chosen = (
+        _named(store, names)
+        if names
+        else [card for card in cards.read_zoo(store).values() if shelf.state(card) == "ready"]
+    )
+    failures = []
+    for card in chosen:
+        try:
+            checksums.verify(card)
+        except CardError as error:
+            failures.append(str(error))
+        else:
+            click.echo(f"{card.name}: {card.checksum}")
+    _fail(failures)
+
+
+@models.command()
+@store_option
+@click.argument("names", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask before an imported model is deleted for good.")
+def remove(store: Path, names: Sequence[str], *, yes: bool) -> None:
+    """Delete pulled weights; of a model that was imported, the model."""
+    for card in _named(store, names):
+        if shelf.is_imported(card) and not yes:
+            click.confirm(f"{card.name} was imported and cannot be pulled again. Delete {card.folder}?", abort=True)
+        shelf.remove(card, store / torchserve.ARCHIVES, _say)
+        click.echo(f"{card.name}: removed")
+
+
+def pull_absent(store: Path, names: Sequence[str]) -> None:
+    """Pull those of the models NAMES whose weights are not here and are published.
+
+    Raises `CardError` for an unknown name, `WeightsError` at the first that cannot be had.
+    """
+    for card in _named(store, names):
+        if shelf.state(card) in PULLABLE:
+            _say(f"{card.name}: its weights are not here; pulling them")
+            _pulled(card)
+
+
+def _pulled(card: ModelCard) -> bool:
+    """Pull, with a progress bar; whether anything was fetched."""
+    with Bar(card.name) as progress:
+        return shelf.pull(card, Rules(), progress, _say)
+
+
+def _row(card: ModelCard, published: str) -> tuple[str, ...]:
+    score = f"{card.published[published]:.2f}" if published in card.published else "-"
+    return card.name, _memory(card), str(card.input.size), score, STATES[shelf.state(card)]
+
+
+def _memory(card: ModelCard) -> str:
+    """The weights' megabytes; of those that are not here what four bytes a parameter make."""
+    if card.weights_bytes is not None:
+        return f"{card.weights_bytes / 1e6:.0f} MB"
+    return f"~{card.network.parameters * 4 / 1e6:.0f} MB" if card.network.parameters else "-"
+
+
+def _named(store: Path, names: Sequence[str]) -> list[ModelCard]:
+    zoo = cards.read_zoo(store)
+    found = {name: cards.find(zoo, name) for name in names}
+    unknown = [name for name, card in found.items() if card is None]
+    if unknown:
+        raise CardError(f"no model is named {', '.join(unknown)}; `resnest-service models list` names them all")
+    return list({card.name: card for card in found.values() if card is not None}.values())
+
+
+def _described(card: ModelCard) -> dict[str, Any]:
+    here = {"state": shelf.state(card), "checksum": card.checksum, "weights_bytes": card.weights_bytes}
+    return card.model_dump(mode="json", exclude_none=True) | here
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of tables and lists, by their path."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _flat(each, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value and isinstance(value[0], dict | str):
+        for index, each in enumerate(value):
+            yield from _flat(each, f"{path}.{index + 1}")
+    elif value not in ([], {}, None):
+        yield path, value
+
+
+class Bar:
+    """A progress bar on standard error, from the first byte on."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._open = ExitStack()
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.close()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Show that `done` bytes of `total` are there."""
+        if self._bar is None:
+            label = f"{self._name}, {total / 1e6:.0f} MB" if total else self._name
+            bar = click.progressbar(length=total or 0, label=label, file=sys.stderr, width=0)
+            self._bar = self._open.enter_context(bar)
+        self._bar.update(done - self._bar.pos)
+
+
+def _say(what: str) -> None:
+    click.echo(what, err=True)
+
+
+def _fail(failures: Sequence[str]) -> None:
+    if failures:
+        raise WeightsError("\n".join(failures))

@@ -1,0 +1,1 @@
+"""The engine for NVIDIA GPUs: CUDA graphs recorded for each batch size."""

@@ -1,0 +1,1 @@
+"""The engine for CPUs: OpenVINO, with compiled networks cached on disk."""

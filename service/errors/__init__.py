@@ -1,0 +1,107 @@
+"""Every problem that a caller can receive. The class name is the wire code, `status` the HTTP status (RFC 9457).
+
+    ServiceError
+    ├── 400 EmptyBody  MalformedJson  MalformedMultipart  MalformedRequest  InvalidBase64  InvalidHeader
+    ├── 401 Unauthenticated
+    ├── 403 Forbidden
+    ├── 404 RouteNotFound  ModelNotFound
+    ├── 405 MethodNotAllowed
+    ├── 406 NotAcceptable
+    ├── 408 UploadTimeout
+    ├── 412 PreconditionFailed
+    ├── 413 BodyTooLarge  ImageTooLarge  TooManyImages
+    ├── 415 UnsupportedMediaType
+    ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageTooCostly  ImageModeUnsupported
+    ├── 429 RateLimited  ConcurrencyLimited
+    ├── 431 HeadersTooLarge
+    ├── 500 Internal
+    ├── 502 BackendBadResponse
+    ├── 503 Overloaded  BackendUnavailable  Draining  LimitsUnavailable  KeysUnavailable
+    └── 504 DeadlineExceeded
+
+A 4xx is what the caller can mend; 408, 429 and 503 may be tried again.
+"""
+
+from service.errors.base import ServiceError
+from service.errors.client import (
+    BodyTooLarge,
+    ConcurrencyLimited,
+    EmptyBody,
+    Forbidden,
+    HeadersTooLarge,
+    ImageCorrupt,
+    ImageModeUnsupported,
+    ImageTooCostly,
+    ImageTooLarge,
+    ImageTooSmall,
+    InvalidBase64,
+    InvalidHeader,
+    InvalidParameter,
+    MalformedJson,
+    MalformedMultipart,
+    MalformedRequest,
+    MethodNotAllowed,
+    ModelNotFound,
+    NotAcceptable,
+    PreconditionFailed,
+    RateLimited,
+    RouteNotFound,
+    TooManyImages,
+    Unauthenticated,
+    UnsupportedMediaType,
+    UploadTimeout,
+)
+from service.errors.server import (
+    BackendBadResponse,
+    BackendUnavailable,
+    DeadlineExceeded,
+    Draining,
+    Internal,
+    KeysUnavailable,
+    LimitsUnavailable,
+    Overloaded,
+)
+
+__all__ = [
+    "BackendBadResponse",
+    "BackendUnavailable",
+    "BodyTooLarge",
+    "ConcurrencyLimited",
+    "DeadlineExceeded",
+    "Draining",
+    "EmptyBody",
+    "Forbidden",
+    "HeadersTooLarge",
+    "ImageCorrupt",
+    "ImageModeUnsupported",
+    "ImageTooCostly",
+    "ImageTooLarge",
+    "ImageTooSmall",
+    "Internal",
+    "InvalidBase64",
+    "InvalidHeader",
+    "InvalidParameter",
+    "KeysUnavailable",
+    "LimitsUnavailable",
+    "MalformedJson",
+    "MalformedMultipart",
+    "MalformedRequest",
+    "MethodNotAllowed",
+    "ModelNotFound",
+    "NotAcceptable",
+    "Overloaded",
+    "PreconditionFailed",
+    "RateLimited",
+    "RouteNotFound",
+    "ServiceError",
+    "TooManyImages",
+    "Unauthenticated",
+    "UnsupportedMediaType",
+    "UploadTimeout",
+    "every_error",
+]
+
+
+def every_error() -> list[type[ServiceError]]:
+    """Return all problem classes, in the order of their status."""
+    return sorted(ServiceError.__subclasses__(), key=lambda error: (error.status, error.__name__))

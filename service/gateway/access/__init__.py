@@ -1,0 +1,1 @@
+"""Who may call: authentication, rate limits, and the cache of rejections."""

@@ -1,0 +1,1 @@
+"""The client of TorchServe: batching, failover, circuit breakers, connections."""

@@ -1,0 +1,1 @@
+"""HTTP semantics: middleware, content negotiation, CORS, problem documents."""

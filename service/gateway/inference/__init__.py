@@ -1,0 +1,1 @@
+"""Inference requests: the model registry, versions, the answer cache, readiness, shadow traffic."""

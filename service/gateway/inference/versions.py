@@ -1,0 +1,154 @@
+"""Which version of a model answers a request: the one that it names, or one by the shares in force."""
+
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+
+from service.config import traffic
+from service.config.traffic import Split, Splits
+from service.config.watched_file import RELOAD_S, Followed
+from service.errors import InvalidHeader, ModelNotFound
+from service.gateway.inference.registry import Catalogue
+from service.gateway.scheduling import request_terms
+from service.models.cards import ModelCard, Task
+from service.tasks.operations import Question, can_answer
+
+HEADER = "X-Model-Version"
+ALL_TO_THE_HIGHEST = Split()
+
+Shares = Followed[Splits]
+
+
+def read(file: Path, catalogue: Catalogue, tell: Callable[[int], object], reload_s: float = RELOAD_S) -> Shares:
+    """What the traffic file says, while it is watched; see `Followed`. Raises `TrafficError`."""
+    return Followed(file, partial(traffic.read, cards=catalogue.cards.values()), tell, reload_s)
+
+
+class Versions:
+    """The served versions of each model, and how requests are spread over them."""
+
+    def __init__(self, catalogue: Catalogue, shares: Shares | None, is_ready: Callable[[str], bool]) -> None:
+        """`is_ready` says whether the card of that name can answer now."""
+        self._catalogue = catalogue
+        self._shares = shares
+        self._is_ready = is_ready
+        self._versions = traffic.by_version(catalogue.cards.values())
+
+    def split(self, family: str) -> Split:
+        """What the file says of a model."""
+        return (self._shares.value if self._shares else {}).get(family, ALL_TO_THE_HIGHEST)
+
+    def share(self, card: ModelCard) -> float:
+        """The share of the requests for a model, without a version, that this version of it has."""
+        weights = self._weights(card.family)
+        return weights.get(card.version, 0.0) / sum(weights.values())
+
+    def shadow(self, card: ModelCard) -> tuple[ModelCard, float] | None:
+        """The version that is shown what this one was asked, and the share of the pictures that it is shown."""
+        shadow = self.split(card.family).shadow
+        if shadow is None or shadow.version == card.version:
+            return None
+        return self._versions[card.family][shadow.version], shadow.share
+
+    def part(self, card: ModelCard) -> dict[str, float]:
+        """The share of requests that a version answers, and of pictures that it is shown."""
+        shadow = self.split(card.family).shadow
+        shown = shadow.share if shadow and shadow.version == card.version else 0.0
+        return {"share": round(self.share(card), 6), "shadow": shown}
+
+    def choose(
+        self, request: Request, task: Task, names: Sequence[str], question: Question = "answer"
+    ) -> list[ModelCard]:
+        """The cards of a task that answer a request, each once. Raises `ModelNotFound`, `InvalidHeader`."""
+        named = names or [self._catalogue.choose(task, [], question)[0].name]
+        return self._catalogue.choose(task, [self.name(request, each, question) for each in named], question)
+
+    def find(self, name: str) -> ModelCard:
+        """The card of a model's name, in the version that the name has or the highest. Raises `ModelNotFound`."""
+        family, _, version = name.partition("@")
+        versions = self._versions.get(family)
+        if versions is None:
+            raise ModelNotFound("No model of that name is served.", available=list(self._catalogue.cards))
+        if version and version not in versions:
+            raise ModelNotFound("The model is not served in that version.", available=list(versions))
+        return versions[version or list(versions)[-1]]
+
+    def all(self, family: str) -> list[str]:
+        """The served versions of a model, the lowest first."""
+        return list(self._versions[family])
+
+    def name(self, request: Request, name: str, question: Question = "answer") -> str:
+        """The name of the card that answers a request for a model's name, which may have a version.
+
+        A version that is not ready is passed over where another one with a share is. Raises `ModelNotFound`,
+        `InvalidHeader`.
+        """
+        family, _, version = name.partition("@")
+        wanted = request.headers.get(HEADER) or version
+        if version and wanted != version:
+            detail = f"{HEADER} names another version than the model's name does."
+            raise InvalidHeader(detail, errors=[{"parameter": HEADER, "detail": detail}])
+        if family not in self._versions:
+            return name
+        if wanted:
+            return self.find(f"{family}@{wanted}").name
+        return self._by_share(request, family, question)
+
+    def groups(self) -> dict[str, list[str]]:
+        """The cards that stand in for each other: those with a weight in the file; each other one stands alone."""
+        found: dict[str, list[str]] = {}
+        for family, versions in self._versions.items():
+            weights = self.split(family).weights
+            if weights:
+                found[family] = [versions[version].name for version, weight in weights.items() if weight]
+            else:
+                found |= {card.name: [card.name] for card in versions.values()}
+        return found
+
+    async def watch(self) -> None:
+        """Take over what the file holds whenever it changes."""
+        if self._shares:
+            await self._shares.watch()
+
+    def details(self) -> dict[str, Any]:
+        """A `schemas.Traffic`, without the models' states."""
+        return {
+            "file": str(self._shares.file) if self._shares else None,
+            "mistake": self._shares.mistake if self._shares else None,
+            "models": {
+                family: {
+                    "sticky": self.split(family).sticky,
+                    "shares": {card.version: round(self.share(card), 6) for card in versions.values()},
+                    "shadow": self.split(family).model_dump()["shadow"],
+                }
+                for family, versions in self._versions.items()
+            },
+        }
+
+    def _by_share(self, request: Request, family: str, question: Question) -> str:
+        versions = self._versions[family]
+        weights = {
+            each: weight
+            for each, weight in self._weights(family).items()
+            if weight and can_answer(versions[each], question)
+        }
+        if not weights:
+            return family
+        if len(weights) == 1:
+            return versions[next(iter(weights))].name
+        weights = {each: weights[each] for each in weights if self._is_ready(versions[each].name)} or weights
+        return versions[traffic.choose(weights, family, self._key(request, family))].name
+
+    def _weights(self, family: str) -> dict[str, float]:
+        return self.split(family).weights or {list(self._versions[family])[-1]: 1.0}
+
+    def _key(self, request: Request, family: str) -> str:
+        """What decides on the version: who calls, or nothing that comes again."""
+        if self.split(family).sticky == "caller":
+            return request_terms.caller_of(request)
+        request.state.by_chance = True
+        return f"{random.getrandbits(64)}"

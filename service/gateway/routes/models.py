@@ -1,0 +1,68 @@
+"""What the service tells of itself: its models, whether it lives and is ready, its metrics, its description."""
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.responses import Response
+
+from service.gateway.components import GatewayDep
+
+router = APIRouter()
+
+
+def _json(document: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(document), media_type="application/json")
+
+
+@router.get("/v1/models", tags=["models"], summary="List the models")
+async def models(gateway: GatewayDep) -> Response:
+    """List the models that are served, and whether they are ready."""
+    cards = gateway.catalogue.cards.values()
+    rows = [
+        gateway.catalogue.summary(card, gateway.readiness.state(card.name)) | gateway.versions.part(card)
+        for card in cards
+    ]
+    return _json({"models": rows})
+
+
+@router.get("/v1/models/{name}", tags=["models"], summary="Describe a model")
+async def model(name: str, gateway: GatewayDep) -> Response:
+    """Tell one model's labels, input, and what may be sent to it."""
+    card = gateway.catalogue.card(name)
+    watch = gateway.readiness.watches[card.name]
+    return _json(gateway.catalogue.detail(card, watch.state, watch.worker_bytes) | gateway.versions.part(card))
+
+
+@router.get("/v1/traffic", tags=["operation"], summary="How is the traffic spread?")
+async def traffic(gateway: GatewayDep) -> Response:
+    """Tell the shares of each model's versions, and why the file's last change is not in force."""
+    return _json(gateway.versions.details())
+
+
+@router.get("/livez", tags=["operation"], summary="Does the process answer?")
+async def livez() -> Response:
+    """Say 200 as long as the event loop turns; it does not ask the model server."""
+    return _json({"status": "live"})
+
+
+@router.get("/readyz", tags=["operation"], summary="Would pictures be answered?")
+async def readyz(gateway: GatewayDep) -> Response:
+    """Say 200 if every model has a ready worker that answered a test picture, else 503 with each model's state."""
+    if not gateway.readiness.ready:
+        raise gateway.readiness.problem()
+    limits = gateway.limits.quotas.state
+    return _json({"status": "ready", "models": gateway.readiness.details(), "limits": limits})
+
+
+@router.get("/metrics", tags=["operation"], summary="Metrics for Prometheus")
+async def metrics(gateway: GatewayDep) -> Response:
+    """Tell the gateway's metrics in Prometheus's text format."""
+    return Response(gateway.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    """Describe the API (OpenAPI 3.1)."""
+    return _json(request.app.openapi())

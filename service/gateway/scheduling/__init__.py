@@ -1,0 +1,1 @@
+"""Admission control and fair queues with wait estimates."""

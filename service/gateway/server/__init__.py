@@ -1,0 +1,1 @@
+"""The HTTP server: uvicorn, its protocol, and coalesced writes."""

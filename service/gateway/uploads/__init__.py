@@ -1,0 +1,1 @@
+"""Uploads: reading bodies, and decoding images in isolated processes."""

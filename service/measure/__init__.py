@@ -1,0 +1,1 @@
+"""Measurement: load and accuracy."""

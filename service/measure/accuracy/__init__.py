@@ -1,0 +1,1 @@
+"""Accuracy: a model scored over a data set."""

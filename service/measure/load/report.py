@@ -1,0 +1,111 @@
+"""A measurement as a document for programs and as tables for people."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from service import __version__
+from service.config.cores import usable_cores
+from service.measure.load import sweep
+from service.measure.load.generator import OK
+from service.measure.load.summary import PERCENTILES
+from service.measure.load.trial import Trial
+
+HEAD = ("LOAD", "REQ/S", "PICTURES/S", *(f"P{share:g}" for share in PERCENTILES), "MAX", "ERRORS", "SENT LATE P99")
+SHOWN_PROCESSES = 8
+
+Row = tuple[str, ...]
+
+
+def document(target: str, pictures: Mapping[str, Any], trials: Sequence[Trial], **more: Any) -> dict[str, Any]:
+    """All there is to know of a measurement, as JSON values: where, of what, and every figure."""
+    best = sweep.knee(trials)
+    return {
+        "version": __version__,
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": host(),
+        "target": target,
+        "pictures": dict(pictures),
+        **more,
+        "trials": [{**asdict(each), "load": {**asdict(each.load), "told": str(each.load)}} for each in trials],
+        "knee": None if best is None else str(best.load),
+    }
+
+
+def host() -> dict[str, Any]:
+    """The machine that measures, which often is the one that serves."""
+    return {
+        "cores": usable_cores(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def loads(trials: Sequence[Trial]) -> tuple[Row, list[Row]]:
+    """A row a load; latencies in milliseconds."""
+    best = sweep.knee(trials)
+    rows: list[Row] = []
+    for each in trials:
+        summary = each.summary
+        latencies = (summary.latency_ms[f"p{share:g}"] for share in PERCENTILES)
+        rows.append(
+            (
+                f"{each.load}{' <- knee' if each is best else ''}",
+                f"{summary.requests_per_s:.1f}",
+                f"{summary.pictures_per_s:.1f}",
+                *(milliseconds(value) for value in latencies),
+                milliseconds(summary.latency_ms["max"]),
+                str(summary.errors),
+                milliseconds(summary.lag_ms["p99"]),
+            )
+        )
+    return HEAD, rows
+
+
+def errors(trials: Sequence[Trial]) -> tuple[Row, list[Row]]:
+    """A row a load and kind of failure; none where all went well."""
+    rows: list[Row] = [
+        (str(each.load), outcome, str(count), f"{count / each.summary.requests:.1%}")
+        for each in trials
+        for outcome, count in sorted(each.summary.outcomes.items())
+        if outcome != OK
+    ]
+    return ("LOAD", "ERROR", "REQUESTS", "SHARE"), rows
+
+
+def stages(trials: Sequence[Trial]) -> tuple[Row, list[Row]]:
+    """A row a load, a column a stage of `Server-Timing`: median and 99th percentile in milliseconds."""
+    names = list(dict.fromkeys(name for each in trials for name in each.summary.stages_ms))
+    rows = [
+        (
+            str(each.load),
+            *(
+                " / ".join(milliseconds(found.get(share)) for share in ("p50", "p99"))
+                for found in (each.summary.stages_ms.get(name, {}) for name in names)
+            ),
+        )
+        for each in trials
+    ]
+    return ("P50 / P99 OF", *(name.upper() for name in names)), rows if names else []
+
+
+def processes(trials: Sequence[Trial]) -> tuple[Row, list[Row]]:
+    """What the server's busiest processes took under the last load."""
+    found = trials[-1].processes[:SHOWN_PROCESSES] if trials else []
+    rows: list[Row] = [(each.command, str(each.pid), f"{each.cores:.2f}", f"{each.rss_mb:.0f}") for each in found]
+    return ("SERVER PROCESS", "PID", "CORES", "MB RESIDENT"), rows
+
+
+def milliseconds(value: float | None) -> str:
+    """Three digits that count, or a dash for what too few requests tell."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+TABLES = (loads, errors, stages, processes)

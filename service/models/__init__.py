@@ -1,0 +1,1 @@
+"""Models: cards, labels, inputs, identity and weights."""

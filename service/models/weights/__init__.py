@@ -1,0 +1,1 @@
+"""Weights: download, verification, conversion and import."""

@@ -1,0 +1,1 @@
+"""OpenMMLab's segmentation networks on a ResNeSt backbone."""

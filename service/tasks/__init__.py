@@ -1,0 +1,1 @@
+"""Tasks: what a model can be asked, and what its output becomes."""

@@ -1,0 +1,92 @@
+"""The answers about parts of pictures."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.tasks.schemas.shapes import (
+    ClassLabel,
+    FailedPicture,
+    HexColour,
+    ImageFacts,
+    ModelName,
+    Place,
+    Png,
+    Score,
+    Shape,
+    Sized,
+    Timing,
+    Webp,
+)
+
+
+class ClassRuns(Shape):
+    """One class's pixels as COCO's compressed run lengths; `size` is height and width."""
+
+    class_id: int
+    size: tuple[int, int]
+    counts: str
+
+
+class RunLengths(Sized):
+    """A mask that pycocotools reads, class by class."""
+
+    format: Literal["rle"]
+    masks: list[ClassRuns]
+
+
+class MultiPolygon(Shape):
+    """Polygons of rings of points x, y, the outer ring first and then its holes."""
+
+    type: Literal["MultiPolygon"]
+    coordinates: list[list[list[tuple[int, int]]]]
+
+
+class Feature(Shape):
+    """One class's area."""
+
+    type: Literal["Feature"]
+    properties: ClassLabel
+    geometry: MultiPolygon
+
+
+class Polygons(Sized):
+    """A mask as a GeoJSON FeatureCollection (RFC 7946), in pixels from the upper left corner of the upright picture."""
+
+    format: Literal["polygons"]
+    type: Literal["FeatureCollection"]
+    features: list[Feature]
+
+
+class Segment(ClassLabel):
+    """One class that is in the picture; the largest area comes first.
+
+    `share` is of all pixels, `bbox` is x, y, width, height in pixels of the upright picture, `score` the mean
+    probability over the class's pixels.
+    """
+
+    color: HexColour
+    pixels: int = Field(ge=1)
+    share: Score
+    bbox: tuple[int, int, int, int]
+    score: Score
+
+
+class SegmentedPicture(Place):
+    """A picture's classes by area. The mask has the upright upload's size; what is drawn is there if asked for."""
+
+    image: ImageFacts
+    mask: Annotated[Png | RunLengths | Polygons, Field(discriminator="format")] | None = None
+    overlay: Annotated[Png | Webp, Field(discriminator="format")] | None = None
+    confidence: Png | None = Field(default=None, description="grey levels: 255 is a probability of 1")
+    segments: list[Segment]
+    warnings: list[str]
+
+
+class SegmentResponse(Shape):
+    """The answer to one picture or many."""
+
+    request_id: str
+    model: ModelName
+    results: list[SegmentedPicture | FailedPicture]
+    timing_ms: Timing

@@ -1,0 +1,1 @@
+"""The TorchServe worker: the batching handler."""

@@ -1,0 +1,84 @@
+"""The measuring of choices: by ways that are made here, and by the programs themselves, one with a real TorchServe."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.costs.choices import __main__
+from benchmarks.costs.choices.__main__ import Choice, Way, rate, spread
+from benchmarks.costs.choices.torchserve import content_of, delay, field
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """What is measured runs on asyncio."""
+    return "asyncio"
+
+
+def test_ratios_are_taken_within_a_repeat() -> None:
+    assert spread([10, 30, 30], [10, 10, 20]) == ["1.00", "1.50", "3.00"]
+
+
+async def test_ways_are_measured_in_turn_and_then_backwards() -> None:
+    order: list[str] = []
+
+    def way(name: str, figure: float) -> Way:
+        async def measure(_: float) -> float:
+            order.append(name)
+            return figure
+
+        return Way(name, measure)
+
+    choice = Choice("what", "ms", [way("ours", 2), way("other", 3)])
+    await choice.repeat(1, backwards=False)
+    await choice.repeat(1, backwards=True)
+
+    assert order == ["ours", "other", "other", "ours"]
+    assert choice.rows() == [
+        ["what", "ours", "2", "ms", "1.00", "1.00", "1.00"],
+        ["what", "other", "3", "ms", "1.50", "1.50", "1.50"],
+    ]
+
+
+async def test_a_rate_counts_what_was_answered() -> None:
+    sent = 0
+
+    async def send() -> None:
+        nonlocal sent
+        await asyncio.sleep(0.01)
+        sent += 1
+
+    assert 0 < await rate(send, 0.3, in_flight=4) <= sent / 0.2
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 150_528])
+def test_a_protocol_buffers_field_is_read_as_it_was_written(length: int) -> None:
+    assert content_of(field(1, bytes(length))) == bytes(length)
+
+
+def test_the_programs_measure_servers_clients_and_encoders(tmp_path: Path) -> None:
+    into = tmp_path / "results" / "choices.json"
+    words = ["server", "client", "json", "--repeats", "1", "--seconds", "0.3", "--into", str(into)]
+    assert CliRunner().invoke(__main__.main, words, catch_exceptions=False).exit_code == 0
+
+    told = json.loads(into.read_text(encoding="utf-8"))["choices"]
+    assert set(told["server, requests/s"]) == {
+        f"{http}, {loop}" for http in ("httptools", "h11") for loop in ("uvloop", "asyncio")
+    }
+    assert all(figure > 0 for found in told.values() for figures in found.values() for figure in figures)
+
+
+@pytest.mark.e2e
+async def test_a_real_torchserve_is_measured_with_each_delay(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        crowd, alone = await delay(stack, tmp_path)
+        await alone.repeat(0.3, backwards=False)
+
+    assert set(alone.found) == {way.name for way in crowd.ways}
+    assert all(figures[0] > 11.5 for figures in alone.found.values())  # what the model sleeps

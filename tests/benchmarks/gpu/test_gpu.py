@@ -1,0 +1,67 @@
+"""The program that measures engines on GPUs, run on the CPU, where its figures say nothing and its code is the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from benchmarks import made_models
+from benchmarks.gpu import __main__
+from tests.stores import write_store
+
+SMALL = ["--device", "cpu", "--seconds", "0.01", "--batch-size", "2", "--pictures", "10", "--no-trained"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_cuda_device_it_says_so_and_fails() -> None:
+    result = CliRunner().invoke(__main__.main, [])
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {__main__.NO_DEVICE}\n"
+
+
+def test_it_goes_from_answers_to_rates_and_writes_all_of_it_down(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", "tiny-classifier", "tiny-segmenter")
+    models = ["--model", "tiny-classifier", "--model", "tiny-segmenter"]
+    command = [*SMALL, "--precision", "fp32", "--no-http", "--store", str(store), *models, "--into", str(tmp_path)]
+    result = CliRunner().invoke(__main__.main, command)
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    classifier, segmenter = told["models"]
+    assert [each["pictures"] for each in classifier["engine"]] == [1, 2]
+    assert [each["pictures"] for each in segmenter["engine"]] == [1, 2, 4]
+    for each in classifier["engine"] + segmenter["engine"]:
+        assert each["per_s"] == pytest.approx(each["pictures"] / each["ms"] * 1e3)
+        assert each["matrix_share"] > 0
+        assert each["memory_share"] > 0
+    assert (classifier["agreement"]["pictures"], segmenter["agreement"]["pictures"]) == (10, 2)
+    page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert page == __main__.document(told)
+    assert "| tiny-classifier | 10 | 100.00% |" in page
+    assert "of 10 pictures 100.00% equal" in result.output
+
+
+@pytest.mark.e2e
+def test_through_http_it_tells_the_share_of_the_engines_rate_and_what_holds_it_back(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", "tiny-classifier")
+    (store / "example.jpg").write_bytes((made_models.PUBLISHED / "example.jpg").read_bytes())
+    command = [*SMALL, "--seconds", "2", "--callers", "2,4", "--workers", "1"]
+    command += ["--precision", "fp32", "--store", str(store), "--model", "tiny-classifier", "--into", str(tmp_path)]
+    result = CliRunner().invoke(__main__.main, command)
+    assert result.exit_code == 0, result.output
+    (model,) = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))["models"]
+    http = model["http"]
+    rate = http["summary"]["pictures_per_s"]
+    assert http["share"] == pytest.approx(rate / max(each["per_s"] for each in model["engine"]))
+    assert {"decode", "inference"} <= http["summary"]["stages_ms"].keys()
+    assert http["bound"] in result.output
+
+
+def test_answers_that_differ_and_a_service_that_fails_are_told() -> None:
+    good, bad = ({"model": name, "holds": name == "good"} for name in ("good", "bad"))
+    told = {
+        "agreement": [good],
+        "models": [{"agreement": bad, "http": {"failed": "ours does not start"}}, {"agreement": good}],
+    }
+    assert __main__.failures(told) == ["bad answers otherwise than in single precision", "ours does not start"]

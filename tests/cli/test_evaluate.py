@@ -1,0 +1,170 @@
+"""`resnest-service evaluate`, from its words to its reports."""
+
+import hashlib
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from service.cli.main import main
+from tests.stores import FLOWERS_AND_PETS, write_store
+
+
+def call(store: Path, *arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["evaluate", "--store", str(store), *map(str, arguments)])
+
+
+@pytest.fixture
+def photos(tmp_path: Path, pictures: npt.NDArray[np.uint8]) -> Path:
+    """A folder for each of two labels, with three pictures each."""
+    for label, three in zip(FLOWERS_AND_PETS[:2], (pictures[:3], pictures[3:]), strict=True):
+        folder = tmp_path / "photos" / label
+        folder.mkdir(parents=True)
+        for place, picture in enumerate(three):
+            Image.fromarray(picture).save(folder / f"{place}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def masks(tmp_path: Path, pictures: npt.NDArray[np.uint8]) -> Path:
+    for name in ("images", "masks"):
+        (tmp_path / "pairs" / name).mkdir(parents=True)
+    Image.fromarray(pictures[0]).save(tmp_path / "pairs" / "images" / "a.png")
+    Image.fromarray(np.ones((64, 64), np.uint8)).save(tmp_path / "pairs" / "masks" / "a.png")
+    return tmp_path / "pairs"
+
+
+def test_two_classifiers_are_scored_side_by_side(store: Path, photos: Path) -> None:
+    models = ("tiny-classifier", "tiny-classifier-b")
+    told = json.loads(call(store, *models, photos, "--format", "json").stdout)["models"]
+    assert [model["model"] for model in told] == list(models)
+    assert [model["pictures"] for model in told] == [6, 6]
+    table = call(store, *models, photos).stdout
+    assert all(f"{100 * model['top1']:.2f}" in table for model in told)
+    assert call(store, *models, photos, "--format", "csv").stdout.startswith("model,version,figure,label,value\n")
+
+
+def test_a_segmenter_is_scored_on_pairs_of_pictures_and_masks(store: Path, masks: Path) -> None:
+    (model,) = json.loads(call(store, "tiny-segmenter", masks, "--format", "json").stdout)["models"]
+    assert 0 < model["mean_iou"] < 1
+    assert set(model["iou"]) <= {"background", "cat", "dog"}
+
+
+def test_a_folder_gets_every_report_and_the_plots_and_is_not_computed_twice(
+    store: Path, photos: Path, tmp_path: Path
+) -> None:
+    into = tmp_path / "report"
+    first = call(store, "tiny-classifier", photos, "--into", into)
+    assert first.exit_code == 0, first.output
+    page = (into / "report.md").read_text(encoding="utf-8")
+    written = {path.name for path in into.iterdir()}
+    assert written >= {"report.md", "report.json", "report.csv", "answers-tiny-classifier.jsonl"}
+    assert all(f"]({name})" in page for name in written if name.endswith(".png"))
+    journal = into / "answers-tiny-classifier.jsonl"
+    journal.write_text(
+        journal.read_text(encoding="utf-8").replace('"confidence": 0', '"confidence": 1'), encoding="utf-8"
+    )
+    again = call(store, "tiny-classifier", photos, "--into", into)
+    assert again.exit_code == 0
+    assert first.stdout != again.stdout
+
+
+def test_without_matplotlib_every_report_is_written_and_the_plots_are_told_to_be_missing(
+    store: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    into = tmp_path / "report"
+    result = call(store, "tiny-classifier", photos, "--into", into)
+    assert result.exit_code == 0, result.output
+    assert "they need matplotlib" in result.stderr
+    assert {path.name for path in into.iterdir()} == {
+        "report.md",
+        "report.json",
+        "report.csv",
+        "answers-tiny-classifier.jsonl",
+    }
+    assert "tiny-classifier" in (into / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> Path:
+    return write_store(tmp_path / "store")
+
+
+def test_weights_that_are_missing_or_others_are_told_before_a_model_is_scored(
+    own_store: Path, photos: Path, tmp_path: Path
+) -> None:
+    weights = own_store / "tiny-classifier-b" / "weights.safetensors"
+    for spoil, told in ((partial(weights.write_bytes, b"others"), "has the SHA-256"), (weights.unlink, "cannot be")):
+        spoil()
+        result = call(own_store, "tiny-classifier", "tiny-classifier-b", photos, "--into", tmp_path / "report")
+        assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+        assert told in result.stderr
+        assert not (tmp_path / "report").exists()
+
+
+def test_an_int8_form_that_is_missing_is_told_before_a_model_is_scored(own_store: Path, photos: Path) -> None:
+    card = own_store / "tiny-classifier-b" / "card.toml"
+    text = card.read_text(encoding="utf-8")
+    card.write_text(text.replace("[serving]\n", '[serving]\nprecision = "int8"\n'), encoding="utf-8")
+    result = call(own_store, "tiny-classifier", "tiny-classifier-b", photos)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "it has no int8 form" in result.stderr
+
+
+def test_a_model_that_the_data_set_does_not_fit_is_told_before_another_is_scored(
+    store: Path, photos: Path, tmp_path: Path
+) -> None:
+    result = call(store, "tiny-classifier", "tiny-segmenter", photos, "--into", tmp_path / "report")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "has no picture with a mask" in result.stderr
+    assert not (tmp_path / "report").exists()
+
+
+def test_what_was_scored_before_a_model_fails_is_told(own_store: Path, photos: Path) -> None:
+    folder = own_store / "tiny-classifier-b"
+    before, after = (
+        folder.joinpath("weights.safetensors").read_bytes(),
+        b"no weights, of which the card has the checksum",
+    )
+    folder.joinpath("weights.safetensors").write_bytes(after)
+    text = folder.joinpath("card.toml").read_text(encoding="utf-8")
+    exchanged = text.replace(hashlib.sha256(before).hexdigest(), hashlib.sha256(after).hexdigest())
+    folder.joinpath("card.toml").write_text(exchanged, encoding="utf-8")
+    result = call(own_store, "tiny-classifier", "tiny-classifier-b", photos, "--format", "json")
+    assert result.exit_code == 1
+    assert [model["model"] for model in json.loads(result.stdout)["models"]] == ["tiny-classifier"]
+
+
+def test_progress_is_not_mixed_with_the_report(store: Path, photos: Path) -> None:
+    result = call(store, "tiny-classifier", photos, "--format", "json")
+    assert json.loads(result.stdout)
+    assert "tiny-classifier" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("tiny-classifier", "nothing"), "holds no picture of the layout folders"),
+        (("nobody", "photos"), "no model is named nobody"),
+        (("tiny-segmenter", "photos"), "has no picture with a mask"),
+        (("tiny-classifier", "photos", "--layout", "voc"), "is no data set of the layout voc"),
+        (("tiny-classifier", "photos", "--url", "file:///tmp"), "is no address of a service"),
+    ],
+)
+@pytest.mark.usefixtures("photos")
+def test_what_cannot_be_scored_is_told_in_one_sentence(
+    store: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    model, dataset, *options = arguments
+    result = call(store, model, tmp_path / dataset, *options)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert told in result.stderr

@@ -1,0 +1,70 @@
+"""The commands that keep the file of keys."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from service.cli.main import main
+from service.config.api_keys import Quota, find, parse
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the keys are to be."""
+    return tmp_path / "api-keys"
+
+
+def call(file: Path, command: str, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["keys", command, "--file", str(file), *arguments])
+
+
+def test_a_new_key_is_printed_alone_and_only_its_hash_is_kept(file: Path) -> None:
+    made = call(file, "new", "web-app", "--scope", "segment", "--rate", "2.5", "--expires", "2030-01-31")
+    secret = made.stdout.strip()
+    assert made.exit_code == 0
+    assert secret not in file.read_text(encoding="utf-8") + made.stderr
+    found = find(parse(file.read_text(encoding="utf-8")), secret)
+    assert found is not None
+    assert (found.name, found.quota, str(found.expires)) == ("web-app", Quota(rate=2.5), "2030-01-31")
+    assert found.scopes == {"segment"}
+    assert found.id in made.stderr
+
+
+def test_a_key_is_added_to_those_there_are_and_remarks_stay(file: Path) -> None:
+    file.write_text("# ours\nother admin " + "0" * 64, encoding="utf-8")
+    call(file, "new", "web-app")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert [line.split()[0] for line in lines] == ["#", "other", "web-app"]
+    assert parse("\n".join(lines))[1].scopes == {"classify", "segment"}
+
+
+def test_the_keys_are_listed_by_their_ids_and_revoked_by_them(file: Path) -> None:
+    secrets = [call(file, "new", "web-app").stdout.strip() for _ in range(2)]
+    rows = [line.split() for line in call(file, "list").stdout.splitlines()]
+    assert [row[0] for row in rows] == ["web-app", "web-app"]
+    assert call(file, "revoke", rows[0][1]).exit_code == 0
+    left = parse(file.read_text(encoding="utf-8"))
+    assert [find(left, secret) is not None for secret in secrets] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["new", "No Name"], "the name must be"),
+        (["revoke", "01234567"], "has no key 01234567"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_changes_nothing(file: Path, arguments: list[str], told: str) -> None:
+    call(file, "new", "web-app")
+    before = file.read_bytes()
+    result = call(file, *arguments)
+    assert result.exit_code == 1
+    assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_a_file_that_is_not_there_is_told(file: Path) -> None:
+    assert call(file, "list").stderr == f"Error: {file}: No such file or directory\n"

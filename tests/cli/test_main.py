@@ -1,0 +1,112 @@
+"""The commands, but for those that serve: tests/e2e has them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from service import __version__
+from service.cli.main import main
+from service.host import torchserve
+from service.host.processes import free_port
+from service.host.torchserve import Addresses
+from service.models import cards
+
+COMMANDS = {"run", "package", "worker", "gateway", "health", "models", "keys", "evaluate", "bench"}
+
+
+def call(*arguments: str | Path, **environment: str) -> Result:
+    return CliRunner().invoke(main, [str(each) for each in arguments], env=environment)
+
+
+def test_the_commands_are_those_of_the_documentation() -> None:
+    assert set(main.commands) >= COMMANDS
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_says_what_it_does(command: str) -> None:
+    result = call(command, "--help")
+    assert result.exit_code == 0
+    assert main.commands[command].help
+
+
+def test_the_installed_command_is_this_one() -> None:
+    command = Path(sys.executable).with_name("resnest-service")
+    found = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert found.stdout == f"resnest-service, version {__version__}\n"
+
+
+def test_what_an_operator_can_mend_is_one_sentence_and_no_traceback(tmp_path: Path) -> None:
+    result = call("package", "--store", tmp_path)
+    assert result.exit_code == 1
+    assert (
+        result.stderr
+        == f"Error: {tmp_path} holds no model: no <name>/card.toml is in it; --store names another folder\n"
+    )
+
+
+def test_package_writes_the_archives_it_names(store: Path, tmp_path: Path) -> None:
+    result = call("package", "--store", store, "--models", "tiny-classifier,tiny-segmenter", "--into", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert result.output.split() == [str(tmp_path / "tiny-classifier"), str(tmp_path / "tiny-segmenter")]
+    assert cards.read(tmp_path / "tiny-segmenter").task == "segmentation"
+
+
+def test_models_may_be_named_by_commas_by_repetition_and_by_the_environment(store: Path, tmp_path: Path) -> None:
+    both = ["tiny-classifier", "tiny-segmenter"]
+    options = ("package", "--store", store, "--into", tmp_path)
+    for result in (
+        call(*options, "--models", ",".join(both)),
+        call(*options, "--models", both[0], "--models", both[1]),
+        call(*options, RESNEST_MODELS=",".join(both)),
+    ):
+        assert [Path(line).name for line in result.output.split()] == both
+
+
+def test_a_setting_of_the_gateway_that_makes_no_sense_is_told_by_its_variable() -> None:
+    result = call("gateway", RESNEST_MAX_IMAGES="many")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: RESNEST_MAX_IMAGES: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_health_is_bad_where_nothing_answers(tmp_path: Path) -> None:
+    port = free_port()
+    result = call("health", TMPDIR=str(tmp_path), RESNEST_PORT=str(port), RESNEST_HOST="0.0.0.0")
+    assert result.exit_code == 1
+    assert f"http://127.0.0.1:{port}" in result.stderr
+
+
+def test_health_asks_the_worker_whose_folder_it_is_given(store: Path, tmp_path: Path) -> None:
+    addresses = Addresses(management=f"unix:{tmp_path}/none")
+    torchserve.prepare(tmp_path / "worker", [cards.read(store / "tiny-classifier")], tmp_path, addresses)
+    result = call("health", "--worker", tmp_path / "worker")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: not ready: tiny-classifier\n"
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "65536", ""])
+def test_health_says_when_the_port_it_is_told_is_none(port: str, tmp_path: Path) -> None:
+    result = call("health", TMPDIR=str(tmp_path), RESNEST_PORT=port)
+    assert (result.exit_code, result.stderr) == (1, "Error: RESNEST_PORT is no port\n")
+
+
+@pytest.mark.parametrize("host", ["a..b", "\udcff"])
+def test_a_host_that_can_be_none_is_a_mistake_in_the_call(host: str, store: Path) -> None:
+    result = call("run", "--store", store, "--host", host)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == "Error: Invalid value for '--host': it is no host's name or address"
+
+
+def test_what_the_operating_system_refuses_is_one_sentence(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = call("worker", "--store", store, "--folder", tmp_path / "file")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+
+    (tmp_path / "worker" / "tmp").parent.mkdir()
+    (tmp_path / "worker" / "tmp").touch()
+    result = call("worker", "--store", store, "--folder", tmp_path / "worker")
+    assert (result.exit_code, result.stderr) == (1, f"Error: {tmp_path / 'worker' / 'tmp'}: File exists\n")

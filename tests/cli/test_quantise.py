@@ -1,0 +1,148 @@
+"""`resnest-service quantise`, from a folder of pictures to a card that serves int8.
+
+In processes of its own: NNCF makes and drops OpenVINO's `Core`s, of which one process of ours has but one.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from service import engines
+from service.engines import torch_cpu
+from service.host import torchserve
+from service.models import cards
+from service.models.cards import CardError, ModelCard
+from tests.stores import serving, write_store
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Quantised(NamedTuple):
+    """A model before and after, the pictures that were not used to calibrate it, and what the command said."""
+
+    before: ModelCard
+    after: ModelCard
+    judging: Pixels
+    said: str
+
+
+def call(store: Path, *words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "service", "quantise", "--store", str(store), *words]
+    return subprocess.run(command, input=typed, capture_output=True, text=True, check=False, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 squares of random colours, and a file that is none."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "deeper").mkdir()
+    for place, picture in enumerate(squares()):
+        Image.fromarray(picture).save(folder / "deeper" / f"{place:02}.png")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def squares() -> Pixels:
+    colours = np.random.default_rng(5).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
+    return np.kron(colours, np.ones((1, 8, 8, 1), np.uint8))
+
+
+@pytest.fixture(scope="module", params=["tiny-classifier", "tiny-segmenter"])
+def quantised(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Quantised:
+    store = write_store(tmp_path_factory.mktemp("quantised"), request.param)
+    before = cards.read(store / request.param)
+    done = call(store, request.param, "--pictures", str(photos), "--yes")
+    assert done.returncode == 0, done.stderr
+    return Quantised(before, cards.read(store / request.param), squares()[1::2], done.stdout + done.stderr)
+
+
+def test_the_loss_is_told_and_what_could_not_be_read(quantised: Quantised) -> None:
+    for words in (
+        "AGAINST SINGLE PRECISION",
+        "12 pictures",
+        "SAME ",
+        "broken.jpg: unsupported_media_type",
+        "would be safer",
+    ):
+        assert words in quantised.said
+
+
+def test_the_card_asks_for_int8_and_keeps_all_else(quantised: Quantised) -> None:
+    before, after = quantised.before, quantised.after
+    assert (before.serving.precision, after.serving.precision) == ("auto", "int8")
+    assert after.int8 is not None
+    assert after.int8.made_of == before.checksum
+    assert set(after.measured["int8"]) == {"pictures", "same", "score_difference"}
+    changed = {"int8", "serving", "measured"}
+    assert after.model_dump(exclude=changed) == before.model_dump(exclude=changed)
+    assert serving(after, precision="auto").serving == before.serving
+
+
+def test_it_answers_nearly_as_before_and_from_a_quarter_of_the_bytes(quantised: Quantised) -> None:
+    exact = torch_cpu.load(quantised.before, "cpu")(quantised.judging)
+    coarse = engines.load(quantised.after, "cpu")(quantised.judging)
+    scores = "scores" if quantised.after.task == "classification" else "class_scores"
+    assert coarse.keys() == exact.keys()
+    assert (coarse[scores] != exact[scores]).any()
+    assert np.abs(coarse[scores] - exact[scores]).mean() < 0.05
+    assert quantised.after.int8 is not None
+    file = quantised.after.folder / quantised.after.int8.file
+    assert file.stat().st_size < 0.6 * quantised.after.weights_path.stat().st_size  # which are in half precision
+
+
+def test_the_archive_holds_the_int8_file_only_where_the_card_asks_for_it(quantised: Quantised, tmp_path: Path) -> None:
+    assert quantised.after.int8 is not None
+    archive = torchserve.package(quantised.after, tmp_path)
+    assert (archive / quantised.after.int8.file).is_file()
+    archive = torchserve.package(serving(quantised.after, precision="auto"), tmp_path)
+    assert not (archive / quantised.after.int8.file).exists()
+
+
+def test_a_no_leaves_everything_as_it_was(tmp_path: Path, photos: Path) -> None:
+    folder = write_store(tmp_path, "tiny-classifier") / "tiny-classifier"
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    done = call(tmp_path, "tiny-classifier", "--pictures", str(photos), "--count", "4", typed="n\n")
+    assert done.returncode == 1
+    assert "in int8 from the next start on?" in done.stdout
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_too_few_pictures_are_one_sentence(tmp_path: Path) -> None:
+    write_store(tmp_path / "store", "tiny-classifier", weights=False)
+    (tmp_path / "empty").mkdir()
+    done = call(tmp_path / "store", "tiny-classifier", "--pictures", str(tmp_path / "empty"))
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "fewer than two pictures" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("missing", "cannot be read: No such file"),
+        ("changed", "is not the file that its card states"),
+        ("other weights", "was made of other weights"),
+        ("none", "it has no int8 form"),
+    ],
+)
+def test_an_int8_form_that_is_not_the_cards_is_refused(quantised: Quantised, damage: str, told: str) -> None:
+    card, form = quantised.after, quantised.after.int8
+    assert form is not None
+    changes = {
+        "missing": {"file": "gone.zip"},
+        "changed": {"sha256": "0" * 64},
+        "other weights": {"made_of": "0" * 64},
+    }
+    other = None if damage == "none" else form.model_copy(update=changes[damage])
+    with pytest.raises(CardError, match=told):
+        engines.load(card.model_copy(update={"int8": other}), "cpu")
+
+
+def test_pytorch_refuses_int8(quantised: Quantised) -> None:
+    with pytest.raises(CardError, match="in int8 only OpenVINO runs it"):
+        engines.load(serving(quantised.after, engine="torch"), "cpu")

@@ -1,0 +1,41 @@
+"""A file that is read again when it changes; test_callers and test_versions have it with keys and shares."""
+
+from pathlib import Path
+
+import pytest
+
+from service.config.watched_file import Followed
+from tests.gateway.conftest import until
+from tests.gateway.fixtures.running_tasks import running_task
+
+pytestmark = pytest.mark.anyio
+
+
+def number(file: Path) -> int:
+    return int(file.read_text(encoding="utf-8"))
+
+
+async def test_what_cannot_be_read_leaves_what_was_and_says_why_until_it_is_mended(tmp_path: Path) -> None:
+    file = tmp_path / "number"
+    file.write_text("1", encoding="utf-8")
+    told: list[int] = []
+    followed = Followed(file, number, told.append, reload_s=0.01)
+
+    assert (followed.value, followed.mistake) == (1, None)
+    async with running_task(followed.watch()):
+        file.write_text("two", encoding="utf-8")
+        await until(lambda: told == [1], 60)
+        assert followed.value == 1
+        assert "two" in str(followed.mistake)
+
+        file.write_text("3", encoding="utf-8")
+        await until(lambda: told == [1, 0], 60)
+        assert (followed.value, followed.mistake) == (3, None)
+
+
+async def test_a_file_that_is_no_good_at_the_start_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "number"
+    file.write_text("one", encoding="utf-8")
+
+    with pytest.raises(ValueError, match="one"):
+        Followed(file, number, int)

@@ -1,0 +1,181 @@
+"""The OpenVINO engine: what it keeps, what it refuses, and that it says nothing to anybody."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from service.engines import torch_cpu
+from service.engines.openvino import engine as openvino_engine
+from service.engines.openvino.compile_cache import Cache
+from service.engines.openvino.conversion import ConversionError
+from service.models import cards
+from service.models.cards import CardError, ModelCard
+from tests.stores import serving, write_store
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@pytest.fixture
+def card(store: Path) -> ModelCard:
+    return cards.read(store / "tiny-classifier")
+
+
+def kept(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_second_start_reads_what_the_first_has_kept(card: ModelCard, pictures: Pixels, tmp_path: Path) -> None:
+    first = openvino_engine.load(card, cache=Cache(tmp_path))(pictures)["scores"]
+    (path,) = kept(tmp_path)
+    written = path.stat().st_mtime_ns
+    second = openvino_engine.load(card, cache=Cache(tmp_path))(pictures)["scores"]
+    np.testing.assert_array_equal(first, second)
+    assert [each.stat().st_mtime_ns for each in kept(tmp_path)] == [written]
+
+
+def test_a_first_start_keeps_neither_the_torch_network_nor_what_would_check_it(store: Path, tmp_path: Path) -> None:
+    program = (
+        "import gc, sys; from pathlib import Path; import torch; from service import cards\n"
+        "from service.engines import openvino_engine; from service.engines.openvino.compile_cache import Cache\n"
+        "engine = openvino_engine.load(cards.read(Path(sys.argv[1])), cache=Cache(Path(sys.argv[2])))\n"
+        "kept = [each for each in gc.get_objects() if type(each) is torch.nn.Parameter and not each.is_meta]\n"
+        "print(len(kept), sorted({'sympy', 'torch.distributed.tensor'} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", program, str(store / "tiny-classifier"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
+    assert done.stdout == "0 []\n"
+    assert kept(tmp_path)
+
+
+def test_a_second_start_builds_no_torch_network(card: ModelCard, tmp_path: Path) -> None:
+    """Where the weights cannot be parsed, and their checksum says that they should be so, only the cache can help."""
+    openvino_engine.load(card, cache=Cache(tmp_path))
+    (path,) = kept(tmp_path)
+    folder = write_store(tmp_path / "other", "tiny-classifier", weights=False) / "tiny-classifier"
+    folder.joinpath("weights.safetensors").write_bytes(card.weights_path.read_bytes())
+    weights = card.weights.model_copy(update={"format": "pth"})
+    unreadable = card.model_copy(update={"folder": folder, "weights": weights})
+    assert openvino_engine.load(unreadable, cache=Cache(tmp_path))
+    path.unlink()
+    with pytest.raises(CardError, match="is no pth file of weights"):
+        openvino_engine.load(unreadable, cache=Cache(tmp_path))
+
+
+def test_weights_that_were_exchanged_are_refused_with_a_full_cache_too(tmp_path: Path) -> None:
+    card = cards.read(write_store(tmp_path / "store", "tiny-classifier") / "tiny-classifier")
+    openvino_engine.load(card, cache=Cache(tmp_path / "cache"))
+    card.weights_path.write_bytes(b"others")
+    with pytest.raises(CardError, match="SHA-256"):
+        openvino_engine.load(card, cache=Cache(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        ("weights", {"sha256": "0" * 64}),
+        ("network", {"classes": 8}),
+        ("network", {"library": "timm"}),
+        ("input", {"std": (0.3, 0.3, 0.3)}),
+        ("input", {"size": 96}),
+    ],
+)
+def test_another_model_is_never_taken_for_what_was_kept(
+    card: ModelCard, table: str, changes: dict[str, object]
+) -> None:
+    other = card.model_copy(update={table: getattr(card, table).model_copy(update=changes)})
+    keys = {openvino_engine.key(each, hint) for each in (card, card, other) for hint in ("f32", "bf16")}
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize("times", [0, 1, 100])
+def test_what_was_kept_and_cannot_be_used_is_made_anew(
+    card: ModelCard, pictures: Pixels, tmp_path: Path, caplog: pytest.LogCaptureFixture, times: int
+) -> None:
+    cache = Cache(tmp_path)
+    expected = openvino_engine.load(card, cache=cache)(pictures)["scores"]
+    (path,) = kept(tmp_path)
+    cache.write(card.name, path.stem, times * b"sound, and no compiled model")
+    np.testing.assert_array_equal(openvino_engine.load(card, cache=cache)(pictures)["scores"], expected)
+    assert "compiling anew" in caplog.text
+    caplog.clear()
+    openvino_engine.load(card, cache=cache)
+    assert not caplog.text
+
+
+def test_it_works_where_nothing_can_be_kept(card: ModelCard, pictures: Pixels, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    engine = openvino_engine.load(card, cache=Cache(tmp_path / "file"))
+    assert engine(pictures)["scores"].shape == (6, 7)
+
+
+def test_pictures_need_not_lie_in_one_piece(card: ModelCard, pictures: Pixels) -> None:
+    engine = openvino_engine.load(card)
+    np.testing.assert_array_equal(engine(pictures[::2])["scores"], engine(pictures[::2].copy())["scores"])
+
+
+def test_an_answer_is_not_changed_by_the_next(card: ModelCard, pictures: Pixels) -> None:
+    engine = openvino_engine.load(card)
+    first = engine(pictures[:1])["scores"]
+    before = first.copy()
+    engine(pictures[1:2])
+    np.testing.assert_array_equal(first, before)
+
+
+def test_a_network_that_cannot_be_compiled_is_told_with_its_reason(card: ModelCard) -> None:
+    wrong = card.model_copy(update={"input": card.input.model_copy(update={"size": 0})})
+    with pytest.raises(ConversionError, match=r"tiny-classifier: OpenVINO cannot run resnest14: \w+"):
+        openvino_engine.compiled(wrong, {})
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_card_tells_how_many_threads_it_has(card: ModelCard, count: int, tmp_path: Path) -> None:
+    """Also where the model comes from the cache, whose key knows nothing of threads."""
+    for _ in range(2):
+        assert openvino_engine.load(serving(card, threads=count), cache=Cache(tmp_path)).threads == count
+
+
+def test_processes_that_start_at_once_answer_alike(store: Path, pictures: Pixels, tmp_path: Path) -> None:
+    np.save(tmp_path / "pictures.npy", pictures)
+    program = (
+        "import sys; import numpy as np; from pathlib import Path; from service import cards\n"
+        "from service.engines import openvino_engine; from service.engines.openvino.compile_cache import Cache\n"
+        "engine = openvino_engine.load(cards.read(Path(sys.argv[1])), cache=Cache(Path(sys.argv[2])))\n"
+        "print(engine(np.load(sys.argv[3]))['scores'].tobytes().hex())"
+    )
+    paths = [str(store / "tiny-classifier"), str(tmp_path / "cache"), str(tmp_path / "pictures.npy")]
+    started = [
+        subprocess.Popen([sys.executable, "-c", program, *paths], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    try:
+        first, second = (process.communicate(timeout=240)[0] for process in started)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    assert first == second != ""
+    assert len(kept(tmp_path / "cache")) == 1
+
+
+@pytest.mark.parametrize("name", ["tiny-classifier", "tiny-segmenter"])
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_every_batch_size_gets_the_same_answers(store: Path, pictures: Pixels, name: str, count: int) -> None:
+    card = serving(cards.read(store / name), precision="fp32")
+    ours = openvino_engine.load(card)(pictures[:count])
+    theirs = torch_cpu.load(card, "cpu")(pictures[:count])
+    assert ours.keys() == theirs.keys()
+    for array in ours:
+        assert ours[array].dtype == theirs[array].dtype
+        assert ours[array].shape == theirs[array].shape
+
+
+@pytest.mark.parametrize("shape", [(64, 16), (16, 64), (32, 48)])
+def test_segmentation_takes_pictures_of_every_shape(store: Path, pictures: Pixels, shape: tuple[int, int]) -> None:
+    card = serving(cards.read(store / "tiny-segmenter"), precision="fp32")
+    part = pictures[:2, : shape[0], : shape[1]]
+    ours, theirs = openvino_engine.load(card)(part), torch_cpu.load(card, "cpu")(part)
+    assert (ours["mask"] == theirs["mask"]).mean() >= 0.995
+    np.testing.assert_allclose(ours["class_scores"], theirs["class_scores"], atol=1e-3)

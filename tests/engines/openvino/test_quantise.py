@@ -1,0 +1,12 @@
+"""What quantising needs; tests/cli/test_quantise.py has what it makes, in processes of its own."""
+
+import subprocess
+import sys
+
+
+def test_without_nncf_it_is_told_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['nncf'] = None\nfrom service.engines import quantising; quantising.require_installed()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=240)
+    assert "CardError: quantising needs OpenVINO and NNCF" in done.stderr

@@ -1,0 +1,135 @@
+"""Who calls: keys out of headers, and a file of keys that changes."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from starlette.datastructures import Headers
+
+from service.config.api_keys import SCOPES, KeysError, Quota, digest
+from service.errors import Unauthenticated
+from service.gateway.access.callers import Caller, Callers, Keyring
+from tests.gateway.conftest import until
+from tests.gateway.fixtures.running_tasks import running_task
+
+LINE = f"web classify {digest('s3cret')}\n"
+
+
+def ring(text: str = LINE, file: Path | None = None, tell: Callable[[int], object] = int) -> Keyring:
+    return Keyring(text, file, tell, reload_s=0.01)
+
+
+def test_without_keys_everybody_may_do_everything_and_is_known_by_address() -> None:
+    expected = Caller("192.0.2.7", "anonymous", frozenset(SCOPES))
+
+    assert Callers(None).identify(Headers({}), "192.0.2.7") == expected
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer s3cret"},
+        {"Authorization": "bearer  s3cret"},
+        {"X-API-Key": "s3cret"},
+        {"X-API-Key": "s3cret", "Authorization": "Basic d2ViOng="},
+        {"X-API-Key": "s3cret", "Authorization": "Bearer a-proxys-own"},
+    ],
+)
+def test_a_key_comes_as_a_bearer_token_or_in_a_header_of_its_own(headers: dict[str, str]) -> None:
+    found = Callers(ring()).identify(Headers(headers), "")
+
+    assert (found.name, found.label, found.scopes) == ("web", "web", frozenset({"classify"}))
+
+
+def test_a_caller_has_the_limits_of_its_key() -> None:
+    keys = ring(LINE.strip() + " rate=2.5 burst=4 concurrency=3")
+
+    assert Callers(keys).identify(Headers({"X-API-Key": "s3cret"}), "").quota == Quota(2.5, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({}, "missing"),
+        ({"Authorization": "Basic s3cret"}, "missing"),
+        ({"Authorization": "Bearer"}, "missing"),
+        ({"Authorization": "Bearer "}, "missing"),
+        ({"X-API-Key": ""}, "missing"),
+        ({"X-API-Key": "s3cret2"}, "invalid"),
+        ({"X-API-Key": digest("s3cret")}, "invalid"),
+        ({"Authorization": "Bearer \xff\x00"}, "invalid"),
+    ],
+)
+def test_a_request_without_a_good_key_is_told_which_is_the_case(headers: dict[str, str], reason: str) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        Callers(ring()).identify(Headers(headers), "")
+    assert caught.value.members["reason"] == reason
+
+
+def test_keys_of_the_environment_and_of_the_file_are_both_in_force(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"other segment {digest('other')}\n", encoding="utf-8")
+
+    keys = ring(LINE, file)
+
+    assert [key.name for secret in ("s3cret", "other") if (key := keys.find(secret))] == ["web", "other"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"# none\n", b"web classify s3cret\n", b"\xff\xfe"])
+def test_keys_that_cannot_be_read_at_the_start_are_an_error_without_the_key(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(KeysError, match=str(file)) as caught:
+        ring("", file)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.anyio
+async def test_a_file_that_changes_is_in_force_without_a_restart(tmp_path: Path) -> None:
+    first, second, link = tmp_path / "1", tmp_path / "2", tmp_path / "keys"
+    first.write_text(LINE, encoding="utf-8")
+    link.symlink_to(first)
+    keys = ring("", link)
+
+    async with running_task(keys.watch()):
+        first.write_text(LINE + f"web classify {digest('next')}\n", encoding="utf-8")
+        await until(lambda: keys.find("next"), 30)
+        assert keys.find("s3cret"), "two keys of one caller are good at one time"
+
+        # As Kubernetes changes a Secret that is mounted.
+        second.write_text(f"web classify {digest('next')}\n", encoding="utf-8")
+        (tmp_path / "new").symlink_to(second)
+        (tmp_path / "new").rename(link)
+        await until(lambda: not keys.find("s3cret"), 30)
+        assert keys.find("next")
+
+        second.write_text("", encoding="utf-8")
+        await until(lambda: not keys.find("next"), 30)
+
+
+@pytest.mark.anyio
+async def test_a_file_that_cannot_be_read_any_more_leaves_the_former_keys_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(LINE, encoding="utf-8")
+    told: list[int] = []
+    keys = ring("", file, told.append)
+
+    async with running_task(keys.watch()):
+        with caplog.at_level(logging.ERROR):
+            file.write_text("web classify rsn_pr1vate\n", encoding="utf-8")
+            await until(lambda: told == [1], 30)
+        assert keys.find("s3cret")
+        assert "line 1" in caplog.text
+        assert "pr1vate" not in caplog.text
+
+        file.unlink()
+        await until(lambda: told == [1, 1], 30)
+        file.write_text(LINE, encoding="utf-8")
+        await until(lambda: told == [1, 1, 0], 30)

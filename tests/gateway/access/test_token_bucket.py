@@ -1,0 +1,165 @@
+"""What is left of an allowance, counted in this process and in a real Redis alike."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.config.api_keys import NO_QUOTA, Quota
+from service.gateway.access.redis_bucket import SharedQuotas
+from service.gateway.access.token_bucket import Allowance, LocalQuotas, Quotas
+from tests.gateway.conftest import until
+from tests.gateway.fixtures.redis_server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+SLOW = Allowance(rate=0.001, burst=5, concurrency=None)  # gives nothing back during a test
+NARROW = Allowance(rate=None, burst=1, concurrency=2)
+
+
+@pytest.fixture(params=["local", "shared"])
+async def quotas(request: pytest.FixtureRequest) -> AsyncIterator[Quotas]:
+    """Each way to count."""
+    if request.param == "local":
+        yield LocalQuotas()
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    shared = SharedQuotas(server.url, timeout_s=30, lease_s=60, alone=None, tell=int)
+    yield shared
+    await shared.close()
+
+
+async def test_a_burst_is_let_in_and_not_a_picture_more(quotas: Quotas) -> None:
+    left = [(await quotas.take("a", SLOW, 1)).left(SLOW) for _ in range(5)]
+    refused = await quotas.take("a", SLOW, 1)
+
+    assert left == [4, 3, 2, 1, 0]
+    assert refused.broken == "pictures"
+    assert 990 < refused.wait_s(SLOW, 1) <= 1000
+
+
+async def test_what_is_refused_costs_nothing(quotas: Quotas) -> None:
+    await quotas.take("a", SLOW, 3)
+
+    assert (await quotas.take("a", SLOW, 3)).broken == "pictures"
+    assert (await quotas.take("a", SLOW, 2)).broken is None
+
+
+async def test_callers_have_each_their_own(quotas: Quotas) -> None:
+    await quotas.take("a", SLOW, 5)
+
+    assert (await quotas.take("a", SLOW, 1)).broken == "pictures"
+    assert (await quotas.take("b", SLOW, 5)).broken is None
+
+
+async def test_the_rate_gives_back(quotas: Quotas) -> None:
+    quick = Allowance(rate=4, burst=2, concurrency=None)
+    await quotas.take("a", quick, 2)
+
+    async def let_in() -> bool:
+        return (await quotas.take("a", quick, 1)).broken is None
+
+    await until(let_in, 30)
+
+
+async def test_so_many_requests_are_held_at_one_time_and_a_place_comes_back(quotas: Quotas) -> None:
+    assert [(await quotas.take("a", NARROW, 1, visit)).held for visit in "xy"] == [1, 2]
+    refused = await quotas.take("a", NARROW, 1, "z")
+    await quotas.leave("a", "x")
+
+    assert (refused.broken, refused.held) == ("concurrency", 2)
+    assert (await quotas.take("a", NARROW, 1, "z")).held == 2
+    assert (await quotas.take("b", NARROW, 1, "x")).held == 1
+
+
+async def test_a_request_without_a_place_pays_for_nothing(quotas: Quotas) -> None:
+    both = Allowance(rate=0.001, burst=5, concurrency=1)
+    await quotas.take("a", both, 1, "x")
+    await quotas.take("a", both, 1, "y")
+    await quotas.leave("a", "x")
+
+    assert (await quotas.take("a", both, 1, "y")).left(both) == 3
+
+
+async def test_a_request_that_cannot_pay_takes_no_place(quotas: Quotas) -> None:
+    both = Allowance(rate=0.001, burst=1, concurrency=1)
+    await quotas.take("a", both, 1)
+
+    assert (await quotas.take("a", both, 1, "x")).broken == "pictures"
+    assert (await quotas.take("a", NARROW, 1, "y")).held == 1
+
+
+async def test_what_is_paid_later_takes_no_place(quotas: Quotas) -> None:
+    both = Allowance(rate=0.001, burst=5, concurrency=1)
+    await quotas.take("a", both, 1, "x")
+
+    standing = await quotas.take("a", both, 2)
+
+    assert (standing.broken, standing.left(both), standing.held) == (None, 2, 1)
+
+
+async def test_requests_at_one_moment_are_not_counted_as_fewer(quotas: Quotas) -> None:
+    found = await asyncio.gather(*(quotas.take("a", SLOW, 1) for _ in range(20)))
+
+    assert [standing.broken for standing in found].count(None) == 5
+
+
+@given(
+    st.floats(1e-4, 1e4),
+    st.integers(1, 1000),
+    st.lists(st.tuples(st.floats(0, 100), st.integers(1, 50)), max_size=60),
+)
+@settings(deadline=None)
+def test_never_more_than_the_burst_and_what_the_time_gave(
+    rate: float, burst: int, asked: list[tuple[float, int]]
+) -> None:
+    now, granted, first = 1000.0, 0, 0.0
+    quotas = LocalQuotas(lambda: now)
+    allowance = Allowance(rate, burst, None)
+    for pause_s, pictures in asked:
+        now += pause_s
+        standing = asyncio.run(quotas.take("a", allowance, pictures))
+        if standing.broken is None:
+            first = first or now
+            granted += pictures
+            assert granted <= burst + (now - first) * rate + 1e-3 * rate + 1e-6
+        elif pictures <= burst:
+            now += standing.wait_s(allowance, pictures)
+            assert asyncio.run(quotas.take("a", allowance, pictures)).broken is None
+            granted += pictures
+        assert 0 <= standing.left(allowance) <= burst
+
+
+def test_a_caller_without_limits_of_its_own_has_the_default() -> None:
+    default = Quota(rate=2.5, burst=7, concurrency=3)
+
+    assert Allowance.of(NO_QUOTA, default, 32) == Allowance(2.5, 7, 3)
+    assert Allowance.of(Quota(burst=9), default, 32) == Allowance(2.5, 9, 3)
+    assert Allowance.of(Quota(concurrency=1), default, 32) == Allowance(2.5, 7, 1)
+    assert not Allowance.of(NO_QUOTA, NO_QUOTA, 32).is_limited
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(0.5, 32), (2.5, 32), (32.5, 33)])
+def test_where_no_burst_is_named_a_full_request_or_a_seconds_pictures_are_let_in(rate: float, burst: int) -> None:
+    assert Allowance.of(Quota(rate=rate), NO_QUOTA, 32).burst == burst
+    assert Allowance.of(Quota(rate=rate), Quota(burst=7), 32).burst == burst, "that burst is for another rate"
+
+
+async def test_callers_who_owe_nothing_are_forgotten_first_and_memory_is_bounded() -> None:
+    now = 0.0
+    quotas = LocalQuotas(lambda: now, most=16)
+    await quotas.take("holds", NARROW, 1, "x")
+    for number in range(10):
+        await quotas.take(f"paid-{number}", Allowance(100, 1, None), 1)
+    now = 1.0
+    await quotas.take("owes", SLOW, 5)
+    for number in range(5):
+        await quotas.take(f"new-{number}", SLOW, 1)
+
+    assert (await quotas.take("owes", SLOW, 1)).broken == "pictures"
+    for number in range(1000):
+        await quotas.take(f"flood-{number}", SLOW, 1)
+        assert len(quotas) <= 16
+    assert (await quotas.take("holds", NARROW, 1, "y")).held == 2

@@ -1,0 +1,178 @@
+"""Which model servers there are as names change, and which of them is asked."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from service.config.settings import Place
+from service.gateway.backend.replicas import Look, Replica, Replicas, look_up
+from tests.gateway.conftest import until
+
+pytestmark = pytest.mark.anyio
+
+MODEL = "m"
+
+
+class Names:
+    """A name server whose answers are set by hand."""
+
+    def __init__(self) -> None:
+        self.addresses: dict[str, list[str]] = {}
+        self.asked = 0
+
+    async def __call__(self, host: str) -> list[str]:
+        self.asked += 1
+        if host not in self.addresses:
+            raise OSError("no such name")
+        return self.addresses[host]
+
+
+@pytest.fixture
+def names() -> Names:
+    return Names()
+
+
+@pytest.fixture
+async def workers(names: Names) -> AsyncIterator[Replicas]:
+    replicas = Replicas([Place("http://workers:8080", "http://workers:8081")], names, interval_s=0)
+    yield replicas
+    await replicas.close()
+
+
+def told(replicas: Replicas) -> list[str]:
+    return sorted(replica.name for replica in replicas.present)
+
+
+def at(*addresses: str) -> list[str]:
+    return [f"http://workers:8080 at {address}" for address in addresses]
+
+
+async def chosen(replicas: Replicas, times: int = 300) -> Counter[str]:
+    """How often each is chosen."""
+    return Counter(replica.name[-1] for _ in range(times) if (replica := replicas.choose(MODEL)) is not None)
+
+
+async def test_every_address_of_a_name_is_a_replica_and_they_follow_the_name(workers: Replicas, names: Names) -> None:
+    names.addresses["workers"] = ["10.0.0.1", "10.0.0.2"]
+    await workers.refresh()
+    first = {replica.name: replica for replica in workers.present}
+    names.addresses["workers"] = ["10.0.0.2", "10.0.0.3"]
+    await workers.refresh()
+
+    assert told(workers) == at("10.0.0.2", "10.0.0.3")
+    (kept,) = at("10.0.0.2")
+    assert first[kept] in workers.present
+
+
+async def test_a_name_that_cannot_be_looked_up_means_what_it_meant_before(
+    workers: Replicas, names: Names, caplog: pytest.LogCaptureFixture
+) -> None:
+    names.addresses["workers"] = ["10.0.0.1"]
+    await workers.refresh()
+    del names.addresses["workers"]
+    await workers.refresh()
+
+    assert told(workers) == at("10.0.0.1")
+    assert "workers cannot be looked up" in caplog.text
+
+
+async def test_names_are_looked_up_again_after_their_time_and_soon_where_nothing_is_known(names: Names) -> None:
+    replicas = Replicas([Place("http://workers:8080", "http://workers:8081")], names, interval_s=600)
+    await asyncio.gather(*(replicas.refresh() for _ in range(5)))
+    assert names.asked == 1
+
+    names.addresses["workers"] = ["10.0.0.1"]
+
+    async def found() -> bool:
+        await replicas.refresh()
+        return told(replicas) == at("10.0.0.1")
+
+    await until(found, 30)
+    await replicas.refresh()
+    assert names.asked == 2
+    await replicas.close()
+
+
+async def test_sockets_and_addresses_are_replicas_by_themselves() -> None:
+    places = [Place("unix:/a", "unix:/b"), Place("http://127.0.0.1:80", "http://127.0.0.1:81")]
+    replicas = Replicas(places)
+    await replicas.refresh()
+
+    assert told(replicas) == ["http://127.0.0.1:80", "unix:/a"]
+    await replicas.close()
+
+
+async def test_a_name_of_both_families_is_one_server() -> None:
+    assert await look_up("127.0.0.1") == ["127.0.0.1"]
+    assert await look_up("::1") == ["::1"]
+    assert len(await look_up("localhost")) == 1
+
+
+async def many(workers: Replicas, names: Names, count: int) -> list[Replica]:
+    names.addresses["workers"] = [f"10.0.0.{number}" for number in range(count)]
+    await workers.refresh()
+    return sorted(workers.present, key=lambda replica: replica.name)
+
+
+async def test_requests_go_to_all_and_mostly_to_those_with_less_to_do(workers: Replicas, names: Names) -> None:
+    replicas = await many(workers, names, 4)
+    replicas[0].circuit(MODEL).in_flight = 5
+    found = await chosen(workers)
+
+    assert set(found) == {"1", "2", "3"}, "of any two the busiest is never the lesser"
+    assert min(found.values()) > 30
+
+
+async def test_one_that_was_tried_is_not_chosen(workers: Replicas, names: Names) -> None:
+    replicas = await many(workers, names, 2)
+
+    assert {workers.choose(MODEL, [replicas[0]]) for _ in range(50)} == {replicas[1]}
+    assert workers.choose(MODEL, replicas) is None
+
+
+async def test_one_without_a_ready_worker_of_the_model_is_passed_by_while_another_has_one(
+    workers: Replicas, names: Names
+) -> None:
+    replicas = await many(workers, names, 3)
+    replicas[0].looks[MODEL] = Look(configured=1)
+    replicas[1].looks[MODEL] = Look(frozenset({7}), 1)
+
+    assert set(await chosen(workers)) == {"1", "2"}, "nothing is known of the third"
+    for replica in replicas:
+        replica.looks[MODEL] = Look()
+    assert set(await chosen(workers)) == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("replicas", "failing", "used"), [(1, 1, 1), (2, 1, 1), (2, 2, 1), (3, 1, 2), (4, 1, 3), (4, 3, 2), (4, 4, 2)]
+)
+async def test_those_that_fail_are_left_alone_unless_too_few_would_be_left(
+    replicas: int, failing: int, used: int, workers: Replicas, names: Names
+) -> None:
+    for replica in (await many(workers, names, replicas))[:failing]:
+        replica.circuit(MODEL).failed(at_once=True)
+
+    assert len(await chosen(workers)) == used
+    assert workers.circuits(MODEL) == {"open": failing} | ({"closed": replicas - failing} if replicas > failing else {})
+
+
+async def test_a_model_that_fails_somewhere_leaves_the_others_there_in_use(workers: Replicas, names: Names) -> None:
+    replicas = await many(workers, names, 2)
+    replicas[0].circuit("another").failed(at_once=True)
+
+    assert set(await chosen(workers)) == {"0", "1"}
+
+
+@pytest.mark.parametrize(
+    ("management", "pinned"),
+    [("http://workers:8081", True), ("http://elsewhere:8081", False), ("unix:/door", False)],
+)
+def test_the_management_door_is_at_the_same_address_where_it_has_the_same_name(
+    management: str,
+    pinned: bool,  # noqa: FBT001
+) -> None:
+    replica = Replica.at(Place("http://workers:8080", management), "10.0.0.1")
+
+    assert (replica.management._address == "10.0.0.1") is pinned

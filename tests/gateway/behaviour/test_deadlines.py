@@ -1,0 +1,144 @@
+"""Deadlines, turns and refusals as a caller sees them, over real HTTP where time or a connection matters."""
+
+import asyncio
+import time
+
+import httpx
+import pytest
+
+from service.gateway.components import Gateway
+from tests.gateway.conftest import Running, app_of, parts_of, until
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
+from tests.gateway.fixtures.pictures import in_json, picture
+
+pytestmark = pytest.mark.anyio
+
+MODEL = "tiny-classifier"
+
+
+def gateway_of(client: httpx.AsyncClient) -> Gateway:
+    return parts_of(app_of(client))
+
+
+async def test_an_answer_that_does_not_come_in_the_time_asked_for_is_a_504_at_that_time(
+    client: httpx.AsyncClient, fake: FakeTorchServe
+) -> None:
+    fake.behaviour = "slow"
+    started = time.perf_counter()
+
+    response = await client.post("/v1/classify", content=picture(), headers={"Request-Timeout": "0.7"})
+
+    elapsed = time.perf_counter() - started
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+    assert 0.69 <= elapsed < 5, "the stress tests hold it to 50 ms on a quiet machine"
+
+
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "61", "1e1"])
+async def test_a_time_that_cannot_be_is_refused_before_the_body_is_read(
+    value: str, client: httpx.AsyncClient, fake: FakeTorchServe
+) -> None:
+    response = await client.post("/v1/classify", content=picture(), headers={"Request-Timeout": value})
+
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_header")
+    assert response.json()["errors"][0]["parameter"] == "Request-Timeout"
+    assert fake.asked_of(MODEL) == 0
+
+
+async def test_a_body_that_takes_all_the_time_asked_for_is_late_by_itself(client: httpx.AsyncClient) -> None:
+    async def body() -> object:
+        yield b"\x89"
+        await asyncio.Event().wait()
+
+    response = await client.post("/v1/classify", content=body(), headers={"Request-Timeout": "0.2"})  # type: ignore[arg-type]
+
+    assert (response.status_code, response.json()["code"]) == (408, "upload_timeout")
+
+
+async def test_of_several_pictures_those_in_time_are_answered(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
+    fake.next.extend(["answer", "slow", "slow"])
+
+    response = await client.post(
+        "/v1/classify", json=in_json(*(picture(seed) for seed in range(8))), headers={"Request-Timeout": "1.5"}
+    )
+
+    codes = [result.get("error", {}).get("code") for result in response.json()["results"]]
+    assert response.status_code == 200
+    assert set(codes) == {"deadline_exceeded", None}
+
+
+async def test_the_model_server_gets_no_more_than_its_batches_and_the_rest_waits_here(running: Running) -> None:
+    async with running(batches_in_flight=1) as client:
+        card = gateway_of(client).catalogue.cards[MODEL]
+        turns = gateway_of(client).turns[MODEL]
+
+        assert turns._places() == card.serving.batch_size * card.serving.workers
+
+
+async def test_a_lone_request_beside_a_flood_is_answered_before_the_flood_is(
+    running: Running, fake: FakeTorchServe
+) -> None:
+    """Both come to one model; the flood fills every place there is, and waits for more."""
+    async with running(batches_in_flight=1, max_in_flight=32) as client:
+        gateway = gateway_of(client)
+        places = gateway.turns[MODEL]._places()
+        fake.behaviour = "slow"
+        flood = [
+            asyncio.create_task(client.post("/v1/classify", content=picture(seed), headers={"X-Request-ID": "flood"}))
+            for seed in range(32)
+        ]
+        await until(lambda: gateway.turns[MODEL]._taken == places, 30)
+        guest = httpx.ASGITransport(app_of(client), client=("192.0.2.1", 1))
+        async with httpx.AsyncClient(transport=guest, base_url="http://gateway") as other:
+            lone = asyncio.create_task(
+                other.post("/v1/classify", content=picture(99), headers={"X-Request-ID": "lone"})
+            )
+            await until(lambda: gateway.turns[MODEL].wait_s("nobody") >= 0 and waiting(gateway) == 33 - places, 30)
+            fake.release.set()
+            assert (await lone).status_code == 200
+        assert [(await task).status_code for task in flood] == [200] * 32
+
+    order = [request_id for name, request_id in fake.asked if request_id in {"flood", "lone"}]
+    assert order.index("lone") <= places + 1
+
+
+def waiting(gateway: Gateway) -> int:
+    return sum(len(flow.waiting) for flow in gateway.turns[MODEL]._flows.values())
+
+
+async def test_a_request_that_cannot_be_answered_in_time_is_refused_at_once_and_told_when_to_come(
+    running: Running, fake: FakeTorchServe
+) -> None:
+    async with running(batches_in_flight=1) as client:
+        gateway = gateway_of(client)
+        places = gateway.turns[MODEL]._places()
+        fake.behaviour = "slow"
+        held = [asyncio.create_task(client.post("/v1/classify", content=picture(seed))) for seed in range(places)]
+        await until(lambda: gateway.turns[MODEL]._taken == places, 30)
+        gateway.turns[MODEL].pace.mean_s = 3.0
+
+        refused = await client.post("/v1/classify", content=picture(), headers={"Request-Timeout": "1"})
+        fake.release.set()
+
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert int(refused.headers["retry-after"]) >= 2
+        assert [(await task).status_code for task in held] == [200] * places
+        assert fake.asked_of(MODEL) == places
+
+
+async def test_queued_pictures_of_a_client_that_leaves_are_never_asked_of_the_model(
+    listening: Running, fake: FakeTorchServe
+) -> None:
+    async with listening(batches_in_flight=1) as client:
+        fake.behaviour = "slow"
+        pictures = in_json(*(picture(seed) for seed in range(20)))
+        with pytest.raises(httpx.ReadTimeout):
+            await client.post("/v1/classify", json=pictures, timeout=3)
+        at_the_model = fake.asked_of(MODEL)
+
+        fake.release.set()
+        await until(lambda: fake.waiting == 0, 30)
+        again = await client.post("/v1/classify", content=picture())
+
+    assert again.status_code == 200
+    assert 0 < at_the_model < 20
+    assert fake.asked_of(MODEL) == at_the_model + 1

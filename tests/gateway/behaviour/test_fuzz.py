@@ -1,0 +1,59 @@
+"""Nearly right bodies and requests, a few of them; `make stress` sends 100,000 to a real service."""
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+
+from tests.fuzzing import STATUS, answers, choose, enveloped, spoilt, written
+from tests.gateway.conftest import Running
+from tests.gateway.fixtures.pictures import picture
+from tests.imaging.test_heic import UPRIGHT
+
+pytestmark = pytest.mark.anyio
+
+CASES = 300
+CONNECTIONS = 6
+KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+ORIGINALS = [*(picture(3, kind=kind) for kind in KINDS), UPRIGHT]
+PATHS = ("/v1/classify", "/v1/segment?mask=rle", "/v1/segment?overlay=webp", "/v1/embed", "/v1/explain")
+REFUSALS = {100, 200, 400, 404, 405, 406, 408, 413, 415, 422, 431}
+
+
+async def test_no_mutated_body_is_our_failure(running: Running) -> None:
+    chance = random.Random(3)
+    statuses: Counter[int] = Counter()
+    async with running() as client:
+        for _ in range(CASES):
+            body, headers = enveloped(chance, choose(chance, ORIGINALS))
+            headers["Request-Timeout"] = "60"
+            response = await client.post(chance.choice(PATHS), content=body, headers=headers)
+            statuses[response.status_code] += 1
+        after = await client.post("/v1/classify", content=ORIGINALS[0])
+
+    assert set(statuses) <= REFUSALS, statuses
+    assert statuses[422] > 0
+    assert statuses[200] > 0
+    assert after.status_code == 200
+
+
+async def test_no_spoilt_request_is_our_failure_and_the_service_lives(listening: Running) -> None:
+    chance = random.Random(4)
+    statuses: Counter[int] = Counter()
+    async with listening(header_timeout_s=1, upload_timeout_s=1) as client:
+        port = client.base_url.port
+
+        async def one_connection() -> None:
+            for _ in range(CASES // CONNECTIONS):
+                body, headers = enveloped(chance, chance.choice(ORIGINALS))
+                request = written(chance.choice(PATHS), body, {**headers, "Request-Timeout": "60"})
+                told = await answers(port, spoilt(chance, request))
+                statuses.update(int(status) for status in STATUS.findall(told[:64]))
+
+        await asyncio.gather(*(one_connection() for _ in range(CONNECTIONS)))
+        after = await client.post("/v1/classify", content=ORIGINALS[0], headers={"Request-Timeout": "60"})
+
+    assert set(statuses) <= REFUSALS, statuses
+    assert statuses[400] > 0
+    assert after.status_code == 200

@@ -1,0 +1,136 @@
+"""Readiness as an orchestrator sees it: /readyz, /livez and the metrics."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from service.gateway.backend.circuit_breaker import FAILURES
+from service.models.cards import ModelCard
+from service.tasks.schemas import Problem, Ready
+from tests.gateway.conftest import Running, app_of, parts_of, settled, until
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
+from tests.gateway.fixtures.pictures import picture
+
+pytestmark = pytest.mark.anyio
+
+MODEL = "tiny-classifier"
+
+
+async def test_readyz_tells_each_models_state(client: httpx.AsyncClient, served: dict[str, ModelCard]) -> None:
+    response = await client.get("/readyz")
+
+    Ready.model_validate(response.json())
+    assert response.status_code == 200
+    assert response.json()["models"] == {
+        name: {
+            "state": "ready",
+            "workers_ready": 1,
+            "workers_configured": 1,
+            "answered": True,
+            "circuits": {"closed": 1},
+        }
+        for name in served
+    }
+
+
+async def test_readyz_is_a_problem_that_names_the_model_without_workers(
+    client: httpx.AsyncClient, fake: FakeTorchServe
+) -> None:
+    fake.workers[MODEL] = []
+    await settled(app_of(client))
+
+    response = await client.get("/readyz")
+
+    body = response.json()
+    Problem.model_validate(body)
+    assert (response.status_code, body["code"]) == (503, "backend_unavailable")
+    assert MODEL in body["detail"]
+    assert body["models"][MODEL] == {
+        "state": "unavailable",
+        "workers_ready": 0,
+        "workers_configured": 1,
+        "answered": False,
+        "circuits": {"closed": 1},
+    }
+    assert body["models"]["tiny-segmenter"]["state"] == "ready"
+
+
+async def test_readyz_flips_within_two_seconds_of_the_last_workers_death_and_back(
+    running: Running, fake: FakeTorchServe
+) -> None:
+    async with running(readiness_interval_s=1) as client:
+        loop = asyncio.get_running_loop()
+
+        async def status() -> int:
+            return (await client.get("/readyz")).status_code
+
+        for workers, expected in (([], 503), ([{"pid": 101, "status": "READY"}], 200)):
+            fake.workers[MODEL] = workers
+            changed = loop.time()
+            while await status() != expected:
+                assert loop.time() - changed < 2
+                await asyncio.sleep(0.02)
+
+
+async def test_a_request_that_finds_no_worker_makes_it_look_before_the_interval(
+    running: Running, fake: FakeTorchServe
+) -> None:
+    async with running(readiness_interval_s=600) as client:
+        fake.workers[MODEL] = []
+        fake.behaviour = "worker_died"
+
+        assert (await client.post("/v1/classify", content=picture())).status_code == 503
+
+        readiness = parts_of(app_of(client)).readiness
+        await until(lambda: not readiness.ready)
+
+
+async def test_a_server_that_is_left_alone_shows_in_readyz_and_in_the_metrics(
+    client: httpx.AsyncClient, fake: FakeTorchServe
+) -> None:
+    fake.behaviour = "nonsense"
+    for _ in range(FAILURES):
+        assert (await client.post("/v1/classify", content=picture())).status_code == 502
+    await settled(app_of(client))
+
+    told = (await client.get("/readyz")).json()["models"]
+    metrics = (await client.get("/metrics")).text
+
+    assert told[MODEL]["circuits"] == {"open": 1}
+    assert told["tiny-segmenter"]["circuits"] == {"closed": 1}
+    assert f'resnest_circuits{{model="{MODEL}",state="open"}} 1.0' in metrics
+    assert f'resnest_circuits{{model="{MODEL}",state="closed"}} 0.0' in metrics
+
+
+async def test_the_models_state_is_in_the_metrics(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
+    before = (await client.get("/metrics")).text
+    fake.workers[MODEL] = []
+    await settled(app_of(client))
+    after = (await client.get("/metrics")).text
+
+    assert f'resnest_workers_ready{{model="{MODEL}"}} 1.0' in before
+    assert "resnest_ready 1.0" in before
+    assert f'resnest_workers_ready{{model="{MODEL}"}} 0.0' in after
+    assert f'resnest_workers_configured{{model="{MODEL}"}} 1.0' in after
+    assert "resnest_ready 0.0" in after
+
+
+async def test_a_draining_instance_is_not_ready_but_answers_and_closes_connections(client: httpx.AsyncClient) -> None:
+    parts_of(app_of(client)).readiness.drain()
+
+    ready = await client.get("/readyz")
+    answer = await client.post("/v1/classify", content=picture())
+
+    assert (ready.status_code, ready.json()["code"]) == (503, "draining")
+    assert "resnest_ready 0.0" in (await client.get("/metrics")).text
+    assert answer.status_code == 200
+    assert answer.headers["connection"] == "close"
+
+
+async def test_livez_does_not_ask_the_model_server(running: Running, fake: FakeTorchServe) -> None:
+    fake.workers.clear()
+    async with running() as client:
+        response = await client.get("/livez")
+
+    assert (response.status_code, response.json()) == (200, {"status": "live"})

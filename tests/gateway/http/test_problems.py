@@ -1,0 +1,188 @@
+"""Every failure is a problem document, and every code can be met."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from service.errors import every_error
+from service.tasks.schemas import Problem
+from tests.gateway.conftest import Running, app_of, parts_of
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
+from tests.gateway.fixtures.pictures import CORRUPT, in_json, of_floats, picture
+
+pytestmark = pytest.mark.anyio
+
+PRIVATE = "pr1v4te-bytes-of-an-upload"
+
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+
+Meeting = Callable[[httpx.AsyncClient, FakeTorchServe], Awaitable[httpx.Response]]
+
+
+def posting(content: bytes | None = None, query: str = "", headers: dict[str, str] | None = None) -> Meeting:
+    async def meet(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
+        body = picture() if content is None else content
+        return await client.post(f"/v1/classify{query}", content=body, headers=headers)
+
+    return meet
+
+
+def getting(path: str) -> Meeting:
+    return lambda client, _fake: client.get(path)
+
+
+def behaving(behaviour: str) -> Meeting:
+    async def meet(client: httpx.AsyncClient, fake: FakeTorchServe) -> httpx.Response:
+        fake.behaviour = behaviour
+        return await client.post("/v1/classify", content=picture())
+
+    return meet
+
+
+async def having_it(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
+    first = await client.post("/v1/classify", content=picture())
+    return await client.post("/v1/classify", content=picture(), headers={"If-None-Match": first.headers["etag"]})
+
+
+async def too_many(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
+    return await client.post("/v1/classify", json=in_json(*[picture(size=(8, 8))] * 33))
+
+
+async def too_slow(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"\x89"
+        await asyncio.Event().wait()
+
+    return await client.post("/v1/classify", content=body())
+
+
+async def draining(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
+    parts_of(app_of(client)).readiness.drain()
+    return await client.get("/readyz")
+
+
+MEETINGS: dict[str, Meeting] = {
+    "empty_body": posting(b""),
+    "malformed_json": posting(b"{", headers=JSON),
+    "malformed_multipart": posting(b"x", headers=FORM),
+    "invalid_base64": posting(b'{"images":[{"content":"*"}]}', headers=JSON),
+    "invalid_header": posting(headers={"Request-Timeout": "soon"}),
+    "route_not_found": getting("/nowhere"),
+    "model_not_found": posting(query="?model=nobody"),
+    "method_not_allowed": getting("/v1/classify"),
+    "not_acceptable": posting(headers={"Accept": "text/html"}),
+    "upload_timeout": too_slow,
+    "precondition_failed": having_it,
+    "body_too_large": posting(b"x" * 50_001),
+    "image_too_large": posting(picture(size=(200, 101))),
+    "too_many_images": too_many,
+    "unsupported_media_type": posting(b"no picture"),
+    "invalid_parameter": posting(query="?top_k=0"),
+    "image_corrupt": posting(CORRUPT),
+    "image_too_small": posting(picture(size=(7, 50))),
+    "image_too_costly": posting(picture(size=(200, 90))),
+    "image_mode_unsupported": posting(of_floats()),
+    "internal": behaving("says_internal"),
+    "backend_bad_response": behaving("nonsense"),
+    "overloaded": behaving("queue_full"),
+    "backend_unavailable": behaving("worker_died"),
+    "draining": draining,
+    "deadline_exceeded": behaving("slow"),
+}
+
+# test_protocol, test_access, test_limits and test_tokens meet them.
+MET_ELSEWHERE = {
+    "malformed_request",
+    "headers_too_large",
+    "unauthenticated",
+    "forbidden",
+    "rate_limited",
+    "concurrency_limited",
+    "limits_unavailable",
+    "keys_unavailable",
+}
+
+CHANGES: dict[str, Any] = {
+    "max_upload_bytes": 50_000,
+    "max_pixels": 20_000,
+    "free_pixels": 15_000,
+    "pixels_per_byte": 1,
+    "upload_timeout_s": 0.3,
+    "cache_bytes": 10_000,
+}
+
+
+@pytest.fixture
+async def strict(running: Running) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway with limits that are easily met, and models that must be quick."""
+    async with running(**CHANGES) as client:
+        catalogue = parts_of(app_of(client)).catalogue
+        hasty = {
+            name: card.model_copy(update={"serving": card.serving.model_copy(update={"deadline_s": 1.0})})
+            for name, card in catalogue.cards.items()
+        }
+        catalogue.cards = hasty
+        yield client
+
+
+MET = [error for error in every_error() if error.code() not in MET_ELSEWHERE]
+
+
+@pytest.mark.parametrize("error", MET, ids=lambda error: error.code())
+async def test_every_problem_can_be_met_and_tells_itself(
+    error: Any, strict: httpx.AsyncClient, fake: FakeTorchServe
+) -> None:
+    response = await MEETINGS[error.code()](strict, fake)
+
+    body = response.json()
+    Problem.model_validate(body)
+    assert response.status_code == body["status"] == error.status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (body["code"], body["title"], body["type"]) == (error.code(), error.title, f"/problems/{error.code()}")
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert body["detail"]
+    expected = None if error.retry_after_s is None else str(error.retry_after_s)
+    assert response.headers.get("retry-after") == expected
+
+
+async def test_a_problem_is_counted_by_its_code(strict: httpx.AsyncClient, fake: FakeTorchServe) -> None:
+    for _ in range(3):
+        await MEETINGS["image_corrupt"](strict, fake)
+
+    assert 'resnest_problems_total{code="image_corrupt"} 3.0' in (await strict.get("/metrics")).text
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/classify/", "/v1", "/v1/classifyx", "/%2e%2e/etc/passwd", "//"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_a_path_that_is_not_served_is_a_404(method: str, path: str, client: httpx.AsyncClient) -> None:
+    response = await client.request(method, f"http://gateway{path}")
+
+    assert (response.status_code, response.json()["code"]) == (404, "route_not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/classify", "POST"),
+        ("HEAD", "/v1/segment", "POST"),
+        ("PUT", "/v1/segment", "POST"),
+        ("OPTIONS", "/v1/classify", "POST"),
+        ("POST", "/v1/models", "GET, HEAD"),
+        ("DELETE", "/v1/models/tiny-classifier", "GET, HEAD"),
+        ("POST", "/docs", "GET, HEAD"),
+        ("POST", "/metrics", "GET, HEAD"),
+        ("BREW", "/readyz", "GET, HEAD"),
+    ],
+)
+async def test_a_method_that_a_path_has_not_is_a_405_that_says_which_it_has(
+    method: str, path: str, allowed: str, client: httpx.AsyncClient
+) -> None:
+    response = await client.request(method, path)
+
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+    if method != "HEAD":
+        assert response.json()["code"] == "method_not_allowed"

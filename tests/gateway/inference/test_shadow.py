@@ -1,0 +1,221 @@
+"""Shadow traffic: pictures shown to a version that answers nobody, and what that must never cost."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from service.gateway.inference.shadow import MOST, agreement
+from service.models import cards
+from service.models.cards import ModelCard
+from tests.gateway.conftest import Running, app_of, at_the_model, parts_of, until
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
+from tests.gateway.fixtures.pictures import CORRUPT, in_json, picture
+from tests.gateway.inference.test_versions import MODEL, NEW, OLD, store, weigh
+from tests.gateway.test_metrics import samples, value
+
+__all__ = ["store"]
+
+pytestmark = pytest.mark.anyio
+
+PLENTY = {"decode_processes": 4, "batches_in_flight": 4}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """All requests go to 1.0, and every picture is shown to 1.1."""
+    return shown(tmp_path / "traffic.toml", 1)
+
+
+def shown(file: Path, share: float) -> Path:
+    return weigh(file, {"1.0": 1}, shadow=f'{{ version = "1.1", share = {share} }}')
+
+
+async def classify(client: httpx.AsyncClient, seed: int = 0, query: str = "") -> None:
+    await until(lambda: parts_of(app_of(client)).decoders.has_room_for(b""), 60)  # at first its processes are started
+    answer = await client.post(f"/v1/classify{query}", content=picture(seed))
+    assert answer.status_code == 200
+    assert answer.json()["model"]["version"] == "1.0"
+
+
+async def outcomes(client: httpx.AsyncClient) -> dict[str, float]:
+    found = await samples(client)
+    return {
+        outcome: value(found, "resnest_shadow_pictures_total", family=MODEL, version="1.1", outcome=outcome)
+        for outcome in ("compared", "failed", "dropped")
+    }
+
+
+def quiet(client: httpx.AsyncClient) -> bool:
+    return not parts_of(app_of(client)).shadows.under_way
+
+
+async def test_a_shadow_is_shown_each_answered_picture_and_compared(
+    running: Running, file: Path, fake: FakeTorchServe
+) -> None:
+    async with running(traffic_file=file, **PLENTY) as client:
+        for seed in range(4):
+            await classify(client, seed)
+            await until(lambda: quiet(client), 60)
+        found = await samples(client)
+        counted = await outcomes(client)
+
+    assert (fake.asked_of(OLD), fake.asked_of(NEW)) == (4, 4)
+    assert counted == {"compared": 4, "failed": 0, "dropped": 0}
+    assert value(found, "resnest_shadow_agreement_total", family=MODEL, version="1.1") == 4
+    assert value(found, "resnest_pictures_total", model=OLD, outcome="ok") == 4
+    assert value(found, "resnest_pictures_total", model=NEW, outcome="ok") == 0
+    assert value(found, "resnest_stage_duration_seconds_count", model=NEW, stage="inference") == 4
+
+
+async def test_the_answer_is_sent_before_the_shadow_is_asked(
+    running: Running, file: Path, fake: FakeTorchServe
+) -> None:
+    async with running(traffic_file=file, **PLENTY) as client:
+        await classify(client)
+        await until(lambda: quiet(client), 60)
+        fake.by_model[NEW] = "slow"
+        await classify(client)
+        await until(lambda: at_the_model(client, NEW) == 1, 60)
+        for seed in range(3):
+            await classify(client, seed)  # while the shadow is silent
+
+    assert fake.asked_of(OLD) == 5
+
+
+async def test_a_failing_shadow_is_counted_and_nobody_else_notices(
+    running: Running, file: Path, fake: FakeTorchServe
+) -> None:
+    async with running(traffic_file=file, **PLENTY) as client:
+        fake.by_model[NEW] = "nonsense"
+        await classify(client)
+        await until(lambda: quiet(client), 60)
+        counted = await outcomes(client)
+        found = await samples(client)
+
+    assert counted == {"compared": 0, "failed": 1, "dropped": 0}
+    assert value(found, "resnest_pictures_total", model=NEW, outcome="ok") == 0
+    assert not any(("outcome", "backend_bad_response") in labels for _, labels in found)
+
+
+async def test_a_shadow_is_dropped_where_the_answering_version_has_work_waiting(
+    running: Running, file: Path, fake: FakeTorchServe
+) -> None:
+    async with running(traffic_file=file, decode_processes=4, batches_in_flight=1) as client:
+        await classify(client)
+        await until(lambda: quiet(client), 60)
+        fake.by_model[OLD] = "slow"
+        asked = [asyncio.create_task(classify(client, seed)) for seed in range(12)]  # of which 8 are a batch
+        await until(lambda: at_the_model(client, OLD) == 8, 60)
+        shadows = parts_of(app_of(client)).shadows
+        fake.by_model[OLD] = "answer"
+        before = fake.asked_of(NEW)
+        fake.release.set()
+        await asyncio.gather(*asked)
+        await until(lambda: quiet(client), 60)
+        counted = await outcomes(client)
+
+    assert counted["dropped"] > 0
+    assert counted["compared"] + counted["dropped"] == 13
+    assert fake.asked_of(NEW) - before == counted["compared"] - 1
+    assert not shadows.under_way
+
+
+def are_shown(client: httpx.AsyncClient, count: int) -> bool:
+    return at_the_model(client, NEW) == count
+
+
+async def test_no_more_shadows_are_under_way_than_their_bound(
+    running: Running, file: Path, fake: FakeTorchServe
+) -> None:
+    async with running(traffic_file=file, decode_processes=MOST + 4, batches_in_flight=4) as client:
+        fake.by_model[NEW] = "slow"
+        for seed in range(MOST + 3):
+            await classify(client, seed)
+            await until(partial(are_shown, client, min(seed + 1, MOST)), 60)
+        counted = await outcomes(client)
+
+    assert counted["dropped"] == 3
+
+
+async def test_only_the_asked_for_share_of_pictures_is_shown(
+    running: Running, file: Path, fake: FakeTorchServe
+) -> None:
+    shown(file, 0.5)
+    async with running(traffic_file=file, **PLENTY) as client:
+        for seed in range(24):
+            await classify(client, seed)
+            await until(lambda: quiet(client), 60)
+
+    assert 3 < fake.asked_of(NEW) < 21  # all alike, or nearly: one in ten thousand
+
+
+async def test_what_is_no_plain_answer_is_not_shown(running: Running, file: Path, fake: FakeTorchServe) -> None:
+    async with running(traffic_file=file, cache_bytes=1_000_000, **PLENTY) as client:
+        await classify(client)
+        await until(lambda: quiet(client), 60)
+        await classify(client)  # a kept answer
+        assert (await client.post("/v1/embed", content=picture())).status_code == 200
+        await client.post("/v1/classify", content=CORRUPT)
+        mixed = await client.post("/v1/classify", json=in_json(picture(1), CORRUPT))
+        await until(lambda: quiet(client), 60)
+
+        counted = await outcomes(client)
+
+    assert mixed.status_code == 200
+    assert counted == {"compared": 2, "failed": 0, "dropped": 0}
+    assert fake.asked_of(NEW) == 2
+
+
+async def test_the_shadow_itself_is_not_shown_its_own_answers(
+    running: Running, file: Path, fake: FakeTorchServe
+) -> None:
+    async with running(traffic_file=file, **PLENTY) as client:
+        answer = await client.post("/v1/classify", content=picture(), headers={"X-Model-Version": "1.1"})
+        counted = await outcomes(client)
+        models = (await client.get("/v1/models")).json()["models"]
+
+    assert answer.json()["model"]["version"] == "1.1"
+    assert set(counted.values()) == {0}
+    assert {row["name"]: row["shadow"] for row in models if row["name"].partition("@")[0] == MODEL} == {OLD: 0, NEW: 1}
+
+
+async def test_the_end_does_not_wait_for_shadows(running: Running, file: Path, fake: FakeTorchServe) -> None:
+    async with asyncio.timeout(120):
+        async with running(traffic_file=file, **PLENTY) as client:
+            fake.by_model[NEW] = "slow"
+            await classify(client)
+            await until(lambda: fake.waiting == 1, 60)
+
+
+def classifier(store: Path, *labels: str) -> ModelCard:
+    card = cards.read_all(store)[MODEL]
+    named = tuple(each.model_copy(update={"label": label}) for each, label in zip(card.classes, labels, strict=False))
+    changed = card.model_copy()
+    changed.__dict__["classes"] = named
+    return changed
+
+
+def test_classes_agree_by_their_labels_and_not_their_ids(store: Path) -> None:
+    first, second = classifier(store, "cat", "dog"), classifier(store, "dog", "cat")
+    scores = np.array([0.9, 0.1], np.float32)
+
+    assert agreement(first, {"scores": scores}, second, {"scores": scores[::-1]}) == 1
+    assert agreement(first, {"scores": scores}, second, {"scores": scores}) == 0
+    assert agreement(first, {"scores": scores}, classifier(store, "cat", "fox"), {"scores": scores[::-1]}) == 0
+
+
+def test_masks_agree_by_the_share_of_their_pixels_at_whatever_size(store: Path) -> None:
+    card = cards.read_all(store)["tiny-segmenter"]
+    mask = np.zeros((4, 8), np.uint8)
+    mask[:, 4:] = 1
+    half = mask.copy()
+    half[:, 4:6] = 2
+
+    assert agreement(card, {"mask": mask}, card, {"mask": mask}) == 1
+    assert agreement(card, {"mask": mask}, card, {"mask": half}) == 0.75
+    assert agreement(card, {"mask": mask}, card, {"mask": np.kron(mask, np.ones((2, 3), np.uint8))}) == 1
+    assert agreement(card, {"mask": mask}, card, {"mask": mask[::2, ::2]}) == 1

@@ -1,0 +1,31 @@
+"""The examples in the API's description are real."""
+
+import base64
+
+import pytest
+
+from service.errors import ServiceError, every_error
+from service.gateway.routes import examples
+from service.imaging import decoder
+from service.tasks import schemas
+
+
+@pytest.mark.parametrize("name", examples.ANSWERS)
+def test_an_answer_has_its_shape(name: str) -> None:
+    getattr(schemas, name).model_validate(examples.ANSWERS[name]())
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: error.code())
+def test_a_problem_has_its_shape_and_its_class_own_words(error: type[ServiceError]) -> None:
+    made = examples.problem(error)
+
+    schemas.Problem.model_validate(made)
+    assert made["title"] == error.title
+
+
+def test_the_picture_of_the_request_can_be_decoded() -> None:
+    (image,) = examples.request()["images"]
+
+    picture = decoder.decode(base64.b64decode(image["content"], validate=True), decoder.Limits())
+
+    assert (picture.width, picture.height) == (examples.WIDTH, examples.HEIGHT)

@@ -1,0 +1,104 @@
+"""The short way past FastAPI: the same answers, by the same endpoints."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.config.settings import Settings
+from service.gateway.app import ROUTERS, create_app
+from service.gateway.routes.fast_path import Direct, short
+from service.tasks.schemas import ClassifyQuery, EmbedQuery, ExplainQuery, SegmentQuery
+from tests.gateway.conftest import settled
+from tests.gateway.fixtures.pictures import picture
+
+pytestmark = pytest.mark.anyio
+
+QUERIES = [
+    "",
+    "model=tiny-classifier",
+    "model=tiny-classifier&model=tiny-classifier-b",
+    "model=tiny-segmenter",
+    "model=",
+    "model=nobody",
+    "top_k=3",
+    "top_k=3&top_k=1",
+    "top_k=",
+    "top_k=x&min_score=2&lang=%C3%BC",
+    "top_k=999",
+    "min_score=nan",
+    "min_score=0.1&unknown=1&unknown=2&other",
+    "%3Cscript%3E=1",
+    "mask=rle&overlay=true",
+    "mask=gif",
+    "classes=cat&classes=dog",
+    "classes=nothing",
+    "confidence=yes",
+    "confidence=on&confidence=2",
+    "encoding=base64&normalise=1",
+    "quality=best",
+    "tolerance=1e3",
+    "&&=&a",
+]
+TOLD_ANEW = ("request_id", "timing_ms", "x-request-id", "server-timing", "content-length")
+BODIES = [b"", b"no picture", picture()[:60], picture()]
+
+
+@pytest.fixture
+async def both(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient]]:
+    """A client of the app, and one of the same app without the short way."""
+    short_app, long_app = create_app(settings), create_app(settings)
+    long_app.user_middleware = [each for each in long_app.user_middleware if str(each.cls) != str(Direct)]
+    assert len(long_app.user_middleware) == len(short_app.user_middleware) - 1
+    async with short_app.router.lifespan_context(short_app), long_app.router.lifespan_context(long_app):
+        await settled(short_app)
+        await settled(long_app)
+        async with client_of(short_app) as one, client_of(long_app) as other:
+            yield one, other
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://gateway")
+
+
+async def told(client: httpx.AsyncClient, url: str, content: bytes) -> tuple[int, dict[str, str], Any]:
+    response = await client.post(url, content=content)
+    document = response.json() if "json" in response.headers["content-type"] else response.content
+    headers = dict(response.headers)
+    for name in TOLD_ANEW:
+        headers.pop(name, None)
+        if isinstance(document, dict):
+            document.pop(name, None)
+    return response.status_code, headers, document
+
+
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/segment", "/v1/embed", "/v1/explain"])
+async def test_a_request_is_answered_as_by_fastapis_way(
+    both: tuple[httpx.AsyncClient, httpx.AsyncClient], path: str
+) -> None:
+    asked = [*((f"{path}?{query}", picture()) for query in QUERIES), *((path, content) for content in BODIES)]
+    answers = {each: [await told(client, *each) for client in both] for each in asked}
+
+    assert {each: pair for each, pair in answers.items() if pair[0] != pair[1]} == {}
+    assert {pair[0][0] for pair in answers.values()} == {200, 400, 404, 415, 422}
+
+
+async def test_every_other_method_is_fastapis(both: tuple[httpx.AsyncClient, httpx.AsyncClient]) -> None:
+    for method in ("GET", "HEAD", "PUT", "OPTIONS", "DELETE"):
+        one, other = [await client.request(method, "/v1/classify") for client in both]
+
+        assert (one.status_code, one.headers.get("allow")) == (other.status_code, other.headers["allow"])
+
+
+def test_the_routes_for_pictures_are_called_directly_and_no_others() -> None:
+    found = short(route for router in ROUTERS for route in router.routes)
+
+    assert {path: each.query for path, each in found.items()} == {
+        "/v1/classify": ClassifyQuery,
+        "/v1/segment": SegmentQuery,
+        "/v1/embed": EmbedQuery,
+        "/v1/explain": ExplainQuery,
+    }

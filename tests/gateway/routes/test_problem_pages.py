@@ -1,0 +1,66 @@
+"""The pages that explain problems, and the one that leads to the documentation."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from service.errors import every_error
+from service.gateway.routes.problem_pages import described, manual
+from tests.laws.sources import ROOT
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_home_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
+    response = await client.get("/")
+
+    assert (response.status_code, response.headers["location"]) == (307, "/docs")
+
+
+def test_the_table_has_a_row_for_every_problem() -> None:
+    rows = described().splitlines()[2:]
+
+    assert len(rows) == len(every_error())
+    assert all(row.count("|") == 5 for row in rows)
+
+
+async def test_problems_lists_every_problem(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/problems")).text
+
+    assert [error.code() for error in every_error() if f"/problems/{error.code()}'" not in page] == []
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: error.code())
+async def test_a_problems_type_leads_to_a_page_that_says_what_to_do(error: Any, client: httpx.AsyncClient) -> None:
+    made = error("x").problem()
+
+    response = await client.get(made["type"])
+
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    assert error.title.replace("'", "&#x27;") in response.text
+
+
+def test_the_manual_is_written_from_the_errors() -> None:
+    written = (ROOT / "docs/problems.md").read_text(encoding="utf-8")
+
+    assert written == manual(), "`make problems` writes it anew"
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: error.code())
+def test_the_manual_tells_of_every_problem_its_status_cause_and_cure(error: Any) -> None:
+    section = manual().split(f"\n## {error.code()}\n")[1].split("\n## ")[0]
+
+    assert f"{error.status}: {error.title}." in section
+    assert re.search(r"\*\*Cause\.\*\* \w.+\.\n", section)
+    assert re.search(r"\*\*Cure\.\*\* \w.+\.\n", section)
+    assert ("`Retry-After`" in section) == (error.status in {429, 503})
+
+
+async def test_a_page_of_no_problem_is_not_found(client: httpx.AsyncClient) -> None:
+    response = await client.get("/problems/nonsense")
+
+    assert (response.status_code, response.json()["code"]) == (404, "route_not_found")

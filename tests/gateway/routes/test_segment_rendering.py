@@ -1,0 +1,37 @@
+"""A mask as what was asked for."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.gateway.backend.torchserve import Answer
+from service.gateway.routes.segment_rendering import Drawing, layers, render
+from service.imaging.decoder import Limits
+from service.models import cards
+from service.tasks.decoded import Drawn, Facts, draw
+from tests.stores import write_store
+
+SIDE = 16
+
+
+@pytest.mark.parametrize(("first_label", "coloured"), [("background", False), ("wall", True)])
+def test_an_overlay_colours_every_class_but_one_named_background(
+    first_label: str, *, coloured: bool, tmp_path: Path
+) -> None:
+    folder = write_store(tmp_path, weights=False) / "tiny-segmenter"
+    (folder / "labels.txt").write_text(f"{first_label}\t#ff0000\ncat\t#00ff00\ndog\t#0000ff\n")
+    picture = Image.new("RGB", (SIDE, SIDE), (90, 90, 90))
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    answer = Answer({"mask": np.zeros((8, 8), np.uint8), "class_scores": np.ones(3, np.float32)}, 1, 0.0, 0.0)
+
+    facts = Facts(SIDE, SIDE, "PNG", "RGB", ())
+    card, drawing = cards.read(folder), Drawing(overlay="png")
+    over = layers(card, drawing, facts, answer)
+    drawn = render(card, drawing, facts, answer, Drawn(draw(out.getvalue(), Limits(), over)))
+
+    with Image.open(io.BytesIO(drawn.files["overlay"])) as image:
+        assert (image.convert("RGB").getpixel((0, 0)) != (90, 90, 90)) is coloured

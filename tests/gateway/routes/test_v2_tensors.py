@@ -1,0 +1,145 @@
+"""Bodies of the Open Inference Protocol: what may be sent, what may not, and how answers are written."""
+
+import base64
+import struct
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+import pytest
+
+from service.errors import InvalidParameter
+from service.gateway.routes.v2_tensors import HEAD_LENGTH, LONGEST_LIST, Wanted, answer, best
+from service.tasks.frame import Array
+from tests.gateway.fixtures.pictures import picture
+
+pytestmark = pytest.mark.anyio
+
+INFER = "/v2/models/tiny-classifier/infer"
+LABELS = ("cat", "dog", "rose")
+
+
+def base64s(*contents: bytes) -> list[str]:
+    return [base64.b64encode(content).decode() for content in contents]
+
+
+ONE = {"name": "image", "shape": [1], "datatype": "BYTES"}
+
+
+def one(**changes: Any) -> dict[str, Any]:
+    """A request for a picture, otherwise than it should be."""
+    return {"inputs": [{**ONE, "data": base64s(picture()), **changes}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 400, "malformed_json"),
+        ({"inputs": []}, 400, "malformed_json"),
+        ({"inputs": [ONE, ONE]}, 400, "malformed_json"),
+        (one(shape="1"), 400, "malformed_json"),
+        (one(shape=[2]), 422, "invalid_parameter"),
+        (one(shape=[-1]), 422, "invalid_parameter"),
+        (one(shape=[-1, -1]), 422, "invalid_parameter"),
+        (one(shape=[33]), 413, "too_many_images"),
+        (one(shape=[0], data=[]), 400, "empty_body"),
+        (one(name="picture"), 422, "invalid_parameter"),
+        (one(datatype="FP32"), 422, "invalid_parameter"),
+        (one(data=None), 422, "invalid_parameter"),
+        (one(data=["not base64!"]), 400, "invalid_base64"),
+        (one(data=[[base64s(picture())]]), 400, "malformed_json"),
+        (one(parameters={"binary_data_size": 5}), 422, "invalid_parameter"),
+        (one(parameters={"binary_data_size": -5}), 400, "malformed_json"),
+        ({**one(), "outputs": [{"name": "mask"}]}, 422, "invalid_parameter"),
+        ({**one(), "outputs": [{"name": "scores", "parameters": {"classification": -1}}]}, 400, "malformed_json"),
+    ],
+)
+async def test_a_request_that_breaks_the_protocol_is_a_problem(
+    body: dict[str, Any], status: int, code: str, client: httpx.AsyncClient
+) -> None:
+    response = await client.post(INFER, json=body)
+
+    assert (response.status_code, response.json()["code"]) == (status, code), response.text
+
+
+async def test_one_column_of_pictures_is_pictures(client: httpx.AsyncClient) -> None:
+    rows = [[each] for each in base64s(picture(1), picture(2))]
+
+    response = await client.post(INFER, json=one(shape=[2, 1], data=rows))
+
+    assert response.json()["outputs"][0]["shape"] == [2, 7]
+
+
+@pytest.mark.parametrize(
+    ("tail", "size", "length", "status", "code"),
+    [
+        (b"", 0, None, 422, "invalid_parameter"),
+        (struct.pack("<I", 9) + b"short", 9, None, 422, "invalid_parameter"),
+        (struct.pack("<I", 2**32 - 1) + b"x", 5, None, 422, "invalid_parameter"),
+        (b"\x01\x00", 2, None, 422, "invalid_parameter"),
+        (b"", 0, "9999999", 400, "invalid_header"),
+        (b"", 0, "-1", 400, "invalid_header"),
+        (b"", 0, "٣", 400, "invalid_header"),
+    ],
+)
+async def test_bytes_that_are_not_those_of_the_head_are_a_problem(
+    tail: bytes, size: int, length: str | None, status: int, code: str, client: httpx.AsyncClient
+) -> None:
+    head = httpx.Request(
+        "POST", "http://x", json={"inputs": [{**ONE, "parameters": {"binary_data_size": size}}]}
+    ).read()
+
+    told = (length or str(len(head))).encode()
+    response = await client.post(INFER, content=head + tail, headers=[(HEAD_LENGTH.encode(), told)])
+
+    assert (response.status_code, response.json()["code"]) == (status, code), response.text
+
+
+async def test_a_head_of_many_brackets_is_refused_before_it_is_parsed(client: httpx.AsyncClient) -> None:
+    response = await client.post(INFER, content=b'{"inputs": [' + b"[" * 1_000_000)
+
+    assert (response.status_code, response.json()["code"]) == (400, "malformed_json")
+
+
+def test_the_best_classes_are_told_by_score_and_then_by_class() -> None:
+    scores = np.array([[0.25, 0.5, 0.25], [0.0, 0.0, 1.0]], np.float32)
+
+    assert best(scores, LABELS, 2) == [[b"0.500000:1:dog", b"0.250000:0:cat"], [b"1.000000:2:rose", b"0.000000:0:cat"]]
+    assert len(best(scores, LABELS, 9)[0]) == 3
+
+
+def test_an_answer_of_lists_has_no_bytes_behind_it() -> None:
+    scores = np.array([[0.25, 0.5, 0.25]], np.float32)
+
+    body, length = answer([Wanted("scores", binary=False, classes=0)], {"scores": scores}, LABELS, {"id": "a"})
+
+    assert length is None
+    assert orjson.loads(body) == {
+        "id": "a",
+        "outputs": [{"name": "scores", "datatype": "FP32", "shape": [1, 3], "data": [0.25, 0.5, 0.25]}],
+    }
+
+
+def test_bytes_stand_behind_the_head_in_the_order_of_the_outputs() -> None:
+    arrays: dict[str, Array] = {
+        "scores": np.array([[0.25, 0.5, 0.25]], np.float32),
+        "mask": np.arange(6, dtype=np.uint8).reshape(1, 2, 3),
+    }
+    wanted = [Wanted("mask", binary=True, classes=0), Wanted("scores", binary=True, classes=1)]
+
+    body, length = answer(wanted, arrays, LABELS, {})
+
+    head = orjson.loads(body[:length])
+    text = b"0.500000:1:dog"
+    assert body[length:] == bytes(range(6)) + struct.pack("<I", len(text)) + text
+    assert [row["parameters"]["binary_data_size"] for row in head["outputs"]] == [6, 4 + len(text)]
+    assert [row["datatype"] for row in head["outputs"]] == ["UINT8", "BYTES"]
+
+
+def test_a_long_tensor_is_told_as_bytes_alone_and_a_mask_has_no_best_classes() -> None:
+    mask = {"mask": np.zeros((1, 1, LONGEST_LIST + 1), np.uint8)}
+
+    for wanted in (Wanted("mask", binary=False, classes=0), Wanted("mask", binary=True, classes=2)):
+        with pytest.raises(InvalidParameter):
+            answer([wanted], mask, LABELS, {})

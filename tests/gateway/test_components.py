@@ -1,0 +1,83 @@
+"""The parts of an app."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from service.config.api_keys import NO_QUOTA
+from service.config.settings import Settings
+from service.gateway.access.callers import Callers
+from service.gateway.access.rate_limit import Limits
+from service.gateway.access.token_bucket import LocalQuotas
+from service.gateway.backend.torchserve import Answer, Pixels, Workers
+from service.gateway.components import Gateway
+from service.gateway.inference.registry import Catalogue
+from service.gateway.metrics import Metrics
+from service.models.cards import ModelCard
+from service.tasks.operations import Question
+
+pytestmark = pytest.mark.anyio
+
+
+def unlimited() -> Limits:
+    return Limits(LocalQuotas(), NO_QUOTA, 32)
+
+
+class Silent:
+    """A backend that never answers, and says whether it was closed."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.closed = False
+
+    async def predict(
+        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
+    ) -> Answer:
+        self.asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def workers(self, card: ModelCard) -> Workers:
+        return Workers(frozenset({1}), 1)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_it_can_be_closed_while_a_test_picture_is_under_way(store: Path, served: dict[str, ModelCard]) -> None:
+    before = asyncio.all_tasks()
+    settings = Settings(model_store=store)
+    backend = Silent()
+    gateway = Gateway(settings, Metrics(), Catalogue(served, settings), backend, Callers(None), unlimited())
+    gateway.start()
+    await asyncio.wait_for(backend.asked.wait(), 10)
+
+    await gateway.close()
+
+    assert backend.closed
+    assert asyncio.all_tasks() == before
+
+
+async def test_it_can_be_closed_before_it_was_started(store: Path, served: dict[str, ModelCard]) -> None:
+    settings = Settings(model_store=store)
+    backend = Silent()
+
+    await Gateway(settings, Metrics(), Catalogue(served, settings), backend, Callers(None), unlimited()).close()
+
+    assert backend.closed
+
+
+async def test_the_series_of_the_models_are_there_before_their_first_picture(
+    store: Path, served: dict[str, ModelCard]
+) -> None:
+    settings = Settings(model_store=store)
+    metrics = Metrics()
+    gateway = Gateway(settings, metrics, Catalogue(served, settings), Silent(), Callers(None), unlimited())
+    gateway.start()
+    text = metrics.text().decode()
+    await gateway.close()
+
+    for name in served:
+        assert f'resnest_pictures_total{{model="{name}",outcome="ok"}} 0.0' in text
+        assert f'resnest_inference_in_flight{{model="{name}"}} 0.0' in text

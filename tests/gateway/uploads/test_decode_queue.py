@@ -1,0 +1,197 @@
+"""Whose upload is decoded next, and how long it may take."""
+
+import asyncio
+import io
+import os
+import struct
+import time
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.errors import (
+    DeadlineExceeded,
+    ImageCorrupt,
+    ImageTooCostly,
+    ImageTooLarge,
+    ServiceError,
+    UnsupportedMediaType,
+)
+from service.gateway.scheduling.request_terms import Terms
+from service.gateway.uploads.decode_queue import NICE, Decoders
+from service.gateway.uploads.pool_worker import Bounds
+from service.gateway.uploads.process_pool import Processes
+from service.imaging import decoder, image_header
+from service.imaging.mask_painting import MaskForm, Plan, paint
+from service.models.cards import ModelCard
+from tests.gateway.fixtures.pictures import picture
+
+pytestmark = pytest.mark.anyio
+
+LARGE = picture(size=(3000, 2000), kind="JPEG")
+SMALL = picture()
+
+
+@pytest.fixture
+async def decoders() -> AsyncIterator[Decoders]:
+    small, large = (Processes(1, Bounds(memory=1 << 30, cpu_s=20), nice=nice) for nice in (0, NICE))
+    made = Decoders(small, large, decoder.Limits())
+    await made.warm()
+    yield made
+    await made.close()
+
+
+def later(seconds: float = 120) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+@pytest.mark.parametrize("other", ["another caller", "another task"])
+async def test_a_flood_of_large_pictures_does_not_hold_up_anothers_small_one(
+    other: str, decoders: Decoders, served: dict[str, ModelCard]
+) -> None:
+    segmenter, classifier = served["tiny-segmenter"], served["tiny-classifier"]
+    flood = [asyncio.create_task(decoders.prepare(LARGE, [segmenter], Terms("flooding"), later())) for _ in range(40)]
+    await asyncio.sleep(0)
+    who = Terms("flooding" if other == "another task" else "quiet")
+    card = classifier if other == "another task" else segmenter
+
+    facts, _ = await decoders.prepare(SMALL, [card], who, later())
+
+    assert facts.width == 96
+    assert sum(task.done() for task in flood) < 20
+    for task in flood:
+        task.cancel()
+    await asyncio.gather(*flood, return_exceptions=True)
+
+
+def lying(side: int) -> bytes:
+    """A GIF whose screen is said to be small, and whose frame is not."""
+    out = io.BytesIO()
+    Image.new("P", (side, side)).save(out, "GIF")
+    data = bytearray(out.getvalue())
+    data[6:10] = struct.pack("<HH", 96, 72)
+    return bytes(data)
+
+
+async def test_a_picture_that_is_larger_than_its_header_declares_is_decoded_among_the_large_ones(
+    decoders: Decoders, served: dict[str, ModelCard]
+) -> None:
+    upload, card = lying(2100), served["tiny-classifier"]
+    assert image_header.pixels("GIF", upload) == 96 * 72
+
+    facts, _ = await decoders.prepare(upload, [card], Terms(), later())
+    (found,) = await decoders.draw(upload, [niceness], card, Terms(), later())
+
+    assert (facts.width, facts.height) == (2100, 2100)
+    assert int(found) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICE, 19)
+
+
+async def test_a_picture_that_is_too_large_whatever_its_header_declares_is_told_the_limit(
+    served: dict[str, ModelCard],
+) -> None:
+    small, large = (Processes(1, Bounds(memory=1 << 30, cpu_s=20), nice=nice) for nice in (0, NICE))
+    decoders = Decoders(small, large, decoder.Limits(max_pixels=4_200_000))
+    with pytest.raises(ImageTooLarge) as error:
+        await decoders.prepare(lying(2100), [served["tiny-classifier"]], Terms(), later())
+    await decoders.close()
+
+    assert error.value.limit == 4_200_000
+
+
+async def test_a_small_picture_is_decoded_while_every_process_for_large_ones_is_held(
+    decoders: Decoders, served: dict[str, ModelCard]
+) -> None:
+    card = served["tiny-classifier"]
+    held = asyncio.create_task(decoders.draw(LARGE, [nap], card, Terms(), later()))
+    await asyncio.sleep(0)
+    assert not decoders.has_room_for(LARGE)
+    assert decoders.has_room_for(SMALL)
+
+    facts, _ = await decoders.prepare(SMALL, [card], Terms(), later())
+
+    assert facts.width == 96
+    assert not held.done()
+    held.cancel()
+    await asyncio.wait([held])
+
+
+@pytest.mark.parametrize(("upload", "nice"), [(SMALL, 0), (LARGE, NICE)])
+async def test_the_processes_for_large_pictures_give_way(
+    upload: bytes, nice: int, decoders: Decoders, served: dict[str, ModelCard]
+) -> None:
+    (found,) = await decoders.draw(upload, [niceness], served["tiny-segmenter"], Terms(), later())
+
+    assert int(found) == min(os.getpriority(os.PRIO_PROCESS, 0) + nice, 19)
+
+
+@pytest.mark.parametrize("form", ["png", "rle", "polygons"])
+async def test_a_mask_that_is_painted_in_a_process_is_that_of_a_thread(
+    form: MaskForm, decoders: Decoders, served: dict[str, ModelCard]
+) -> None:
+    mask = np.random.default_rng(0).integers(0, 3, (40, 60), dtype=np.uint8)
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    plan = Plan(3000, 2000, mask, np.ones(3, np.float32), colours, form, frozenset({0, 2}), confidence=mask)
+
+    assert await decoders.paint(plan, served["tiny-segmenter"], Terms(), later()) == paint(plan)
+
+
+async def test_a_picture_that_is_drawn_on_goes_before_the_callers_new_ones(
+    decoders: Decoders, served: dict[str, ModelCard]
+) -> None:
+    card = served["tiny-segmenter"]
+    order: list[str] = []
+
+    async def new() -> None:
+        await decoders.prepare(LARGE, [card], Terms(), later())
+        order.append("new")
+
+    waiting = [asyncio.create_task(new()) for _ in range(6)]
+    await asyncio.sleep(0)
+    await decoders.draw(LARGE, [len_of], card, Terms(), later())
+    order.append("drawn")
+    await asyncio.gather(*waiting)
+
+    assert order.index("drawn") <= 2
+
+
+def len_of(image: object) -> bytes:
+    return repr(image).encode()
+
+
+def niceness(_image: object) -> bytes:
+    return str(os.nice(0)).encode()
+
+
+def nap(_image: object) -> bytes:
+    time.sleep(600)
+    return b""
+
+
+async def test_a_picture_that_is_not_decoded_in_time_is_late_and_its_place_free_again(
+    decoders: Decoders, served: dict[str, ModelCard]
+) -> None:
+    card = served["tiny-classifier"]
+    with pytest.raises(DeadlineExceeded):
+        await decoders.prepare(LARGE, [card], Terms(), later(0))
+
+    facts, _ = await decoders.prepare(LARGE, [card], Terms(), later())
+
+    assert (facts.width, facts.height) == (3000, 2000)
+
+
+async def test_a_picture_that_needs_more_memory_than_there_is_costs_too_much(served: dict[str, ModelCard]) -> None:
+    tight = Processes(1, Bounds(memory=20 << 20, cpu_s=20))
+    decoders = Decoders(Processes(1, Bounds(memory=1 << 30, cpu_s=20)), tight, decoder.Limits())
+    with pytest.raises(ImageTooCostly, match="memory"):
+        await decoders.prepare(picture(size=(4000, 3000)), [served["tiny-classifier"]], Terms(), later())
+    await decoders.close()
+
+
+@pytest.mark.parametrize(("upload", "error"), [(b"\xff\xd8\xff", ImageCorrupt), (b"no picture", UnsupportedMediaType)])
+async def test_what_has_no_header_is_refused_by_the_decoder(
+    upload: bytes, error: type[ServiceError], decoders: Decoders, served: dict[str, ModelCard]
+) -> None:
+    with pytest.raises(error):
+        await decoders.prepare(upload, [served["tiny-classifier"]], Terms(), later())

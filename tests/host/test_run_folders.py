@@ -1,0 +1,83 @@
+"""A process's folder is short, its own, and gone after it, at the latest when the next one starts."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.host.run_folders import LOCK, remove_abandoned, short_folder
+
+HOLDS = """\
+import sys, time
+from service.folders import short_folder
+with short_folder(sys.argv[1]) as folder:
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def parent() -> Iterator[Path]:
+    """A folder with a short path."""
+    with tempfile.TemporaryDirectory(prefix="parent") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("deep", ["", "deep" * 20])
+def test_the_folder_of_the_sockets_is_short_and_goes_at_the_end(tmp_path: Path, deep: str) -> None:
+    (tmp_path / deep).mkdir(exist_ok=True)
+    with short_folder(str(tmp_path / deep)) as folder:
+        assert len(str(folder / "tmp" / ".ts.sock.9000.31000")) < 107
+        (folder / "file").touch()
+    assert not folder.exists()
+
+
+def test_the_folder_of_a_killed_process_goes_when_the_next_one_starts_and_that_of_a_living_one_stays(
+    parent: Path,
+) -> None:
+    holders = [
+        subprocess.Popen([sys.executable, "-c", HOLDS, str(parent)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        killed, living = [Path(holder.stdout.readline().strip()) for holder in holders if holder.stdout]
+        assert remove_abandoned(parent) == []
+        os.kill(holders[0].pid, signal.SIGKILL)
+        holders[0].wait()
+        with short_folder(str(parent)) as ours:
+            assert {path.name for path in parent.iterdir()} == {ours.name, living.name}
+        assert not killed.exists()
+    finally:
+        for holder in holders:
+            holder.kill()
+            holder.communicate()
+
+
+def test_what_is_not_known_to_be_abandoned_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / LOCK).touch()
+    (tmp_path / "resnest-link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "resnest-file").touch()
+    (tmp_path / "resnest-starting").mkdir()
+    (tmp_path / "resnest-trap").mkdir()
+    (tmp_path / "resnest-trap" / LOCK).symlink_to(tmp_path / "elsewhere" / LOCK)
+    (tmp_path / "another-program").mkdir()
+    (tmp_path / "another-program" / LOCK).touch()
+
+    assert remove_abandoned(tmp_path) == []
+    assert len(list(tmp_path.iterdir())) == 6
+    assert (tmp_path / "elsewhere" / LOCK).exists()
+
+
+def test_an_abandoned_folder_goes_with_all_that_is_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "resnest-old"
+    (folder / "tmp" / "models").mkdir(parents=True)
+    (folder / LOCK).touch()
+
+    assert remove_abandoned(tmp_path) == [folder]
+    assert not folder.exists()

@@ -1,0 +1,105 @@
+"""The offline pipeline: the serving code, in one process."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from service import engines
+from service.engines import operations
+from service.errors import ImageCorrupt, ImageTooLarge
+from service.imaging import decoder, masks, preprocess
+from service.imaging.decoder import Limits
+from service.measure.pipeline import Pipeline
+from service.models import cards
+from tests.imaging.test_preprocess import centre_crop_of_the_authors, resize_then_centre_crop
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def encoded(pixels: Pixels, size: tuple[int, int] = (160, 120), kind: str = "PNG", **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST).save(out, kind, **options)
+    return out.getvalue()
+
+
+def test_an_upload_goes_through_the_code_that_serves(store: Path, pictures: Pixels) -> None:
+    card = cards.read(store / "tiny-classifier")
+    data = encoded(pictures[0], (1600, 1200), "JPEG")
+    (answer,) = Pipeline.load(card, "cpu")(data)
+    decoded = decoder.decode(data, Limits(), needed=preprocess.needed_side(card.input))
+    expected = engines.load(card, "cpu")(preprocess.prepare(card.input, decoded.image)[None])["scores"][0]
+    np.testing.assert_allclose(answer.scores, expected, atol=1e-6)
+    assert (answer.width, answer.height) == (1600, 1200)
+
+
+WRITTEN_OUT: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "tiny-classifier": lambda image: centre_crop_of_the_authors(image, 64, "bicubic"),
+    "tiny-classifier-b": lambda image: resize_then_centre_crop(image, 64, 0.875, "bicubic"),
+    "tiny-segmenter": lambda image: image.resize((64, 48), Image.Resampling.BILINEAR),
+}
+
+
+def no_engine(pictures: Pixels) -> dict[str, Pixels]:
+    raise AssertionError(f"only the pixels are asked for, not an answer of {len(pictures)}")
+
+
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+def test_the_pixels_of_a_jpeg_of_less_than_four_times_what_is_needed_are_pillows_bit_for_bit(
+    store: Path, name: str
+) -> None:
+    pipeline = Pipeline(cards.read(store / name), no_engine)
+    limit = 4 * preprocess.needed_side(pipeline.card.input)
+    for short, equal in ((limit - 1, True), (limit, False)):
+        grain = np.random.default_rng(short).integers(0, 256, (short // 2, short * 2 // 3, 3), np.uint8)
+        data = encoded(grain, (short * 4 // 3, short), "JPEG")
+        with Image.open(io.BytesIO(data)) as opened:
+            expected = np.asarray(WRITTEN_OUT[name](opened.convert("RGB")))
+        assert np.array_equal(pipeline.prepare(data).pixels, expected) is equal
+
+
+def test_a_mask_has_the_upright_uploads_size(store: Path, pictures: Pixels) -> None:
+    card = cards.read(store / "tiny-segmenter")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    turned = encoded(pictures[0], (160, 120), "JPEG", exif=exif)
+    (answer,) = Pipeline.load(card, "cpu")(turned)
+    assert answer.mask.shape == (160, 120)
+    np.testing.assert_array_equal(answer.mask, masks.fit(answer.arrays["mask"], 120, 160))
+    assert answer.class_scores.shape == (3,)
+
+
+def test_uploads_of_several_shapes_get_their_own_answers(store: Path, pictures: Pixels) -> None:
+    pipeline = Pipeline.load(cards.read(store / "tiny-segmenter"), "cpu")
+    sizes = [(160, 120), (120, 160), (160, 120), (100, 100)]
+    uploads = [encoded(picture, size) for picture, size in zip(pictures, sizes, strict=False)]
+    together = pipeline(*uploads)
+    assert [(answer.width, answer.height) for answer in together] == sizes
+    for upload, answer in zip(uploads, together, strict=True):
+        np.testing.assert_allclose(pipeline(upload)[0].class_scores, answer.class_scores, atol=1e-4)
+
+
+def test_the_best_mask_is_made_of_the_whole_upload(store: Path, pictures: Pixels) -> None:
+    card = cards.read(store / "tiny-segmenter")
+    data = encoded(pictures[0], (150, 90))
+    (answer,) = Pipeline.load(card, "cpu", "best")(data)
+    expected = operations.load(card, "cpu")("best", np.asarray(decoder.decode(data, Limits()).image)[None])
+    assert answer.arrays["mask"].shape == answer.mask.shape == (90, 150)
+    np.testing.assert_array_equal(answer.mask, expected["mask"][0])
+
+
+def test_no_uploads_get_no_answers(store: Path) -> None:
+    assert Pipeline.load(cards.read(store / "tiny-classifier"), "cpu")() == []
+
+
+def test_it_refuses_what_the_service_refuses(store: Path, pictures: Pixels) -> None:
+    card = cards.read(store / "tiny-classifier")
+    engine = engines.load(card, "cpu")
+    with pytest.raises(ImageCorrupt):
+        Pipeline(card, engine)(encoded(pictures[0])[:200])
+    with pytest.raises(ImageTooLarge):
+        Pipeline(card, engine, Limits(max_pixels=100))(encoded(pictures[0]))

@@ -1,0 +1,92 @@
+"""Publishing: weights and scores get into the model's folder, by the code that serves them."""
+
+import shutil
+import tomllib
+from hashlib import sha256
+from pathlib import Path
+
+import photos
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from service import engines, networks
+from service.models import cards
+from tests.model_store.recipes.runs import run
+
+CARD = """\
+# This line stays.
+name = "drawn"
+version = "1.0"
+task = "{task}"
+summary = "Drawn pictures."
+licence = "CC0-1.0"
+source = "tests"
+
+[network]
+name = "{network}"
+classes = {classes}
+
+[weights]
+file = "weights.safetensors"
+sha256 = "{zeros}"
+
+[input]
+profile = "{profile}"
+size = 64
+
+[measured]
+"""
+LABELS = {
+    "classification": ("resnest14", "official", ["cat", "dog", "daisy", "dandelion", "rose", "sunflower", "tulip"]),
+    "segmentation": ("deeplab_resnest14", "segmentation", ["background", "cat", "dog"]),
+}
+
+
+def unpublished(folder: Path, task: str) -> tuple[Path, Path]:
+    """A model's folder without weights or scores, and a file of random weights for it."""
+    network, profile, labels = LABELS[task]
+    model = folder / "drawn"
+    model.mkdir()
+    card = CARD.format(task=task, network=network, classes=len(labels), profile=profile, zeros="0" * 64)
+    (model / "card.toml").write_text(card)
+    (model / "labels.txt").write_text("\n".join(labels) + "\n")
+    torch.manual_seed(0)
+    save_file(networks.build(network, len(labels)).half().state_dict(), folder / "trained.safetensors")
+    return model, folder / "trained.safetensors"
+
+
+def a_few(photos_folder: Path, folder: Path) -> Path:
+    """The test photos, and two of each label's that are held out: scoring all would take a minute."""
+    rows = photos.read(photos_folder)
+    kept = {row.path.name for row in rows if row.split == "test"}
+    for label in photos.LABELS:
+        held = [row.path.name for row in rows if row.label == label and row.split == "validation"]
+        kept |= set(held[:2])
+    header, *lines = (photos_folder / "index.csv").read_text().splitlines()
+    folder.mkdir()
+    (folder / "index.csv").write_text("\n".join([header, *(line for line in lines if line.split(",")[0] in kept)]))
+    for path in photos_folder.glob("*.png"):
+        if path.name.replace("-mask", "") in kept:
+            shutil.copy(path, folder)
+    return folder
+
+
+@pytest.mark.parametrize(("task", "first"), [("classification", "top1"), ("segmentation", "mean_iou")])
+def test_publishing_completes_a_card_that_then_serves(
+    task: str, first: str, photos_folder: Path, tmp_path: Path
+) -> None:
+    model, weights = unpublished(tmp_path, task)
+
+    said = run("publish.py", photos=a_few(photos_folder, tmp_path / "photos"), weights=weights, model=model)
+
+    text = (model / "card.toml").read_text()
+    measured = tomllib.loads(text)["measured"]
+    card = cards.read(model)
+    assert text.startswith("# This line stays.\n")
+    assert card.weights.sha256 == sha256(weights.read_bytes()).hexdigest()
+    assert next(iter(measured)) == first
+    assert 0 <= measured[first] <= 1
+    assert measured["pictures"] == {"classification": 14, "segmentation": 4}[task]  # the test split alone
+    assert f"validation {card.input.profile} {card.input.size}: " in said
+    engines.load(card)

@@ -1,0 +1,177 @@
+"""A checkpoint of one's own becomes a model of the store."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from service import engines
+from service.models import cards
+from service.models.weights import checksums
+from service.models.weights.checksums import WeightsError
+from service.models.weights.importing import RESERVED, Model, add, voc_colour
+from tests.models.weights.checkpoints import CLASSES, State, made_state, pth, zipped
+from tests.models.weights.conftest import visible
+
+SETS = Path(__file__).parents[3] / "model_store" / "labels"
+
+
+@pytest.fixture(scope="module")
+def state() -> State:
+    return made_state()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def file(tmp_path: Path, state: State) -> Path:
+    path = tmp_path / "mine.pth"
+    path.write_bytes(pth({"state_dict": state, "epoch": 9}))
+    return path
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> str:
+    path = tmp_path / "labels.txt"
+    path.write_text("rüde\nkatze\n犬\n", encoding="utf-8")
+    return str(path)
+
+
+def test_a_fine_tuned_classifier_is_served_with_its_own_labels(store: Path, file: Path, labels: str) -> None:
+    folder = add(store, Model("mine", "resnest14", labels, size=64), file)
+    card = cards.read_all(store)["mine"]
+    assert (card.task, card.network.classes, card.input.profile, card.input.size) == (
+        "classification",
+        3,
+        "official",
+        64,
+    )
+    assert [each.label for each in card.classes] == ["rüde", "katze", "犬"]
+    assert sorted(visible(folder)) == ["card.toml", "labels.txt", "weights/mine.safetensors"]
+    checksums.verify(card)
+    scores = engines.load(card, "cpu")(np.zeros((1, 64, 64, 3), np.uint8))["scores"]
+    assert scores.shape == (1, 3)
+
+
+def test_a_further_version_stands_beside_the_model_and_takes_its_name(store: Path, file: Path, labels: str) -> None:
+    add(store, Model("mine", "resnest14", labels), file)
+    folder = add(store, Model("mine", "resnest14", labels, version="2.0"), file)
+    assert folder == store / "mine@2.0"
+    assert {name: card.folder.name for name, card in cards.read_all(store).items()} == {
+        "mine": "mine@2.0",
+        "mine@1.0": "mine",
+    }
+    for version in ("1.0", "2.0"):
+        with pytest.raises(WeightsError, match="is there already; --version"):
+            add(store, Model("mine", "resnest14", labels, version=version), file)
+    with pytest.raises(WeightsError, match="version"):
+        add(store, Model("mine", "resnest14", labels, version="new"), file)
+    assert sorted(path.name for path in store.iterdir()) == ["mine", "mine@2.0"]
+
+
+def test_a_segmenter_gets_colours_where_its_labels_have_none(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("background\ncat\t#102030\ndog\n", encoding="utf-8")
+    (tmp_path / "mine.zip").write_bytes(zipped(mine__pth=pth(made_state("fcn_resnest14"))))
+    add(store, Model("pets", "fcn_resnest14", str(tmp_path / "labels.txt"), profile="encoding"), tmp_path / "mine.zip")
+    card = cards.read_all(store)["pets"]
+    assert (card.task, card.input.profile, card.input.size) == ("segmentation", "segmentation", 520)
+    assert [each.hex_color for each in card.classes] == ["#000000", "#102030", "#008000"]
+    assert sorted(visible(store / "pets")) == ["card.toml", "labels.txt", "weights/pets.safetensors"]
+
+
+def test_a_shared_set_of_labels_is_named_and_not_copied(store: Path, tmp_path: Path) -> None:
+    (store / "labels").mkdir()
+    (store / "labels" / "pets.tsv").write_text("class_id\tlabel\n0\tcat\n1\tdog\n2\tfish\n", encoding="utf-8")
+    (tmp_path / "mine.pth").write_bytes(pth(made_state()))
+    folder = add(store, Model("mine", "resnest14", "pets"), tmp_path / "mine.pth")
+    assert [each.label for each in cards.read(folder).classes] == ["cat", "dog", "fish"]
+    assert not (folder / "labels.txt").exists()
+
+
+def test_the_colour_map_is_that_of_pascal_voc() -> None:
+    rows = (SETS / "voc_21.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    assert [voc_colour(index) for index in range(21)] == [row.split("\t")[2] for row in rows]
+    assert len({voc_colour(index) for index in range(256)}) == 256
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../mine", "Mine", "mi ne", "-mine", "a" * 65, *RESERVED])
+def test_a_name_that_is_none_is_refused(store: Path, file: Path, labels: str, name: str) -> None:
+    with pytest.raises(WeightsError, match="is no name for a model"):
+        add(store, Model(name, "resnest14", labels), file)
+    assert list(store.iterdir()) == []
+
+
+def test_a_name_that_is_taken_is_refused(store: Path, file: Path, labels: str) -> None:
+    (store / "mine").mkdir()
+    with pytest.raises(WeightsError, match="is there already"):
+        add(store, Model("mine", "resnest14", labels), file)
+    assert [path.name for path in store.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cat\ndog\n", r"the weight fc\.bias is \(3,\), and the network has \(2,\); .*few\.txt has 2 classes$"),
+        ("cat\n\ndog\n", "label 1 is empty"),
+        (None, "cannot be read"),
+    ],
+    ids=["too few", "an empty line", "no file"],
+)
+def test_labels_that_do_not_fit_leave_the_store_as_it_was(
+    store: Path, file: Path, tmp_path: Path, text: str | None, told: str
+) -> None:
+    path = tmp_path / "few.txt"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(WeightsError, match=told):
+        add(store, Model("mine", "resnest14", str(path)), file)
+    assert list(store.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "network", "told"),
+    [
+        (pth({"fc.bias": torch.ones(CLASSES)}), "resnest14", "missing"),
+        (pth({"fc.bias": torch.ones(CLASSES)}), "resnest15", "there is no network resnest15"),
+        (b"", "resnest14", "is no checkpoint"),
+        (zipped(readme__txt=b""), "resnest14", "holds 0 files of weights"),
+    ],
+    ids=["other keys", "no such network", "empty", "a zip without weights"],
+)
+def test_a_checkpoint_that_does_not_fit_leaves_the_store_as_it_was(
+    store: Path, labels: str, tmp_path: Path, content: bytes, network: str, told: str
+) -> None:
+    (tmp_path / "odd.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=f"^mine: .*{told}"):
+        add(store, Model("mine", network, labels), tmp_path / "odd.pth")
+    assert list(store.iterdir()) == []
+
+
+def test_a_store_that_is_not_there_is_told(tmp_path: Path, file: Path, labels: str) -> None:
+    with pytest.raises(WeightsError, match="No such file or directory"):
+        add(tmp_path / "nowhere", Model("mine", "resnest14", labels), file)
+
+
+def test_empty_lines_at_the_end_of_the_labels_are_no_classes(store: Path, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("cat\r\ndog\r\nfrog\r\n\r\n", encoding="utf-8")
+    folder = add(store, Model("mine", "resnest14", str(tmp_path / "labels.txt")), file)
+    assert [label.label for label in cards.read(folder).classes] == ["cat", "dog", "frog"]
+
+
+def test_labels_of_no_line_are_refused(store: Path, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(WeightsError, match=r"^mine: the labels .*empty\.txt are empty$"):
+        add(store, Model("mine", "resnest14", str(tmp_path / "empty.txt")), file)
+    assert list(store.iterdir()) == []
+
+
+def test_a_licence_that_is_not_utf_8_is_refused(store: Path, file: Path, labels: str) -> None:
+    with pytest.raises(WeightsError, match=r"^mine: what was told of it is not UTF-8$"):
+        add(store, Model("mine", "resnest14", labels, licence="\udcff"), file)
+    assert list(store.iterdir()) == []

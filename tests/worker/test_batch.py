@@ -1,0 +1,82 @@
+"""How a batch that fails is taken apart."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from service.engines import Answers, Pictures
+from service.worker import batch
+from service.worker.batch import Answered
+from tests.worker.requests import flat
+
+POISON = 13
+
+
+class FakeEngine:
+    """Answers each picture's own grey, after `check`; remembers how many were in each pass."""
+
+    def __init__(self, check: Callable[[Pictures], None] = lambda _: None) -> None:
+        self.passes: list[int] = []
+        self._check = check
+
+    def __call__(self, pictures: Pictures) -> Answers:
+        self.passes.append(len(pictures))
+        self._check(pictures)
+        return {"scores": pictures[:, 0, 0, :1].astype(np.float32)}
+
+
+def fail_on_poison(pictures: Pictures) -> None:
+    if (pictures == POISON).any():
+        raise RuntimeError("a weight went astray")
+
+
+def fail_beyond(size: int, error: Exception) -> Callable[[Pictures], None]:
+    def check(pictures: Pictures) -> None:
+        if len(pictures) > size:
+            raise error
+
+    return check
+
+
+def answered(outcomes: list[Answered | Exception]) -> list[float | None]:
+    return [float(each.arrays["scores"][0]) if isinstance(each, Answered) else None for each in outcomes]
+
+
+def test_a_batch_is_one_forward_pass() -> None:
+    engine = FakeEngine()
+    outcomes = batch.run(engine, [flat(grey) for grey in range(5)])
+    assert engine.passes == [5]
+    assert answered(outcomes) == [0, 1, 2, 3, 4]
+    assert all(isinstance(each, Answered) and each.batch == 5 and each.inference_ms > 0 for each in outcomes)
+
+
+def test_one_bad_picture_costs_its_neighbours_nothing_but_time() -> None:
+    engine = FakeEngine(fail_on_poison)
+    outcomes = batch.run(engine, [flat(1), flat(2), flat(POISON), flat(4)])
+    assert answered(outcomes) == [1, 2, None, 4]
+    assert isinstance(outcomes[2], RuntimeError)
+    assert engine.passes == [4, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_a_lack_of_memory_halves_the_batch_until_it_fits(error: Exception) -> None:
+    engine = FakeEngine(fail_beyond(2, error))
+    outcomes = batch.run(engine, [flat(grey) for grey in range(8)])
+    assert answered(outcomes) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert engine.passes == [8, 4, 2, 2, 4, 2, 2]
+    assert {each.batch for each in outcomes if isinstance(each, Answered)} == {2}
+
+
+def test_a_single_picture_without_room_fails_alone() -> None:
+    outcomes = batch.run(FakeEngine(fail_beyond(0, MemoryError())), [flat(1)])
+    assert [type(each) for each in outcomes] == [MemoryError]
+
+
+def test_a_lost_device_ends_the_worker() -> None:
+    error = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+    with pytest.raises(SystemExit) as caught:
+        batch.run(FakeEngine(fail_beyond(0, error)), [flat(1)])
+    assert caught.value.code == 1
+    assert caught.value.__cause__ is error

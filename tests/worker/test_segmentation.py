@@ -1,0 +1,40 @@
+"""The handler of segmentation models, with a real network."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from service import engines
+from service.models import cards
+from service.tasks import frame
+from service.worker.segmentation import SegmentationHandler
+from tests.worker.requests import context, request
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def test_the_segmentation_handler_answers_what_its_engine_does(store: Path, pictures: Pixels) -> None:
+    handler = SegmentationHandler()
+    handler.initialize(context(store / "tiny-segmenter"))
+    wide = pictures[:, :48]
+    replies = handler.handle([request(wide[0]), request(pictures[1]), request(wide[2])], None)
+    engine = engines.load(cards.read(store / "tiny-segmenter"), "cpu")
+    for reply, alone in zip(replies, (wide[0], pictures[1], wide[2]), strict=True):
+        arrays, expected = frame.unpack(reply)[1], engine(alone[None])
+        np.testing.assert_array_equal(arrays["mask"], expected["mask"][0])
+        np.testing.assert_allclose(arrays["class_scores"], expected["class_scores"][0], atol=1e-4)
+
+
+def test_the_best_mask_of_a_picture_of_any_sides_is_answered_beside_a_single_pass(
+    store: Path, pictures: Pixels
+) -> None:
+    handler = SegmentationHandler()
+    handler.initialize(context(store / "tiny-segmenter"))
+    odd = np.repeat(pictures[0], 2, axis=0)[:101, :50]
+    requests = [request(pictures[0]), request(odd, question="best"), request(odd), request(odd[:0], question="best")]
+    single, best, refused, empty = map(frame.unpack, handler.handle(requests, None))
+    assert single[0]["ok"]
+    assert best[0]["ok"]
+    assert best[1]["mask"].shape == best[1]["confidence"].shape == (101, 50)
+    assert (refused[0]["ok"], empty[0]["ok"]) == (False, False)
