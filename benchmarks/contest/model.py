@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from service.engines import Answers, Pictures
+from service.engines import Arrays, Pictures
 from service.imaging import masks, preprocess
 from service.measure.pipeline import Answer, Pipeline, Prepared
 from service.models import cards
@@ -44,7 +44,7 @@ class Null:
     def __init__(self, classes: int) -> None:
         self._weights = np.random.default_rng(0).normal(size=(3, classes)).astype(np.float32)
 
-    def __call__(self, pictures: Pictures) -> Answers:
+    def __call__(self, pictures: Pictures) -> Arrays:
         """`scores` of the colours of 64 pixels of each picture."""
         colours = pictures[:, ::28, ::28].astype(np.float32).mean(axis=(1, 2)) / 255
         powers = np.exp(colours @ self._weights)
@@ -57,7 +57,7 @@ class Paced:
     def __init__(self, classes: int) -> None:
         self._null = Null(classes)
 
-    def __call__(self, pictures: Pictures) -> Answers:
+    def __call__(self, pictures: Pictures) -> Arrays:
         """As `Null`."""
         time.sleep(BATCH_S + PICTURE_S * len(pictures))
         return self._null(pictures)

@@ -87,7 +87,7 @@ def cost_ms(body: bytes, spec: Input) -> tuple[float, str]:
     for _ in range(3):
         begun = time.process_time()
         try:
-            decoded.prepare(body, decoder.Limits(), [spec])
+            decoded.prepare(body, decoder.ImageLimits(), [spec])
         except ServiceError as error:
             outcome = error.code()
         taken.append((time.process_time() - begun) * 1e3)
@@ -101,7 +101,7 @@ def photo(size: int) -> bytes:
 
 
 @click.command(help=__doc__)
-@click.option("--pixels", default=decoder.Limits().max_pixels, show_default=True)
+@click.option("--pixels", default=decoder.ImageLimits().max_pixels, show_default=True)
 @click.option("--task", type=click.Choice(list(SPECS)), default="classify", show_default=True)
 @click.option("--rest", default=20.0, show_default=True, help="Milliseconds of a processor besides decoding.")
 @click.option("--only", default="", help="Bodies whose name begins with this.")
@@ -110,7 +110,7 @@ def main(pixels: int, task: str, rest: float, only: str, bound: float) -> None:
     """Measure each, and print a table."""
     worst = 0.0
     click.echo(ROW.format("body", "MP", "bytes", "outcome", "ms", "photo ms", "decoding", "whole"))
-    for (name, make), count in product(BODIES.items(), (decoder.Limits().free_pixels, pixels)):
+    for (name, make), count in product(BODIES.items(), (decoder.ImageLimits().free_pixels, pixels)):
         if not name.startswith(only):
             continue
         body = make(count)

@@ -17,16 +17,16 @@ import psutil
 import uvloop
 
 from service.gateway.uploads import pickle_frames
-from service.gateway.uploads.pool_worker import Bounds
-from service.gateway.uploads.process_pool import Processes
-from service.gateway.uploads.threads import Threads
+from service.gateway.uploads.pool_worker import ProcessLimits
+from service.gateway.uploads.process_pool import ProcessPool
+from service.gateway.uploads.threads import ThreadPool
 from service.imaging import decoder
 from service.measure.load import corpus
 from service.measure.tables import table
 from service.models.inputs import Input
 from service.tasks import decoded
 
-LIMITS = decoder.Limits()
+LIMITS = decoder.ImageLimits()
 SPECS = {
     "classify": Input(profile="official", size=224),
     "segment": Input(profile="segmentation", size=520, multiple=8),
@@ -74,8 +74,8 @@ def copies(upload: bytes, spec: Input) -> tuple[int, int]:
 
 async def measure(uploads: Sequence[bytes], spec: Input, count: int, workers: int, repeats: int) -> list[list[str]]:
     """A row of medians over the repeats for each way."""
-    threads = Threads(workers, "decode")
-    processes = Processes(workers, Bounds(1 << 30, 60))
+    threads = ThreadPool(workers, "decode")
+    processes = ProcessPool(workers, ProcessLimits(1 << 30, 60))
     await processes.warm()
     ways: dict[str, Work] = {
         "threads": lambda upload: threads.run(decoded.prepare, upload, LIMITS, [spec]),

@@ -13,9 +13,9 @@ import click
 import numpy as np
 from PIL import Image
 
-from service.engines import Answers
+from service.engines import Arrays
 from service.imaging import decoder, preprocess
-from service.imaging.decoder import Limits
+from service.imaging.decoder import ImageLimits
 from service.measure.accuracy import datasets
 from service.measure.pipeline import Pipeline, Prepared
 from service.models import cards
@@ -60,10 +60,10 @@ def large(photos: list[Path], short: int) -> Iterator[bytes]:
         yield out.getvalue()
 
 
-def both(pipeline: Pipeline, upload: bytes) -> tuple[Answers, Answers]:
+def both(pipeline: Pipeline, upload: bytes) -> tuple[Arrays, Arrays]:
     """The answer as it is served, and the one for the picture decoded whole."""
     served = pipeline.prepare(upload)
-    decoded = decoder.decode(upload, Limits()).image
+    decoded = decoder.decode(upload, ImageLimits()).image
     whole = Prepared(preprocess.prepare(pipeline.card.input, decoded), served.width, served.height)
     ours, theirs = ({SCORES: pipeline.infer([each])[0].scores[None]} for each in (served, whole))
     return ours, theirs

@@ -25,7 +25,7 @@ from benchmarks.gpu import roofline, service
 from benchmarks.gpu.roofline import Ceilings
 from benchmarks.gpu.service import Served
 from benchmarks.scoreboard import markdown
-from service.engines import Answers, Pictures, torch_cpu
+from service.engines import Arrays, Pictures, torch_cpu
 from service.engines.cuda import batch_sizes
 from service.engines.cuda import engine as cuda_engine
 from service.engines.cuda.device import Cpu, Cuda, Device
@@ -140,8 +140,8 @@ def agree(card: ModelCard, engine: GpuEngine, given: Given) -> dict[str, Any]:
     """How near the engine's answers are to PyTorch's in single precision on the CPU, in batches of many sizes."""
     exact = card.serving.model_copy(update={"precision": "fp32"})
     reference = torch_cpu.load(card.model_copy(update={"serving": exact}), "cpu")
-    ours: list[Answers] = []
-    theirs: list[Answers] = []
+    ours: list[Arrays] = []
+    theirs: list[Arrays] = []
     for batch in batches(card, given):
         ours.append(engine(batch))
         theirs.append(reference(batch))

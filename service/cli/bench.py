@@ -105,7 +105,7 @@ def bench(
     from service.measure.load.corpus import CorpusError
     from service.measure.load.trial import RefusedError
 
-    options = session.Options(**given)
+    options = session.SessionOptions(**given)
     try:
         if limit:
             found = _limit(options, store, limit, threads or usable_cores())
@@ -123,11 +123,11 @@ def bench(
 
 def _limit(options: Any, store: Path, model: str, threads: int) -> dict[str, Any]:
     os.environ |= SLEEPING_THREADS | os.environ
-    from service.host.supervisor import Options, chosen
+    from service.host.supervisor import RunOptions, chosen
     from service.measure.load import limit, report, session
     from service.measure.pipeline import Pipeline
 
-    (card,) = chosen(Options(store, (model,)), click.echo)
+    (card,) = chosen(RunOptions(store, (model,)), click.echo)
     uploads = [each.content for each in options.corpus()]
     found = limit.measure(
         Pipeline.load(card), uploads, seconds=options.duration, warm_up_s=options.warm_up, threads=threads

@@ -11,7 +11,7 @@ import click
 
 from service.cli.options import store
 from service.config.cores import SLEEPING_THREADS
-from service.host.supervisor import Options, chosen
+from service.host.supervisor import RunOptions, chosen
 from service.measure.accuracy import datasets
 from service.measure.accuracy.datasets import Dataset, Photo
 from service.tasks.operations import Quality
@@ -88,7 +88,7 @@ def _here(store: Path, models: Sequence[str], quality: Quality) -> "list[Subject
     from service.measure.accuracy import subjects
     from service.models.weights import checksums
 
-    served = chosen(Options(store, tuple(models)), click.echo)
+    served = chosen(RunOptions(store, tuple(models)), click.echo)
     for card in served:
         checksums.verify(card)
         if card.serving.precision == "int8":
@@ -105,13 +105,13 @@ def _remote(url: str, api_key: str | None, models: Sequence[str], quality: Quali
 
 def _scored(subject: "Subject", photos: "Sequence[Photo]", root: Path, into: Path | None) -> "Report":
     from service.measure.accuracy import reports, runs
-    from service.measure.accuracy.scores import Unread
+    from service.measure.accuracy.scores import RejectedImage
 
     journal = into / f"answers-{subject.name}.jsonl" if into else None
     # On standard error, so that standard output is the report alone.
     with click.progressbar(length=len(photos), label=subject.name, file=sys.stderr, show_pos=True, width=0) as bar:
         found = runs.resumable(subject, photos, root, journal, bar.update)
-    unread = tuple(each for each in found if isinstance(each, Unread))
+    unread = tuple(each for each in found if isinstance(each, RejectedImage))
     return reports.Report(subject, runs.scores(subject, found), unread)
 
 

@@ -20,10 +20,10 @@ from service.cli.quantise import quantise
 from service.config.api_keys import KeysError, check_exposure
 from service.config.traffic import TrafficError
 from service.host import gateways, torchserve
-from service.host.gateway_slots import Seat
+from service.host.gateway_slots import GatewaySlot
 from service.host.gateways import GatewayError
 from service.host.signals import signals
-from service.host.supervisor import Options, StartError, chosen, require_free_port, require_keys
+from service.host.supervisor import RunOptions, StartError, chosen, require_free_port, require_keys
 from service.host.supervisor import run as supervise
 from service.models.cards import CardError
 
@@ -115,7 +115,7 @@ def main() -> None:
 @click.option("--pull/--no-pull", default=True, show_default=True, help="Fetch weights of --models that are not here.")
 def run(store: Path, models: tuple[str, ...], start_timeout: float, *, pull: bool, **gateway: Any) -> None:
     """Serve: TorchServe and the gateway together, until Ctrl-C."""
-    options = Options(store, models, start_timeout_s=start_timeout, **gateway)
+    options = RunOptions(store, models, start_timeout_s=start_timeout, **gateway)
     if pull and models:
         require_keys(options)  # both before a download that may take minutes
         require_free_port(options.host, options.port)
@@ -129,7 +129,7 @@ def run(store: Path, models: tuple[str, ...], start_timeout: float, *, pull: boo
 @click.option("--into", type=click.Path(path_type=Path), help="The archives' folder; STORE/archives when left out.")
 def package(store: Path, models: tuple[str, ...], into: Path | None) -> None:
     """Write TorchServe's model directories."""
-    for card in chosen(Options(store, models), click.echo):
+    for card in chosen(RunOptions(store, models), click.echo):
         click.echo(torchserve.package(card, into or store / torchserve.ARCHIVES))
 
 
@@ -150,7 +150,7 @@ def worker(
 ) -> None:
     """Package the models, then become TorchServe alone, in the foreground: what a container runs."""
     folder = (folder or _worker_folder()).resolve()
-    served = chosen(Options(store, models), click.echo)
+    served = chosen(RunOptions(store, models), click.echo)
     for card in served:
         torchserve.package(card, folder / torchserve.ARCHIVES)
     addresses = torchserve.Addresses(inference_address, management_address, metrics_address)
@@ -170,7 +170,7 @@ def gateway() -> None:
     except ValidationError as error:
         mistakes = (f"RESNEST_{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors())
         raise click.ClickException("; ".join(mistakes)) from error
-    seat = Seat.taken(os.environ)
+    seat = GatewaySlot.taken(os.environ)
     if settings.gateway_workers > 1 and seat is None:
         check_exposure(settings.host, protected=settings.asks_callers, waived=settings.allow_no_keys)
         require_free_port(settings.host, settings.port)
@@ -193,7 +193,7 @@ def health(folder: Path | None) -> None:
         management, names = torchserve.doors(folder)
         waiting = doors.waiting_models(management, names)
     else:
-        options = Options(Path(), host=os.environ.get("RESNEST_HOST", "127.0.0.1"), port=_port())
+        options = RunOptions(Path(), host=os.environ.get("RESNEST_HOST", "127.0.0.1"), port=_port())
         waiting = [] if doors.gateway_is_ready(options.address) else [options.address]
     if waiting:
         raise click.ClickException(f"not ready: {', '.join(waiting)}")

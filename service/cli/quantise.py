@@ -18,16 +18,16 @@ import click
 from service.cli.options import store
 from service.config.cores import SLEEPING_THREADS
 from service.errors import ServiceError
-from service.host.supervisor import Options, chosen
+from service.host.supervisor import RunOptions, chosen
 from service.imaging import decoder, preprocess
-from service.imaging.decoder import Limits
+from service.imaging.decoder import ImageLimits
 from service.measure.accuracy.datasets import SUFFIXES
 from service.measure.tables import table
 from service.models import files
 from service.models.cards import CardError, Int8, ModelCard, Serving
 
 if TYPE_CHECKING:
-    from service.engines import Answers, Engine, Pictures
+    from service.engines import Arrays, Engine, Pictures
     from service.measure.accuracy.agreement import Agreement
 
 FEW = 100  # pictures, below which the ranges they cause are a matter of luck
@@ -63,7 +63,7 @@ def quantise(store: Path, model: str, pictures: Path, count: int, *, yes: bool) 
     from service.engines.openvino import quantise as quantising
 
     quantising.require_installed()
-    (card,) = chosen(Options(store, (model,)), _say)
+    (card,) = chosen(RunOptions(store, (model,)), _say)
     prepared = list(_prepared(card, _spread(pictures, count)))
     calibrating, judging = prepared[::2], prepared[1::2]
     if not judging:
@@ -91,7 +91,7 @@ def _spread(folder: Path, count: int) -> list[Path]:
 def _prepared(card: ModelCard, paths: Sequence[Path]) -> "Iterator[Pictures]":
     for path in paths:
         try:
-            decoded = decoder.decode(path.read_bytes(), Limits(), needed=preprocess.needed_side(card.input))
+            decoded = decoder.decode(path.read_bytes(), ImageLimits(), needed=preprocess.needed_side(card.input))
         except ServiceError as error:
             _say(f"Leaving out {path}: {error.code()}")
             continue
@@ -137,7 +137,7 @@ class _Timed:
         self._engine = engine
         self._taken: list[float] = []
 
-    def __call__(self, picture: "Pictures") -> "Answers":
+    def __call__(self, picture: "Pictures") -> "Arrays":
         begun = time.perf_counter()
         answers = self._engine(picture[None])
         self._taken.append(time.perf_counter() - begun)

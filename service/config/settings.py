@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.config.api_keys import MAX_LIMIT, MIN_RATE, Quota
 from service.config.cores import usable_cores
-from service.imaging.decoder import Limits
+from service.imaging.decoder import ImageLimits
 
 MEBIBYTE = 1 << 20
 
@@ -42,7 +42,7 @@ Origin = Annotated[
 
 
 @dataclass(frozen=True)
-class Place:
+class ServerAddress:
     """Where a server's two doors are, each `http://host:port` or `unix:/path`; a host may have several addresses."""
 
     inference: str
@@ -129,8 +129,8 @@ class Settings(BaseSettings):
         default=SecretStr(""), description="redis://... or rediss://..., where gateways share callers' limits"
     )
     redis_timeout_s: float = Field(default=0.1, gt=0, description="seconds to wait for Redis")
-    without_redis: Literal["alone", "refuse"] = Field(
-        default="alone",
+    redis_fallback: Literal["local", "reject"] = Field(
+        default="local",
         description="while Redis does not answer: each gateway counts alone, or refuses callers with limits (503)",
     )
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode, BeforeValidator(_split)] = Field(
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
         default=2, ge=1, description="batches a worker process that are at the model server; others wait here, in turn"
     )
     readiness_interval_s: float = Field(default=1, gt=0, description="seconds between two looks at the workers")
-    canary_interval_s: float = Field(default=30, gt=0, description="seconds between two test pictures to a model")
+    probe_interval_s: float = Field(default=30, gt=0, description="seconds between two test pictures to a model")
     drain_s: float = Field(default=0, ge=0, description="seconds to serve on, not ready, after SIGTERM")
     graceful_timeout_s: int = Field(default=30, ge=1, description="seconds for requests in flight to end after that")
     keep_alive_s: int = Field(default=75, ge=1, description="seconds that an idle connection is kept open")
@@ -217,12 +217,12 @@ class Settings(BaseSettings):
         return self.drain_s + self.graceful_timeout_s + END_SPARE_S
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[ServerAddress, ...]:
         """Where the model servers are. Raises `ValueError` where not every one has both doors."""
         inference, management = (_words(doors) for doors in (self.inference_url, self.management_url))
         if not inference or len(inference) != len(management):
             raise ValueError("inference_url and management_url name different numbers of doors, or none")
-        return tuple(map(Place, inference, management))
+        return tuple(map(ServerAddress, inference, management))
 
     @property
     def asks_callers(self) -> bool:
@@ -239,9 +239,9 @@ class Settings(BaseSettings):
         return DECODE_BYTES_PER_PIXEL * min(most, self.max_pixels) + 2 * self.max_upload_bytes + DECODE_SLACK
 
     @property
-    def image_limits(self) -> Limits:
+    def image_limits(self) -> ImageLimits:
         """The limits that `images.decode` holds a picture against."""
-        return Limits(
+        return ImageLimits(
             max_pixels=self.max_pixels,
             max_side=self.max_side,
             min_side=self.min_side,

@@ -23,7 +23,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from service.models.cards import VERSION, ModelCard
 from service.models.files import FileError
-from service.models.inputs import Part
+from service.models.inputs import CardTable
 
 Version = Annotated[str, Field(pattern=VERSION)]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
@@ -33,14 +33,14 @@ class TrafficError(FileError):
     """A traffic file that cannot be used; one sentence with every mistake in it."""
 
 
-class Shadow(Part):
+class Shadow(CardTable):
     """A version that is shown a share of the pictures after they were answered, and answers nobody."""
 
     version: Version
     share: float = Field(gt=0, le=1, allow_inf_nan=False)
 
 
-class Split(Part):
+class Split(CardTable):
     """How one model's requests are spread; without weights its highest version answers them all.
 
     `sticky` says whether a caller stays with a version, or each request is given one by chance.

@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 RELOAD_S = 2.0
 
 
-class Followed(Generic[Value]):
+class WatchedFile(Generic[Value]):
     """What a file says; where it cannot be read any more, what it said before stays in force."""
 
     def __init__(

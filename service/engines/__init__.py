@@ -17,13 +17,13 @@ from service.models.cards import ModelCard
 log = logging.getLogger("service.worker")
 
 Pictures = npt.NDArray[np.uint8]
-Answers = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, npt.NDArray[Any]]
 
 
 class Engine(Protocol):
     """A network with its weights, ready to run."""
 
-    def __call__(self, pictures: Pictures) -> Answers:
+    def __call__(self, pictures: Pictures) -> Arrays:
         """`(n, h, w, 3)` uint8 RGB to arrays of first axis n.
 
         Classification: `scores` float32 (n, classes), probabilities. Segmentation: `mask` uint8 (n, h, w), the class

@@ -63,7 +63,7 @@ TELL: Final[dict[Question, Tell]] = {
 }
 
 
-class Insight:
+class EagerOperations:
     """A card's network, asked other things than its task's."""
 
     def __init__(
@@ -82,12 +82,12 @@ class Insight:
             return arrays(self._tell[question](self._network, self._normalise(given)))
 
 
-def load(card: ModelCard, device: str | None = None) -> Insight:
+def load(card: ModelCard, device: str | None = None) -> EagerOperations:
     """The card's network with its weights. Raises `CardError` as `engines.load` does."""
     where = torch.device(graph.device_of(device))
     module = graph.build(card).to(where)
     tell: dict[Question, Tell] = {**TELL, "best": partial(best, black=module.normalise.get_buffer("shift"), card=card)}
-    return Insight(module.normalise, module.network, where, tell)
+    return EagerOperations(module.normalise, module.network, where, tell)
 
 
 @contextmanager

@@ -16,7 +16,7 @@
     ├── 431 HeadersTooLarge
     ├── 500 Internal
     ├── 502 BackendBadResponse
-    ├── 503 Overloaded  BackendUnavailable  Draining  LimitsUnavailable  KeysUnavailable
+    ├── 503 Overloaded  BackendUnavailable  Draining  RateLimitsUnavailable  KeysUnavailable
     └── 504 DeadlineExceeded
 
 A 4xx is what the caller can mend; 408, 429 and 503 may be tried again.
@@ -58,8 +58,8 @@ from service.errors.server import (
     Draining,
     Internal,
     KeysUnavailable,
-    LimitsUnavailable,
     Overloaded,
+    RateLimitsUnavailable,
 )
 
 __all__ = [
@@ -82,7 +82,6 @@ __all__ = [
     "InvalidHeader",
     "InvalidParameter",
     "KeysUnavailable",
-    "LimitsUnavailable",
     "MalformedJson",
     "MalformedMultipart",
     "MalformedRequest",
@@ -92,6 +91,7 @@ __all__ = [
     "Overloaded",
     "PreconditionFailed",
     "RateLimited",
+    "RateLimitsUnavailable",
     "RouteNotFound",
     "ServiceError",
     "TooManyImages",

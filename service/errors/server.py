@@ -48,7 +48,7 @@ class Draining(ServiceError):
     retry_after_s = 1
 
 
-class LimitsUnavailable(ServiceError):
+class RateLimitsUnavailable(ServiceError):
     """Callers' limits are counted where several instances share them, which cannot be reached now."""
 
     status = 503

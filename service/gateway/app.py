@@ -15,21 +15,27 @@ from service import __version__
 from service.config.api_keys import KeysError
 from service.config.settings import Settings
 from service.errors import ServiceError
-from service.gateway.access.callers import Callers, Keyring, Verifier
-from service.gateway.access.middleware import Access
-from service.gateway.access.rate_limit import Limits
-from service.gateway.access.token_bucket import LocalQuotas, Quotas
+from service.gateway.access.callers import Authenticator, Keyring, TokenVerifier
+from service.gateway.access.middleware import AccessMiddleware
+from service.gateway.access.rate_limit import RateLimiter
+from service.gateway.access.token_bucket import LocalTokenBuckets, TokenBuckets
 from service.gateway.backend.torchserve import Backend, TorchServe
 from service.gateway.components import Gateway
 from service.gateway.http import problems
-from service.gateway.http.cors import Cors
-from service.gateway.http.middleware import Context, Crash, Head, Linger, Meter
-from service.gateway.inference.registry import Catalogue
-from service.gateway.inference.siblings import ALONE, Sitting
+from service.gateway.http.cors import CorsMiddleware
+from service.gateway.http.middleware import (
+    ContextMiddleware,
+    CrashMiddleware,
+    HeadMiddleware,
+    LingerMiddleware,
+    MetricsMiddleware,
+)
+from service.gateway.inference.registry import ModelRegistry
+from service.gateway.inference.siblings import ALONE, SlotMember
 from service.gateway.inference.versions import read
 from service.gateway.metrics import Metrics
 from service.gateway.routes import classify, embed, explain, models, problem_pages, segment, swagger, v2
-from service.gateway.routes.fast_path import Direct
+from service.gateway.routes.fast_path import FastPathMiddleware
 from service.gateway.routes.openapi import describe
 from service.models import cards
 
@@ -61,23 +67,23 @@ class Application(FastAPI):
         app = super().build_middleware_stack()
         self.user_middleware = layers
         if isinstance(app, ServerErrorMiddleware):
-            app = app.app  # `Crash` answers what it would, with a problem
+            app = app.app  # `CrashMiddleware` answers what it would, with a problem
         for cls, args, kwargs in reversed(layers):
             app = cls(app, *args, **kwargs)
         return app
 
 
-def create_app(settings: Settings, backend: Backend | None = None, sitting: Sitting = ALONE) -> FastAPI:
+def create_app(settings: Settings, backend: Backend | None = None, sitting: SlotMember = ALONE) -> FastAPI:
     """The app of these settings, asking `backend`, or the TorchServe that the settings name, alone or among others.
 
     Raises `CardError` for a model store that cannot be served, `KeysError` for keys and `TrafficError` for a traffic
     file that cannot be used. The parts are made when the lifespan begins.
     """
-    catalogue = Catalogue(cards.read_all(settings.model_store), settings)
+    catalogue = ModelRegistry(cards.read_all(settings.model_store), settings)
     metrics = Metrics(sitting.figures)
     shares = read(settings.traffic_file, catalogue, metrics.traffic_stale.set) if settings.traffic_file else None
     callers = callers_of(settings, metrics)
-    limits = Limits(quotas_of(settings, metrics), settings.quota, settings.max_images)
+    limits = RateLimiter(quotas_of(settings, metrics), settings.quota, settings.max_images)
 
     def parts() -> Gateway:
         server = backend or TorchServe(settings.places, metrics.second_try)
@@ -105,11 +111,11 @@ def create_app(settings: Settings, backend: Backend | None = None, sitting: Sitt
 
 
 def around(
-    settings: Settings, metrics: Metrics, callers: Callers, limits: Limits, is_draining: Callable[[], bool]
+    settings: Settings, metrics: Metrics, callers: Authenticator, limits: RateLimiter, is_draining: Callable[[], bool]
 ) -> list[Middleware]:
     """What happens around every request, outermost first."""
     door = Middleware(
-        Access,
+        AccessMiddleware,
         callers=callers,
         limits=limits,
         proxies=settings.trusted_proxies,
@@ -118,60 +124,62 @@ def around(
         admin_port=settings.admin_port,
     )
     return [
-        Middleware(Head),
-        Middleware(Linger),
-        Middleware(Context, is_draining=is_draining),
-        Middleware(Meter, metrics=metrics, template_of=templates(ROUTERS)),
-        *([Middleware(Cors, origins=settings.cors_origins)] if settings.cors_origins else []),
-        Middleware(Crash, metrics=metrics),
+        Middleware(HeadMiddleware),
+        Middleware(LingerMiddleware),
+        Middleware(ContextMiddleware, is_draining=is_draining),
+        Middleware(MetricsMiddleware, metrics=metrics, template_of=templates(ROUTERS)),
+        *([Middleware(CorsMiddleware, origins=settings.cors_origins)] if settings.cors_origins else []),
+        Middleware(CrashMiddleware, metrics=metrics),
         door,
-        Middleware(Direct, routes=[route for router in ROUTERS for route in router.routes], metrics=metrics),
+        Middleware(
+            FastPathMiddleware, routes=[route for router in ROUTERS for route in router.routes], metrics=metrics
+        ),
     ]
 
 
-def callers_of(settings: Settings, metrics: Metrics) -> Callers:
+def callers_of(settings: Settings, metrics: Metrics) -> Authenticator:
     """What tells callers apart, by the settings. Raises `KeysError`."""
     has_keys = settings.keys.strip() or settings.keys_file
     tell = metrics.keys_stale.labels("keys").set
     keyring = Keyring(settings.keys, settings.keys_file, tell) if has_keys else None
-    return Callers(keyring, tokens_of(settings, metrics) if settings.jwt_keys else None)
+    return Authenticator(keyring, tokens_of(settings, metrics) if settings.jwt_keys else None)
 
 
-def tokens_of(settings: Settings, metrics: Metrics) -> Verifier:
+def tokens_of(settings: Settings, metrics: Metrics) -> TokenVerifier:
     """What verifies tokens, by the settings. Raises `KeysError`."""
     try:
-        from service.gateway.access.jwt import Tokens, Trust  # noqa: PLC0415 - PyJWT is an extra
+        from service.gateway.access.jwt import JwtRules, JwtVerifier  # noqa: PLC0415 - PyJWT is an extra
     except ModuleNotFoundError as error:
         raise KeysError(f"RESNEST_JWT_KEYS needs {error.name}: install resnest-service[jwt]") from error
-    trust = Trust(
+    trust = JwtRules(
         settings.jwt_audience,
         settings.jwt_issuer,
         settings.jwt_algorithms,
         settings.jwt_scope_claim,
         settings.jwt_leeway_s,
     )
-    return Tokens(settings.jwt_keys, trust, metrics.keys_stale.labels("tokens").set)
+    return JwtVerifier(settings.jwt_keys, trust, metrics.keys_stale.labels("tokens").set)
 
 
-def quotas_of(settings: Settings, metrics: Metrics) -> Quotas:
+def quotas_of(settings: Settings, metrics: Metrics) -> TokenBuckets:
     """Where callers' allowances are counted, by the settings. Raises `KeysError`."""
     url = settings.redis_url.get_secret_value()
     if not url:
-        return LocalQuotas()
+        return LocalTokenBuckets()
     try:
-        from service.gateway.access.redis_bucket import SharedQuotas  # noqa: PLC0415 - redis is an extra
+        from service.gateway.access.redis_bucket import RedisTokenBuckets  # noqa: PLC0415 - redis is an extra
     except ModuleNotFoundError as error:
         raise KeysError(f"RESNEST_REDIS_URL needs {error.name}: install resnest-service[redis]") from error
     lease_s = settings.upload_timeout_s + settings.max_request_timeout_s + LEASE_SPARE_S
-    alone = LocalQuotas() if settings.without_redis == "alone" else None
+    alone = LocalTokenBuckets() if settings.redis_fallback == "local" else None
     try:
-        return SharedQuotas(url, settings.redis_timeout_s, lease_s, alone, metrics.limits_failing.set)
+        return RedisTokenBuckets(url, settings.redis_timeout_s, lease_s, alone, metrics.limits_failing.set)
     except ValueError as error:
         raise KeysError(f"RESNEST_REDIS_URL: {error}") from None
 
 
 def lifespan_of(
-    parts: Callable[[], Gateway], sitting: Sitting
+    parts: Callable[[], Gateway], sitting: SlotMember
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """The app's life: the parts are made at its beginning, inside the event loop, and closed at its end.
 

@@ -10,25 +10,25 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.config.settings import Settings
-from service.gateway.access.callers import Callers
-from service.gateway.access.rate_limit import Limits
-from service.gateway.access.rejection_cache import Repeats
+from service.gateway.access.callers import Authenticator
+from service.gateway.access.rate_limit import RateLimiter
+from service.gateway.access.rejection_cache import RejectionCache
 from service.gateway.backend.torchserve import Backend
-from service.gateway.inference.answer_cache import Recall
 from service.gateway.inference.inference import Inference, Result
 from service.gateway.inference.readiness import Readiness
-from service.gateway.inference.registry import Catalogue
-from service.gateway.inference.shadow import Shadows
-from service.gateway.inference.siblings import ALONE, Sitting
+from service.gateway.inference.registry import ModelRegistry
+from service.gateway.inference.response_cache import ResponseCache
+from service.gateway.inference.shadow import ShadowTraffic
+from service.gateway.inference.siblings import ALONE, SlotMember
 from service.gateway.inference.versions import Shares, Versions
 from service.gateway.metrics import Metrics
-from service.gateway.scheduling.admission import Admission, Memory
-from service.gateway.scheduling.fair_queue import Turns
-from service.gateway.scheduling.request_terms import Terms
-from service.gateway.uploads.decode_queue import NICE, SMALL_PIXELS, Decoders
-from service.gateway.uploads.pool_worker import Bounds
-from service.gateway.uploads.process_pool import Processes
-from service.gateway.uploads.threads import Threads
+from service.gateway.scheduling.admission import Admission, BodyBuffer
+from service.gateway.scheduling.fair_queue import FairQueue
+from service.gateway.scheduling.request_terms import RequestTerms
+from service.gateway.uploads.decode_queue import NICE, SMALL_PIXELS, DecodeQueue
+from service.gateway.uploads.pool_worker import ProcessLimits
+from service.gateway.uploads.process_pool import ProcessPool
+from service.gateway.uploads.threads import ThreadPool
 from service.models.cards import ModelCard
 from service.tasks.operations import can_answer, cost, lane
 
@@ -40,12 +40,12 @@ class Gateway:
         self,
         settings: Settings,
         metrics: Metrics,
-        catalogue: Catalogue,
+        catalogue: ModelRegistry,
         backend: Backend,
-        callers: Callers,
-        limits: Limits,
+        callers: Authenticator,
+        limits: RateLimiter,
         shares: Shares | None = None,
-        sitting: Sitting = ALONE,
+        sitting: SlotMember = ALONE,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -53,13 +53,13 @@ class Gateway:
         self.backend = backend
         self.callers = callers
         self.limits = limits
-        self.memory = Memory(settings.max_buffered_bytes)
+        self.memory = BodyBuffer(settings.max_buffered_bytes)
         self.turns = {name: turns for card in catalogue.cards.values() for name, turns in self._lanes_of(card)}
         self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._outlook)
         self.decoders = _decoders(settings, metrics)
-        self.encoders = Threads(settings.encode_threads, "encode")
+        self.encoders = ThreadPool(settings.encode_threads, "encode")
         self.versions = Versions(catalogue, shares, lambda name: self.readiness.watches[name].answered)
-        every = (settings.readiness_interval_s, settings.canary_interval_s)
+        every = (settings.readiness_interval_s, settings.probe_interval_s)
         self.readiness = Readiness(catalogue.cards.values(), backend, metrics, *every, self.versions.groups, sitting)
         self.inference = Inference(
             backend,
@@ -70,8 +70,8 @@ class Gateway:
             self.readiness.doubt,
             _recall(settings, metrics),
         )
-        self.repeats = Repeats(self._given_back, lambda: self.readiness.draining)
-        self.shadows = Shadows(self.versions.shadow, backend, self.turns, self.decoders, metrics)
+        self.repeats = RejectionCache(self._given_back, lambda: self.readiness.draining)
+        self.shadows = ShadowTraffic(self.versions.shadow, backend, self.turns, self.decoders, metrics)
         self._watchers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -103,10 +103,10 @@ class Gateway:
         """What grows with every place that is free again, in the house or at a model server."""
         return self.admission.returned + sum(turns.ended for turns in self.turns.values())
 
-    def _lanes_of(self, card: ModelCard) -> Iterator[tuple[str, Turns]]:
-        yield card.name, Turns(self._places_of(card), shared=True)
+    def _lanes_of(self, card: ModelCard) -> Iterator[tuple[str, FairQueue]]:
+        yield card.name, FairQueue(self._places_of(card), shared=True)
         if can_answer(card, "best"):  # one at a time for each worker: it fills a batch by itself
-            yield lane(card.name, "best"), Turns(partial(self._workers_of, card))
+            yield lane(card.name, "best"), FairQueue(partial(self._workers_of, card))
 
     def _places_of(self, card: ModelCard) -> Callable[[], int]:
         """How many of a model's pictures the model server is given at one time: its workers' batches stay full."""
@@ -119,7 +119,7 @@ class Gateway:
     def _workers_of(self, card: ModelCard) -> int:
         return max(1, len(self.readiness.watches[card.name].workers.ready))
 
-    def _outlook(self, card: ModelCard, terms: Terms, pictures: int) -> float:
+    def _outlook(self, card: ModelCard, terms: RequestTerms, pictures: int) -> float:
         """In how many seconds so many more pictures would be answered.
 
         Long work keeps a worker from the rest of it; before the first of it, its pace is guessed from that of the rest.
@@ -133,22 +133,25 @@ class Gateway:
         return max(long.wait_s(terms.caller, pictures), pace_s * math.ceil(pictures / self._workers_of(card)))
 
 
-def _decoders(settings: Settings, metrics: Metrics) -> Decoders:
+def _decoders(settings: Settings, metrics: Metrics) -> DecodeQueue:
     """What decodes. A header that declares less than there is gets no more memory than it declares."""
     small, large = (
-        Processes(
-            settings.decode_processes, Bounds(settings.decode_bytes(most), settings.decode_cpu_s), metrics.lost, nice
+        ProcessPool(
+            settings.decode_processes,
+            ProcessLimits(settings.decode_bytes(most), settings.decode_cpu_s),
+            metrics.lost,
+            nice,
         )
         for most, nice in ((SMALL_PIXELS, 0), (settings.max_pixels, NICE))
     )
-    return Decoders(small, large, settings.image_limits)
+    return DecodeQueue(small, large, settings.image_limits)
 
 
-def _recall(settings: Settings, metrics: Metrics) -> Recall[Result] | None:
+def _recall(settings: Settings, metrics: Metrics) -> ResponseCache[Result] | None:
     """What keeps answers, where the settings give it room; callers with names have answers of their own."""
     if not settings.cache_bytes:
         return None
-    return Recall(settings.cache_bytes, metrics.recalled, shared=not settings.asks_callers)
+    return ResponseCache(settings.cache_bytes, metrics.recalled, shared=not settings.asks_callers)
 
 
 async def of(request: Request) -> Gateway:

@@ -17,8 +17,8 @@ SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5
 BYTES = (10_000, 50_000, 100_000, 250_000, 500_000, MEBIBYTE, 2 * MEBIBYTE, 5 * MEBIBYTE, 10 * MEBIBYTE, 20 * MEBIBYTE)
 PICTURES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
-How = Literal["hit", "joined", "miss"]
-HOWS: Final[tuple[How, ...]] = ("hit", "joined", "miss")
+How = Literal["hit", "coalesced", "miss"]
+HOWS: Final[tuple[How, ...]] = ("hit", "coalesced", "miss")
 REASONS: Final = ("spinning", "killed", "crashed", "given_up")  # why a decoding process ended under its job
 SHADOW_OUTCOMES = ("compared", "failed", "dropped")
 SECOND_TRIES = ("answered", "failed")
@@ -75,7 +75,10 @@ class Metrics:
         )
         # Read by: alert on limits that are not shared.
         self.limits_failing = self._gauge(
-            "resnest_limits_failing", "Whether Redis, where callers' limits are shared, does not answer", [], WORST
+            "resnest_rate_limit_store_unavailable",
+            "Whether Redis, where callers' limits are shared, does not answer",
+            [],
+            WORST,
         )
         # Read by: dashboard "Requests" (saturation).
         self.in_flight = self._gauge("resnest_http_requests_in_flight", "Requests being served", ["route"], SUM)
@@ -90,11 +93,13 @@ class Metrics:
         # Read by: dashboard "Pictures" (upload sizes).
         self.upload_bytes = self._histogram("resnest_upload_bytes", "Bytes of a request's body", ["route"], BYTES)
         # Read by: dashboard "Pictures" (throughput by model, outcomes), alert on failing pictures.
-        self.pictures = self._counter("resnest_pictures_total", "Pictures answered or failed", ["model", "outcome"])
+        self.pictures = self._counter("resnest_images_total", "Pictures answered or failed", ["model", "outcome"])
         # Read by: dashboard "Pictures" (kept answers).
-        self.recalls = self._counter("resnest_recalls_total", "Pictures by whether their answer was kept", ["how"])
+        self.recalls = self._counter(
+            "resnest_cache_lookups_total", "Pictures by whether their answer was kept", ["how"]
+        )
         # Read by: dashboard "Pictures" (kept answers).
-        self.kept_bytes = self._gauge("resnest_kept_bytes", "Bytes of kept answers", [], SUM)
+        self.kept_bytes = self._gauge("resnest_cache_bytes", "Bytes of kept answers", [], SUM)
         # Read by: dashboard "Models" (batching).
         self.batch_size = self._histogram(
             "resnest_batch_size", "Pictures in the forward pass that answered, a sample a picture", ["model"], PICTURES
@@ -108,10 +113,12 @@ class Metrics:
         # Read by: dashboard "Models" (workers), alert on missing workers.
         self.workers_configured = self._gauge("resnest_workers_configured", "Workers there should be", ["model"], LAST)
         # Read by: dashboard "Models" (replicas), alert on circuits that stay open.
-        self.circuits = self._gauge("resnest_circuits", "Replicas by their circuit's state", ["model", "state"], WORST)
+        self.circuits = self._gauge(
+            "resnest_circuit_breakers", "Replicas by their circuit's state", ["model", "state"], WORST
+        )
         # Read by: dashboard "Models" (replicas).
         self.second_tries = self._counter(
-            "resnest_second_tries_total",
+            "resnest_retries_total",
             "Exchanges made again: with another replica or connection, or apart for a picture of a batch",
             ["model", "outcome"],
         )
@@ -130,7 +137,7 @@ class Metrics:
         )
         # Read by: dashboard "Versions" (shadows).
         self.shadow_pictures = self._counter(
-            "resnest_shadow_pictures_total",
+            "resnest_shadow_images_total",
             "Pictures that a shadow was to be shown, by what came of it",
             ["family", "version", "outcome"],
         )
@@ -144,12 +151,12 @@ class Metrics:
     def _make_those_of_processes(self) -> None:
         # Read by: dashboard "Pictures" (decoders lost), alert on decoders that crash or are killed.
         self.decoders_lost = self._counter(
-            "resnest_decoders_lost_total", "Processes that ended while they decoded a picture", ["reason"]
+            "resnest_decode_processes_lost_total", "Processes that ended while they decoded a picture", ["reason"]
         )
 
         # Read by: dashboard "Pictures" (decoders lost).
         self.replaced = self._counter(
-            "resnest_gateways_replaced_total", "Gateway processes that took the place of one that ended", []
+            "resnest_gateway_restarts_total", "Gateway processes that took the place of one that ended", []
         )
 
     def refused(self, error: ServiceError) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-NUMBER, OF, BEFORE = "RESNEST_SEAT", "RESNEST_SEATS", "RESNEST_SEAT_BEFORE"
+NUMBER, OF, BEFORE = "RESNEST_SLOT", "RESNEST_SLOTS", "RESNEST_SLOT_BEFORE"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is imported, and keeps its figures there
 STATES = "states"
 EMPTY, WAITING, READY = range(3)
@@ -20,7 +20,7 @@ KINDS: Final = ("counter", "histogram")  # of figures that outlive who counted t
 
 
 @dataclass(frozen=True)
-class Seat:
+class GatewaySlot:
     """One process's place among `of`; `before` is the process id of the one that ended there, 0 for the first."""
 
     folder: Path
@@ -29,7 +29,7 @@ class Seat:
     before: int = 0
 
     @classmethod
-    def taken(cls, environment: Mapping[str, str]) -> "Seat | None":
+    def taken(cls, environment: Mapping[str, str]) -> "GatewaySlot | None":
         """The seat that a process with this environment was given; None where it is the only one."""
         if NUMBER not in environment:
             return None
@@ -49,7 +49,7 @@ class Seat:
                 left.rename(_figures(self.folder, kind, os.getpid()))
 
 
-class States:
+class SlotStates:
     """Whether each seat is empty, or holds a process that waits for its models, or one that is ready."""
 
     def __init__(self, states: mmap.mmap) -> None:
@@ -72,10 +72,10 @@ def lay(folder: Path, seats: int) -> None:
 
 
 @contextmanager
-def states(folder: Path) -> Iterator[States]:
+def states(folder: Path) -> Iterator[SlotStates]:
     """The states that are kept in a folder that was laid."""
     with (folder / STATES).open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
-        yield States(mapped)
+        yield SlotStates(mapped)
 
 
 def clear(folder: Path, process: int) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from service.host import gateway_slots
-from service.host.gateway_slots import Seat
+from service.host.gateway_slots import GatewaySlot
 from service.host.processes import Child, stop_all
 from service.host.run_folders import short_folder
-from service.host.signals import Asked
+from service.host.signals import StopSignal
 
 COMMAND: Final = (sys.executable, "-m", "service", "gateway")
 TICK_S = 0.2
@@ -40,7 +40,7 @@ class _Post:
     before: int = 0
 
 
-class Gateways:
+class GatewayProcesses:
     """So many gateway processes by one environment, and what they share in `shared`, a folder that is not there yet."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Gateways:
         self._clock = clock
         self._posts: list[_Post] = []
         self._open = ExitStack()
-        self._states: gateway_slots.States | None = None
+        self._states: gateway_slots.SlotStates | None = None
         self._were_ready = False
 
     def start(self) -> None:
@@ -87,7 +87,7 @@ class Gateways:
         if all(post.due is not None and post.failures == len(PAUSES_S) for post in self._posts):
             raise GatewayError(f"the gateway does not come back after {len(PAUSES_S) - 1} new starts")
 
-    def serve(self, asked: Asked) -> None:
+    def serve(self, asked: StopSignal) -> None:
         """Look after them until asked to stop. Raises `GatewayError`, at once where one ends before all were ready."""
         while not asked.to_stop.wait(TICK_S):
             self._were_ready = self._were_ready or self._states is None or self._states.all_ready
@@ -113,14 +113,14 @@ class Gateways:
                 post.before = post.child.number
 
     def _start(self, number: int, before: int) -> Child:
-        seat = Seat(self._shared, number, self._count, before).environment if self._count > 1 else {}
+        seat = GatewaySlot(self._shared, number, self._count, before).environment if self._count > 1 else {}
         return Child.start(COMMAND, {**self._environment, **seat}, self._folder, output=None)
 
 
-def serve(count: int, environment: Mapping[str, str], timeout_s: float, asked: Asked, say: Say) -> None:
+def serve(count: int, environment: Mapping[str, str], timeout_s: float, asked: StopSignal, say: Say) -> None:
     """Run so many gateways until asked to stop; then each has `timeout_s` to end. Raises `GatewayError`."""
     with short_folder(tempfile.gettempdir()) as folder:
-        gateways = Gateways(count, folder / SHARED, environment, Path.cwd(), say)
+        gateways = GatewayProcesses(count, folder / SHARED, environment, Path.cwd(), say)
         try:
             gateways.start()
             gateways.serve(asked)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Asked:
+class StopSignal:
     """What signals have asked for: to stop, and by a second one not to wait for anything."""
 
     to_stop: threading.Event = field(default_factory=threading.Event)
@@ -16,9 +16,9 @@ class Asked:
 
 
 @contextmanager
-def signals() -> Iterator[Asked]:
+def signals() -> Iterator[StopSignal]:
     """Answer SIGINT, SIGTERM and SIGHUP by what they ask for instead of by an exception."""
-    asked = Asked()
+    asked = StopSignal()
 
     def note(_number: int, _frame: object) -> None:
         (asked.to_hurry if asked.to_stop.is_set() else asked.to_stop).set()

@@ -12,11 +12,11 @@ from pathlib import Path
 from service.config import traffic
 from service.config.api_keys import check_exposure
 from service.host import health, torchserve
-from service.host.gateways import SHARED, GatewayError, Gateways
+from service.host.gateways import SHARED, GatewayError, GatewayProcesses
 from service.host.processes import Child, free_ports
 from service.host.run_folders import short_folder
-from service.host.signals import Asked, signals
-from service.host.torchserve_log import Log
+from service.host.signals import StopSignal, signals
+from service.host.torchserve_log import TorchServeLog
 from service.models import cards
 from service.models.cards import CardError, ModelCard
 
@@ -35,7 +35,7 @@ class StartError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """What to serve and where; no `models` means all that have their weights.
 
     A model may be without a ready worker for `start_timeout_s`: then a start has failed, and a running TorchServe is
@@ -60,7 +60,7 @@ class Options:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
-def run(options: Options, say: Say) -> None:
+def run(options: RunOptions, say: Say) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. Raises `StartError`, `CardError`, `KeysError`, `TrafficError`."""
     started = time.monotonic()
     require_keys(options)
@@ -71,7 +71,7 @@ def run(options: Options, say: Say) -> None:
         say(f"Packaging {', '.join(f'{card.name} {card.version}' for card in models)}")
         for card in models:
             torchserve.package(card, _archives(options))
-        tree = Tree(options, models, folder, asked, say, os.environ)
+        tree = ProcessTree(options, models, folder, asked, say, os.environ)
         try:
             tree.start()
             if tree.wait_until_ready():
@@ -82,7 +82,7 @@ def run(options: Options, say: Say) -> None:
             tree.stop()
 
 
-def chosen(options: Options, say: Say) -> list[ModelCard]:
+def chosen(options: RunOptions, say: Say) -> list[ModelCard]:
     """The models to serve. Raises `CardError` for an unknown name, or where weights that are needed are missing."""
     zoo = cards.stocked(options.store)
     named = {name: cards.find(zoo, name) for name in options.models}
@@ -102,14 +102,14 @@ def chosen(options: Options, say: Say) -> list[ModelCard]:
     return present
 
 
-def require_keys(options: Options) -> None:
+def require_keys(options: RunOptions) -> None:
     """Raise `KeysError` where everybody beyond this machine would be let in, and nobody said that they may."""
     told = [os.environ.get(name, "").strip() for name in ("RESNEST_KEYS", "RESNEST_JWT_KEYS")]
     asked = bool(options.keys_file or any(told))
     check_exposure(options.host, protected=asked, waived=options.allow_no_keys)
 
 
-def require_traffic(options: Options, models: Sequence[ModelCard]) -> None:
+def require_traffic(options: RunOptions, models: Sequence[ModelCard]) -> None:
     """Raise `TrafficError` where the traffic file cannot be used with these models."""
     if options.traffic_file:
         traffic.read(options.traffic_file, models)
@@ -128,15 +128,15 @@ def require_free_port(host: str, port: int) -> None:
         ) from error
 
 
-class Tree:
+class ProcessTree:
     """TorchServe and the gateway, in a folder of their own."""
 
     def __init__(
         self,
-        options: Options,
+        options: RunOptions,
         models: Sequence[ModelCard],
         folder: Path,
-        asked: Asked,
+        asked: StopSignal,
         say: Say,
         environment: Mapping[str, str],
     ) -> None:
@@ -146,7 +146,7 @@ class Tree:
         self._asked = asked
         self._say = say
         self._environment = environment
-        self._log = Log(folder / "torchserve.log")
+        self._log = TorchServeLog(folder / "torchserve.log")
         metrics, *grpc = free_ports(3, besides=(options.port,))
         self._addresses = torchserve.Addresses(
             f"unix:{folder / 'inference'}",
@@ -155,7 +155,7 @@ class Tree:
             *grpc,
         )
         self._torchserve: Child | None = None
-        self._gateways: Gateways | None = None
+        self._gateways: GatewayProcesses | None = None
         self._restarts = 0
         self._rescues = 0
 
@@ -167,7 +167,7 @@ class Tree:
         torchserve.prepare(self._folder, self._models, _archives(self._options), self._addresses)
         self._torchserve = self._start_torchserve()
         environment = {**self._environment, **self._settings()}
-        self._gateways = Gateways(gateways, self._folder / SHARED, environment, self._folder, self._say)
+        self._gateways = GatewayProcesses(gateways, self._folder / SHARED, environment, self._folder, self._say)
         self._gateways.start()
 
     def wait_until_ready(self) -> bool:
@@ -274,11 +274,11 @@ class Tree:
             return Child.start(torchserve.command(self._folder, self._environment), environment, self._folder, output)
 
 
-def _archives(options: Options) -> Path:
+def _archives(options: RunOptions) -> Path:
     return options.store / torchserve.ARCHIVES
 
 
-def example(options: Options, models: Sequence[ModelCard]) -> str:
+def example(options: RunOptions, models: Sequence[ModelCard]) -> str:
     """A command line for a first request, with the store's own picture where there is one."""
     route = "/v1/classify" if any(card.task == "classification" for card in models) else "/v1/segment"
     picture = options.store.resolve() / EXAMPLE

@@ -13,7 +13,7 @@ WORDS = re.compile(r"^(?:[A-Za-z_.]+(?:Error|Exception)\b|FATAL|Error occurred d
 LONGEST = 4 << 20  # bytes; a longer log starts over
 
 
-class Log:
+class TorchServeLog:
     """A log file that a child appends to. `reason` is why a worker cannot load its model, once one has said so."""
 
     def __init__(self, path: Path) -> None:

@@ -78,7 +78,7 @@ UPRIGHT: Final = {
 
 
 @dataclass(frozen=True)
-class Limits:
+class ImageLimits:
     """What a picture's header may declare: pixels in all, the long side at most, the short side at least.
 
     Beyond `free_pixels` its bytes must be worth its pixels: so many for each.
@@ -92,7 +92,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """A decoded upload: `image` is upright RGB, without metadata, and may be smaller than the upload (`needed`).
 
     `width` and `height` are the upright upload's own; `format` and `mode` are Pillow's words for what was sent.
@@ -130,7 +130,7 @@ def _brands(data: bytes) -> set[bytes]:
     return {data[start : start + 4] for start in range(8, end, 4)}
 
 
-def decode(data: bytes, limits: Limits, *, needed: int | None = None) -> Picture:
+def decode(data: bytes, limits: ImageLimits, *, needed: int | None = None) -> DecodedImage:
     """The picture in `data`, upright and RGB. It may be called from any thread.
 
     `needed` is the short side, in pixels, that the caller goes on with: a JPEG may then be decoded at 1/2, 1/4 or 1/8
@@ -152,10 +152,10 @@ def decode(data: bytes, limits: Limits, *, needed: int | None = None) -> Picture
     notes += turn_notes + ((FIRST_FRAME_ONLY,) if _has_more_frames(opened) else ())
     # An ICC profile or a transparent colour left here would be written into a picture made from this one.
     image.info = {}
-    return Picture(image, width, height, kind, mode, notes)
+    return DecodedImage(image, width, height, kind, mode, notes)
 
 
-def check_size(width: int, height: int, limits: Limits) -> None:
+def check_size(width: int, height: int, limits: ImageLimits) -> None:
     """Hold a declared size in pixels against the limits. Raises `ImageTooLarge` or `ImageTooSmall`."""
     long, short = max(width, height), min(width, height)
     if long > limits.max_side:
@@ -175,7 +175,7 @@ def check_size(width: int, height: int, limits: Limits) -> None:
         )
 
 
-def _open(kind: str, data: bytes, limits: Limits) -> ImageFile.ImageFile:
+def _open(kind: str, data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
     """The header read and found acceptable; no pixel is decoded."""
     try:
         plugin = FORMATS[kind] if kind in FORMATS else heic.plugin(accepted())

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from service import engines
-from service.engines import Answers, Engine, Pictures, operations
+from service.engines import Arrays, Engine, Pictures, operations
 from service.imaging import decoder, masks, preprocess
-from service.imaging.decoder import Limits
+from service.imaging.decoder import ImageLimits
 from service.models.cards import ModelCard
 from service.tasks.operations import Question, input_of
 
@@ -21,7 +21,7 @@ from service.tasks.operations import Question, input_of
 class Answer:
     """What a model says of one upload: its task's arrays, and the upright upload's size in pixels."""
 
-    arrays: Answers
+    arrays: Arrays
     width: int
     height: int
 
@@ -54,11 +54,11 @@ class Pipeline:
     """Decoding, preparing and the engine of one card, by the code that serves; `engine` answers `question`."""
 
     def __init__(
-        self, card: ModelCard, engine: Engine, limits: Limits | None = None, question: Question = "answer"
+        self, card: ModelCard, engine: Engine, limits: ImageLimits | None = None, question: Question = "answer"
     ) -> None:
         self.card = card
         self._engine = engine
-        self._limits = limits or Limits()
+        self._limits = limits or ImageLimits()
         self._input = input_of(card, question)
 
     @classmethod
@@ -82,11 +82,11 @@ class Pipeline:
         shapes: dict[tuple[int, ...], dict[int, Pictures]] = defaultdict(dict)
         for place, each in enumerate(prepared):
             shapes[each.pixels.shape][place] = each.pixels
-        arrays: dict[int, Answers] = {}
+        arrays: dict[int, Arrays] = {}
         for pictures in shapes.values():
             arrays |= zip(pictures, self._run(list(pictures.values())), strict=True)
         return [Answer(arrays[place], each.width, each.height) for place, each in enumerate(prepared)]
 
-    def _run(self, pictures: Sequence[Pictures]) -> list[Answers]:
+    def _run(self, pictures: Sequence[Pictures]) -> list[Arrays]:
         batch = self._engine(np.stack(pictures))
         return [{name: array[place] for name, array in batch.items()} for place in range(len(pictures))]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from service.models import labels
-from service.models.inputs import Best, Input, Part
+from service.models.inputs import CardTable, Input, Multiscale
 from service.models.labels import Label, LabelsError, Names
 
 Task = Literal["classification", "segmentation"]
@@ -37,7 +37,7 @@ class CardError(ValueError):
     """A card, or a file it names, that cannot be used; the message is one sentence for the operator."""
 
 
-class Network(Part):
+class Network(CardTable):
     """Which network to build, and with how many classes; `parameters` is its published size.
 
     `library` "own" is `service.networks`; "timm" any classifier of that package, which is an extra. A segmenter's head
@@ -57,7 +57,7 @@ class Network(Part):
         return self.model_dump(exclude={"parameters", "library"})
 
 
-class Source(Part):
+class Source(CardTable):
     """A published checkpoint: its addresses, best first, with the same bytes at each, and how to know them.
 
     Its authors state the first digits of its SHA-256 (in the file's name) or its whole SHA-1. Where the address gives
@@ -76,7 +76,7 @@ class Source(Part):
         return self
 
 
-class Weights(Part):
+class Weights(CardTable):
     """Where the weights are: `file` beside the card, with its checksum, and the addresses it can be had from.
 
     Weights that `models pull` makes of one of the `sources` have no checksum on the card: it is recorded beside them.
@@ -106,7 +106,7 @@ class Labels(Names):
     set: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] | None = None
 
 
-class Serving(Part):
+class Serving(CardTable):
     """How the worker runs: pictures in a batch, processes, and the deadline of a request.
 
     Gateways gather batches and wait for nobody; with `max_batch_delay_ms` TorchServe puts several gateways' together.
@@ -125,7 +125,7 @@ class Serving(Part):
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
 
 
-class Int8(Part):
+class Int8(CardTable):
     """The network in int8, a `file` that `quantise` made of the weights with the SHA-256 `made_of`."""
 
     file: File
@@ -133,7 +133,7 @@ class Int8(Part):
     made_of: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class ModelCard(Part):
+class ModelCard(CardTable):
     """One model, as its folder describes it. `published` is what its authors state, `measured` what we found."""
 
     name: Annotated[str, Field(pattern=NAME)]
@@ -145,7 +145,7 @@ class ModelCard(Part):
     network: Network
     weights: Weights
     input: Input
-    best: Best = Best()
+    best: Multiscale = Multiscale()
     labels: Labels = Labels()
     serving: Serving = Serving()
     int8: Int8 | None = None

@@ -8,13 +8,13 @@ Mean = Annotated[float, Field(allow_inf_nan=False)]
 Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Part(BaseModel):
+class CardTable(BaseModel):
     """A table of a card: frozen, and without a word that means nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Input(Part):
+class Input(CardTable):
     """How a picture becomes the network's input; `size` is the square's side, or for `segmentation` the long side.
 
     `official`: the centred square of size / (size + 32) of the short side, then one bicubic resize (ResNeSt's
@@ -58,7 +58,7 @@ class Input(Part):
         return self.largest[1]
 
 
-class Best(Part):
+class Multiscale(CardTable):
     """How `quality=best` sees a picture; `service.tasks.multiscale` says what becomes of it.
 
     `scales` are times the size of a single pass, and `window` is the side of a window in pixels. Without a deadline of

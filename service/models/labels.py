@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from service.models.inputs import Part
+from service.models.inputs import CardTable
 
 LANGUAGE = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$"
 
@@ -20,7 +20,7 @@ class LabelsError(ValueError):
     """A label file that cannot be used; the message says what is wrong with it."""
 
 
-class Label(Part):
+class Label(CardTable):
     """A class: its name, its colour in masks (black where the card has none), and its WordNet id where it has one."""
 
     class_id: int
@@ -34,7 +34,7 @@ class Label(Part):
         return "#{:02x}{:02x}{:02x}".format(*self.color)
 
 
-class Names(Part):
+class Names(CardTable):
     """The language (BCP 47) of labels, and the labels in others, in the same order."""
 
     language: Language = "en"

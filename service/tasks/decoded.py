@@ -36,7 +36,7 @@ class Drawn:
     painted: Painted | None = None
 
 
-def prepare(data: bytes, limits: decoder.Limits, specs: Sequence[Input]) -> tuple[Facts, list[Pixels]]:
+def prepare(data: bytes, limits: decoder.ImageLimits, specs: Sequence[Input]) -> tuple[Facts, list[Pixels]]:
     """The facts of an upload and its input for each of `specs`. Raises what `decoder.decode` does.
 
     It is decoded once for all models that need the same side, so that each gets the same pixels as when asked alone.
@@ -52,7 +52,7 @@ def prepare(data: bytes, limits: decoder.Limits, specs: Sequence[Input]) -> tupl
     return facts, [inputs[place] for place in range(len(specs))]
 
 
-def draw(data: bytes, limits: decoder.Limits, layers: Sequence[Layer]) -> list[bytes]:
+def draw(data: bytes, limits: decoder.ImageLimits, layers: Sequence[Layer]) -> list[bytes]:
     """The file that each of `layers` makes of the upright picture at its full size. Raises what `decoder.decode` does.
 
     The upload is decoded once more for it: kept from the first time, pictures would fill the memory while they wait for

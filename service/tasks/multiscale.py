@@ -6,7 +6,7 @@ It is the protocol of PyTorch-Encoding's MultiEvalModule, by which its segmenter
 import math
 from dataclasses import dataclass
 
-from service.models.inputs import Best, Input
+from service.models.inputs import Input, Multiscale
 
 OVERLAP = 3  # windows overlap by one part in so many
 GRAIN = 8  # a window's side is a multiple of it: the output stride of the networks
@@ -25,12 +25,12 @@ class View:
     corners: tuple[tuple[int, int], ...]
 
 
-def window(spec: Input, best: Best) -> int:
+def window(spec: Input, best: Multiscale) -> int:
     """The side of a window in pixels: the card's, or 480 for a long side of 520 and in proportion."""
     return best.window or max(GRAIN, spec.square * 12 // 13 // GRAIN * GRAIN)
 
 
-def views(spec: Input, best: Best, height: int, width: int) -> list[View]:
+def views(spec: Input, best: Multiscale, height: int, width: int) -> list[View]:
     """What is seen of a picture of these sides, scale by scale. A scale of 1 is the size of a single pass."""
     long, side = max(height, width), window(spec, best)
     single = min(spec.size, (spec.short or spec.size) * long / min(height, width))
@@ -45,7 +45,7 @@ def views(spec: Input, best: Best, height: int, width: int) -> list[View]:
     return found
 
 
-def cost(spec: Input, best: Best) -> float:
+def cost(spec: Input, best: Multiscale) -> float:
     """How many times the work of a single pass it is, for a square picture."""
     side = window(spec, best)
     seen = sum(len(view.corners) for view in views(spec, best, spec.square, spec.square))

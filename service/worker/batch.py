@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.engines import Answers, Engine, Pictures
+from service.engines import Arrays, Engine, Pictures
 from service.engines.failures import device_lost, out_of_memory
 
 
@@ -14,7 +14,7 @@ from service.engines.failures import device_lost, out_of_memory
 class Answered:
     """One picture's arrays, the pictures in its forward pass, and how long that took."""
 
-    arrays: Answers
+    arrays: Arrays
     batch: int
     inference_ms: float
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from service import engines
-from service.engines import Answers, Engine, Pictures, operations
+from service.engines import Arrays, Engine, Pictures, operations
 from service.engines.cuda import batch_sizes
 from service.errors import DeadlineExceeded, Internal, ServiceError
 from service.host.handler_modules import CANNOT_LOAD
@@ -30,7 +30,7 @@ from service.worker.memory import resident_bytes
 log = logging.getLogger("service.worker")
 
 Loader = Callable[[ModelCard, str | None], Engine]
-Insight = Callable[[Question, Pictures], Answers]
+Insight = Callable[[Question, Pictures], Arrays]
 InsightLoader = Callable[[ModelCard, str | None], Insight]
 
 
@@ -46,7 +46,7 @@ class RefusedError(ValueError):
 
 
 class BatchHandler:
-    """Answers every place of a batch for itself: a bad one never fails its neighbours.
+    """Arrays every place of a batch for itself: a bad one never fails its neighbours.
 
     Every answer is an envelope and leaves with HTTP 200, because TorchServe closes the gateway's pooled connection
     after any status above 399.
@@ -138,7 +138,7 @@ class BatchHandler:
     def _engine(self, question: Question) -> Engine:
         """What answers a question; other ones than the task's get a network of their own, loaded at the first."""
 
-        def run(pictures: Pictures) -> Answers:
+        def run(pictures: Pictures) -> Arrays:
             self._insight = self._insight or self._load_insight(self.card, self._device)
             return self._insight(question, pictures)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from service.config.settings import Place, Settings
+from service.config.settings import ServerAddress, Settings
 
 
 def test_every_setting_says_what_it_is_for() -> None:
@@ -64,7 +64,7 @@ def test_settings_that_could_serve_nobody_are_refused(changes: dict[str, object]
 def test_model_servers_are_named_by_commas_door_by_door() -> None:
     settings = Settings(inference_url="http://a:1, unix:/b/1", management_url="http://a:2,unix:/b/2")
 
-    assert settings.places == (Place("http://a:1", "http://a:2"), Place("unix:/b/1", "unix:/b/2"))
+    assert settings.places == (ServerAddress("http://a:1", "http://a:2"), ServerAddress("unix:/b/1", "unix:/b/2"))
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 8, 64])

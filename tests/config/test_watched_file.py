@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.config.watched_file import Followed
+from service.config.watched_file import WatchedFile
 from tests.gateway.conftest import until
 from tests.gateway.fixtures.running_tasks import running_task
 
@@ -19,7 +19,7 @@ async def test_what_cannot_be_read_leaves_what_was_and_says_why_until_it_is_mend
     file = tmp_path / "number"
     file.write_text("1", encoding="utf-8")
     told: list[int] = []
-    followed = Followed(file, number, told.append, reload_s=0.01)
+    followed = WatchedFile(file, number, told.append, reload_s=0.01)
 
     assert (followed.value, followed.mistake) == (1, None)
     async with running_task(followed.watch()):
@@ -38,4 +38,4 @@ async def test_a_file_that_is_no_good_at_the_start_is_an_error(tmp_path: Path) -
     file.write_text("one", encoding="utf-8")
 
     with pytest.raises(ValueError, match="one"):
-        Followed(file, number, int)
+        WatchedFile(file, number, int)

@@ -55,4 +55,4 @@ def test_killed_workers_and_rolling_restarts_under_load_lose_no_request(tmp_path
     assert set(answers) == {200}, answers
     assert answers.total() > 13 * MORE
     for told in metrics:
-        assert 'resnest_second_tries_total{model="tiny-classifier",outcome="failed"} 0.0' in told
+        assert 'resnest_retries_total{model="tiny-classifier",outcome="failed"} 0.0' in told

@@ -119,7 +119,7 @@ async def test_many_connections_reach_both_and_one_scrape_tells_the_sum(pair: Ru
     labels = {"route": "/v1/classify", "method": "POST"}
     assert value(pair, f"{duration}_count", **labels) == sent
     assert value(pair, f"{duration}_bucket", **labels, le="+Inf") == sent
-    assert value(pair, "resnest_pictures_total", model="tiny-classifier", outcome="ok") == sent
+    assert value(pair, "resnest_images_total", model="tiny-classifier", outcome="ok") == sent
     assert value(pair, "resnest_http_requests_in_flight", route="/v1/classify") == 0
     assert value(pair, "resnest_inference_in_flight", model="tiny-classifier") == 0
     assert value(pair, "resnest_workers_ready", model="tiny-classifier") == 1
@@ -143,7 +143,7 @@ async def test_a_killed_one_loses_its_own_connections_alone_and_comes_back(pair:
         def is_back() -> bool:
             try:
                 probes.append(httpx.get(f"{pair.client.base_url}/readyz", timeout=60).status_code)
-                return value(pair, "resnest_gateways_replaced_total") == 1
+                return value(pair, "resnest_gateway_restarts_total") == 1
             except httpx.TransportError:  # it reached the one that is being killed
                 return False
 

@@ -68,7 +68,7 @@ def test_a_new_version_is_shadowed_tried_by_some_and_takes_over_without_a_restar
         assert version(service) == "1.0"
         told = do(look.replace(":8000", f":{port}"), tmp_path)
         counts = dict(line.rsplit(" ", 1) for line in told.splitlines() if not line.startswith("#"))
-        count = float(counts[f'resnest_shadow_pictures_total{{family="{MODEL}",outcome="compared",version="1.1"}}'])
+        count = float(counts[f'resnest_shadow_images_total{{family="{MODEL}",outcome="compared",version="1.1"}}'])
         # The same weights agree.
         return count >= 3 and count == float(
             counts[f'resnest_shadow_agreement_total{{family="{MODEL}",version="1.1"}}']

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from service.engines import Answers
+from service.engines import Arrays
 
 EXAMPLE = Path(__file__).parents[2] / "model_store" / "example.jpg"
 EQUAL = 0.995  # of the pictures' likeliest labels, and of the masks' pixels
@@ -29,8 +29,8 @@ class Agreement:
         return self.equal >= EQUAL and self.difference <= TOLERANCE[precision]
 
 
-def compare(ours: Sequence[Answers], theirs: Sequence[Answers]) -> Agreement:
-    """Answers of the same pictures, one batch after another."""
+def compare(ours: Sequence[Arrays], theirs: Sequence[Arrays]) -> Agreement:
+    """Arrays of the same pictures, one batch after another."""
     equal, apart, pictures = [], [], 0
     for mine, other in zip(ours, theirs, strict=True):
         mask = "mask" in other

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from service.engines import Answers, Load, torch_cpu
+from service.engines import Arrays, Load, torch_cpu
 from service.engines.cuda import engine as cuda_engine
 from service.engines.cuda.device import Cpu
 from service.engines.openvino import engine as openvino_engine
@@ -65,12 +65,12 @@ def prepared(name: str) -> tuple[Pixels, ...]:
 
 
 @cache
-def expected(name: str) -> tuple[Answers, ...]:
+def expected(name: str) -> tuple[Arrays, ...]:
     engine = torch_cpu.load(serving(cards.read(STORE / name), precision="fp32"), "cpu")
     return tuple(engine(picture[None]) for picture in prepared(name))
 
 
-def answered(name: str, engine_name: str, precision: str) -> tuple[Answers, ...]:
+def answered(name: str, engine_name: str, precision: str) -> tuple[Arrays, ...]:
     engine = ENGINES[engine_name](serving(cards.read(STORE / name), precision=precision), "cpu")
     return tuple(engine(picture[None]) for picture in prepared(name))
 

@@ -18,7 +18,7 @@ from service.engines import operations
 from service.engines.multiscale import best
 from service.models import cards
 from service.models.cards import ModelCard
-from service.models.inputs import Best
+from service.models.inputs import Multiscale
 from service.networks.segmentation import Segmenter
 from tests.networks.heads import resize
 from tests.networks.sharing import distance, give, random_state
@@ -105,12 +105,14 @@ def last_layer(network: Segmenter) -> Any:
 @pytest.fixture
 def card(store: Path) -> ModelCard:
     card = cards.read(store / "tiny-segmenter")
-    return card.model_copy(update={"best": Best(window=CROP), "input": card.input.model_copy(update={"size": BASE})})
+    return card.model_copy(
+        update={"best": Multiscale(window=CROP), "input": card.input.model_copy(update={"size": BASE})}
+    )
 
 
 @pytest.fixture
 def quick(card: ModelCard) -> ModelCard:
-    return card.model_copy(update={"best": Best(window=CROP, scales=FEW)})
+    return card.model_copy(update={"best": Multiscale(window=CROP, scales=FEW)})
 
 
 def photo(height: int, width: int) -> Tensor:

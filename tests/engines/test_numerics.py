@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from service.engines import Answers
+from service.engines import Arrays
 from tests.engines import numerics
 from tests.engines.numerics import Agreement
 
 
-def labelled(*scores: list[float]) -> Answers:
+def labelled(*scores: list[float]) -> Arrays:
     return {"scores": np.array(scores, np.float32)}
 
 
@@ -20,7 +20,7 @@ def test_labels_are_counted_by_picture_and_scores_by_their_mean_difference() -> 
     assert found.difference == pytest.approx(0.1)
 
 
-def segmented(mask: list[list[int]], *scores: float) -> Answers:
+def segmented(mask: list[list[int]], *scores: float) -> Arrays:
     return {"mask": np.array([mask], np.uint8), "class_scores": np.array([scores], np.float32)}
 
 

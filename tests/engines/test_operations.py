@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from service.engines import operations, torch_cpu
-from service.engines.operations import Insight
+from service.engines.operations import EagerOperations
 from service.models import cards
 from service.networks.split_attention import SplitAttentionConv2d
 
@@ -67,7 +67,7 @@ def test_every_question_is_answered_in_single_precision(pictures: Pixels) -> Non
         return {"embedding": x}
 
     before = torch.backends.cudnn.allow_tf32
-    Insight(nn.Identity(), nn.Identity(), torch.device("cpu"), {"embedding": tell})("embedding", pictures)
+    EagerOperations(nn.Identity(), nn.Identity(), torch.device("cpu"), {"embedding": tell})("embedding", pictures)
     assert seen == [False]
     assert torch.backends.cudnn.allow_tf32 == before
 

@@ -19,7 +19,7 @@ from service.gateway.app import create_app
 from service.gateway.backend.torchserve import Backend, TorchServe
 from service.gateway.components import Gateway
 from service.gateway.scheduling.admission import Admission
-from service.gateway.scheduling.request_terms import Terms
+from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.server.uvicorn_server import Server
 from service.measure.load.wire import Address, Connection
 from service.models import cards
@@ -187,10 +187,10 @@ def listening(settings: Settings) -> Running:
 @pytest.fixture
 def opened(listening: Running, monkeypatch: pytest.MonkeyPatch) -> Opened:
     """What opens a house of few places, where refusals are told again until something is given back."""
-    asked: list[Terms] = []
+    asked: list[RequestTerms] = []
     check = Admission.check
 
-    def noted(admission: Admission, cards: Sequence[ModelCard], terms: Terms, pictures: int = 1) -> None:
+    def noted(admission: Admission, cards: Sequence[ModelCard], terms: RequestTerms, pictures: int = 1) -> None:
         asked.append(terms)
         check(admission, cards, terms, pictures)
 

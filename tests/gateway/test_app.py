@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from service.config.settings import Settings
-from service.gateway.access.middleware import Access
+from service.gateway.access.middleware import AccessMiddleware
 from service.gateway.app import ROUTERS, UNMATCHED, create_app, templates
 from service.gateway.backend.torchserve import Answer, Pixels, Workers
-from service.gateway.http.middleware import Context, Crash, Meter
+from service.gateway.http.middleware import ContextMiddleware, CrashMiddleware, MetricsMiddleware
 from service.gateway.metrics import Metrics
 from service.models.cards import CardError, ModelCard
 from service.tasks.operations import Question
@@ -128,7 +128,7 @@ async def test_a_crash_at_the_door_is_a_problem_too(caplog: pytest.LogCaptureFix
         async def __call__(self, *_: Any) -> None:
             raise RuntimeError(PRIVATE)
 
-    transport = httpx.ASGITransport(Context(Crash(Door(), Metrics()), lambda: False))
+    transport = httpx.ASGITransport(ContextMiddleware(CrashMiddleware(Door(), Metrics()), lambda: False))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         response = await client.get("/v1/models")
 
@@ -139,7 +139,7 @@ async def test_a_crash_at_the_door_is_a_problem_too(caplog: pytest.LogCaptureFix
 def test_the_door_is_within_what_turns_a_crash_into_a_problem(store: Path) -> None:
     order = [str(each.cls) for each in create_app(Settings(model_store=store)).user_middleware]
 
-    assert order.index(str(Meter)) < order.index(str(Crash)) < order.index(str(Access))
+    assert order.index(str(MetricsMiddleware)) < order.index(str(CrashMiddleware)) < order.index(str(AccessMiddleware))
 
 
 async def test_a_crash_gives_the_places_and_the_memory_back(running: Running) -> None:

@@ -7,12 +7,12 @@ import pytest
 
 from service.config.api_keys import NO_QUOTA
 from service.config.settings import Settings
-from service.gateway.access.callers import Callers
-from service.gateway.access.rate_limit import Limits
-from service.gateway.access.token_bucket import LocalQuotas
+from service.gateway.access.callers import Authenticator
+from service.gateway.access.rate_limit import RateLimiter
+from service.gateway.access.token_bucket import LocalTokenBuckets
 from service.gateway.backend.torchserve import Answer, Pixels, Workers
 from service.gateway.components import Gateway
-from service.gateway.inference.registry import Catalogue
+from service.gateway.inference.registry import ModelRegistry
 from service.gateway.metrics import Metrics
 from service.models.cards import ModelCard
 from service.tasks.operations import Question
@@ -20,8 +20,8 @@ from service.tasks.operations import Question
 pytestmark = pytest.mark.anyio
 
 
-def unlimited() -> Limits:
-    return Limits(LocalQuotas(), NO_QUOTA, 32)
+def unlimited() -> RateLimiter:
+    return RateLimiter(LocalTokenBuckets(), NO_QUOTA, 32)
 
 
 class Silent:
@@ -49,7 +49,7 @@ async def test_it_can_be_closed_while_a_test_picture_is_under_way(store: Path, s
     before = asyncio.all_tasks()
     settings = Settings(model_store=store)
     backend = Silent()
-    gateway = Gateway(settings, Metrics(), Catalogue(served, settings), backend, Callers(None), unlimited())
+    gateway = Gateway(settings, Metrics(), ModelRegistry(served, settings), backend, Authenticator(None), unlimited())
     gateway.start()
     await asyncio.wait_for(backend.asked.wait(), 10)
 
@@ -63,7 +63,9 @@ async def test_it_can_be_closed_before_it_was_started(store: Path, served: dict[
     settings = Settings(model_store=store)
     backend = Silent()
 
-    await Gateway(settings, Metrics(), Catalogue(served, settings), backend, Callers(None), unlimited()).close()
+    await Gateway(
+        settings, Metrics(), ModelRegistry(served, settings), backend, Authenticator(None), unlimited()
+    ).close()
 
     assert backend.closed
 
@@ -73,11 +75,11 @@ async def test_the_series_of_the_models_are_there_before_their_first_picture(
 ) -> None:
     settings = Settings(model_store=store)
     metrics = Metrics()
-    gateway = Gateway(settings, metrics, Catalogue(served, settings), Silent(), Callers(None), unlimited())
+    gateway = Gateway(settings, metrics, ModelRegistry(served, settings), Silent(), Authenticator(None), unlimited())
     gateway.start()
     text = metrics.text().decode()
     await gateway.close()
 
     for name in served:
-        assert f'resnest_pictures_total{{model="{name}",outcome="ok"}} 0.0' in text
+        assert f'resnest_images_total{{model="{name}",outcome="ok"}} 0.0' in text
         assert f'resnest_inference_in_flight{{model="{name}"}} 0.0' in text

@@ -19,7 +19,7 @@ NAMES = {
     "resnest_http_requests_in_flight": {"route"},
     "resnest_caller_requests": {"caller", "outcome"},
     "resnest_keys_stale": {"of"},
-    "resnest_limits_failing": set(),
+    "resnest_rate_limit_store_unavailable": set(),
     "resnest_stage_duration_seconds": {"model", "stage"},
     "resnest_upload_bytes": {"route"},
     "resnest_pictures": {"model", "outcome"},
@@ -28,11 +28,11 @@ NAMES = {
     "resnest_gateways_replaced": set(),
     "resnest_batch_size": {"model"},
     "resnest_recalls": {"how"},
-    "resnest_kept_bytes": set(),
+    "resnest_cache_bytes": set(),
     "resnest_inference_in_flight": {"model"},
     "resnest_workers_ready": {"model"},
     "resnest_workers_configured": {"model"},
-    "resnest_circuits": {"model", "state"},
+    "resnest_circuit_breakers": {"model", "state"},
     "resnest_second_tries": {"model", "outcome"},
     "resnest_version_share": {"model", "family", "version"},
     "resnest_traffic_stale": set(),
@@ -83,7 +83,7 @@ async def test_what_a_lone_picture_leaves_behind(client: httpx.AsyncClient) -> N
     assert value(found, "resnest_http_request_duration_seconds_count", route="/v1/segment", method="POST") == 1
     assert value(found, "resnest_http_requests_in_flight", route="/v1/segment") == 0
     assert value(found, "resnest_upload_bytes_sum", route="/v1/segment") == len(content)
-    assert value(found, "resnest_pictures_total", model=model, outcome="ok") == 1
+    assert value(found, "resnest_images_total", model=model, outcome="ok") == 1
     assert value(found, "resnest_batch_size_sum", model=model) == BATCH
     assert value(found, "resnest_inference_in_flight", model=model) == 0
     assert value(found, "resnest_stage_duration_seconds_sum", model=model, stage="inference") == INFERENCE_MS / 1000
@@ -111,7 +111,7 @@ async def test_pictures_are_counted_by_model_and_outcome(client: httpx.AsyncClie
     told = {
         (dict(labels)["model"], dict(labels)["outcome"]): amount
         for (name, labels), amount in found.items()
-        if name == "resnest_pictures_total"
+        if name == "resnest_images_total"
     }
     assert told == expected
 
@@ -124,7 +124,7 @@ async def test_second_tries_are_counted_by_what_came_of_them(client: httpx.Async
     found = await samples(client)
 
     for outcome in ("answered", "failed"):
-        assert value(found, "resnest_second_tries_total", model="tiny-classifier", outcome=outcome) == 1
+        assert value(found, "resnest_retries_total", model="tiny-classifier", outcome=outcome) == 1
 
 
 async def test_what_is_in_flight_shows_while_it_is(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
@@ -155,8 +155,8 @@ async def test_pictures_refused_at_the_door_are_counted(running: Running, fake: 
 
         found = await samples(client)
 
-    assert value(found, "resnest_pictures_total", model="tiny-classifier", outcome="overloaded") == 2
-    assert value(found, "resnest_pictures_total", model="tiny-classifier", outcome="ok") == 2
+    assert value(found, "resnest_images_total", model="tiny-classifier", outcome="overloaded") == 2
+    assert value(found, "resnest_images_total", model="tiny-classifier", outcome="ok") == 2
     assert value(found, "resnest_problems_total", code="overloaded") == 1
 
 

@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 
 from service.host import gateway_slots
-from service.host.gateway_slots import EMPTY, READY, Seat, lay, states
+from service.host.gateway_slots import EMPTY, READY, GatewaySlot, lay, states
 
 
 def test_a_seat_is_handed_on_by_the_environment(tmp_path: Path) -> None:
-    seat = Seat(tmp_path, 2, 4, 4711)
+    seat = GatewaySlot(tmp_path, 2, 4, 4711)
 
-    assert Seat.taken({"PATH": "/bin", **seat.environment}) == seat
-    assert Seat.taken({"PATH": "/bin"}) is None
+    assert GatewaySlot.taken({"PATH": "/bin", **seat.environment}) == seat
+    assert GatewaySlot.taken({"PATH": "/bin"}) is None
 
 
 def test_all_are_ready_when_nobody_is_waited_for(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_counts_outlive_a_process_and_what_it_said_of_itself_does_not(tmp_path: 
 
     assert gateway_slots.has_counted(tmp_path, 7)
     gateway_slots.clear(tmp_path, 7)
-    Seat(tmp_path, 0, 2, before=7).inherit()
+    GatewaySlot(tmp_path, 0, 2, before=7).inherit()
 
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {f"counter_{os.getpid()}.db", f"histogram_{os.getpid()}.db", *(f"{name}_8.db" for name in names)}
@@ -41,6 +41,6 @@ def test_counts_outlive_a_process_and_what_it_said_of_itself_does_not(tmp_path: 
 
 
 def test_the_first_in_a_seat_inherits_nothing(tmp_path: Path) -> None:
-    Seat(tmp_path, 0, 2).inherit()
+    GatewaySlot(tmp_path, 0, 2).inherit()
 
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.host.gateways import PAUSES_S, SHARED, GatewayError, Gateways
+from service.host.gateways import PAUSES_S, SHARED, GatewayError, GatewayProcesses
 from service.host.processes import free_port
 from tests.e2e.running import until
 from tests.stores import write_store
@@ -19,10 +19,10 @@ WAIT_S = 120
 
 def made(
     count: int, folder: Path, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic, **settings: str
-) -> Gateways:
+) -> GatewayProcesses:
     """So many gateways without a model server."""
     environment = {**os.environ, "RESNEST_PORT": str(free_port()), **settings}
-    return Gateways(count, folder / SHARED, environment, folder, say, clock)
+    return GatewayProcesses(count, folder / SHARED, environment, folder, say, clock)
 
 
 def running() -> dict[int, psutil.Process]:

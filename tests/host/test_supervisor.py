@@ -14,8 +14,8 @@ from service.config.api_keys import KeysError
 from service.config.traffic import TrafficError
 from service.host import supervisor
 from service.host.processes import free_port, free_ports
-from service.host.signals import Asked
-from service.host.supervisor import Options, StartError, chosen, require_free_port, require_traffic
+from service.host.signals import StopSignal
+from service.host.supervisor import RunOptions, StartError, chosen, require_free_port, require_traffic
 from service.models import cards
 from service.models.cards import CardError
 from tests.e2e.running import until
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     return store
 
 
-def names(options: Options) -> tuple[list[str], list[str]]:
+def names(options: RunOptions) -> tuple[list[str], list[str]]:
     said: list[str] = []
     return [card.name for card in chosen(options, said.append)], said
 
@@ -50,20 +50,20 @@ def test_a_version_is_named_by_its_number(folder: Path) -> None:
     card = (folder / "tiny-classifier" / "card.toml").read_text(encoding="utf-8")
     (newer / "card.toml").write_text(card.replace('version = "1.0"', 'version = "2.0"'), encoding="utf-8")
     asked = ("tiny-classifier@1.0", "tiny-classifier@2.0", "tiny-classifier")
-    assert names(Options(folder, asked)) == (["tiny-classifier@1.0", "tiny-classifier"], [])
+    assert names(RunOptions(folder, asked)) == (["tiny-classifier@1.0", "tiny-classifier"], [])
     with pytest.raises(CardError, match=r"no model is named tiny-classifier@3\.0;"):
-        names(Options(folder, ("tiny-classifier@3.0",)))
+        names(RunOptions(folder, ("tiny-classifier@3.0",)))
 
 
 def test_all_models_that_have_their_weights_are_served_and_the_others_named(folder: Path) -> None:
-    served, said = names(Options(folder))
+    served, said = names(RunOptions(folder))
     assert served == ["tiny-classifier"]
     (line,) = said
     assert str(folder / "tiny-segmenter" / "weights.safetensors") in line
 
 
 def test_models_that_were_asked_for_are_served_in_that_order_and_once(folder: Path) -> None:
-    assert names(Options(folder, ("tiny-segmenter", "tiny-classifier", "tiny-segmenter"))) == (
+    assert names(RunOptions(folder, ("tiny-segmenter", "tiny-classifier", "tiny-segmenter"))) == (
         ["tiny-segmenter", "tiny-classifier"],
         [],
     )
@@ -75,26 +75,26 @@ def test_a_model_that_is_not_by_default_is_served_only_where_it_is_named(tmp_pat
     for name in ("tiny-classifier", "tiny-classifier-b"):
         (store / name / "weights.safetensors").touch()
 
-    assert names(Options(store)) == (["tiny-classifier"], [])
-    assert names(Options(store, ("tiny-classifier-b",))) == (["tiny-classifier-b"], [])
+    assert names(RunOptions(store)) == (["tiny-classifier"], [])
+    assert names(RunOptions(store, ("tiny-classifier-b",))) == (["tiny-classifier-b"], [])
 
 
 def test_an_unknown_model_is_told_with_those_there_are(folder: Path) -> None:
     with pytest.raises(CardError, match="no model is named dog; there are tiny-classifier, tiny-segmenter"):
-        names(Options(folder, ("dog", "tiny-classifier")))
+        names(RunOptions(folder, ("dog", "tiny-classifier")))
 
 
 def test_a_store_without_weights_is_told_with_the_missing_files(folder: Path) -> None:
     (folder / "tiny-classifier" / "weights.safetensors").unlink()
     with pytest.raises(CardError) as caught:
-        names(Options(folder))
+        names(RunOptions(folder))
     for name in ("tiny-classifier", "tiny-segmenter"):
         assert str(folder / name / "weights.safetensors") in str(caught.value)
 
 
 def test_an_empty_store_is_told_by_its_whole_path(tmp_path: Path) -> None:
     with pytest.raises(CardError, match=f"{tmp_path} holds no model"):
-        names(Options(tmp_path))
+        names(RunOptions(tmp_path))
 
 
 def test_a_taken_port_is_told_and_a_free_one_is_not() -> None:
@@ -107,11 +107,11 @@ def test_a_taken_port_is_told_and_a_free_one_is_not() -> None:
 
 def test_it_does_not_serve_everybody_beyond_this_machine_unless_that_is_said(folder: Path) -> None:
     with pytest.raises(KeysError, match=r"^will not listen on 0\.0\.0\.0 for everybody: make a key with"):
-        supervisor.run(Options(folder, host="0.0.0.0"), print)
+        supervisor.run(RunOptions(folder, host="0.0.0.0"), print)
     with pytest.raises(CardError):
-        supervisor.run(Options(folder, ("dog",), host="0.0.0.0", allow_no_keys=True), print)
+        supervisor.run(RunOptions(folder, ("dog",), host="0.0.0.0", allow_no_keys=True), print)
     with pytest.raises(CardError):
-        supervisor.run(Options(folder, ("dog",), host="0.0.0.0", keys_file=folder / "keys"), print)
+        supervisor.run(RunOptions(folder, ("dog",), host="0.0.0.0", keys_file=folder / "keys"), print)
 
 
 def test_a_traffic_file_that_does_not_fit_the_models_is_told_before_anything_starts(folder: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_traffic_file_that_does_not_fit_the_models_is_told_before_anything_sta
     (card,) = cards.read_zoo(write_store(folder / "one", "tiny-classifier", weights=False)).values()
 
     with pytest.raises(TrafficError, match=r"traffic\.toml: nobody: no model of that name is served$"):
-        require_traffic(Options(folder, traffic_file=file), [card])
+        require_traffic(RunOptions(folder, traffic_file=file), [card])
 
 
 def test_a_host_that_is_not_ours_is_told() -> None:
@@ -138,12 +138,12 @@ def test_a_host_that_is_not_ours_is_told() -> None:
     ],
 )
 def test_the_address_is_one_that_a_client_here_can_use(host: str, address: str) -> None:
-    assert Options(Path(), host=host).address == address
+    assert RunOptions(Path(), host=host).address == address
 
 
 def test_the_first_request_to_try_fits_the_models_and_names_the_stores_picture(folder: Path) -> None:
-    classifier, segmenter = chosen(Options(folder, ("tiny-classifier", "tiny-segmenter")), print)
-    options = Options(folder, port=9000)
+    classifier, segmenter = chosen(RunOptions(folder, ("tiny-classifier", "tiny-segmenter")), print)
+    options = RunOptions(folder, port=9000)
     assert supervisor.example(options, [classifier, segmenter]) == (
         "curl -F file=@photo.jpg http://127.0.0.1:9000/v1/classify"
     )
@@ -163,8 +163,8 @@ def test_torchserve_is_given_no_port_that_the_gateway_will_listen_on(
         return free_ports(count, besides)
 
     monkeypatch.setattr(supervisor, "free_ports", ports)
-    options = Options(folder, ("tiny-classifier",), port=free_port())
-    supervisor.Tree(options, chosen(options, print), tmp_path / "run", Asked(), print, {})
+    options = RunOptions(folder, ("tiny-classifier",), port=free_port())
+    supervisor.ProcessTree(options, chosen(options, print), tmp_path / "run", StopSignal(), print, {})
 
     assert kept == [options.port]
 
@@ -172,10 +172,12 @@ def test_torchserve_is_given_no_port_that_the_gateway_will_listen_on(
 def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(folder: Path, tmp_path: Path) -> None:
     """Here Java itself fails, on an option that it does not know."""
     environment = fake_java(tmp_path, "echo 'Error occurred during initialization of VM'\nexit 1")
-    options = Options(folder, ("tiny-classifier",), port=free_port())
+    options = RunOptions(folder, ("tiny-classifier",), port=free_port())
     (tmp_path / "run").mkdir()
     said: list[str] = []
-    tree = supervisor.Tree(options, chosen(options, print), tmp_path / "run", Asked(), said.append, environment)
+    tree = supervisor.ProcessTree(
+        options, chosen(options, print), tmp_path / "run", StopSignal(), said.append, environment
+    )
     try:
         tree.start()
         with pytest.raises(StartError, match="TorchServe ended with code 1 while starting: Error occurred during"):
@@ -189,11 +191,11 @@ def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(folder: Pa
 
 def test_a_model_without_a_worker_for_too_long_has_torchserve_started_again(folder: Path, tmp_path: Path) -> None:
     """TorchServe itself gives up on a worker that died too often; here it never had one."""
-    options = Options(folder, ("tiny-classifier",), port=free_port(), start_timeout_s=0.5)
+    options = RunOptions(folder, ("tiny-classifier",), port=free_port(), start_timeout_s=0.5)
     (tmp_path / "run").mkdir()
     said: list[str] = []
     java = fake_java(tmp_path, "exec sleep 60")
-    tree = supervisor.Tree(options, chosen(options, print), tmp_path / "run", Asked(), said.append, java)
+    tree = supervisor.ProcessTree(options, chosen(options, print), tmp_path / "run", StopSignal(), said.append, java)
     try:
         tree.start()
         with pytest.raises(StartError, match=r"^not ready after 0\.5 s$"):
@@ -234,15 +236,15 @@ def test_a_worker_that_was_given_up_on_is_worth_some_new_starts_and_not_the_othe
     folder: Path, tmp_path: Path
 ) -> None:
     """This TorchServe always has one ready worker of two, and says that it starts the other no more."""
-    options = Options(folder, ("tiny-classifier",), port=free_port())
+    options = RunOptions(folder, ("tiny-classifier",), port=free_port())
     run = tmp_path / "r"
     run.mkdir()
     script = tmp_path / "given_up.py"
     script.write_text(GIVEN_UP, encoding="utf-8")
     said: list[str] = []
-    asked = Asked()
+    asked = StopSignal()
     java = fake_java(tmp_path, f"exec '{sys.executable}' '{script}' '{run}'")
-    tree = supervisor.Tree(options, chosen(options, print), run, asked, said.append, java)
+    tree = supervisor.ProcessTree(options, chosen(options, print), run, asked, said.append, java)
     again = "TorchServe has given a worker up; starting TorchServe again"
     watching = threading.Thread(target=tree.watch)
     try:
@@ -259,11 +261,11 @@ def test_a_worker_that_was_given_up_on_is_worth_some_new_starts_and_not_the_othe
 
 
 def test_a_signal_ends_the_waiting_without_an_error(folder: Path, tmp_path: Path) -> None:
-    options = Options(folder, ("tiny-classifier",), port=free_port())
+    options = RunOptions(folder, ("tiny-classifier",), port=free_port())
     (tmp_path / "run").mkdir()
-    asked = Asked()
+    asked = StopSignal()
     environment = fake_java(tmp_path, "exec sleep 60")
-    tree = supervisor.Tree(options, chosen(options, print), tmp_path / "run", asked, print, environment)
+    tree = supervisor.ProcessTree(options, chosen(options, print), tmp_path / "run", asked, print, environment)
     try:
         tree.start()
         asked.to_stop.set()

@@ -10,15 +10,15 @@ from PIL import Image, ImageCms
 
 from service.errors import ImageModeUnsupported
 from service.imaging import colour
-from service.imaging.decoder import Limits, Picture, decode
+from service.imaging.decoder import DecodedImage, ImageLimits, decode
 from tests.odd_images import black_ink_profile, chunk, encode, grey_profile, picture, png, tiff, upright
 
 W, H = 16, 16
 WHITE, RED, GREY = (255, 255, 255), (200, 30, 30), (120, 120, 120)
 
 
-def read(data: bytes) -> Picture:
-    return decode(data, Limits())
+def read(data: bytes) -> DecodedImage:
+    return decode(data, ImageLimits())
 
 
 def flat(*samples: int, kind: str = "B") -> bytes:

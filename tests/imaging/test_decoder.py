@@ -12,17 +12,26 @@ from PIL import Image, ImageCms
 
 from service.errors import ImageTooLarge, ImageTooSmall, ServiceError, UnsupportedMediaType
 from service.imaging import decoder
-from service.imaging.decoder import EXIF_IGNORED, FIRST_FRAME_ONLY, FORMATS, Limits, Picture, accepted, decode, sniff
+from service.imaging.decoder import (
+    EXIF_IGNORED,
+    FIRST_FRAME_ONLY,
+    FORMATS,
+    DecodedImage,
+    ImageLimits,
+    accepted,
+    decode,
+    sniff,
+)
 from tests.odd_images import LOSSY, Pixels, encode, picture, tiff, upright, with_chunk, with_exif, written
 
 ORIENTATION = 0x0112
 
 
-def read(data: bytes, needed: int | None = None) -> Picture:
-    return decode(data, Limits(), needed=needed)
+def read(data: bytes, needed: int | None = None) -> DecodedImage:
+    return decode(data, ImageLimits(), needed=needed)
 
 
-def assert_shows(found: Picture, pixels: Pixels, kind: str) -> None:
+def assert_shows(found: DecodedImage, pixels: Pixels, kind: str) -> None:
     assert found.image.size == (pixels.shape[1], pixels.shape[0])
     assert np.abs(np.asarray(found.image).astype(int) - pixels).max() <= LOSSY.get(kind, 0)
 
@@ -73,10 +82,10 @@ def test_an_avif_may_name_its_brand_among_the_compatible_ones() -> None:
     assert sniff(b"\0\0\0\x10ftypmif1\0\0\0\0avif") is None  # the word lies outside the box
 
 
-# Limits ----------------------------------------------------------------------------------------------------------
+# ImageLimits ----------------------------------------------------------------------------------------------------------
 
 
-LIMITS = Limits(max_pixels=1_000, max_side=50, min_side=10)
+LIMITS = ImageLimits(max_pixels=1_000, max_side=50, min_side=10)
 
 
 @pytest.mark.parametrize("size", [(50, 20), (20, 50), (10, 10), (50, 10), (31, 32)])

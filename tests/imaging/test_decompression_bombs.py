@@ -9,12 +9,12 @@ from PIL import Image
 
 from service.errors import ImageCorrupt, ImageTooCostly, ImageTooLarge
 from service.imaging import decompression_bombs
-from service.imaging.decoder import Limits, Picture, decode
+from service.imaging.decoder import DecodedImage, ImageLimits, decode
 from tests.odd_images import chunk, encode, tiff, with_exif, written
 
 
-def read(data: bytes) -> Picture:
-    return decode(data, Limits())
+def read(data: bytes) -> DecodedImage:
+    return decode(data, ImageLimits())
 
 
 def progressive(scans: int) -> bytes:
@@ -46,7 +46,7 @@ def test_a_large_jpeg_may_have_fewer_scans_and_never_fewer_than_encoders_write()
 
 
 FLAT = Image.new("RGB", (60, 40))
-THRIFT = Limits(free_pixels=1000, pixels_per_byte=2)
+THRIFT = ImageLimits(free_pixels=1000, pixels_per_byte=2)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "TIFF", "AVIF"])
@@ -56,24 +56,24 @@ def test_more_pixels_than_are_free_must_be_worth_their_bytes(kind: str) -> None:
     with pytest.raises(ImageTooCostly) as caught:
         decode(data, THRIFT)
     assert (caught.value.limit, caught.value.actual) == (1000 + 2 * len(data), 2400)
-    assert decode(data, Limits(free_pixels=2400, pixels_per_byte=1)).width == 60
-    assert decode(data, Limits(free_pixels=1000, pixels_per_byte=1400)).width == 60
+    assert decode(data, ImageLimits(free_pixels=2400, pixels_per_byte=1)).width == 60
+    assert decode(data, ImageLimits(free_pixels=1000, pixels_per_byte=1400)).width == 60
 
 
 def test_a_jpeg_and_a_picture_of_one_bit_are_worth_their_pixels_always() -> None:
-    limits = Limits(free_pixels=1, pixels_per_byte=1)
+    limits = ImageLimits(free_pixels=1, pixels_per_byte=1)
     assert decode(encode(FLAT, "JPEG", quality=1), limits).width == 60
     assert decode(encode(FLAT.convert("1"), "TIFF", compression="group4"), limits).width == 60
 
 
 @pytest.mark.parametrize("size", [(3840, 2160), (5120, 2880)])
 def test_an_empty_screenshot_is_no_bomb(size: tuple[int, int]) -> None:
-    assert decode(encode(Image.new("RGB", size, "white"), "PNG"), Limits()).width == size[0]
+    assert decode(encode(Image.new("RGB", size, "white"), "PNG"), ImageLimits()).width == size[0]
 
 
 def test_a_tile_counts_as_its_picture() -> None:
     with pytest.raises(ImageTooCostly):
-        decode(giant_tile(2048), Limits(free_pixels=1_000_000))
+        decode(giant_tile(2048), ImageLimits(free_pixels=1_000_000))
 
 
 def test_scans_behind_the_end_of_the_picture_do_not_count() -> None:
@@ -110,7 +110,7 @@ def giant_tile(side: int) -> bytes:
 def test_a_tiff_of_one_giant_tile_is_too_large() -> None:
     assert read(giant_tile(512)).width == 16
     with pytest.raises(ImageTooLarge) as caught:
-        decode(giant_tile(512), Limits(max_pixels=512 * 511))
+        decode(giant_tile(512), ImageLimits(max_pixels=512 * 511))
     assert (caught.value.limit, caught.value.actual) == (512 * 511, 512 * 512)
 
 

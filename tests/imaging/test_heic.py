@@ -36,7 +36,7 @@ def test_heic_is_known_by_its_first_bytes_and_an_avif_is_none() -> None:
 
 @reads
 def test_a_heic_is_decoded_as_others_are() -> None:
-    found = decoder.decode(UPRIGHT, decoder.Limits())
+    found = decoder.decode(UPRIGHT, decoder.ImageLimits())
 
     assert (found.format, found.mode, found.width, found.height, found.warnings) == ("HEIC", "RGB", 32, 24, ())
     assert np.abs(np.asarray(found.image).astype(int) - upright()).mean() < 6
@@ -45,14 +45,14 @@ def test_a_heic_is_decoded_as_others_are() -> None:
 @reads
 def test_it_is_held_to_the_limits_before_it_is_decoded() -> None:
     with pytest.raises(ImageTooLarge):
-        decoder.decode(UPRIGHT, decoder.Limits(max_pixels=700))
+        decoder.decode(UPRIGHT, decoder.ImageLimits(max_pixels=700))
 
 
 @reads
 @pytest.mark.parametrize("end", [40, 300, 500, 700, -1])
 def test_one_that_is_cut_off_is_corrupt(end: int) -> None:
     with pytest.raises(ImageCorrupt):
-        decoder.decode(UPRIGHT[:end], decoder.Limits())
+        decoder.decode(UPRIGHT[:end], decoder.ImageLimits())
 
 
 def test_it_is_among_the_accepted_formats_where_it_can_be_read() -> None:

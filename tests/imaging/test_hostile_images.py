@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from service.errors import ImageCorrupt, ImageTooLarge, ServiceError
-from service.imaging.decoder import FORMATS, Limits, Picture, decode
+from service.imaging.decoder import FORMATS, DecodedImage, ImageLimits, decode
 from tests.odd_images import CORPUS, chunk, encode, manifest, png, tiff, with_chunk, written
 
 
-def read(data: bytes) -> Picture:
-    return decode(data, Limits())
+def read(data: bytes) -> DecodedImage:
+    return decode(data, ImageLimits())
 
 
 def outcome(data: bytes) -> str:
@@ -181,7 +181,7 @@ def test_a_file_of_the_corpus_that_is_sound_and_within_the_limits_is_decoded() -
     for row, code in corpus_outcomes():
         if row["verdict"] != "ok" or row["format"] not in FORMATS or row["path"] in BROKEN:
             continue
-        too_small = min(int(row["width"]), int(row["height"])) < Limits().min_side
+        too_small = min(int(row["width"]), int(row["height"])) < ImageLimits().min_side
         expected = "image_too_small" if too_small else "image_mode_unsupported" if row["mode"] in {"I", "F"} else "ok"
         assert code == expected, row["path"]
 

@@ -13,7 +13,7 @@ from service import engines
 from service.engines import operations
 from service.errors import ImageCorrupt, ImageTooLarge
 from service.imaging import decoder, masks, preprocess
-from service.imaging.decoder import Limits
+from service.imaging.decoder import ImageLimits
 from service.measure.pipeline import Pipeline
 from service.models import cards
 from tests.imaging.test_preprocess import centre_crop_of_the_authors, resize_then_centre_crop
@@ -31,7 +31,7 @@ def test_an_upload_goes_through_the_code_that_serves(store: Path, pictures: Pixe
     card = cards.read(store / "tiny-classifier")
     data = encoded(pictures[0], (1600, 1200), "JPEG")
     (answer,) = Pipeline.load(card, "cpu")(data)
-    decoded = decoder.decode(data, Limits(), needed=preprocess.needed_side(card.input))
+    decoded = decoder.decode(data, ImageLimits(), needed=preprocess.needed_side(card.input))
     expected = engines.load(card, "cpu")(preprocess.prepare(card.input, decoded.image)[None])["scores"][0]
     np.testing.assert_allclose(answer.scores, expected, atol=1e-6)
     assert (answer.width, answer.height) == (1600, 1200)
@@ -87,7 +87,7 @@ def test_the_best_mask_is_made_of_the_whole_upload(store: Path, pictures: Pixels
     card = cards.read(store / "tiny-segmenter")
     data = encoded(pictures[0], (150, 90))
     (answer,) = Pipeline.load(card, "cpu", "best")(data)
-    expected = operations.load(card, "cpu")("best", np.asarray(decoder.decode(data, Limits()).image)[None])
+    expected = operations.load(card, "cpu")("best", np.asarray(decoder.decode(data, ImageLimits()).image)[None])
     assert answer.arrays["mask"].shape == answer.mask.shape == (90, 150)
     np.testing.assert_array_equal(answer.mask, expected["mask"][0])
 
@@ -102,4 +102,4 @@ def test_it_refuses_what_the_service_refuses(store: Path, pictures: Pixels) -> N
     with pytest.raises(ImageCorrupt):
         Pipeline(card, engine)(encoded(pictures[0])[:200])
     with pytest.raises(ImageTooLarge):
-        Pipeline(card, engine, Limits(max_pixels=100))(encoded(pictures[0]))
+        Pipeline(card, engine, ImageLimits(max_pixels=100))(encoded(pictures[0]))

@@ -138,5 +138,5 @@ def test_every_answer_belongs_to_its_request_while_callers_come_and_go(tmp_path:
     assert counts["answered"] > REQUESTS * (1 - 2 * (LEAVING + CUTTING))
     computed = metric(after, "resnest_batch_size_count") - metric(before, "resnest_batch_size_count")
     assert counts["answered"] + counts["too late to leave"] <= computed <= REQUESTS, "none is computed twice"
-    assert metric(after, "resnest_second_tries_total") == 0
+    assert metric(after, "resnest_retries_total") == 0
     print(f"{dict(counts)}, {computed:.0f} computed")  # noqa: T201 - told with `-rP`

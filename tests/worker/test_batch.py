@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.engines import Answers, Pictures
+from service.engines import Arrays, Pictures
 from service.worker import batch
 from service.worker.batch import Answered
 from tests.worker.requests import flat
@@ -15,13 +15,13 @@ POISON = 13
 
 
 class FakeEngine:
-    """Answers each picture's own grey, after `check`; remembers how many were in each pass."""
+    """Arrays each picture's own grey, after `check`; remembers how many were in each pass."""
 
     def __init__(self, check: Callable[[Pictures], None] = lambda _: None) -> None:
         self.passes: list[int] = []
         self._check = check
 
-    def __call__(self, pictures: Pictures) -> Answers:
+    def __call__(self, pictures: Pictures) -> Arrays:
         self.passes.append(len(pictures))
         self._check(pictures)
         return {"scores": pictures[:, 0, 0, :1].astype(np.float32)}

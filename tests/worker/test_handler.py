@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.engines import Answers, Pictures
+from service.engines import Arrays, Pictures
 from service.host.handler_modules import CANNOT_LOAD
 from service.models import cards
 from service.models.cards import CardError
@@ -211,7 +211,7 @@ def test_answers_are_copied_out_of_the_batch(folder: Path) -> None:
 
         memory = np.zeros((8, 1), np.float32)
 
-        def __call__(self, pictures: Pictures) -> Answers:
+        def __call__(self, pictures: Pictures) -> Arrays:
             self.memory[: len(pictures)] = super().__call__(pictures)["scores"]
             return {"scores": self.memory[: len(pictures)]}
 
@@ -244,7 +244,7 @@ def test_other_questions_share_the_batch_and_get_their_own_pass(folder: Path) ->
     def load_insight(_card: cards.ModelCard, device: str | None) -> Any:
         loads.append(device)
 
-        def tell(question: str, pictures: Pictures) -> Answers:
+        def tell(question: str, pictures: Pictures) -> Arrays:
             asked.append((question, len(pictures)))
             return {"embedding": -pictures[:, 0, 0, :1].astype(np.float32)}
 

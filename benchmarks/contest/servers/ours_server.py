@@ -7,7 +7,7 @@ from pathlib import Path
 from service.host import supervisor, torchserve
 from service.host.run_folders import short_folder
 from service.host.signals import signals
-from service.host.supervisor import Options
+from service.host.supervisor import RunOptions
 from service.models.cards import ModelCard
 
 NULL_HANDLER = "benchmarks.contest.null_handler"
@@ -16,7 +16,7 @@ NULL_HANDLER = "benchmarks.contest.null_handler"
 def main() -> None:
     """Serve until SIGTERM."""
     names = (os.environ["BENCH_MODEL"], *os.environ.get("BENCH_BESIDE", "").split())
-    options = Options(Path(os.environ["BENCH_STORE"]), names, port=int(os.environ["PORT"]))
+    options = RunOptions(Path(os.environ["BENCH_STORE"]), names, port=int(os.environ["PORT"]))
     if os.environ["BENCH_KIND"] != "null":
         supervisor.run(options, print)
         return
@@ -24,7 +24,7 @@ def main() -> None:
     for card in models:
         package_with(NULL_HANDLER, card, options.store / torchserve.ARCHIVES)
     with signals() as asked, short_folder("/tmp") as folder:  # noqa: S108 - made anew
-        tree = supervisor.Tree(options, models, folder, asked, print, os.environ)
+        tree = supervisor.ProcessTree(options, models, folder, asked, print, os.environ)
         try:
             tree.start()
             if tree.wait_until_ready():

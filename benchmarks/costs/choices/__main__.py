@@ -29,7 +29,7 @@ import httpx
 import orjson
 import uvloop
 
-from service.gateway.backend.http_client import Door
+from service.gateway.backend.http_client import HttpClient
 from service.host.processes import Child, free_port
 from service.measure.tables import table
 
@@ -130,8 +130,8 @@ async def answer(scope: Mapping[str, Any], receive: Callable[[], Awaitable[Any]]
 
 @asynccontextmanager
 async def uvicorn(
-    place: Sequence[str], door: Door, loop: str = "uvloop", http: str = "httptools"
-) -> AsyncIterator[Door]:
+    place: Sequence[str], door: HttpClient, loop: str = "uvloop", http: str = "httptools"
+) -> AsyncIterator[HttpClient]:
     """The app behind uvicorn, at a place as its command line has it, and a door to it."""
     options = ["--loop", loop, "--http", http, "--lifespan", "off", "--no-access-log", "--log-level", "error"]
     command = [sys.executable, "-m", "uvicorn", "benchmarks.costs.choices:answer", *place, *options]
@@ -159,7 +159,7 @@ async def server(stack: AsyncExitStack, _: Path) -> list[Choice]:
     ways = []
     for http, loop in (("httptools", "uvloop"), ("httptools", "asyncio"), ("h11", "uvloop"), ("h11", "asyncio")):
         port = free_port()
-        door = Door(f"http://127.0.0.1:{port}")
+        door = HttpClient(f"http://127.0.0.1:{port}")
         await stack.enter_async_context(uvicorn(["--port", str(port)], door, loop, http))
         ways.append(Way(f"{http}, {loop}", partial(rate, _post(door, UPLOAD))))
     return [Choice("server", "requests/s", ways)]
@@ -168,7 +168,7 @@ async def server(stack: AsyncExitStack, _: Path) -> list[Choice]:
 async def client(stack: AsyncExitStack, folder: Path) -> list[Choice]:
     """The product's client and httpx, each with its own processor time an exchange, because the server's is common."""
     path = str(folder / "echo")
-    door = await stack.enter_async_context(uvicorn(["--uds", path], Door(f"unix:{path}")))
+    door = await stack.enter_async_context(uvicorn(["--uds", path], HttpClient(f"unix:{path}")))
     other = await stack.enter_async_context(
         httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=path, limits=httpx.Limits(max_connections=None)))
     )
@@ -215,7 +215,7 @@ async def encoder(_: AsyncExitStack, __: Path) -> list[Choice]:
     return [Choice("json", "µs", ways)]
 
 
-def _post(door: Door, body: bytes) -> Send:
+def _post(door: HttpClient, body: bytes) -> Send:
     return lambda: door.exchange("POST", "/", body)
 
 

@@ -15,7 +15,7 @@ import tomlkit
 from benchmarks.contest.servers.ours_server import NULL_HANDLER, package_with
 from benchmarks.costs.choices.__main__ import Choice, Send, Way, answers, lone_ms, rate
 from benchmarks.made_models import PUBLISHED, card_text
-from service.gateway.backend.http_client import Door
+from service.gateway.backend.http_client import HttpClient
 from service.host import torchserve as packaging
 from service.host.processes import Child, free_port
 from service.host.torchserve import Addresses
@@ -48,7 +48,7 @@ async def torchserve(
         inherited = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}  # its workers load a handler from here
         environment = packaging.environment(folder, served, inherited)
         child = Child.start(packaging.command(folder, os.environ), environment, folder, log)
-    door = Door(inference)
+    door = HttpClient(inference)
     try:
         for name in models:
             await answers(partial(_predict, door, name))
@@ -68,7 +68,7 @@ async def hop(stack: AsyncExitStack, folder: Path) -> list[Choice]:
         addresses = await stack.enter_async_context(
             torchserve(place, inference, {"null": {"max_batch_delay_ms": 1}}, NULL_HANDLER)
         )
-        door = Door(inference)
+        door = HttpClient(inference)
         stack.push_async_callback(door.close)
         sends["Unix socket" if name == "unix" else "TCP"] = partial(_predict, door, "null")
     if importlib.util.find_spec("grpc"):
@@ -81,7 +81,7 @@ async def delay(stack: AsyncExitStack, folder: Path) -> list[Choice]:
     inference = f"unix:{folder / 'inference'}"
     models = {f"paced-{place}": serving for place, serving in enumerate(DELAYS.values())}
     await stack.enter_async_context(torchserve(folder, inference, models, PACED_HANDLER))
-    door = Door(inference)
+    door = HttpClient(inference)
     stack.push_async_callback(door.close)
     return _choices("delay", {name: partial(_predict, door, model) for name, model in zip(DELAYS, models, strict=True)})
 
@@ -97,7 +97,7 @@ def _frame() -> bytes:
     return envelope.pack({"expires": 1e12}, {"picture": picture})
 
 
-async def _predict(door: Door, model: str, frame: bytes = _frame()) -> None:
+async def _predict(door: HttpClient, model: str, frame: bytes = _frame()) -> None:
     headers = {"Content-Type": "application/octet-stream"}
     _, body = await door.exchange("POST", f"/predictions/{model}", frame, headers)
     _check(body)

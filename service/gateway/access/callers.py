@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 
 from service.config import api_keys as keys
 from service.config.api_keys import NO_QUOTA, Key, KeysError, Quota, Scope
-from service.config.watched_file import RELOAD_S, Followed
+from service.config.watched_file import RELOAD_S, WatchedFile
 from service.errors import Unauthenticated
 
 ANONYMOUS = "anonymous"
@@ -37,7 +37,7 @@ class Keyring:
         Raises `KeysError` where the keys cannot be read now, or there are none.
         """
         self._fixed = keys.parse(text)
-        self._followed = Followed(file, keys.read, tell, reload_s) if file else None
+        self._followed = WatchedFile(file, keys.read, tell, reload_s) if file else None
         if not self.keys:
             raise KeysError(f"{file or 'RESNEST_KEYS'} holds no key; `resnest-service keys new NAME` makes one")
 
@@ -56,7 +56,7 @@ class Keyring:
             await self._followed.watch()
 
 
-class Verifier(Protocol):
+class TokenVerifier(Protocol):
     """What verifies tokens."""
 
     def read(self, token: str) -> Caller | None:
@@ -66,10 +66,10 @@ class Verifier(Protocol):
         """Follow what may change of the keys that it verifies by."""
 
 
-class Callers:
+class Authenticator:
     """Tells who calls; without a keyring and tokens everybody may do everything."""
 
-    def __init__(self, keyring: Keyring | None, tokens: Verifier | None = None) -> None:
+    def __init__(self, keyring: Keyring | None, tokens: TokenVerifier | None = None) -> None:
         self._keyring = keyring
         self._tokens = tokens
 

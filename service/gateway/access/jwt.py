@@ -1,4 +1,4 @@
-"""Tokens that an identity provider signed (JWT, RFC 7519), verified by the public keys that it publishes (RFC 7517)."""
+"""Verify tokens (JWT, RFC 7519) of an identity provider by the public keys that it publishes (JWKS, RFC 7517)."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ MAX_SUBJECT: Final = 256
 
 
 @dataclass(frozen=True)
-class Trust:
+class JwtRules:
     """What a token must be to count: signed by one of `algorithms`, for `audience`, by `issuer`, and of now."""
 
     audience: str
@@ -38,13 +38,13 @@ class Trust:
     leeway_s: float
 
 
-class Tokens:
+class JwtVerifier:
     """Verifies tokens by a set of public keys out of a file or from an https address, read again every five minutes."""
 
     def __init__(
         self,
         source: str,
-        trust: Trust,
+        trust: JwtRules,
         tell: Callable[[int], object],
         refresh_s: float = REFRESH_S,
         nudge_s: float = NUDGE_S,

@@ -8,14 +8,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.config.api_keys import Scope as KeyScope
 from service.errors import Forbidden, RouteNotFound, ServiceError, Unauthenticated
-from service.gateway.access.callers import Caller, Callers
+from service.gateway.access.callers import Authenticator, Caller
 from service.gateway.access.client_address import Network, client_of
-from service.gateway.access.rate_limit import Limits, Visit
+from service.gateway.access.rate_limit import Permit, RateLimiter
 from service.gateway.http.problems import respond
 from service.gateway.metrics import Metrics
 
 
-class Rule(NamedTuple):
+class AccessRule(NamedTuple):
     """Who may use a route: everybody, every caller with a key, or every key of a scope.
 
     Where administrators have a door of their own, what is theirs is there alone, a probe at both doors, and all else at
@@ -27,7 +27,7 @@ class Rule(NamedTuple):
     is_probe: bool = False
     open_inside: bool = False
 
-    def at(self, *, inside: bool) -> "Rule | None":
+    def at(self, *, inside: bool) -> "AccessRule | None":
         """The rule at administrators' own door, or at the public one beside it; None where the route is not there."""
         if not (self.is_probe or inside == (self.scope == "admin")):
             return None
@@ -38,12 +38,12 @@ UNKNOWN, LET_IN = "unknown", "let_in"
 
 REALM = 'Bearer realm="resnest-service"'
 
-OPEN, ANY_KEY = Rule(is_open=True), Rule()
-CLASSIFY, SEGMENT, ADMIN = Rule(scope="classify"), Rule(scope="segment"), Rule(scope="admin")
-PROBE, WATCHED = Rule(is_open=True, is_probe=True), Rule(scope="admin", open_inside=True)
+OPEN, ANY_KEY = AccessRule(is_open=True), AccessRule()
+CLASSIFY, SEGMENT, ADMIN = AccessRule(scope="classify"), AccessRule(scope="segment"), AccessRule(scope="admin")
+PROBE, WATCHED = AccessRule(is_open=True, is_probe=True), AccessRule(scope="admin", open_inside=True)
 
 # By the template of the route. One that is forgotten here is for administrators.
-RULES: Final[dict[str, Rule]] = {
+RULES: Final[dict[str, AccessRule]] = {
     "/v1/classify": CLASSIFY,
     "/v1/segment": SEGMENT,
     "/v1/embed": CLASSIFY,
@@ -73,13 +73,13 @@ RULES: Final[dict[str, Rule]] = {
 }
 
 
-def rule_of(route: str, unmatched: str) -> Rule:
+def rule_of(route: str, unmatched: str) -> AccessRule:
     """Who may use a route by its template; what matches none is answered 404 to everybody."""
     return OPEN if route == unmatched else RULES.get(route, ADMIN)
 
 
-class Access:
-    """Lets in who may come in, and leaves its name and its `Visit` in the request's state.
+class AccessMiddleware:
+    """Lets in who may come in, and leaves its name and its `Permit` in the request's state.
 
     Administrators have no limits: what they watch matters most when somebody sends too much.
     """
@@ -88,8 +88,8 @@ class Access:
         self,
         app: ASGIApp,
         *,
-        callers: Callers,
-        limits: Limits,
+        callers: Authenticator,
+        limits: RateLimiter,
         proxies: Sequence[Network],
         metrics: Metrics,
         unmatched: str,
@@ -126,12 +126,12 @@ class Access:
         else:
             await self._visit(caller, scope, receive, send)
 
-    def _rule(self, scope: Scope) -> Rule | None:
+    def _rule(self, scope: Scope) -> AccessRule | None:
         """Who may use what this request asks for; None where it is not served at the door that the request came to."""
         rule = rule_of(scope["state"]["route"], self._unmatched)
         return rule if self._admin_port is None else rule.at(inside=scope["server"][1] == self._admin_port)
 
-    def _identify(self, scope: Scope, rule: Rule) -> Caller:
+    def _identify(self, scope: Scope, rule: AccessRule) -> Caller:
         label = UNKNOWN
         try:
             caller = self._callers.identify(Headers(scope=scope), client_of(scope, self._proxies))
@@ -145,7 +145,7 @@ class Access:
 
     async def _visit(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what a caller with limits asks for; `Context` tells it in each answer where it stands."""
-        visit: Visit = self._limits.visit(caller, scope["state"]["request_id"])
+        visit: Permit = self._limits.visit(caller, scope["state"]["request_id"])
         scope["state"]["visit"] = visit
         try:
             await visit.begin()

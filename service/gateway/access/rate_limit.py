@@ -10,29 +10,29 @@ from typing import Any
 from service.config.api_keys import NO_QUOTA, Quota
 from service.errors import ConcurrencyLimited, RateLimited, ServiceError, TooManyImages
 from service.gateway.access.callers import Caller
-from service.gateway.access.token_bucket import Allowance, Quotas, Standing
+from service.gateway.access.token_bucket import Allowance, Standing, TokenBuckets
 
 
-class Limits:
-    """Gives each request its `Visit`."""
+class RateLimiter:
+    """Gives each request its `Permit`."""
 
-    def __init__(self, quotas: Quotas, default: Quota, max_images: int) -> None:
+    def __init__(self, quotas: TokenBuckets, default: Quota, max_images: int) -> None:
         self.quotas = quotas
         self._default = default
         self._max_images = max_images
         self._usual = Allowance.of(NO_QUOTA, default, max_images)
 
-    def visit(self, caller: Caller, request_id: str) -> "Visit":
+    def visit(self, caller: Caller, request_id: str) -> "Permit":
         """A request of that caller, not let in yet."""
         own = caller.quota
         allowance = self._usual if own is NO_QUOTA else Allowance.of(own, self._default, self._max_images)
-        return Visit(self.quotas, caller, allowance, request_id)
+        return Permit(self.quotas, caller, allowance, request_id)
 
 
-class Visit:
+class Permit:
     """One request and what it uses of its caller's allowance."""
 
-    def __init__(self, quotas: Quotas, caller: Caller, allowance: Allowance, request_id: str) -> None:
+    def __init__(self, quotas: TokenBuckets, caller: Caller, allowance: Allowance, request_id: str) -> None:
         self._quotas = quotas
         self.caller = caller
         self._caller = f"{caller.label}/{caller.name}"
@@ -46,7 +46,7 @@ class Visit:
         return self._allowance.is_limited
 
     async def begin(self) -> None:
-        """Take a place and pay for one picture. Raises `ConcurrencyLimited`, `RateLimited`, `LimitsUnavailable`."""
+        """Take a place and pay for one picture. Raises `ConcurrencyLimited`, `RateLimited`, `RateLimitsUnavailable`."""
         if self.is_limited:
             await self._take(1, 1, self._id)
 

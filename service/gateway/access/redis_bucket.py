@@ -13,8 +13,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisGone
 from redis.exceptions import RedisError
 
-from service.errors import LimitsUnavailable
-from service.gateway.access.token_bucket import Allowance, LocalQuotas, Policy, Standing
+from service.errors import RateLimitsUnavailable
+from service.gateway.access.token_bucket import Allowance, LocalTokenBuckets, Policy, Standing
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ return {0, paid_at - now, held}
 """
 
 
-class SharedQuotas:
+class RedisTokenBuckets:
     """Counts in Redis; where Redis does not answer, in this process or, with `alone` None, not at all: it refuses."""
 
     def __init__(
@@ -63,7 +63,7 @@ class SharedQuotas:
         url: str,
         timeout_s: float,
         lease_s: float,
-        alone: LocalQuotas | None,
+        alone: LocalTokenBuckets | None,
         tell: Callable[[int], object],
         pause_s: float = PAUSE_S,
     ) -> None:
@@ -103,7 +103,7 @@ class SharedQuotas:
                 self._answered()
                 return standing
         if self._alone is None:
-            raise LimitsUnavailable("Redis, where callers' limits are counted, does not answer.")
+            raise RateLimitsUnavailable("Redis, where callers' limits are counted, does not answer.")
         return await self._alone.take(caller, allowance, pictures, visit)
 
     async def leave(self, caller: str, visit: str) -> None:

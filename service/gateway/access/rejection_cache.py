@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from service.errors import Overloaded
 from service.gateway.access.middleware import LET_IN
-from service.gateway.access.rate_limit import Visit
+from service.gateway.access.rate_limit import Permit
 from service.gateway.http.problems import document, headers_of
 from service.gateway.metrics import Metrics
 
@@ -33,7 +33,7 @@ Server = tuple[str, int | None] | None
 
 
 @dataclass(frozen=True)
-class Repeat:
+class CachedRejection:
     """A refusal as it is told again: by whom it was asked for, where, and what its problem is."""
 
     until: float
@@ -55,14 +55,14 @@ class Repeat:
         metrics.duration.labels(self.route, self.method).observe(took_s)
 
 
-class Repeats:
+class RejectionCache:
     """The latest refusals for want of room, by who asked and what."""
 
     def __init__(self, given_back: Callable[[], int], is_draining: Callable[[], bool]) -> None:
         """`given_back` grows whenever there is more room than before."""
         self._given_back = given_back
         self._is_draining = is_draining
-        self._kept: dict[bytes, Repeat] = {}
+        self._kept: dict[bytes, CachedRejection] = {}
         self._before = 0
 
     def keep(self, scope: Scope, error: Overloaded) -> None:
@@ -71,7 +71,7 @@ class Repeats:
         Not for callers with limits, who pay for refusals too, nor where chance chose the model.
         """
         state, lines = scope["state"], scope["headers"]
-        visit: Visit = state["visit"]
+        visit: Permit = state["visit"]
         if visit.is_limited or state.get("by_chance") or any(name in APART for name, _ in lines):
             return
         query, path = scope["query_string"], scope["raw_path"]
@@ -83,7 +83,7 @@ class Repeats:
         if self._before != given_back or (len(self._kept) >= MOST and key not in self._kept):
             self._kept.clear()
             self._before = given_back
-        self._kept[key] = Repeat(
+        self._kept[key] = CachedRejection(
             time.perf_counter() + KEPT_S,
             visit.caller.label,
             state["route"],
@@ -96,7 +96,7 @@ class Repeats:
         """Whether anything is kept."""
         return bool(self._kept)
 
-    def find(self, method: str, url: bytes, client: Client, server: Server, lines: Lines) -> Repeat | None:
+    def find(self, method: str, url: bytes, client: Client, server: Server, lines: Lines) -> CachedRejection | None:
         """What a request with that head would be refused with, if it would be."""
         if self._before != self._given_back():
             self._kept.clear()

@@ -59,7 +59,7 @@ class Standing:
         return max(0.0, self.debt_s + (pictures - allowance.burst) / allowance.rate) if allowance.rate else 0.0
 
 
-class Quotas(Protocol):
+class TokenBuckets(Protocol):
     """Where it is counted."""
 
     @property
@@ -69,7 +69,7 @@ class Quotas(Protocol):
     async def take(self, caller: str, allowance: Allowance, pictures: int, visit: str | None = None) -> Standing:
         """Pay for pictures and, for a `visit`, take one of the caller's places; all of it or nothing.
 
-        Raises `LimitsUnavailable`.
+        Raises `RateLimitsUnavailable`.
         """
 
     async def leave(self, caller: str, visit: str) -> None:
@@ -85,7 +85,7 @@ class _Account:
     visits: set[str] = field(default_factory=set)
 
 
-class LocalQuotas:
+class LocalTokenBuckets:
     """Counts in this process."""
 
     state: Literal["local"] = "local"
@@ -99,7 +99,7 @@ class LocalQuotas:
         return len(self._accounts)
 
     async def take(self, caller: str, allowance: Allowance, pictures: int, visit: str | None = None) -> Standing:
-        """See `Quotas`."""
+        """See `TokenBuckets`."""
         now = self._clock()
         account = self._account(caller, now)
         debt_s = max(0.0, account.paid_at - now)
@@ -116,7 +116,7 @@ class LocalQuotas:
         return Standing(None, debt_s, len(account.visits))
 
     async def leave(self, caller: str, visit: str) -> None:
-        """See `Quotas`."""
+        """See `TokenBuckets`."""
         account = self._accounts.get(caller)
         if account is not None:
             account.visits.discard(visit)

@@ -26,8 +26,8 @@ class _Waiter(Generic[Item, Value]):
     answered: asyncio.Future[Value]
 
 
-class Batches(Generic[Item, Value]):
-    """Batches of at most `most` items of one kind, in the order in which they came."""
+class Batcher(Generic[Item, Value]):
+    """Batcher of at most `most` items of one kind, in the order in which they came."""
 
     def __init__(self, send: Send[Item, Value], most: int, workers: Callable[[], int]) -> None:
         """`send` gives an outcome for each item, or raises one for all; `workers` is asked how many there are now."""

@@ -16,7 +16,7 @@ LONGEST_S = 30.0
 SPREAD = 0.2  # of a time, at most and by chance, more: gateways that saw the same failure do not come back together
 
 
-class Circuit:
+class CircuitBreaker:
     """Closed while requests succeed, open for a time after failures, then half open: one request at a time tries."""
 
     def __init__(self, name: str, clock: Callable[[], float]) -> None:

@@ -45,7 +45,7 @@ class Call(Generic[Value]):
     several: bool = False
 
 
-class Tries:
+class Failover:
     """Asks replicas, and lets their circuits know how it went."""
 
     def __init__(self, replicas: Replicas, retried: Callable[[str, str], None]) -> None:

@@ -46,7 +46,7 @@ class _Pool:
     users: int = 0
 
 
-class Door:
+class HttpClient:
     """A server at `http://host:port`, at one `address` of that host if given, or at `unix:/path`.
 
     Connections are used again, until their pool is `age_s` old or one of them broke: what stands behind an address

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from service.config.settings import Place
-from service.gateway.backend.circuit_breaker import Circuit, State
-from service.gateway.backend.http_client import Door
+from service.config.settings import ServerAddress
+from service.gateway.backend.circuit_breaker import CircuitBreaker, State
+from service.gateway.backend.http_client import HttpClient
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ LookUp = Callable[[str], Awaitable[Sequence[str]]]
 
 
 @dataclass(frozen=True)
-class Look:
+class WorkerStatus:
     """What a replica's management door said of a model: ready process ids, how many there should be, if registered."""
 
     ready: frozenset[int] = frozenset()
@@ -35,24 +35,24 @@ class Look:
 class Replica:
     """One model server: its doors, and for each model its circuit and what was last seen of its workers."""
 
-    def __init__(self, name: str, inference: Door, management: Door) -> None:
+    def __init__(self, name: str, inference: HttpClient, management: HttpClient) -> None:
         self.name = name
         self.inference = inference
         self.management = management
-        self.looks: dict[str, Look] = {}
-        self._circuits: dict[str, Circuit] = {}
+        self.looks: dict[str, WorkerStatus] = {}
+        self._circuits: dict[str, CircuitBreaker] = {}
 
     @classmethod
-    def at(cls, place: Place, address: str | None) -> "Replica":
+    def at(cls, place: ServerAddress, address: str | None) -> "Replica":
         """The server at one of the host's addresses; both doors are there where both name the same host."""
         same = urlsplit(place.management).hostname == place.host
         name = place.inference if address in {None, place.host} else f"{place.inference} at {address}"
-        return cls(name, Door(place.inference, address), Door(place.management, address if same else None))
+        return cls(name, HttpClient(place.inference, address), HttpClient(place.management, address if same else None))
 
-    def circuit(self, model: str) -> Circuit:
+    def circuit(self, model: str) -> CircuitBreaker:
         """The circuit of a model here."""
         if model not in self._circuits:
-            self._circuits[model] = Circuit(f"{model} at {self.name}", asyncio.get_running_loop().time)
+            self._circuits[model] = CircuitBreaker(f"{model} at {self.name}", asyncio.get_running_loop().time)
         return self._circuits[model]
 
     def may_answer(self, model: str) -> bool:
@@ -78,13 +78,15 @@ async def look_up(host: str) -> list[str]:
 class Replicas:
     """All replicas at some places; `refresh` follows the names as they come to mean other addresses."""
 
-    def __init__(self, places: Iterable[Place], look_up: LookUp = look_up, interval_s: float = RESOLVE_S) -> None:
+    def __init__(
+        self, places: Iterable[ServerAddress], look_up: LookUp = look_up, interval_s: float = RESOLVE_S
+    ) -> None:
         self._places = list(places)
         self._look_up = look_up
         self._interval_s = interval_s
         self._due = float("-inf")
         self._refreshing = asyncio.Lock()
-        self._present: dict[tuple[Place, str | None], Replica] = {}
+        self._present: dict[tuple[ServerAddress, str | None], Replica] = {}
 
     @property
     def present(self) -> list[Replica]:
@@ -121,7 +123,7 @@ class Replicas:
         return not asked.may_answer(model) and any(each.may_answer(model) for each in self.present)
 
     async def refresh(self) -> None:
-        """Look the names up again where that is due, and soon where there is no replica at all."""
+        """WorkerStatus the names up again where that is due, and soon where there is no replica at all."""
         loop = asyncio.get_running_loop()
         async with self._refreshing:
             if loop.time() < self._due:
@@ -138,7 +140,7 @@ class Replicas:
         """Give back all connections."""
         await asyncio.gather(*(replica.close() for replica in self.present))
 
-    async def _addresses(self, place: Place) -> list[str | None]:
+    async def _addresses(self, place: ServerAddress) -> list[str | None]:
         """The addresses of a place; those it had before where its name cannot be looked up."""
         if place.host is None:
             return [None]

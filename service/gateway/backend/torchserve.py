@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from service.config.settings import Place
+from service.config.settings import ServerAddress
 from service.errors import (
     BackendBadResponse,
     BackendUnavailable,
@@ -25,11 +25,11 @@ from service.errors import (
     ServiceError,
     every_error,
 )
-from service.gateway.backend.batcher import Batches
+from service.gateway.backend.batcher import Batcher
 from service.gateway.backend.circuit_breaker import State
-from service.gateway.backend.failover import Call, FailedError, NobodyThereError, Tries
+from service.gateway.backend.failover import Call, FailedError, Failover, NobodyThereError
 from service.gateway.backend.http_client import BrokenError, GibberishError, UnreachableError
-from service.gateway.backend.replicas import RESOLVE_S, Look, LookUp, Replica, Replicas, look_up
+from service.gateway.backend.replicas import RESOLVE_S, LookUp, Replica, Replicas, WorkerStatus, look_up
 from service.models.cards import ModelCard
 from service.tasks import frame as envelope
 from service.tasks.frame import Opened
@@ -107,7 +107,7 @@ class TorchServe:
 
     def __init__(
         self,
-        places: Iterable[Place],
+        places: Iterable[ServerAddress],
         retried: Callable[[str, str], None] = lambda _model, _outcome: None,
         look_s: float = LOOK_S,
         resolve_s: float = RESOLVE_S,
@@ -116,8 +116,8 @@ class TorchServe:
         """`retried` is told of every second try: the model, and `answered` or `failed`."""
         places = list(places)
         self._replicas = Replicas(places, look_up, resolve_s)
-        self._tries = Tries(self._replicas, retried)
-        self._batches: dict[str, Batches[_Ask, Answer | None]] = {}
+        self._tries = Failover(self._replicas, retried)
+        self._batches: dict[str, Batcher[_Ask, Answer | None]] = {}
         self._retried = retried
         self._look_s = look_s
         self._skew_s = SKEW_S if any(place.host for place in places) else 0.0
@@ -146,12 +146,12 @@ class TorchServe:
         finally:
             self._retried(card.name, outcome)
 
-    def _batches_of(self, card: ModelCard, question: Question) -> Batches[_Ask, Answer | None]:
+    def _batches_of(self, card: ModelCard, question: Question) -> Batcher[_Ask, Answer | None]:
         """Where pictures with that question gather."""
         key = lane(card.name, question)
         if key not in self._batches:
             workers = partial(self._replicas.workers, card.name)
-            self._batches[key] = Batches(partial(self._send, card), most_together(card, question), workers)
+            self._batches[key] = Batcher(partial(self._send, card), most_together(card, question), workers)
         return self._batches[key]
 
     async def _send(self, card: ModelCard, asks: Sequence[_Ask]) -> Sequence[Answer | ServiceError | None]:
@@ -201,16 +201,16 @@ class TorchServe:
 
     async def _look(self, replica: Replica, model: str) -> ServiceError | None:
         """Note what a replica's management door says of a model; an error where it says nothing of use."""
-        before = replica.looks.get(model, Look())
+        before = replica.looks.get(model, WorkerStatus())
         try:
             async with asyncio.timeout(self._look_s):
                 replica.looks[model] = _seen(*await replica.management.exchange("GET", f"/models/{model}"))
         except TimeoutError:
             silences = before.silences + 1
             ready = before.ready if silences < SILENCES else frozenset()
-            replica.looks[model] = Look(ready, before.configured, silences)
+            replica.looks[model] = WorkerStatus(ready, before.configured, silences)
         except (UnreachableError, BrokenError, GibberishError, ValueError, TypeError, KeyError) as error:
-            replica.looks[model] = Look(configured=before.configured)
+            replica.looks[model] = WorkerStatus(configured=before.configured)
             if isinstance(error, UnreachableError | BrokenError):
                 return BackendUnavailable("the management door does not answer")
             return BackendBadResponse("the management door answered nonsense")
@@ -233,13 +233,13 @@ async def _predictions(replica: Replica, model: str, frame: bytes, request_id: s
     return body
 
 
-def _seen(status: int, body: bytes) -> Look:
+def _seen(status: int, body: bytes) -> WorkerStatus:
     """What a description of a model says. Raises `ValueError`, `TypeError` or `KeyError` where it is none."""
     if status == 404:
-        return Look()
+        return WorkerStatus()
     (version,) = orjson.loads(body)
     ready = frozenset(int(worker["pid"]) for worker in version["workers"] if worker["status"] == "READY")
-    return Look(ready, int(version["minWorkers"]))
+    return WorkerStatus(ready, int(version["minWorkers"]))
 
 
 def _failure(model: str, status: int, body: bytes) -> FailedError:

@@ -49,7 +49,7 @@ READ: Final = (
 MAX_AGE_S: Final = 600  # that a browser may remember a permission; a change of the origins is slower by that
 
 
-class Cors(CORSMiddleware):
+class CorsMiddleware(CORSMiddleware):
     """Starlette's, for pages that send a key themselves: never with cookies, which we have none of.
 
     What is not allowed is a permission less and no error: the browser, which asked for its user, is who refuses.

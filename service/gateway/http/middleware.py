@@ -31,7 +31,7 @@ WHOLE = "whole"  # in a request's state: its body has arrived, as the protocol k
 TemplateOf = Callable[[str], str]
 
 
-class Head:
+class HeadMiddleware:
     """Answers HEAD wherever GET is answered, without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -49,7 +49,7 @@ class Head:
         await self.app({**scope, "method": "GET"}, receive, headers_only)
 
 
-class Linger:
+class LingerMiddleware:
     """Closes the connection after an answer that came before the body's end, once the client has had time to read it.
 
     Closing at once would reset a connection with unread bytes, and the reset can overtake the answer. A client that
@@ -98,7 +98,7 @@ class Linger:
         await self.app(scope, watched, closing)
 
 
-class Context:
+class ContextMiddleware:
     """Gives the request its id and clock, and the response the headers that all have; then begins what comes after.
 
     Leaves the `status` of a begun response in the request's state.
@@ -136,7 +136,7 @@ class Context:
             afterwards()
 
 
-class Meter:
+class MetricsMiddleware:
     """Counts and times every request by its route's template; paths that match none share one label."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, template_of: TemplateOf) -> None:
@@ -162,7 +162,7 @@ class Meter:
             self._metrics.duration.labels(route, method).observe(time.perf_counter() - state["started"])
 
 
-class Crash:
+class CrashMiddleware:
     """Turns an error that nobody expected into the problem Internal; the log has the request id and the places.
 
     The error's own message stays out of both: it may hold bytes of an upload.

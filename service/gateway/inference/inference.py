@@ -9,13 +9,13 @@ from typing import Any, Self, TypeVar
 
 from service.errors import BackendBadResponse, BackendUnavailable, DeadlineExceeded, Internal, ServiceError
 from service.gateway.backend.torchserve import Answer, Backend, Pixels
-from service.gateway.inference.answer_cache import Recall, digest_of
+from service.gateway.inference.response_cache import ResponseCache, digest_of
 from service.gateway.metrics import How, Metrics
 from service.gateway.scheduling.admission import Admission
-from service.gateway.scheduling.fair_queue import Turns
-from service.gateway.scheduling.request_terms import Terms
+from service.gateway.scheduling.fair_queue import FairQueue
+from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads.body import Upload
-from service.gateway.uploads.decode_queue import Decoders
+from service.gateway.uploads.decode_queue import DecodeQueue
 from service.models.cards import ModelCard
 from service.tasks.decoded import Facts
 from service.tasks.operations import lane
@@ -81,11 +81,11 @@ class Inference:
         self,
         backend: Backend,
         admission: Admission,
-        turns: Mapping[str, Turns],
-        decoders: Decoders,
+        turns: Mapping[str, FairQueue],
+        decoders: DecodeQueue,
         metrics: Metrics,
         doubt: Callable[[], None],
-        recall: Recall[Result] | None = None,
+        recall: ResponseCache[Result] | None = None,
     ) -> None:
         """`turns` are those in each `questions.lane`; `doubt` is called when a model turns out to have no worker.
 
@@ -99,13 +99,13 @@ class Inference:
         self._doubt = doubt
         self._recall = recall
 
-    def check(self, cards: Sequence[ModelCard], terms: Terms) -> None:
+    def check(self, cards: Sequence[ModelCard], terms: RequestTerms) -> None:
         """Raise `Overloaded` before a body is read that would be refused after it; a kept answer is known only then."""
         if self._recall is None:
             self._admission.check(cards, terms)
 
     async def run(
-        self, uploads: Sequence[Upload], cards: Sequence[ModelCard], request_id: str, terms: Terms
+        self, uploads: Sequence[Upload], cards: Sequence[ModelCard], request_id: str, terms: RequestTerms
     ) -> list[Result]:
         """A result for each upload, in their order, each with an answer by each card. Raises `Overloaded`.
 
@@ -137,18 +137,18 @@ class Inference:
             return b""
         return await digest_of(upload.content)
 
-    def _kept(self, upload: Upload, digest: bytes, cards: Sequence[ModelCard], terms: Terms) -> Result | None:
+    def _kept(self, upload: Upload, digest: bytes, cards: Sequence[ModelCard], terms: RequestTerms) -> Result | None:
         found = self._recall.kept(self._key(digest, cards, terms)) if self._recall and digest else None
         if found is None:
             return None
         return replace(found, upload=upload, digest=digest, how="hit")
 
-    def _key(self, digest: bytes, cards: Sequence[ModelCard], terms: Terms) -> Hashable:
+    def _key(self, digest: bytes, cards: Sequence[ModelCard], terms: RequestTerms) -> Hashable:
         caller = terms.caller if self._recall and not self._recall.shared else ""
         return (digest, tuple(card.name for card in cards), terms.question, caller)
 
     async def _result(
-        self, upload: Upload, digest: bytes, cards: Sequence[ModelCard], request_id: str, terms: Terms
+        self, upload: Upload, digest: bytes, cards: Sequence[ModelCard], request_id: str, terms: RequestTerms
     ) -> Result:
         """What becomes known of the picture now."""
         begun = asyncio.get_running_loop().time()
@@ -166,7 +166,9 @@ class Inference:
             self._count(cards, "ok")
         return replace(result, upload=upload, digest=digest, how=how)
 
-    async def _picture(self, upload: Upload, cards: Sequence[ModelCard], request_id: str, terms: Terms) -> Result:
+    async def _picture(
+        self, upload: Upload, cards: Sequence[ModelCard], request_id: str, terms: RequestTerms
+    ) -> Result:
         loop = asyncio.get_running_loop()
         started = loop.time()
         deadlines = [terms.deadline(card, started) for card in cards]
@@ -190,14 +192,14 @@ class Inference:
         return Result(upload, facts, tuple(answers), decode_s)
 
     async def _decode(
-        self, upload: Upload, cards: Sequence[ModelCard], terms: Terms, deadline: float
+        self, upload: Upload, cards: Sequence[ModelCard], terms: RequestTerms, deadline: float
     ) -> tuple[Facts, list[Pixels]]:
         if isinstance(upload.content, ServiceError):
             raise upload.content
         return await self._decoders.prepare(upload.content, cards, terms, deadline)
 
     async def _ask(
-        self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: Terms
+        self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: RequestTerms
     ) -> Answer | ServiceError:
         try:
             answer = await self._in_turn(card, pixels, deadline, request_id, terms)
@@ -214,7 +216,9 @@ class Inference:
         self._metrics.stages.labels(card.name, "inference").observe(answer.inference_s)
         return answer
 
-    async def _in_turn(self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: Terms) -> Answer:
+    async def _in_turn(
+        self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: RequestTerms
+    ) -> Answer:
         """The model's answer, asked for when it is this caller's turn. Raises `ServiceError`.
 
         A caller that leaves while it waits is dropped; what a model was asked for keeps its place until answered.

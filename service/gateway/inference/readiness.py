@@ -15,7 +15,7 @@ from PIL import Image
 from service.errors import BackendUnavailable, DeadlineExceeded, Draining, Overloaded, ServiceError
 from service.gateway.backend.circuit_breaker import STATES
 from service.gateway.backend.torchserve import Backend, Pixels, Workers
-from service.gateway.inference.siblings import ALONE, Sitting
+from service.gateway.inference.siblings import ALONE, SlotMember
 from service.gateway.metrics import Metrics
 from service.imaging import preprocess
 from service.models.cards import ModelCard
@@ -29,7 +29,7 @@ CANARY_SIDE = 256  # pixels: on a CPU a whole street scene would keep a worker b
 
 
 @dataclass
-class Watch:
+class ModelWatch:
     """What is known of one model: its workers, those that were ready when it answered the test picture last, and how
     much memory the one had that answered.
     """
@@ -67,9 +67,9 @@ class Readiness:
         backend: Backend,
         metrics: Metrics,
         interval_s: float,
-        canary_interval_s: float,
+        probe_interval_s: float,
         groups: Callable[[], Mapping[str, Sequence[str]]] | None = None,
-        sitting: Sitting = ALONE,
+        sitting: SlotMember = ALONE,
     ) -> None:
         """`groups` are the models that stand in for each other, by a name for them; without it each stands alone."""
         self.watches = {card.name: _watch(card) for card in cards}
@@ -77,7 +77,7 @@ class Readiness:
         self._backend = backend
         self._metrics = metrics
         self._interval_s = interval_s
-        self._canary_interval_s = canary_interval_s
+        self._canary_interval_s = probe_interval_s
         self._groups = groups or (lambda: {name: [name] for name in self.watches})
         self._doubt = asyncio.Event()
         self._sitting = sitting
@@ -163,7 +163,7 @@ class Readiness:
     def _waiting(self) -> list[str]:
         return [name for name, members in self._groups().items() if not self.answers(members)]
 
-    async def _look(self, watch: Watch) -> None:
+    async def _look(self, watch: ModelWatch) -> None:
         try:
             watch.workers = await self._backend.workers(watch.card)
         except ServiceError:
@@ -172,7 +172,7 @@ class Readiness:
             log.exception("the workers of %s could not be looked at", watch.card.name)
             watch.workers = Workers(frozenset(), watch.workers.configured)
 
-    def _start_canary(self, watch: Watch) -> None:
+    def _start_canary(self, watch: ModelWatch) -> None:
         ready = watch.workers.ready
         old = asyncio.get_running_loop().time() - watch.answered_at > self._canary_interval_s
         due = old or ready != watch.tried or not watch.answered
@@ -180,7 +180,7 @@ class Readiness:
             watch.tried = ready
             watch.running = asyncio.create_task(self._ask(watch, ready))
 
-    async def _ask(self, watch: Watch, ready: frozenset[Hashable]) -> None:
+    async def _ask(self, watch: ModelWatch, ready: frozenset[Hashable]) -> None:
         """Send the test picture; a full queue or a late answer says nothing against the workers."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + watch.card.serving.deadline_s
@@ -215,8 +215,8 @@ class Readiness:
         self._metrics.ready.set(self.ready)
 
 
-def _watch(card: ModelCard) -> Watch:
-    return Watch(card, _canary(card.input), Workers(frozenset(), card.serving.workers))
+def _watch(card: ModelCard) -> ModelWatch:
+    return ModelWatch(card, _canary(card.input), Workers(frozenset(), card.serving.workers))
 
 
 def _canary(spec: Input) -> Pixels:

@@ -16,7 +16,7 @@ from service.tasks.operations import Question, can_answer, cost, deadline_s
 from service.tasks.schemas import State
 
 
-class Catalogue:
+class ModelRegistry:
     """The served cards by name; the first of a task answers where a request names none."""
 
     def __init__(self, cards: dict[str, ModelCard], settings: Settings) -> None:

@@ -16,9 +16,9 @@ from service.errors import ServiceError
 from service.gateway.backend.torchserve import Answer, Backend, Pixels
 from service.gateway.inference.inference import Result
 from service.gateway.metrics import Metrics
-from service.gateway.scheduling.fair_queue import Turns
-from service.gateway.scheduling.request_terms import Terms
-from service.gateway.uploads.decode_queue import Decoders
+from service.gateway.scheduling.fair_queue import FairQueue
+from service.gateway.scheduling.request_terms import RequestTerms
+from service.gateway.uploads.decode_queue import DecodeQueue
 from service.models.cards import ModelCard
 from service.tasks.frame import Array
 from service.tasks.operations import lane
@@ -41,15 +41,15 @@ class Copy:
     answer: Answer
 
 
-class Shadows:
+class ShadowTraffic:
     """Shows pictures to shadows, and counts how often these agree with what was answered."""
 
     def __init__(
         self,
         shown: Shown,
         backend: Backend,
-        turns: Mapping[str, Turns],
-        decoders: Decoders,
+        turns: Mapping[str, FairQueue],
+        decoders: DecodeQueue,
         metrics: Metrics,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -67,7 +67,7 @@ class Shadows:
         """How many pictures are being shown."""
         return len(self._running)
 
-    def copies(self, cards: Sequence[ModelCard], results: Sequence[Result], terms: Terms) -> list[Copy]:
+    def copies(self, cards: Sequence[ModelCard], results: Sequence[Result], terms: RequestTerms) -> list[Copy]:
         """What of a request is to be shown; nothing of what was found among the kept answers."""
         if terms.question != "answer":
             return []
@@ -120,7 +120,7 @@ class Shadows:
 
     async def _asked(self, content: bytes, card: ModelCard, request_id: str) -> Answer:
         deadline = asyncio.get_running_loop().time() + card.serving.deadline_s
-        terms = Terms(CALLER, LEAST_URGENT, deadline)
+        terms = RequestTerms(CALLER, LEAST_URGENT, deadline)
         _, (pixels,) = await self._decoders.prepare(content, [card], terms, deadline)
 
         async def ask(picture: Pixels = pixels) -> Answer:

@@ -1,16 +1,16 @@
 """A gateway process among others on one host: what it tells them, and what they tell."""
 
-from service.host.gateway_slots import EMPTY, READY, WAITING, Seat, States
+from service.host.gateway_slots import EMPTY, READY, WAITING, GatewaySlot, SlotStates
 
 
-class Sitting:
+class SlotMember:
     """One process's seat, or none where it is alone.
 
     A process that takes the place of one that ended holds nobody back until it has sat down: the others have been
     serving all the time, and the instance stays ready.
     """
 
-    def __init__(self, seat: Seat | None = None, states: States | None = None) -> None:
+    def __init__(self, seat: GatewaySlot | None = None, states: SlotStates | None = None) -> None:
         self._seat = seat
         self._states = states
         self.replaces = seat is not None and seat.before != 0
@@ -40,4 +40,4 @@ class Sitting:
             self._states.tell(self._seat.number, state)
 
 
-ALONE = Sitting()
+ALONE = SlotMember()

@@ -10,9 +10,9 @@ from starlette.requests import Request
 
 from service.config import traffic
 from service.config.traffic import Split, Splits
-from service.config.watched_file import RELOAD_S, Followed
+from service.config.watched_file import RELOAD_S, WatchedFile
 from service.errors import InvalidHeader, ModelNotFound
-from service.gateway.inference.registry import Catalogue
+from service.gateway.inference.registry import ModelRegistry
 from service.gateway.scheduling import request_terms
 from service.models.cards import ModelCard, Task
 from service.tasks.operations import Question, can_answer
@@ -20,18 +20,18 @@ from service.tasks.operations import Question, can_answer
 HEADER = "X-Model-Version"
 ALL_TO_THE_HIGHEST = Split()
 
-Shares = Followed[Splits]
+Shares = WatchedFile[Splits]
 
 
-def read(file: Path, catalogue: Catalogue, tell: Callable[[int], object], reload_s: float = RELOAD_S) -> Shares:
-    """What the traffic file says, while it is watched; see `Followed`. Raises `TrafficError`."""
-    return Followed(file, partial(traffic.read, cards=catalogue.cards.values()), tell, reload_s)
+def read(file: Path, catalogue: ModelRegistry, tell: Callable[[int], object], reload_s: float = RELOAD_S) -> Shares:
+    """What the traffic file says, while it is watched; see `WatchedFile`. Raises `TrafficError`."""
+    return WatchedFile(file, partial(traffic.read, cards=catalogue.cards.values()), tell, reload_s)
 
 
 class Versions:
     """The served versions of each model, and how requests are spread over them."""
 
-    def __init__(self, catalogue: Catalogue, shares: Shares | None, is_ready: Callable[[str], bool]) -> None:
+    def __init__(self, catalogue: ModelRegistry, shares: Shares | None, is_ready: Callable[[str], bool]) -> None:
         """`is_ready` says whether the card of that name can answer now."""
         self._catalogue = catalogue
         self._shares = shares

@@ -46,7 +46,7 @@ class Short(NamedTuple):
             raise misfits((each["loc"], each["msg"]) for each in error.errors()) from None
 
 
-class Direct:
+class FastPathMiddleware:
     """Calls the endpoints that need nothing but their query, and leaves everything else to FastAPI."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute], metrics: Metrics) -> None:
@@ -71,7 +71,7 @@ class Direct:
 
 
 def short(routes: Iterable[BaseRoute]) -> Mapping[str, Short]:
-    """By path, what `Direct` calls."""
+    """By path, what `FastPathMiddleware` calls."""
     return {
         route.path: _short(route.endpoint)
         for route in routes

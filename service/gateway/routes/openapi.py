@@ -68,7 +68,7 @@ UPLOAD = (
     errors.BackendBadResponse,
     errors.Overloaded,
     errors.BackendUnavailable,
-    errors.LimitsUnavailable,
+    errors.RateLimitsUnavailable,
     errors.KeysUnavailable,
     errors.DeadlineExceeded,
 )
@@ -77,7 +77,7 @@ DISCOVERY = (
     errors.RateLimited,
     errors.ConcurrencyLimited,
     errors.Internal,
-    errors.LimitsUnavailable,
+    errors.RateLimitsUnavailable,
     errors.KeysUnavailable,
 )
 

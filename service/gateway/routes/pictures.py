@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from service.errors import NotAcceptable, Overloaded, ServiceError
-from service.gateway.access.rate_limit import Visit
+from service.gateway.access.rate_limit import Permit
 from service.gateway.backend.torchserve import Answer
 from service.gateway.components import Gateway
 from service.gateway.http import etag
@@ -26,7 +26,7 @@ from service.gateway.inference.registry import name_of
 from service.gateway.inference.versions import HEADER as VERSION
 from service.gateway.metrics import STAGES
 from service.gateway.scheduling import request_terms as terms
-from service.gateway.scheduling.request_terms import Terms
+from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads import body as uploads
 from service.gateway.uploads.decode_queue import is_large
 from service.imaging.mask_painting import Plan
@@ -54,7 +54,7 @@ class Answered:
 
     request_id: str
     started: float
-    terms: Terms
+    terms: RequestTerms
     results: list[Result]
     stages: dict[str, float]
     tag: str | None = None
@@ -130,7 +130,7 @@ async def answered(
         gateway.metrics.stages.labels("", "upload").observe(uploaded)
         if check is not None:
             check(len(pictures))
-        visit: Visit = request.state.visit
+        visit: Permit = request.state.visit
         await visit.pay(len(pictures) * len(cards))
         request_id = request.state.request_id
         results = await unless_gone(request.receive, gateway.inference.run(pictures, cards, request_id, asked))
@@ -143,7 +143,7 @@ async def answered(
         request.state.afterwards = partial(gateway.shadows.begin, copies, request_id)
 
 
-def checked_tag(request: Request, models: Sequence[str], results: Sequence[Result], asked: Terms) -> str | None:
+def checked_tag(request: Request, models: Sequence[str], results: Sequence[Result], asked: RequestTerms) -> str | None:
     """The entity tag, where answers are kept and all of these are good. Raises `PreconditionFailed`."""
     if not all(result.digest and result.again() for result in results):
         return None

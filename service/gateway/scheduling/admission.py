@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client import Gauge
 
 from service.errors import Overloaded
-from service.gateway.scheduling.request_terms import Terms
+from service.gateway.scheduling.request_terms import RequestTerms
 from service.models.cards import ModelCard
 from service.tasks.operations import BEST_PLACES, Question
 
@@ -22,13 +22,13 @@ STRETCH = 2
 LONGEST_RETRY_S = 60
 PLACES: Final[dict[Question, int]] = {"best": BEST_PLACES}  # that a picture takes, where it is more than one
 
-Outlook = Callable[[ModelCard, Terms, int], float]
+WaitEstimate = Callable[[ModelCard, RequestTerms, int], float]
 
 
 class Admission:
     """Counts each caller's pictures that wait for a model or are in it; `taken` shows the sum to the autoscaler."""
 
-    def __init__(self, places: int, taken: Gauge, outlook: Outlook = lambda _card, _terms, _pictures: 0.0) -> None:
+    def __init__(self, places: int, taken: Gauge, outlook: WaitEstimate = lambda _card, _terms, _pictures: 0.0) -> None:
         """`outlook` foretells in how many seconds so many more pictures of a caller would be answered by a model."""
         self.places = places
         self.returned = 0  # so often places were given back
@@ -36,7 +36,7 @@ class Admission:
         self._outlook = outlook
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def check(self, cards: Sequence[ModelCard], terms: Terms, pictures: int = 1) -> None:
+    def check(self, cards: Sequence[ModelCard], terms: RequestTerms, pictures: int = 1) -> None:
         """Raise `Overloaded` if a model has no room for that many, or could not answer them before the deadline."""
         now = asyncio.get_running_loop().time()
         for card in cards:
@@ -50,7 +50,7 @@ class Admission:
                 )
 
     @contextmanager
-    def enter(self, cards: Sequence[ModelCard], terms: Terms, pictures: int) -> Iterator[None]:
+    def enter(self, cards: Sequence[ModelCard], terms: RequestTerms, pictures: int) -> Iterator[None]:
         """Hold a place for each picture at each model, all of them or none. Raises `Overloaded`."""
         self.check(cards, terms, pictures)
         places = pictures * PLACES.get(terms.question, 1)
@@ -78,7 +78,7 @@ class Admission:
             self._taken.labels(card.name).set(counts.total())
 
 
-class Memory:
+class BodyBuffer:
     """The bytes that bodies may hold at one time, over all requests."""
 
     def __init__(self, limit: int) -> None:
@@ -96,9 +96,9 @@ class Memory:
 
 
 class Reservation:
-    """What one request holds of a `Memory`."""
+    """What one request holds of a `BodyBuffer`."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: BodyBuffer) -> None:
         self._memory = memory
         self.held = 0
 

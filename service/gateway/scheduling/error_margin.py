@@ -7,7 +7,7 @@ DEVIATIONS: Final = 4.0  # of the mean one, which few errors go beyond
 MOST: Final = 1.0  # however late it was: who is refused for it teaches nothing
 
 
-class Margin:
+class ErrorMargin:
     """The share by which foretold times are to be lengthened: the mean error of late and some mean deviations."""
 
     def __init__(self) -> None:

@@ -15,9 +15,9 @@ from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 from service.errors import DeadlineExceeded
-from service.gateway.scheduling.error_margin import Margin
+from service.gateway.scheduling.error_margin import ErrorMargin
 from service.gateway.scheduling.request_terms import URGENCY
-from service.gateway.scheduling.service_time import Pace
+from service.gateway.scheduling.service_time import ServiceTime
 
 Value = TypeVar("Value")
 
@@ -60,7 +60,7 @@ class _Waiter:
     granted: asyncio.Future[None] = field(compare=False)
 
 
-class Turns:
+class FairQueue:
     """So many places, given to callers in turn."""
 
     def __init__(self, places: Callable[[], int], *, shared: bool = False) -> None:
@@ -78,8 +78,8 @@ class Turns:
         self._running: set[asyncio.Task[Any]] = set()
         self._late_at = float("-inf")
         self._begun: dict[int, float] = {}  # by the number of what runs, in the loop's time
-        self.pace = Pace()
-        self._margin = Margin()
+        self.pace = ServiceTime()
+        self._margin = ErrorMargin()
         self.ended = 0  # so many pieces
 
     async def run(

@@ -17,7 +17,7 @@ URGENT = re.compile(r"(?:^|,)[ \t]*u=([0-7])[ \t]*(?=[,;]|$)")
 
 
 @dataclass(frozen=True)
-class Terms:
+class RequestTerms:
     """Who asks, the urgency (RFC 9218), the end in the loop's time where the request names one, and the question."""
 
     caller: str = ""
@@ -30,12 +30,12 @@ class Terms:
         return begun + deadline_s(card, self.question) if self.end is None else self.end
 
 
-def of(request: Request, longest_s: float, question: Question = "answer") -> Terms:
+def of(request: Request, longest_s: float, question: Question = "answer") -> RequestTerms:
     """The terms of a request: `Request-Timeout` counts from its first byte. Raises `InvalidHeader`."""
     timeout_s = _timeout(request.headers.getlist("request-timeout"), longest_s)
     begun = asyncio.get_running_loop().time() - (time.perf_counter() - request.state.started)
     end = None if timeout_s is None else begun + timeout_s
-    return Terms(caller_of(request), _urgency(request.headers.getlist("priority")), end, question)
+    return RequestTerms(caller_of(request), _urgency(request.headers.getlist("priority")), end, question)
 
 
 def caller_of(request: Request) -> str:

@@ -8,7 +8,7 @@ LEAP: Final = (
 )
 
 
-class Pace:
+class ServiceTime:
     """Seconds that a place is held for work of cost 1 where all are taken: `mean_s` of late, None before the first."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ import asyncio
 UNREAD_S = 60.0
 
 
-class Together:
+class CoalescedWriter:
     """A connection to which an answer's head is sent with what is written next to it in the same turn of the loop.
 
     Uvicorn writes head and body one after the other, and uvloop sends each of them at once, so that both ends would pay

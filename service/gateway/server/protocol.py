@@ -14,12 +14,12 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, MalformedRequest, ServiceError, UploadTimeout
-from service.gateway.access.rejection_cache import Repeat, Repeats
+from service.gateway.access.rejection_cache import CachedRejection, RejectionCache
 from service.gateway.http.cors import STANDING
 from service.gateway.http.middleware import LINGER_S, SOON_S, WHOLE, id_of, is_small, new_id
 from service.gateway.http.problems import MEDIA_TYPE
 from service.gateway.metrics import Metrics
-from service.gateway.server.coalesced_writes import Together
+from service.gateway.server.coalesced_writes import CoalescedWriter
 
 # Bytes that are not body: the request line, headers, trailers and what frames chunks. As headers of four letters each,
 # 60 MB of them took 1.2 GB, measured.
@@ -52,13 +52,13 @@ class Protocol(HttpToolsProtocol):
         *args: Any,
         header_timeout_s: float,
         metrics: Metrics,
-        repeats: Callable[[], Repeats],
+        repeats: Callable[[], RejectionCache],
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self._metrics = metrics
         self._repeats = repeats
-        self._repeated: Repeat | None = None
+        self._repeated: CachedRejection | None = None
         self._header_timeout_s = header_timeout_s
         self._header_timer: asyncio.TimerHandle | None = None
         self._between = True  # requests: the next byte begins one
@@ -73,7 +73,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect the first request."""
         super().connection_made(transport)
-        self._together = Together(transport, self.loop)
+        self._together = CoalescedWriter(transport, self.loop)
         self.transport = cast("asyncio.Transport", self._together)  # whatever is written goes in its order
         self._expect_headers()
 
@@ -201,7 +201,7 @@ class Protocol(HttpToolsProtocol):
         """What the head says of its body's length; of chunks it says nothing, and they are never refused again."""
         return next((value for name, value in self.headers if name == b"content-length"), b"0")
 
-    def _found(self) -> Repeat | None:
+    def _found(self) -> CachedRejection | None:
         """What this request is refused with once more; not where another answer is on its way, or its body is long."""
         repeats = self._repeats()
         if not repeats or not self._is_idle:
@@ -212,7 +212,7 @@ class Protocol(HttpToolsProtocol):
             return None
         return repeats.find(self.parser.get_method().decode(), self.url, self.client, self.server, self.headers)
 
-    def _tell(self, repeated: Repeat, *more: tuple[bytes, bytes]) -> None:
+    def _tell(self, repeated: CachedRejection, *more: tuple[bytes, bytes]) -> None:
         begun = time.perf_counter()
         self._repeated = None
         request_id = id_of(self.headers)

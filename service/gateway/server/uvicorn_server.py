@@ -13,12 +13,12 @@ from fastapi import FastAPI
 from service.config.api_keys import check_exposure
 from service.config.settings import Settings
 from service.gateway.app import create_app
-from service.gateway.inference.siblings import Sitting
+from service.gateway.inference.siblings import SlotMember
 from service.gateway.server.protocol import Protocol
-from service.host.gateway_slots import Seat, states
+from service.host.gateway_slots import GatewaySlot, states
 
 
-def serve(settings: Settings, seat: Seat | None = None) -> None:
+def serve(settings: Settings, seat: GatewaySlot | None = None) -> None:
     """Serve until SIGTERM or SIGINT, alone or from a seat among several processes.
 
     Raises `CardError` for a model store that cannot be served, `KeysError` for keys that cannot be used or are missing.
@@ -33,7 +33,7 @@ def serve(settings: Settings, seat: Seat | None = None) -> None:
         return
     seat.inherit()
     with states(seat.folder) as shared:
-        server = Server(create_app(settings.part(seat.of), sitting=Sitting(seat, shared)), settings)
+        server = Server(create_app(settings.part(seat.of), sitting=SlotMember(seat, shared)), settings)
         _collect_seldom()
         server.run(server.doors(shared=True))
 

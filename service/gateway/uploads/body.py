@@ -25,8 +25,8 @@ from service.errors import (
 from service.gateway.http.media_types import JSON, MULTIPART, OCTETS, accepted
 from service.gateway.http.problems import ClientGoneError
 from service.gateway.scheduling.admission import Reservation
-from service.gateway.uploads.multipart import FIELDS, Form
-from service.gateway.uploads.threads import Threads
+from service.gateway.uploads.multipart import FIELDS, MultipartForm
+from service.gateway.uploads.threads import ThreadPool
 from service.tasks.schemas import ImagesBody
 
 
@@ -69,7 +69,7 @@ class FormBody:
     """A form with a picture in each field named `file` or `image`."""
 
     def __init__(self, content_type: str, max_images: int) -> None:
-        self._form = Form(content_type, max_images)
+        self._form = MultipartForm(content_type, max_images)
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
@@ -120,7 +120,7 @@ class JsonBody:
             raise MalformedJson("The body holds lists or members that are not documented.")
 
 
-class Pace:
+class TransferRate:
     """Until when a body may go on arriving, in the loop's time: the next bytes that are due, or the end of its time."""
 
     def __init__(self, settings: Settings, end: float | None) -> None:
@@ -155,7 +155,7 @@ async def read(
     headers: Headers,
     settings: Settings,
     reservation: Reservation,
-    threads: Threads,
+    threads: ThreadPool,
     end: float | None = None,
     body: Body | None = None,
 ) -> tuple[list[Upload], int]:
@@ -166,7 +166,7 @@ async def read(
     body = body or body_of(headers, settings.max_images)
     check_length(headers, settings.max_upload_bytes)
     size = 0
-    pace = Pace(settings, end)
+    pace = TransferRate(settings, end)
     try:
         async with asyncio.timeout_at(pace.until) as clock:
             async for chunk in _chunks(receive):

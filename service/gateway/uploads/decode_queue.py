@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from service.errors import DeadlineExceeded, ImageTooLarge
-from service.gateway.scheduling.request_terms import Terms
-from service.gateway.uploads.process_pool import Processes
+from service.gateway.scheduling.request_terms import RequestTerms
+from service.gateway.uploads.process_pool import ProcessPool
 from service.imaging import decoder, image_header
 from service.imaging.mask_painting import Painted, Plan, paint
 from service.models.cards import ModelCard
@@ -33,18 +33,18 @@ class _Turn:
     pixels: int
     times: int
     card: ModelCard
-    terms: Terms
+    terms: RequestTerms
     deadline: float
     sooner: int = 0
 
 
-class Decoders:
+class DecodeQueue:
     """Decodes uploads in processes, large ones in such as give way, which it ends.
 
     A flood of one caller's, or of one task's, delays another's by a turn.
     """
 
-    def __init__(self, small: Processes, large: Processes, limits: decoder.Limits) -> None:
+    def __init__(self, small: ProcessPool, large: ProcessPool, limits: decoder.ImageLimits) -> None:
         self._small = small
         self._large = large
         self._limits = limits
@@ -63,7 +63,7 @@ class Decoders:
         await asyncio.gather(self._small.close(), self._large.close())
 
     async def prepare(
-        self, upload: bytes, cards: Sequence[ModelCard], terms: Terms, deadline: float
+        self, upload: bytes, cards: Sequence[ModelCard], terms: RequestTerms, deadline: float
     ) -> tuple[Facts, list[Pixels]]:
         """The facts of an upload and its input for each of the cards, which are of one task, by `deadline`.
 
@@ -74,13 +74,13 @@ class Decoders:
         return await self._read(turn, decoded.prepare, upload, specs)
 
     async def draw(
-        self, upload: bytes, layers: Sequence[Layer], card: ModelCard, terms: Terms, deadline: float
+        self, upload: bytes, layers: Sequence[Layer], card: ModelCard, terms: RequestTerms, deadline: float
     ) -> list[bytes]:
         """The file that each layer makes of the whole picture, before the same caller's new uploads; as `prepare`."""
         turn = _Turn(self._pixels(upload), DRAWING, card, terms, deadline, sooner=1)
         return await self._read(turn, decoded.draw, upload, layers)
 
-    async def paint(self, plan: Plan, card: ModelCard, terms: Terms, deadline: float) -> Painted:
+    async def paint(self, plan: Plan, card: ModelCard, terms: RequestTerms, deadline: float) -> Painted:
         """What is painted of a mask, in such a turn as `draw`. Raises `ServiceError`."""
         turn = _Turn(plan.width * plan.height, 1, card, terms, deadline, sooner=1)
         return await self._run(turn, paint, plan)
@@ -113,7 +113,7 @@ class Decoders:
         pixels = image_header.pixels(kind, upload) if kind else 0
         return self._limits.max_pixels if pixels is None else min(pixels, self._limits.max_pixels)
 
-    def _pool(self, pixels: int) -> Processes:
+    def _pool(self, pixels: int) -> ProcessPool:
         return self._large if is_large(pixels) else self._small
 
 

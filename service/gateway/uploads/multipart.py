@@ -23,7 +23,7 @@ class Part:
         self.content = bytearray()
 
 
-class Form:
+class MultipartForm:
     """Collects the parts named `file` or `image` from the chunks it is fed; what other parts hold is dropped."""
 
     def __init__(self, content_type: str, max_images: int) -> None:

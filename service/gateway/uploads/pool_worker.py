@@ -21,14 +21,14 @@ LARGE_BLOCK = 8 << 20  # bytes; smaller ones are kept, or the kernel would clear
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ProcessLimits:
     """What one job may take: bytes of address space beyond the process's own, and seconds of its processor."""
 
     memory: int
     cpu_s: int
 
 
-def serve(link: socket.socket, bounds: Bounds, nice: int) -> None:
+def serve(link: socket.socket, bounds: ProcessLimits, nice: int) -> None:
     """Do one job after the other until the other end closes, or the process that forked this one ends.
 
     `nice` is how far it gives way to others.

@@ -17,11 +17,11 @@ from typing import Any, Final, TypeVar, cast
 
 from service.errors import ImageCorrupt, ImageTooCostly, Overloaded, ServiceError
 from service.gateway.metrics import REASONS
-from service.gateway.scheduling.fair_queue import Turns
+from service.gateway.scheduling.fair_queue import FairQueue
 from service.gateway.scheduling.request_terms import URGENCY
 from service.gateway.uploads import pickle_frames
-from service.gateway.uploads.pool_worker import Bounds, serve
-from service.gateway.uploads.threads import Threads
+from service.gateway.uploads.pool_worker import ProcessLimits, serve
+from service.gateway.uploads.threads import ThreadPool
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class _Worker:
         self._most = most  # bytes that an outcome may have
 
     @classmethod
-    def start(cls, bounds: Bounds, nice: int) -> "_Worker":
+    def start(cls, bounds: ProcessLimits, nice: int) -> "_Worker":
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOAD)
         ours, theirs = socket.socketpair()
@@ -146,11 +146,11 @@ class _Worker:
         return received
 
 
-class Processes:
+class ProcessPool:
     """So many processes of one niceness, which do their jobs in turn."""
 
     def __init__(
-        self, count: int, bounds: Bounds, lost: Callable[[str], None] = lambda _reason: None, nice: int = 0
+        self, count: int, bounds: ProcessLimits, lost: Callable[[str], None] = lambda _reason: None, nice: int = 0
     ) -> None:
         """`lost` is told of each process that ended under its job, with one of `REASONS`.
 
@@ -160,11 +160,11 @@ class Processes:
         self._bounds = bounds
         self._lost = lost
         self._nice = nice
-        self._turns = Turns(lambda: self._count)
+        self._turns = FairQueue(lambda: self._count)
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._starting: set[asyncio.Future[_Worker]] = set()
-        self._thread = Threads(1, "decoders")  # one: each waits for the others
+        self._thread = ThreadPool(1, "decoders")  # one: each waits for the others
 
     @property
     def are_quiet(self) -> bool:

@@ -9,8 +9,8 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-class Threads:
-    """Threads for work that would hold up the event loop; it starts none before the first job."""
+class ThreadPool:
+    """ThreadPool for work that would hold up the event loop; it starts none before the first job."""
 
     def __init__(self, threads: int, name: str) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)

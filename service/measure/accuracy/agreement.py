@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.engines import Answers
+from service.engines import Arrays
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Agreement:
     difference: float
 
 
-def agreement(pairs: Iterable[tuple[Answers, Answers]]) -> Agreement:
+def agreement(pairs: Iterable[tuple[Arrays, Arrays]]) -> Agreement:
     """What pairs of answers to the same pictures, of batches of one task, have in common."""
     same, differences, pictures = [], [], 0
     for first, second in pairs:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from service.measure.accuracy.datasets import Dataset
-from service.measure.accuracy.scores import Classification, Scores, Unread
+from service.measure.accuracy.scores import Classification, RejectedImage, Scores
 from service.measure.accuracy.subjects import Subject
 from service.measure.tables import table
 from service.models.cards import Task
@@ -24,7 +24,7 @@ class Report:
 
     subject: Subject
     scores: Scores
-    unread: tuple[Unread, ...] = ()
+    unread: tuple[RejectedImage, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ import numpy as np
 from service.errors import ServiceError
 from service.measure.accuracy import scores as evaluation
 from service.measure.accuracy.datasets import Dataset, Photo
-from service.measure.accuracy.scores import Guess, Pixels, Scores, Unread
+from service.measure.accuracy.scores import ClassifiedImage, RejectedImage, Scores, SegmentedImage
 from service.measure.accuracy.subjects import Run, Subject, best
 from service.measure.pipeline import Answer
 from service.models.cards import CardError
 
-Outcome = Guess | Pixels | Unread
-KINDS = {kind.__name__: kind for kind in (Guess, Pixels, Unread)}
+Outcome = ClassifiedImage | SegmentedImage | RejectedImage
+KINDS = {kind.__name__: kind for kind in (ClassifiedImage, SegmentedImage, RejectedImage)}
 Progress = Callable[[int], None]
 
 
@@ -55,12 +55,12 @@ def outcomes(subject: Subject, photos: Sequence[Photo], run: Run) -> Iterator[Ou
 
 def scores(subject: Subject, found: Iterable[Outcome]) -> Scores:
     """The figures of what was found. Raises `CardError` where no picture could be read."""
-    read = [each for each in found if not isinstance(each, Unread)]
+    read = [each for each in found if not isinstance(each, RejectedImage)]
     if not read:
         raise CardError(f"{subject.name}: no picture could be read")
     if subject.task == "segmentation":
-        return evaluation.segmented(subject.labels, [each for each in read if isinstance(each, Pixels)])
-    return evaluation.classified(subject.labels, [each for each in read if isinstance(each, Guess)])
+        return evaluation.segmented(subject.labels, [each for each in read if isinstance(each, SegmentedImage)])
+    return evaluation.classified(subject.labels, [each for each in read if isinstance(each, ClassifiedImage)])
 
 
 def resumable(
@@ -98,14 +98,14 @@ def _answers(run: Run, photos: Sequence[Photo]) -> list[Answer | ServiceError]:
 def _outcome(subject: Subject, photo: Photo, answer: Answer | ServiceError) -> Outcome:
     name = str(photo.picture)
     if isinstance(answer, ServiceError):
-        return Unread(name, answer.code())
+        return RejectedImage(name, answer.code())
     if subject.task == "segmentation":
         return _seen(photo, answer, len(subject.classes))
     order, confidence = best(answer, evaluation.BEST)
-    return Guess(name, subject.places[photo.label], tuple(order), confidence)
+    return ClassifiedImage(name, subject.places[photo.label], tuple(order), confidence)
 
 
-def _seen(photo: Photo, answer: Answer, classes: int) -> Pixels:
+def _seen(photo: Photo, answer: Answer, classes: int) -> SegmentedImage:
     true, found = photo.class_ids(), answer.mask
     if true.shape != found.shape:
         raise CardError(f"{photo.mask} is {true.shape}, and its picture {found.shape}")
@@ -115,7 +115,7 @@ def _seen(photo: Photo, answer: Answer, classes: int) -> Pixels:
     counts = evaluation.pixel_counts(true, found, classes)
     where = np.nonzero(counts)
     columns = (each.tolist() for each in (*where, counts[where]))
-    return Pixels(str(photo.picture), *(tuple(column) for column in columns))
+    return SegmentedImage(str(photo.picture), *(tuple(column) for column in columns))
 
 
 def _head(subject: Subject, photos: Sequence[Photo], root: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Guess:
+class ClassifiedImage:
     """What a classifier said of a picture: the likeliest classes, best first, and the probability of the first."""
 
     picture: str
@@ -24,7 +24,7 @@ class Guess:
 
 
 @dataclass(frozen=True)
-class Pixels:
+class SegmentedImage:
     """What a segmenter saw: how many pixels of class `true[i]` it gave the class `found[i]`."""
 
     picture: str
@@ -34,7 +34,7 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Unread:
+class RejectedImage:
     """A picture that the service refuses, and the code of the error it would answer."""
 
     picture: str
@@ -42,7 +42,7 @@ class Unread:
 
 
 @dataclass(frozen=True)
-class Label:
+class LabelScore:
     """How well one label is told: its pictures, the share of them found, and the share of its finds that are right."""
 
     pictures: int
@@ -92,13 +92,13 @@ class Classification:
         return {label: row.recall for label, row in self.labels_told.items() if row.pictures}
 
     @property
-    def labels_told(self) -> dict[str, Label]:
+    def labels_told(self) -> dict[str, LabelScore]:
         """The labels one by one, those that some picture has or was given."""
         rows = [sum(row) for row in self.confusion]
         columns = [sum(column) for column in zip(*self.confusion, strict=True)]
         right = [row[place] for place, row in enumerate(self.confusion)]
         return {
-            label: Label(row, hit / row if row else 0.0, hit / column if column else 0.0)
+            label: LabelScore(row, hit / row if row else 0.0, hit / column if column else 0.0)
             for label, row, column, hit in zip(self.labels, rows, columns, right, strict=True)
             if row or column
         }
@@ -133,7 +133,7 @@ class Segmentation:
 Scores = Classification | Segmentation
 
 
-def classified(labels: Sequence[str], guesses: Iterable[Guess]) -> Classification:
+def classified(labels: Sequence[str], guesses: Iterable[ClassifiedImage]) -> Classification:
     """The scores of a classifier's answers, of which there must be at least one."""
     guesses = list(guesses)
     confusion = np.zeros((len(labels), len(labels)), np.int64)
@@ -142,7 +142,7 @@ def classified(labels: Sequence[str], guesses: Iterable[Guess]) -> Classificatio
     return Classification(distinct(labels), _rows(confusion), top5, tuple(_bins(guesses)))
 
 
-def segmented(labels: Sequence[str], seen: Iterable[Pixels]) -> Segmentation:
+def segmented(labels: Sequence[str], seen: Iterable[SegmentedImage]) -> Segmentation:
     """The scores of a segmenter's answers."""
     confusion, pictures = np.zeros((len(labels), len(labels)), np.int64), 0
     for each in seen:
@@ -173,7 +173,7 @@ def pixel_counts(true: npt.NDArray[np.uint8], found: npt.NDArray[np.uint8], clas
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-def _bins(guesses: Sequence[Guess]) -> Iterable[Bin]:
+def _bins(guesses: Sequence[ClassifiedImage]) -> Iterable[Bin]:
     confidence = np.array([guess.confidence for guess in guesses])
     right = np.array([guess.true == guess.best[0] for guess in guesses])
     edges = np.linspace(0, 1, BINS + 1)

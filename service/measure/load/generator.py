@@ -19,10 +19,10 @@ TIMED_OUT = "timeout"
 UNREACHED = "no connection"
 LOST = "connection lost"
 
-Found = TypeVar("Found")
+Response = TypeVar("Response")
 
 
-def run(main: Coroutine[Any, Any, Found]) -> Found:
+def run(main: Coroutine[Any, Any, Response]) -> Response:
     """What `main` returns, which sends: on uvloop, as the gateway."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)

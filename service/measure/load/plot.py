@@ -26,7 +26,7 @@ svg {{ max-width: 100%; height: auto }} text {{ font: 12px system-ui, sans-serif
 """
 
 
-class Line(NamedTuple):
+class PlotLine(NamedTuple):
     """A name and its points."""
 
     name: str
@@ -36,7 +36,7 @@ class Line(NamedTuple):
 def page(title: str, told: str, trials: Sequence[Trial]) -> str:
     """The HTML page of several loads."""
     latencies = [_line(trials, name, name) for name in ("p50", "p95", "p99")]
-    served = Line("pictures/s", [(each.load.amount, each.summary.pictures_per_s) for each in trials])
+    served = PlotLine("pictures/s", [(each.load.amount, each.summary.pictures_per_s) for each in trials])
     label = "callers at a time" if trials[0].load.kind == "closed" else "requests a second offered"
     best = sweep.knee(trials)
     mark = best.load.amount if best else None
@@ -53,12 +53,12 @@ def page(title: str, told: str, trials: Sequence[Trial]) -> str:
     )
 
 
-def _line(trials: Sequence[Trial], name: str, figure: str) -> Line:
+def _line(trials: Sequence[Trial], name: str, figure: str) -> PlotLine:
     values = ((each.load.amount, each.summary.latency_ms[figure]) for each in trials)
-    return Line(name, [(x, y) for x, y in values if y is not None])
+    return PlotLine(name, [(x, y) for x, y in values if y is not None])
 
 
-def _chart(title: str, label: str, lines: Sequence[Line], mark: float | None, *, logarithmic: bool) -> str:
+def _chart(title: str, label: str, lines: Sequence[PlotLine], mark: float | None, *, logarithmic: bool) -> str:
     xs = [x for line in lines for x, _ in line.points] or [1.0]
     ys = [y for line in lines for _, y in line.points] or [1.0]
     across = _scale(0, max(xs), LEFT, WIDTH - RIGHT)
@@ -80,7 +80,7 @@ def _chart(title: str, label: str, lines: Sequence[Line], mark: float | None, *,
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img">{"".join(parts)}</svg>'
 
 
-def _curve(line: Line, across: Callable[[float], float], upright: Callable[[float], float]) -> str:
+def _curve(line: PlotLine, across: Callable[[float], float], upright: Callable[[float], float]) -> str:
     places = [(across(x), upright(y)) for x, y in line.points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     colour = COLOURS[line.name]

@@ -17,7 +17,7 @@ from service.measure.load.trial import Trial
 HEAD = ("LOAD", "REQ/S", "PICTURES/S", *(f"P{share:g}" for share in PERCENTILES), "MAX", "ERRORS", "SENT LATE P99")
 SHOWN_PROCESSES = 8
 
-Row = tuple[str, ...]
+ReportRow = tuple[str, ...]
 
 
 def document(target: str, pictures: Mapping[str, Any], trials: Sequence[Trial], **more: Any) -> dict[str, Any]:
@@ -46,10 +46,10 @@ def host() -> dict[str, Any]:
     }
 
 
-def loads(trials: Sequence[Trial]) -> tuple[Row, list[Row]]:
+def loads(trials: Sequence[Trial]) -> tuple[ReportRow, list[ReportRow]]:
     """A row a load; latencies in milliseconds."""
     best = sweep.knee(trials)
-    rows: list[Row] = []
+    rows: list[ReportRow] = []
     for each in trials:
         summary = each.summary
         latencies = (summary.latency_ms[f"p{share:g}"] for share in PERCENTILES)
@@ -67,9 +67,9 @@ def loads(trials: Sequence[Trial]) -> tuple[Row, list[Row]]:
     return HEAD, rows
 
 
-def errors(trials: Sequence[Trial]) -> tuple[Row, list[Row]]:
+def errors(trials: Sequence[Trial]) -> tuple[ReportRow, list[ReportRow]]:
     """A row a load and kind of failure; none where all went well."""
-    rows: list[Row] = [
+    rows: list[ReportRow] = [
         (str(each.load), outcome, str(count), f"{count / each.summary.requests:.1%}")
         for each in trials
         for outcome, count in sorted(each.summary.outcomes.items())
@@ -78,7 +78,7 @@ def errors(trials: Sequence[Trial]) -> tuple[Row, list[Row]]:
     return ("LOAD", "ERROR", "REQUESTS", "SHARE"), rows
 
 
-def stages(trials: Sequence[Trial]) -> tuple[Row, list[Row]]:
+def stages(trials: Sequence[Trial]) -> tuple[ReportRow, list[ReportRow]]:
     """A row a load, a column a stage of `Server-Timing`: median and 99th percentile in milliseconds."""
     names = list(dict.fromkeys(name for each in trials for name in each.summary.stages_ms))
     rows = [
@@ -94,10 +94,10 @@ def stages(trials: Sequence[Trial]) -> tuple[Row, list[Row]]:
     return ("P50 / P99 OF", *(name.upper() for name in names)), rows if names else []
 
 
-def processes(trials: Sequence[Trial]) -> tuple[Row, list[Row]]:
+def processes(trials: Sequence[Trial]) -> tuple[ReportRow, list[ReportRow]]:
     """What the server's busiest processes took under the last load."""
     found = trials[-1].processes[:SHOWN_PROCESSES] if trials else []
-    rows: list[Row] = [(each.command, str(each.pid), f"{each.cores:.2f}", f"{each.rss_mb:.0f}") for each in found]
+    rows: list[ReportRow] = [(each.command, str(each.pid), f"{each.cores:.2f}", f"{each.rss_mb:.0f}") for each in found]
     return ("SERVER PROCESS", "PID", "CORES", "MB RESIDENT"), rows
 
 

@@ -21,7 +21,7 @@ Watch = Callable[[Load, Progress], None]
 
 
 @dataclass(frozen=True)
-class Options:
+class SessionOptions:
     """What to measure and how. `concurrency` are closed loops, `rate` open ones; none of both is `CALLERS` callers."""
 
     url: str
@@ -62,7 +62,7 @@ class Options:
         return [Load("closed", max(1, round(count))) for count in (callers[-1:] if self.is_sweep else callers)]
 
 
-async def measure(options: Options, say: Say, watch: Watch) -> list[Trial]:
+async def measure(options: SessionOptions, say: Say, watch: Watch) -> list[Trial]:
     """Every load in turn. Raises `CorpusError`, `RefusedError`, or `ValueError` for an address that is none."""
     address = Address.of(options.target)
     pictures = options.corpus()
@@ -90,7 +90,7 @@ async def _one(plan: Plan, load: Load, watch: Watch) -> Trial:
     return await trial(plan, load, lambda progress: watch(load, progress))
 
 
-def requests_of(options: Options, pictures: Sequence[Picture]) -> list[Request]:
+def requests_of(options: SessionOptions, pictures: Sequence[Picture]) -> list[Request]:
     """The requests that take turns: a picture as a raw body, several as a form."""
     headers = dict(options.header)
     if options.images == 1:
@@ -100,7 +100,7 @@ def requests_of(options: Options, pictures: Sequence[Picture]) -> list[Request]:
     return [wire.post(options.target, *wire.form(group), headers, options.images) for group in groups]
 
 
-def text(options: Options, trials: Sequence[Trial]) -> str:
+def text(options: SessionOptions, trials: Sequence[Trial]) -> str:
     """The tables, and the load that is borne within the 95th percentile allowed."""
     tables = (each(trials) for each in report.TABLES)
     parts = [table(head, rows) for head, rows in tables if rows]
@@ -111,24 +111,24 @@ def text(options: Options, trials: Sequence[Trial]) -> str:
     return "\n\n".join(parts)
 
 
-def document(options: Options, trials: Sequence[Trial]) -> dict[str, Any]:
+def document(options: SessionOptions, trials: Sequence[Trial]) -> dict[str, Any]:
     """Everything as JSON values."""
     return report.document(options.target, described(options), trials)
 
 
-def page(options: Options, trials: Sequence[Trial]) -> str:
+def page(options: SessionOptions, trials: Sequence[Trial]) -> str:
     """Everything as an HTML page with plots."""
     return plot.page(options.target, told(options, options.corpus()), trials)
 
 
-def told(options: Options, pictures: Sequence[Picture]) -> str:
+def told(options: SessionOptions, pictures: Sequence[Picture]) -> str:
     """What is measured, in a line."""
     mean = sum(len(each.content) for each in pictures) / len(pictures) / 1000
     sent = f"{len(pictures)} pictures of {mean:.0f} kB in the mean, {options.images} a request"
     return f"{options.target}: {sent}; {options.duration:g} s after {options.warm_up:g} s of warm-up"
 
 
-def described(options: Options) -> dict[str, Any]:
+def described(options: SessionOptions) -> dict[str, Any]:
     """The pictures, as JSON values."""
     sizes = [f"{width}x{height}" for width, height in options.size]
     return {"from": options.pictures.name if options.pictures else sizes, "in_a_request": options.images}

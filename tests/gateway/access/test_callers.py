@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 
 from service.config.api_keys import SCOPES, KeysError, Quota, digest
 from service.errors import Unauthenticated
-from service.gateway.access.callers import Caller, Callers, Keyring
+from service.gateway.access.callers import Authenticator, Caller, Keyring
 from tests.gateway.conftest import until
 from tests.gateway.fixtures.running_tasks import running_task
 
@@ -23,7 +23,7 @@ def ring(text: str = LINE, file: Path | None = None, tell: Callable[[int], objec
 def test_without_keys_everybody_may_do_everything_and_is_known_by_address() -> None:
     expected = Caller("192.0.2.7", "anonymous", frozenset(SCOPES))
 
-    assert Callers(None).identify(Headers({}), "192.0.2.7") == expected
+    assert Authenticator(None).identify(Headers({}), "192.0.2.7") == expected
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_without_keys_everybody_may_do_everything_and_is_known_by_address() -> N
     ],
 )
 def test_a_key_comes_as_a_bearer_token_or_in_a_header_of_its_own(headers: dict[str, str]) -> None:
-    found = Callers(ring()).identify(Headers(headers), "")
+    found = Authenticator(ring()).identify(Headers(headers), "")
 
     assert (found.name, found.label, found.scopes) == ("web", "web", frozenset({"classify"}))
 
@@ -45,7 +45,7 @@ def test_a_key_comes_as_a_bearer_token_or_in_a_header_of_its_own(headers: dict[s
 def test_a_caller_has_the_limits_of_its_key() -> None:
     keys = ring(LINE.strip() + " rate=2.5 burst=4 concurrency=3")
 
-    assert Callers(keys).identify(Headers({"X-API-Key": "s3cret"}), "").quota == Quota(2.5, 4, 3)
+    assert Authenticator(keys).identify(Headers({"X-API-Key": "s3cret"}), "").quota == Quota(2.5, 4, 3)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_caller_has_the_limits_of_its_key() -> None:
 )
 def test_a_request_without_a_good_key_is_told_which_is_the_case(headers: dict[str, str], reason: str) -> None:
     with pytest.raises(Unauthenticated) as caught:
-        Callers(ring()).identify(Headers(headers), "")
+        Authenticator(ring()).identify(Headers(headers), "")
     assert caught.value.members["reason"] == reason
 
 

@@ -1,4 +1,4 @@
-"""Tokens: the one that is good, and every way in which one is not."""
+"""JwtVerifier: the one that is good, and every way in which one is not."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from jwt.algorithms import OKPAlgorithm
 
-from service.gateway.access.jwt import Tokens, Trust
+from service.gateway.access.jwt import JwtRules, JwtVerifier
 from tests.gateway.fixtures.token_issuer import AUDIENCE, CURVE, ISSUER, OTHER, RSA, SET, TRUST, claims, jwk, signed
 
 
@@ -28,14 +28,14 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tokens(file: Path) -> Tokens:
+def tokens(file: Path) -> JwtVerifier:
     """What verifies by it."""
-    return Tokens(str(file), TRUST, int)
+    return JwtVerifier(str(file), TRUST, int)
 
 
 @pytest.mark.parametrize(("key", "name", "algorithm"), [(RSA, "rsa", "RS256"), (CURVE, "curve", "ES256")])
 def test_a_good_token_tells_its_subject_and_those_of_its_scopes_that_are_ours(
-    key: Any, name: str, algorithm: str, tokens: Tokens
+    key: Any, name: str, algorithm: str, tokens: JwtVerifier
 ) -> None:
     caller = tokens.read(signed(key, name, algorithm))
 
@@ -55,7 +55,7 @@ def test_a_good_token_tells_its_subject_and_those_of_its_scopes_that_are_ours(
         (7, set()),
     ],
 )
-def test_scopes_are_words_or_a_list(told: Any, scopes: set[str], tokens: Tokens) -> None:
+def test_scopes_are_words_or_a_list(told: Any, scopes: set[str], tokens: JwtVerifier) -> None:
     caller = tokens.read(signed(scope=told))
 
     assert caller is not None
@@ -80,11 +80,11 @@ def test_scopes_are_words_or_a_list(told: Any, scopes: set[str], tokens: Tokens)
     ],
     ids=str,
 )
-def test_a_token_whose_claims_are_not_good_is_none(changes: dict[str, Any], tokens: Tokens) -> None:
+def test_a_token_whose_claims_are_not_good_is_none(changes: dict[str, Any], tokens: JwtVerifier) -> None:
     assert tokens.read(signed(**changes)) is None
 
 
-def test_a_clock_may_be_off_by_the_leeway_and_no_more(tokens: Tokens) -> None:
+def test_a_clock_may_be_off_by_the_leeway_and_no_more(tokens: JwtVerifier) -> None:
     assert tokens.read(signed(exp=int(time.time()) - 5)) is not None
     assert tokens.read(signed(exp=int(time.time()) - 31)) is None
 
@@ -131,14 +131,14 @@ FORGED: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("how", FORGED)
-def test_a_token_that_its_issuer_did_not_sign_is_none(how: str, tokens: Tokens) -> None:
+def test_a_token_that_its_issuer_did_not_sign_is_none(how: str, tokens: JwtVerifier) -> None:
     assert tokens.read(FORGED[how]()) is None
 
 
 def test_a_lone_key_needs_no_name(file: Path) -> None:
     file.write_text(json.dumps({"keys": [jwk(RSA, "rsa")]}), encoding="utf-8")
 
-    assert Tokens(str(file), TRUST, int).read(signed(RSA, None)) is not None
+    assert JwtVerifier(str(file), TRUST, int).read(signed(RSA, None)) is not None
 
 
 def test_edwards_curves_work_where_they_are_allowed(tmp_path: Path) -> None:
@@ -147,6 +147,8 @@ def test_edwards_curves_work_where_they_are_allowed(tmp_path: Path) -> None:
     described = {**json.loads(OKPAlgorithm.to_jwk(key.public_key())), "kid": "ed"}
     path.write_text(json.dumps({"keys": [described]}), encoding="utf-8")
 
-    found = Tokens(str(path), Trust(AUDIENCE, ISSUER, ("EdDSA",), "scope", 0.0), int).read(signed(key, None, "EdDSA"))
+    found = JwtVerifier(str(path), JwtRules(AUDIENCE, ISSUER, ("EdDSA",), "scope", 0.0), int).read(
+        signed(key, None, "EdDSA")
+    )
 
     assert found is not None

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from service.config.api_keys import KeysError, digest
 from service.config.settings import Settings
 from service.errors import KeysUnavailable
-from service.gateway.access.jwt import MAX_BYTES, Tokens
+from service.gateway.access.jwt import MAX_BYTES, JwtVerifier
 from tests.gateway.conftest import Running, until
 from tests.gateway.fixtures.pictures import picture
 from tests.gateway.fixtures.running_tasks import running_task
@@ -51,12 +51,12 @@ def test_a_set_without_a_public_key_for_signatures_is_an_error_at_the_start(cont
     file.write_bytes(content)
 
     with pytest.raises(KeysError, match=str(file)):
-        Tokens(str(file), TRUST, int)
+        JwtVerifier(str(file), TRUST, int)
 
 
 def test_a_file_that_is_not_there_is_an_error_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(KeysError, match="No such file"):
-        Tokens(str(tmp_path / "nothing"), TRUST, int)
+        JwtVerifier(str(tmp_path / "nothing"), TRUST, int)
 
 
 @asynccontextmanager
@@ -88,7 +88,7 @@ async def test_keys_are_fetched_and_a_new_one_is_found_and_a_failure_leaves_the_
     second = json.dumps(SET).encode()
     answers = [(503, b""), (200, first), (500, b""), (200, second)]
     async with issuer(answers) as address:
-        tokens = Tokens(address, TRUST, told.append, refresh_s=0.2)
+        tokens = JwtVerifier(address, TRUST, told.append, refresh_s=0.2)
         with pytest.raises(KeysUnavailable):
             tokens.read(signed())
         async with running_task(tokens.watch()):
@@ -102,7 +102,7 @@ async def test_keys_are_fetched_and_a_new_one_is_found_and_a_failure_leaves_the_
 
 async def test_an_unknown_key_is_looked_for_before_the_interval(file: Path) -> None:
     told: list[int] = []
-    tokens = Tokens(str(file), TRUST, told.append, refresh_s=600.0, nudge_s=0.1)
+    tokens = JwtVerifier(str(file), TRUST, told.append, refresh_s=600.0, nudge_s=0.1)
     async with running_task(tokens.watch()):
         await until(lambda: told == [0], 30)
         await asyncio.to_thread(file.write_text, json.dumps({"keys": [jwk(OTHER, "new")]}), "utf-8")
@@ -116,7 +116,7 @@ async def test_an_unknown_key_is_looked_for_before_the_interval(file: Path) -> N
 async def test_an_answer_that_is_no_key_set_is_not_taken(answer: tuple[int, bytes]) -> None:
     told: list[int] = []
     async with issuer([answer]) as address:
-        tokens = Tokens(address, TRUST, told.append)
+        tokens = JwtVerifier(address, TRUST, told.append)
         async with running_task(tokens.watch()):
             await until(lambda: told == [1], 30)
             with pytest.raises(KeysUnavailable):

@@ -9,10 +9,10 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from service.config.api_keys import SCOPES, Quota, digest
-from service.gateway.access.callers import Callers, Keyring
-from service.gateway.access.middleware import ADMIN, OPEN, RULES, Access, rule_of
-from service.gateway.access.rate_limit import Limits
-from service.gateway.access.token_bucket import LocalQuotas
+from service.gateway.access.callers import Authenticator, Keyring
+from service.gateway.access.middleware import ADMIN, OPEN, RULES, AccessMiddleware, rule_of
+from service.gateway.access.rate_limit import RateLimiter
+from service.gateway.access.token_bucket import LocalTokenBuckets
 from service.gateway.app import ROUTERS, UNMATCHED
 from service.gateway.metrics import Metrics
 from service.tasks.schemas import Problem
@@ -193,10 +193,10 @@ async def test_the_request_knows_the_name_of_its_key_or_its_address_where_nobody
     async def unused(*_: Any) -> Any:
         raise AssertionError
 
-    access = Access(
+    access = AccessMiddleware(
         app,
-        callers=Callers(Keyring(keys, None, int) if keys else None),
-        limits=Limits(LocalQuotas(), Quota(), 32),
+        callers=Authenticator(Keyring(keys, None, int) if keys else None),
+        limits=RateLimiter(LocalTokenBuckets(), Quota(), 32),
         proxies=(),
         metrics=Metrics(),
         unmatched=UNMATCHED,

@@ -203,11 +203,11 @@ async def test_gateways_with_one_redis_share_the_limit(running: Running, redis_s
     assert state == "shared"
 
 
-@pytest.mark.parametrize(("without", "status"), [("alone", 200), ("refuse", 503)])
+@pytest.mark.parametrize(("without", "status"), [("local", 200), ("reject", 503)])
 async def test_without_its_redis_a_gateway_goes_on_alone_or_refuses_as_it_is_set_to(
     without: str, status: int, running: Running, redis_server: RedisServer
 ) -> None:
-    told = {"keys": KEYS, "redis_url": redis_server.url, "redis_timeout_s": 30, "without_redis": without}
+    told = {"keys": KEYS, "redis_url": redis_server.url, "redis_timeout_s": 30, "redis_fallback": without}
     async with running(**told) as client:
         redis_server.stop()
         limited = await classify(client, "slow")
@@ -217,9 +217,9 @@ async def test_without_its_redis_a_gateway_goes_on_alone_or_refuses_as_it_is_set
 
     assert (limited.status_code, unlimited.status_code) == (status, 200)
     if status == 503:
-        problem(limited, 503, "limits_unavailable")
+        problem(limited, 503, "rate_limits_unavailable")
         assert limited.headers["retry-after"] == "1"
-    assert "resnest_limits_failing 1.0" in text
+    assert "resnest_rate_limit_store_unavailable 1.0" in text
     assert state == "failing"
 
 

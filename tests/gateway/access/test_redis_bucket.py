@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from service.errors import LimitsUnavailable
-from service.gateway.access.redis_bucket import SharedQuotas
-from service.gateway.access.token_bucket import Allowance, LocalQuotas
+from service.errors import RateLimitsUnavailable
+from service.gateway.access.redis_bucket import RedisTokenBuckets
+from service.gateway.access.token_bucket import Allowance, LocalTokenBuckets
 from tests.gateway.conftest import until
 from tests.gateway.fixtures.redis_server import RedisServer
 
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.anyio
 
 SLOW = Allowance(rate=0.001, burst=5, concurrency=2)
 
-Make = Callable[..., SharedQuotas]
+Make = Callable[..., RedisTokenBuckets]
 
 
 class Closing:
     """What `aclosing` asks for."""
 
-    def __init__(self, quotas: SharedQuotas) -> None:
+    def __init__(self, quotas: RedisTokenBuckets) -> None:
         self.aclose = quotas.close
 
 
@@ -32,9 +32,11 @@ async def make(redis_server: RedisServer) -> AsyncIterator[Make]:
     """What makes the quotas of one more gateway."""
     async with AsyncExitStack() as stack:
 
-        def one(*, alone: LocalQuotas | None = None, tell: Callable[[int], object] = int, **more: Any) -> SharedQuotas:
+        def one(
+            *, alone: LocalTokenBuckets | None = None, tell: Callable[[int], object] = int, **more: Any
+        ) -> RedisTokenBuckets:
             told = {"timeout_s": 30.0, "lease_s": 60.0, "pause_s": 0.0} | more
-            made = SharedQuotas(redis_server.url, alone=alone, tell=tell, **told)
+            made = RedisTokenBuckets(redis_server.url, alone=alone, tell=tell, **told)
             stack.push_async_exit(aclosing(Closing(made)))
             return made
 
@@ -75,7 +77,7 @@ async def test_redis_forgets_by_itself_who_owes_and_holds_nothing(make: Make, re
 
 async def test_a_gateway_counts_alone_while_redis_is_away_and_says_so(make: Make, redis_server: RedisServer) -> None:
     told: list[int] = []
-    quotas = make(alone=LocalQuotas(), tell=told.append)
+    quotas = make(alone=LocalTokenBuckets(), tell=told.append)
     await quotas.take("a", SLOW, 5, "x")
     redis_server.stop()
 
@@ -94,7 +96,7 @@ async def test_a_gateway_that_may_not_count_alone_refuses(make: Make, redis_serv
     quotas = make()
     redis_server.stop()
 
-    with pytest.raises(LimitsUnavailable):
+    with pytest.raises(RateLimitsUnavailable):
         await quotas.take("a", SLOW, 1)
     await quotas.leave("a", "x")
 
@@ -102,7 +104,7 @@ async def test_a_gateway_that_may_not_count_alone_refuses(make: Make, redis_serv
 
 
 async def test_a_redis_that_is_silent_is_waited_for_once(make: Make, redis_server: RedisServer) -> None:
-    quotas = make(alone=LocalQuotas(), timeout_s=0.5, pause_s=600.0)
+    quotas = make(alone=LocalTokenBuckets(), timeout_s=0.5, pause_s=600.0)
     await quotas.take("a", SLOW, 1)
     with redis_server.standing_still():
         began = time.monotonic()
@@ -131,4 +133,4 @@ async def test_a_connection_that_redis_closed_while_it_was_idle_is_made_anew(
 @pytest.mark.parametrize("url", ["localhost:6379", "http://localhost", "redis://localhost:port"])
 def test_an_address_that_is_none_is_an_error(url: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the library's own words
-        SharedQuotas(url, 1, 1, None, int)
+        RedisTokenBuckets(url, 1, 1, None, int)

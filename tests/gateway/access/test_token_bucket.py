@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.config.api_keys import NO_QUOTA, Quota
-from service.gateway.access.redis_bucket import SharedQuotas
-from service.gateway.access.token_bucket import Allowance, LocalQuotas, Quotas
+from service.gateway.access.redis_bucket import RedisTokenBuckets
+from service.gateway.access.token_bucket import Allowance, LocalTokenBuckets, TokenBuckets
 from tests.gateway.conftest import until
 from tests.gateway.fixtures.redis_server import RedisServer
 
@@ -20,18 +20,18 @@ NARROW = Allowance(rate=None, burst=1, concurrency=2)
 
 
 @pytest.fixture(params=["local", "shared"])
-async def quotas(request: pytest.FixtureRequest) -> AsyncIterator[Quotas]:
+async def quotas(request: pytest.FixtureRequest) -> AsyncIterator[TokenBuckets]:
     """Each way to count."""
     if request.param == "local":
-        yield LocalQuotas()
+        yield LocalTokenBuckets()
         return
     server: RedisServer = request.getfixturevalue("redis_server")
-    shared = SharedQuotas(server.url, timeout_s=30, lease_s=60, alone=None, tell=int)
+    shared = RedisTokenBuckets(server.url, timeout_s=30, lease_s=60, alone=None, tell=int)
     yield shared
     await shared.close()
 
 
-async def test_a_burst_is_let_in_and_not_a_picture_more(quotas: Quotas) -> None:
+async def test_a_burst_is_let_in_and_not_a_picture_more(quotas: TokenBuckets) -> None:
     left = [(await quotas.take("a", SLOW, 1)).left(SLOW) for _ in range(5)]
     refused = await quotas.take("a", SLOW, 1)
 
@@ -40,21 +40,21 @@ async def test_a_burst_is_let_in_and_not_a_picture_more(quotas: Quotas) -> None:
     assert 990 < refused.wait_s(SLOW, 1) <= 1000
 
 
-async def test_what_is_refused_costs_nothing(quotas: Quotas) -> None:
+async def test_what_is_refused_costs_nothing(quotas: TokenBuckets) -> None:
     await quotas.take("a", SLOW, 3)
 
     assert (await quotas.take("a", SLOW, 3)).broken == "pictures"
     assert (await quotas.take("a", SLOW, 2)).broken is None
 
 
-async def test_callers_have_each_their_own(quotas: Quotas) -> None:
+async def test_callers_have_each_their_own(quotas: TokenBuckets) -> None:
     await quotas.take("a", SLOW, 5)
 
     assert (await quotas.take("a", SLOW, 1)).broken == "pictures"
     assert (await quotas.take("b", SLOW, 5)).broken is None
 
 
-async def test_the_rate_gives_back(quotas: Quotas) -> None:
+async def test_the_rate_gives_back(quotas: TokenBuckets) -> None:
     quick = Allowance(rate=4, burst=2, concurrency=None)
     await quotas.take("a", quick, 2)
 
@@ -64,7 +64,7 @@ async def test_the_rate_gives_back(quotas: Quotas) -> None:
     await until(let_in, 30)
 
 
-async def test_so_many_requests_are_held_at_one_time_and_a_place_comes_back(quotas: Quotas) -> None:
+async def test_so_many_requests_are_held_at_one_time_and_a_place_comes_back(quotas: TokenBuckets) -> None:
     assert [(await quotas.take("a", NARROW, 1, visit)).held for visit in "xy"] == [1, 2]
     refused = await quotas.take("a", NARROW, 1, "z")
     await quotas.leave("a", "x")
@@ -74,7 +74,7 @@ async def test_so_many_requests_are_held_at_one_time_and_a_place_comes_back(quot
     assert (await quotas.take("b", NARROW, 1, "x")).held == 1
 
 
-async def test_a_request_without_a_place_pays_for_nothing(quotas: Quotas) -> None:
+async def test_a_request_without_a_place_pays_for_nothing(quotas: TokenBuckets) -> None:
     both = Allowance(rate=0.001, burst=5, concurrency=1)
     await quotas.take("a", both, 1, "x")
     await quotas.take("a", both, 1, "y")
@@ -83,7 +83,7 @@ async def test_a_request_without_a_place_pays_for_nothing(quotas: Quotas) -> Non
     assert (await quotas.take("a", both, 1, "y")).left(both) == 3
 
 
-async def test_a_request_that_cannot_pay_takes_no_place(quotas: Quotas) -> None:
+async def test_a_request_that_cannot_pay_takes_no_place(quotas: TokenBuckets) -> None:
     both = Allowance(rate=0.001, burst=1, concurrency=1)
     await quotas.take("a", both, 1)
 
@@ -91,7 +91,7 @@ async def test_a_request_that_cannot_pay_takes_no_place(quotas: Quotas) -> None:
     assert (await quotas.take("a", NARROW, 1, "y")).held == 1
 
 
-async def test_what_is_paid_later_takes_no_place(quotas: Quotas) -> None:
+async def test_what_is_paid_later_takes_no_place(quotas: TokenBuckets) -> None:
     both = Allowance(rate=0.001, burst=5, concurrency=1)
     await quotas.take("a", both, 1, "x")
 
@@ -100,7 +100,7 @@ async def test_what_is_paid_later_takes_no_place(quotas: Quotas) -> None:
     assert (standing.broken, standing.left(both), standing.held) == (None, 2, 1)
 
 
-async def test_requests_at_one_moment_are_not_counted_as_fewer(quotas: Quotas) -> None:
+async def test_requests_at_one_moment_are_not_counted_as_fewer(quotas: TokenBuckets) -> None:
     found = await asyncio.gather(*(quotas.take("a", SLOW, 1) for _ in range(20)))
 
     assert [standing.broken for standing in found].count(None) == 5
@@ -116,7 +116,7 @@ def test_never_more_than_the_burst_and_what_the_time_gave(
     rate: float, burst: int, asked: list[tuple[float, int]]
 ) -> None:
     now, granted, first = 1000.0, 0, 0.0
-    quotas = LocalQuotas(lambda: now)
+    quotas = LocalTokenBuckets(lambda: now)
     allowance = Allowance(rate, burst, None)
     for pause_s, pictures in asked:
         now += pause_s
@@ -149,7 +149,7 @@ def test_where_no_burst_is_named_a_full_request_or_a_seconds_pictures_are_let_in
 
 async def test_callers_who_owe_nothing_are_forgotten_first_and_memory_is_bounded() -> None:
     now = 0.0
-    quotas = LocalQuotas(lambda: now, most=16)
+    quotas = LocalTokenBuckets(lambda: now, most=16)
     await quotas.take("holds", NARROW, 1, "x")
     for number in range(10):
         await quotas.take(f"paid-{number}", Allowance(100, 1, None), 1)

@@ -1,4 +1,4 @@
-"""Batches leave when a worker is free or they are full, and each outcome comes to whom it belongs."""
+"""Batcher leave when a worker is free or they are full, and each outcome comes to whom it belongs."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from service.errors import BackendBadResponse, BackendUnavailable, ServiceError
-from service.gateway.backend.batcher import Batches
+from service.gateway.backend.batcher import Batcher
 from tests.gateway.conftest import until
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +22,7 @@ class Model:
         self.let = asyncio.Semaphore(0)
         self.workers = 1
         self.outcomes: dict[int, ServiceError] = {}
-        self.batches = Batches(self.send, MOST, lambda: self.workers)
+        self.batches = Batcher(self.send, MOST, lambda: self.workers)
 
     async def send(self, items: Sequence[int]) -> list[int | ServiceError]:
         self.given.append(list(items))
@@ -162,7 +162,7 @@ async def test_a_failure_of_all_is_told_to_each_and_the_next_batch_leaves(error:
             raise error
         return list(items)
 
-    batches = Batches(fail, MOST, lambda: 1)
+    batches = Batcher(fail, MOST, lambda: 1)
     outcomes = await asyncio.gather(*(batches.ask(item) for item in (1, 2)), return_exceptions=True)
 
     assert [type(each) for each in outcomes] == [type(error)] * 2
@@ -173,7 +173,7 @@ async def test_fewer_outcomes_than_items_are_a_failure_of_all() -> None:
     async def forget(items: Sequence[int]) -> list[int | ServiceError]:
         return list(items[1:])
 
-    batches = Batches(forget, MOST, lambda: 1)
+    batches = Batcher(forget, MOST, lambda: 1)
 
     with pytest.raises(ValueError, match="zip"):
         await batches.ask(1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.gateway.backend.circuit_breaker import FAILURES, FIRST_S, LONGEST_S, SPREAD, Circuit
+from service.gateway.backend.circuit_breaker import FAILURES, FIRST_S, LONGEST_S, SPREAD, CircuitBreaker
 
 
 class Clock:
@@ -21,21 +21,21 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def circuit(clock: Clock) -> Circuit:
-    return Circuit("model at server", clock)
+def circuit(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker("model at server", clock)
 
 
-def state(circuit: Circuit) -> str:
+def state(circuit: CircuitBreaker) -> str:
     """The state now; mypy takes the property for a constant."""
     return circuit.state
 
 
-def opened(circuit: Circuit) -> None:
+def opened(circuit: CircuitBreaker) -> None:
     for _ in range(FAILURES):
         circuit.failed()
 
 
-def test_it_opens_after_so_many_failures_one_after_another_and_not_before(circuit: Circuit) -> None:
+def test_it_opens_after_so_many_failures_one_after_another_and_not_before(circuit: CircuitBreaker) -> None:
     for _ in range(FAILURES - 1):
         circuit.failed()
     circuit.succeeded()
@@ -47,13 +47,13 @@ def test_it_opens_after_so_many_failures_one_after_another_and_not_before(circui
     assert state(circuit) == "open"
 
 
-def test_it_opens_at_once_where_nobody_is_there(circuit: Circuit) -> None:
+def test_it_opens_at_once_where_nobody_is_there(circuit: CircuitBreaker) -> None:
     circuit.failed(at_once=True)
 
     assert state(circuit) == "open"
 
 
-def test_it_is_half_open_after_its_time_and_closes_at_the_first_answer(circuit: Circuit, clock: Clock) -> None:
+def test_it_is_half_open_after_its_time_and_closes_at_the_first_answer(circuit: CircuitBreaker, clock: Clock) -> None:
     opened(circuit)
 
     clock.now += FIRST_S * 0.99
@@ -64,7 +64,7 @@ def test_it_is_half_open_after_its_time_and_closes_at_the_first_answer(circuit: 
     assert state(circuit) == "closed"
 
 
-def test_each_further_opening_lasts_twice_as_long_up_to_a_bound(circuit: Circuit, clock: Clock) -> None:
+def test_each_further_opening_lasts_twice_as_long_up_to_a_bound(circuit: CircuitBreaker, clock: Clock) -> None:
     lasted = []
     circuit.failed(at_once=True)
     for _ in range(8):
@@ -80,7 +80,7 @@ def test_each_further_opening_lasts_twice_as_long_up_to_a_bound(circuit: Circuit
         assert least <= seconds <= least * (1 + SPREAD) + 1e-6
 
 
-def test_failures_of_what_was_under_way_do_not_lengthen_an_opening(circuit: Circuit) -> None:
+def test_failures_of_what_was_under_way_do_not_lengthen_an_opening(circuit: CircuitBreaker) -> None:
     opened(circuit)
     until = circuit.rank
     opened(circuit)
@@ -88,7 +88,7 @@ def test_failures_of_what_was_under_way_do_not_lengthen_an_opening(circuit: Circ
     assert circuit.rank == until
 
 
-def test_half_open_lets_one_request_at_a_time_go(circuit: Circuit, clock: Clock) -> None:
+def test_half_open_lets_one_request_at_a_time_go(circuit: CircuitBreaker, clock: Clock) -> None:
     opened(circuit)
     assert circuit.rank > clock.now
     clock.now = circuit.rank
@@ -98,7 +98,7 @@ def test_half_open_lets_one_request_at_a_time_go(circuit: Circuit, clock: Clock)
     assert circuit.rank > 0
 
 
-def test_opening_and_closing_are_told_in_the_log(circuit: Circuit, caplog: pytest.LogCaptureFixture) -> None:
+def test_opening_and_closing_are_told_in_the_log(circuit: CircuitBreaker, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     opened(circuit)
     circuit.succeeded()

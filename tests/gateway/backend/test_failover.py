@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.config.settings import Place
+from service.config.settings import ServerAddress
 from service.errors import BackendBadResponse, BackendUnavailable, DeadlineExceeded, Overloaded
 from service.gateway.backend.torchserve import PATIENCE, Answer, TorchServe
 from service.models.cards import ModelCard
@@ -187,7 +187,7 @@ async def test_a_deadline_that_the_caller_made_too_short_says_nothing_against_a_
 
 
 async def test_servers_where_nothing_listens_are_passed_by(fakes: list[FakeTorchServe], card: ModelCard) -> None:
-    nobody = [Place(f"unix:/nowhere/{number}", f"unix:/nowhere/{number}m") for number in range(4)]
+    nobody = [ServerAddress(f"unix:/nowhere/{number}", f"unix:/nowhere/{number}m") for number in range(4)]
     client = TorchServe([*nobody, fakes[0].place])
 
     for number in range(60):  # chance decides when each was asked once
@@ -199,7 +199,7 @@ async def test_servers_where_nothing_listens_are_passed_by(fakes: list[FakeTorch
 
 
 async def test_workers_are_those_of_all_servers_that_can_be_asked(fakes: list[FakeTorchServe], card: ModelCard) -> None:
-    nobody = Place("unix:/nowhere/a", "unix:/nowhere/b")
+    nobody = ServerAddress("unix:/nowhere/a", "unix:/nowhere/b")
     client = TorchServe([nobody, *(fake.place for fake in fakes)])
     del fakes[1].workers[card.name]
     fakes[2].workers[card.name] = [{"pid": 100, "status": "READY"}, {"pid": 101, "status": "UNLOADED"}]
@@ -280,7 +280,7 @@ async def test_new_addresses_of_a_name_get_requests_and_former_ones_none(
         port = place.inference.rpartition(":")[2]
         url = f"http://workers.example:{port}"
         async with second.listening("127.0.0.3", int(port)):
-            client = TorchServe([Place(url, url)], look_up=look_up, resolve_s=0)
+            client = TorchServe([ServerAddress(url, url)], look_up=look_up, resolve_s=0)
             for number in range(10):
                 await client.predict(card, pixels(number), deadline=soon(), request_id="r")
             assert (len(first.asked), len(second.asked)) == (10, 0)

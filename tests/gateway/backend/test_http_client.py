@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from service.gateway.backend.http_client import BrokenError, Door, GibberishError, UnreachableError
+from service.gateway.backend.http_client import BrokenError, GibberishError, HttpClient, UnreachableError
 from service.host.processes import free_port
 from tests.gateway.conftest import until
 
@@ -64,7 +64,7 @@ async def left(server: Server, connections: int) -> None:
 
 async def test_a_connection_is_used_again() -> None:
     async with serving() as (server, url):
-        door = Door(url)
+        door = HttpClient(url)
         answers = [await door.exchange("GET", "/") for _ in range(3)]
         await door.close()
 
@@ -74,7 +74,7 @@ async def test_a_connection_is_used_again() -> None:
 
 async def test_no_connection_is_used_beyond_its_age() -> None:
     async with serving() as (server, url):
-        door = Door(url, age_s=0)
+        door = HttpClient(url, age_s=0)
         for _ in range(3):
             await door.exchange("GET", "/")
         await door.close()
@@ -84,7 +84,7 @@ async def test_no_connection_is_used_beyond_its_age() -> None:
 
 async def test_a_connection_in_use_outlives_its_age_and_the_doors_end() -> None:
     async with serving() as (server, url):
-        door = Door(url, age_s=0)
+        door = HttpClient(url, age_s=0)
         server.hold.clear()
         slow = asyncio.create_task(door.exchange("GET", "/"))
         await until(lambda: server.hosts, 30)
@@ -97,7 +97,7 @@ async def test_a_connection_in_use_outlives_its_age_and_the_doors_end() -> None:
 
 async def test_after_one_broke_no_other_old_connection_is_used() -> None:
     async with serving() as (server, url):
-        door = Door(url)
+        door = HttpClient(url)
         await asyncio.gather(*(door.exchange("GET", "/") for _ in range(3)))
         before = server.connections
         server.answer, server.keeps = b"", False
@@ -114,7 +114,7 @@ async def test_after_one_broke_no_other_old_connection_is_used() -> None:
 async def test_a_pinned_door_goes_to_its_address_under_the_servers_name() -> None:
     port = free_port()
     async with serving("127.0.0.2", port) as (server, _):
-        door = Door(f"http://workers.example:{port}", "127.0.0.2")
+        door = HttpClient(f"http://workers.example:{port}", "127.0.0.2")
         assert await door.exchange("GET", "/") == (200, b"hello")
         await door.close()
 
@@ -122,7 +122,7 @@ async def test_a_pinned_door_goes_to_its_address_under_the_servers_name() -> Non
 
 
 async def test_where_nothing_listens_is_unreachable() -> None:
-    door = Door(f"http://127.0.0.1:{free_port()}")
+    door = HttpClient(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(UnreachableError):
         await door.exchange("GET", "/")
     await door.close()
@@ -132,7 +132,7 @@ async def test_where_nothing_listens_is_unreachable() -> None:
 async def test_a_connection_that_ends_before_its_answer_is_broken(answer: bytes) -> None:
     async with serving() as (server, url):
         server.answer, server.keeps = answer, False
-        door = Door(url)
+        door = HttpClient(url)
         with pytest.raises(BrokenError):
             await door.exchange("GET", "/")
         await door.close()
@@ -141,7 +141,7 @@ async def test_a_connection_that_ends_before_its_answer_is_broken(answer: bytes)
 async def test_what_is_no_http_is_gibberish() -> None:
     async with serving() as (server, url):
         server.answer = b"SSH-2.0-nonsense\r\n\r\n"
-        door = Door(url)
+        door = HttpClient(url)
         with pytest.raises(GibberishError):
             await door.exchange("GET", "/")
         await door.close()

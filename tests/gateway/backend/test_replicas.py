@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.config.settings import Place
-from service.gateway.backend.replicas import Look, Replica, Replicas, look_up
+from service.config.settings import ServerAddress
+from service.gateway.backend.replicas import Replica, Replicas, WorkerStatus, look_up
 from tests.gateway.conftest import until
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +36,7 @@ def names() -> Names:
 
 @pytest.fixture
 async def workers(names: Names) -> AsyncIterator[Replicas]:
-    replicas = Replicas([Place("http://workers:8080", "http://workers:8081")], names, interval_s=0)
+    replicas = Replicas([ServerAddress("http://workers:8080", "http://workers:8081")], names, interval_s=0)
     yield replicas
     await replicas.close()
 
@@ -79,7 +79,7 @@ async def test_a_name_that_cannot_be_looked_up_means_what_it_meant_before(
 
 
 async def test_names_are_looked_up_again_after_their_time_and_soon_where_nothing_is_known(names: Names) -> None:
-    replicas = Replicas([Place("http://workers:8080", "http://workers:8081")], names, interval_s=600)
+    replicas = Replicas([ServerAddress("http://workers:8080", "http://workers:8081")], names, interval_s=600)
     await asyncio.gather(*(replicas.refresh() for _ in range(5)))
     assert names.asked == 1
 
@@ -96,7 +96,7 @@ async def test_names_are_looked_up_again_after_their_time_and_soon_where_nothing
 
 
 async def test_sockets_and_addresses_are_replicas_by_themselves() -> None:
-    places = [Place("unix:/a", "unix:/b"), Place("http://127.0.0.1:80", "http://127.0.0.1:81")]
+    places = [ServerAddress("unix:/a", "unix:/b"), ServerAddress("http://127.0.0.1:80", "http://127.0.0.1:81")]
     replicas = Replicas(places)
     await replicas.refresh()
 
@@ -136,12 +136,12 @@ async def test_one_without_a_ready_worker_of_the_model_is_passed_by_while_anothe
     workers: Replicas, names: Names
 ) -> None:
     replicas = await many(workers, names, 3)
-    replicas[0].looks[MODEL] = Look(configured=1)
-    replicas[1].looks[MODEL] = Look(frozenset({7}), 1)
+    replicas[0].looks[MODEL] = WorkerStatus(configured=1)
+    replicas[1].looks[MODEL] = WorkerStatus(frozenset({7}), 1)
 
     assert set(await chosen(workers)) == {"1", "2"}, "nothing is known of the third"
     for replica in replicas:
-        replica.looks[MODEL] = Look()
+        replica.looks[MODEL] = WorkerStatus()
     assert set(await chosen(workers)) == {"0", "1", "2"}
 
 
@@ -173,6 +173,6 @@ def test_the_management_door_is_at_the_same_address_where_it_has_the_same_name(
     management: str,
     pinned: bool,  # noqa: FBT001
 ) -> None:
-    replica = Replica.at(Place("http://workers:8080", management), "10.0.0.1")
+    replica = Replica.at(ServerAddress("http://workers:8080", management), "10.0.0.1")
 
     assert (replica.management._address == "10.0.0.1") is pinned

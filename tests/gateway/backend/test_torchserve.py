@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from service.config.settings import Place
+from service.config.settings import ServerAddress
 from service.errors import (
     BackendBadResponse,
     BackendUnavailable,
@@ -187,7 +187,7 @@ async def test_the_second_try_has_the_same_deadline(
 
 
 async def test_a_server_that_is_not_there_is_unavailable(card: ModelCard, short_folder: Path) -> None:
-    nobody = TorchServe([Place(f"unix:{short_folder / 'a'}", f"unix:{short_folder / 'b'}")])
+    nobody = TorchServe([ServerAddress(f"unix:{short_folder / 'a'}", f"unix:{short_folder / 'b'}")])
     try:
         with pytest.raises(BackendUnavailable):
             await nobody.predict(card, pixels(), deadline=soon(), request_id="r")
@@ -228,7 +228,7 @@ async def test_a_management_door_that_answers_nonsense_is_a_bad_response(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.UnixSite(runner, str(short_folder / "odd")).start()
-    client = TorchServe([Place(f"unix:{short_folder / 'odd'}", f"unix:{short_folder / 'odd'}")])
+    client = TorchServe([ServerAddress(f"unix:{short_folder / 'odd'}", f"unix:{short_folder / 'odd'}")])
     try:
         with pytest.raises(BackendBadResponse):
             await client.workers(card)

@@ -51,9 +51,9 @@ async def test_the_same_picture_is_asked_about_once_whatever_is_to_be_told_of_it
     assert [each.headers["cache-status"].split("; ")[1] for each in (first, again, more)] == ["fwd=miss", "hit", "hit"]
     assert again.json()["timing_ms"]["inference"] == 0
     assert again.json()["request_id"] != first.json()["request_id"]
-    assert value(found, "resnest_recalls_total", how="hit") == 2
-    assert value(found, "resnest_pictures_total", model=MODEL, outcome="ok") == 4
-    assert 0 < value(found, "resnest_kept_bytes") <= KEEPING["cache_bytes"]
+    assert value(found, "resnest_cache_lookups_total", how="hit") == 2
+    assert value(found, "resnest_images_total", model=MODEL, outcome="ok") == 4
+    assert 0 < value(found, "resnest_cache_bytes") <= KEEPING["cache_bytes"]
 
 
 @pytest.mark.parametrize("query", ["", "?confidence=true", "?overlay=png&mask=none", "?mask=rle"])

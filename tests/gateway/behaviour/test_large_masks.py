@@ -16,7 +16,7 @@ import pytest
 from service.gateway.backend.torchserve import Answer
 from service.gateway.routes.segment_rendering import asked, in_json, layers, render
 from service.gateway.uploads.decode_queue import is_large
-from service.gateway.uploads.process_pool import Processes
+from service.gateway.uploads.process_pool import ProcessPool
 from service.imaging import decoder, preprocess
 from service.models.cards import ModelCard
 from service.tasks.decoded import Drawn, Facts, draw
@@ -40,12 +40,12 @@ def card(served: dict[str, ModelCard]) -> ModelCard:
 
 def here(card: ModelCard, query: SegmentQuery) -> dict[str, Any]:
     """What is told of the large picture where all is done in this process."""
-    decoded = decoder.decode(LARGE, decoder.Limits(), needed=preprocess.needed_side(card.input))
+    decoded = decoder.decode(LARGE, decoder.ImageLimits(), needed=preprocess.needed_side(card.input))
     pixels = preprocess.prepare(card.input, decoded.image)
     arrays = {"mask": expected_mask(card, pixels), "class_scores": expected_scores(card, pixels)}
     answer = Answer(arrays | {"confidence": pixels[..., 1]}, 1, 0.0, 0.0)
     facts, drawing = Facts(*SIZE, "JPEG", "RGB", ()), asked(card, query)
-    files = draw(LARGE, decoder.Limits(), layers(card, drawing, facts, answer))
+    files = draw(LARGE, decoder.ImageLimits(), layers(card, drawing, facts, answer))
     return in_json(render(card, drawing, facts, answer, Drawn(files)), drawing)
 
 
@@ -74,7 +74,7 @@ async def test_a_large_pictures_mask_is_told_byte_for_byte_as_this_process_would
 
 
 @contextmanager
-def standing_still(processes: Processes) -> Iterator[None]:
+def standing_still(processes: ProcessPool) -> Iterator[None]:
     pids = [worker.process.pid or 0 for worker in processes._all]
     assert pids
     for pid in pids:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from service.gateway.uploads.process_pool import Processes
+from service.gateway.uploads.process_pool import ProcessPool
 from tests.gateway.conftest import Running, app_of, parts_of, until
 from tests.gateway.fixtures.pictures import picture
 
@@ -25,7 +25,7 @@ async def client(running: Running) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-def processes_of(client: httpx.AsyncClient) -> Processes:
+def processes_of(client: httpx.AsyncClient) -> ProcessPool:
     """Those for small pictures."""
     return parts_of(app_of(client)).decoders._small
 
@@ -46,7 +46,7 @@ async def caught(client: httpx.AsyncClient, headers: dict[str, str]) -> tuple[in
 
 async def lost(client: httpx.AsyncClient, reason: str) -> bool:
     text = (await client.get("/metrics")).text
-    return f'resnest_decoders_lost_total{{reason="{reason}"}} 1.0' in text
+    return f'resnest_decode_processes_lost_total{{reason="{reason}"}} 1.0' in text
 
 
 async def test_a_picture_that_crashes_its_decoder_is_corrupt_and_others_are_answered(client: httpx.AsyncClient) -> None:

@@ -35,7 +35,7 @@ def card(served: dict[str, ModelCard]) -> ModelCard:
 
 
 def offline(card: ModelCard, content: bytes) -> masks.Mask:
-    decoded = decoder.decode(content, decoder.Limits(), needed=preprocess.needed_side(card.input))
+    decoded = decoder.decode(content, decoder.ImageLimits(), needed=preprocess.needed_side(card.input))
     mask = expected_mask(card, preprocess.prepare(card.input, decoded.image))
     return masks.fit(mask, decoded.width, decoded.height)
 
@@ -188,7 +188,7 @@ def test_a_mask_that_was_not_asked_for_is_not_drawn(card: ModelCard) -> None:
 
     for drawing in (every, replace(every, mask=None), replace(every, overlay=None), Drawing()):
         over = layers(card, drawing, facts, answer)
-        rendering = render(card, drawing, facts, answer, Drawn(draw(picture(), decoder.Limits(), over)))
+        rendering = render(card, drawing, facts, answer, Drawn(draw(picture(), decoder.ImageLimits(), over)))
         told = in_json(rendering, drawing)
         assert ("mask" in told, "overlay" in told) == (drawing.mask is not None, drawing.overlay is not None)
 
@@ -199,7 +199,7 @@ async def test_the_confidence_of_each_pixel_is_a_grey_picture_of_the_uploads_siz
     drawn = (await result_of(client, "confidence=true"))["confidence"]
 
     image = Image.open(io.BytesIO(base64.b64decode(drawn["data"])))
-    decoded = decoder.decode(TALL, decoder.Limits(), needed=preprocess.needed_side(card.input))
+    decoded = decoder.decode(TALL, decoder.ImageLimits(), needed=preprocess.needed_side(card.input))
     green = preprocess.prepare(card.input, decoded.image)[..., 1]
     assert (image.mode, image.size) == ("L", (90, 200))
     assert np.array_equal(np.asarray(image), masks.fit(np.ascontiguousarray(green), 90, 200))

@@ -99,8 +99,8 @@ async def test_a_server_that_is_left_alone_shows_in_readyz_and_in_the_metrics(
 
     assert told[MODEL]["circuits"] == {"open": 1}
     assert told["tiny-segmenter"]["circuits"] == {"closed": 1}
-    assert f'resnest_circuits{{model="{MODEL}",state="open"}} 1.0' in metrics
-    assert f'resnest_circuits{{model="{MODEL}",state="closed"}} 0.0' in metrics
+    assert f'resnest_circuit_breakers{{model="{MODEL}",state="open"}} 1.0' in metrics
+    assert f'resnest_circuit_breakers{{model="{MODEL}",state="closed"}} 0.0' in metrics
 
 
 async def test_the_models_state_is_in_the_metrics(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:

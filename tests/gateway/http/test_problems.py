@@ -102,7 +102,7 @@ MET_ELSEWHERE = {
     "forbidden",
     "rate_limited",
     "concurrency_limited",
-    "limits_unavailable",
+    "rate_limits_unavailable",
     "keys_unavailable",
 }
 

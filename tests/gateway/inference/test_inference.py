@@ -12,12 +12,12 @@ from service.gateway.backend.torchserve import Answer, Pixels, Workers
 from service.gateway.inference.inference import Inference, Result
 from service.gateway.metrics import Metrics
 from service.gateway.scheduling.admission import Admission
-from service.gateway.scheduling.fair_queue import Turns
-from service.gateway.scheduling.request_terms import Terms
+from service.gateway.scheduling.fair_queue import FairQueue
+from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads.body import Upload
-from service.gateway.uploads.decode_queue import Decoders
-from service.gateway.uploads.pool_worker import Bounds
-from service.gateway.uploads.process_pool import Processes
+from service.gateway.uploads.decode_queue import DecodeQueue
+from service.gateway.uploads.pool_worker import ProcessLimits
+from service.gateway.uploads.process_pool import ProcessPool
 from service.imaging import decoder
 from service.models.cards import ModelCard
 from service.tasks.operations import Question
@@ -27,7 +27,7 @@ from tests.gateway.fixtures.pictures import CORRUPT, picture
 
 pytestmark = pytest.mark.anyio
 
-ANYBODY = Terms()
+ANYBODY = RequestTerms()
 
 
 @dataclass
@@ -67,13 +67,15 @@ class House:
         self.model = Model()
         self.metrics = Metrics()
         self.admission = Admission(places, self.metrics.inference_in_flight)
-        self.turns = {model: Turns(lambda: turns) for model in models}
-        self.processes = Processes(2, Bounds(memory=1 << 28, cpu_s=10))
-        self.decoders = Decoders(self.processes, self.processes, decoder.Limits())
+        self.turns = {model: FairQueue(lambda: turns) for model in models}
+        self.processes = ProcessPool(2, ProcessLimits(memory=1 << 28, cpu_s=10))
+        self.decoders = DecodeQueue(self.processes, self.processes, decoder.ImageLimits())
         self.doubts = 0
         self.inference = Inference(self.model, self.admission, self.turns, self.decoders, self.metrics, self.doubt)
 
-    async def run(self, uploads: Sequence[Upload], cards: Sequence[ModelCard], terms: Terms = ANYBODY) -> list[Result]:
+    async def run(
+        self, uploads: Sequence[Upload], cards: Sequence[ModelCard], terms: RequestTerms = ANYBODY
+    ) -> list[Result]:
         return await self.inference.run(uploads, cards, "r", terms)
 
     def doubt(self) -> None:
@@ -183,7 +185,7 @@ async def test_a_cancelled_request_gives_its_places_back(house: House, cards: li
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    house.admission.check(cards, Terms(), 8)
+    house.admission.check(cards, RequestTerms(), 8)
 
 
 async def test_a_caller_that_leaves_takes_its_waiting_pictures_along(served: dict[str, ModelCard]) -> None:
@@ -220,7 +222,7 @@ async def test_a_picture_whose_turn_does_not_come_in_time_is_late_and_never_aske
     await until(lambda: house.model.waiting == 1)
     end = asyncio.get_running_loop().time() + 0.3
 
-    (result,) = await house.run([Upload(picture())], [card], Terms("other", end=end))
+    (result,) = await house.run([Upload(picture())], [card], RequestTerms("other", end=end))
     house.model.go.set()
     await held
     await house.run([Upload(picture())], [card])
@@ -233,7 +235,7 @@ async def test_a_picture_whose_turn_does_not_come_in_time_is_late_and_never_aske
 async def test_the_end_that_a_request_asks_for_is_the_models_deadline(house: House, cards: list[ModelCard]) -> None:
     end = asyncio.get_running_loop().time() + 30
 
-    await house.run([Upload(picture())], cards, Terms(end=end))
+    await house.run([Upload(picture())], cards, RequestTerms(end=end))
 
     assert house.model.deadlines == [end, end]
 

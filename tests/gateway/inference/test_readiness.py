@@ -57,7 +57,7 @@ def model() -> Model:
 @pytest.fixture
 async def readiness(model: Model, served: dict[str, ModelCard]) -> AsyncIterator[Readiness]:
     metrics = Metrics()
-    watching = Readiness([served[MODEL]], model, metrics, interval_s=600, canary_interval_s=600)
+    watching = Readiness([served[MODEL]], model, metrics, interval_s=600, probe_interval_s=600)
     yield watching
     await watching.close()
 
@@ -216,7 +216,7 @@ async def test_a_test_picture_that_was_answered_is_not_sent_again_before_its_tim
 
 
 async def test_a_test_picture_is_due_again_after_its_time(model: Model, served: dict[str, ModelCard]) -> None:
-    readiness = Readiness([served[MODEL]], model, Metrics(), interval_s=600, canary_interval_s=0)
+    readiness = Readiness([served[MODEL]], model, Metrics(), interval_s=600, probe_interval_s=0)
 
     for _ in range(3):
         await looked(readiness)
@@ -240,7 +240,7 @@ async def test_one_model_that_is_not_ready_is_enough_to_say_no(served: dict[str,
         async def workers(self, card: ModelCard) -> Workers:
             return Workers(frozenset({1} if card.name == MODEL else ()), 1)
 
-    readiness = Readiness(served.values(), Half(), Metrics(), interval_s=600, canary_interval_s=600)
+    readiness = Readiness(served.values(), Half(), Metrics(), interval_s=600, probe_interval_s=600)
 
     assert not await looked(readiness)
     assert [name for name in served if readiness.state(name) == "ready"] == [MODEL]

@@ -6,25 +6,25 @@ import pytest
 
 from service.config.settings import Settings
 from service.errors import ModelNotFound
-from service.gateway.inference.registry import Catalogue, label_of
+from service.gateway.inference.registry import ModelRegistry, label_of
 from service.models.cards import CardError, ModelCard
 from service.models.labels import Label
 
 
 @pytest.fixture
-def catalogue(served: dict[str, ModelCard], store: Path) -> Catalogue:
-    return Catalogue(served, Settings(model_store=store))
+def catalogue(served: dict[str, ModelCard], store: Path) -> ModelRegistry:
+    return ModelRegistry(served, Settings(model_store=store))
 
 
-def chosen(catalogue: Catalogue, *names: str) -> list[str]:
+def chosen(catalogue: ModelRegistry, *names: str) -> list[str]:
     return [card.name for card in catalogue.choose("classification", names)]
 
 
-def test_the_first_of_the_task_answers_where_none_is_named(catalogue: Catalogue) -> None:
+def test_the_first_of_the_task_answers_where_none_is_named(catalogue: ModelRegistry) -> None:
     assert chosen(catalogue) == ["tiny-classifier"]
 
 
-def test_models_are_chosen_in_the_order_they_are_named_each_once(catalogue: Catalogue) -> None:
+def test_models_are_chosen_in_the_order_they_are_named_each_once(catalogue: ModelRegistry) -> None:
     named = ("tiny-classifier-b", "tiny-classifier", "tiny-classifier-b")
 
     assert chosen(catalogue, *named) == ["tiny-classifier-b", "tiny-classifier"]
@@ -36,13 +36,13 @@ def test_a_model_that_is_not_by_default_is_served_only_where_it_is_named(
     quiet = served["tiny-classifier-b"].serving.model_copy(update={"by_default": False})
     cards = served | {"tiny-classifier-b": served["tiny-classifier-b"].model_copy(update={"serving": quiet})}
 
-    assert set(Catalogue(cards, Settings(model_store=store)).cards) == {"tiny-classifier", "tiny-segmenter"}
+    assert set(ModelRegistry(cards, Settings(model_store=store)).cards) == {"tiny-classifier", "tiny-segmenter"}
     named = Settings(model_store=store, models=("tiny-classifier-b",))
-    assert set(Catalogue(cards, named).cards) == {"tiny-classifier-b"}
+    assert set(ModelRegistry(cards, named).cards) == {"tiny-classifier-b"}
 
 
 @pytest.mark.parametrize("names", [("nobody",), ("tiny-classifier", "nobody"), ("tiny-segmenter",), ("",)])
-def test_one_name_that_does_not_serve_the_task_is_enough_to_refuse(names: tuple[str], catalogue: Catalogue) -> None:
+def test_one_name_that_does_not_serve_the_task_is_enough_to_refuse(names: tuple[str], catalogue: ModelRegistry) -> None:
     with pytest.raises(ModelNotFound) as raised:
         catalogue.choose("classification", names)
 
@@ -51,12 +51,12 @@ def test_one_name_that_does_not_serve_the_task_is_enough_to_refuse(names: tuple[
 
 def test_a_model_to_serve_that_is_not_in_the_store_is_a_card_error(served: dict[str, ModelCard]) -> None:
     with pytest.raises(CardError, match="nobody"):
-        Catalogue(served, Settings(models=("nobody",)))
+        ModelRegistry(served, Settings(models=("nobody",)))
 
 
 def test_a_store_without_models_is_a_card_error() -> None:
     with pytest.raises(CardError, match="has no models"):
-        Catalogue({}, Settings())
+        ModelRegistry({}, Settings())
 
 
 def test_a_published_model_that_was_never_pulled_is_not_served_unless_it_is_named(
@@ -65,12 +65,12 @@ def test_a_published_model_that_was_never_pulled_is_not_served_unless_it_is_name
     weights = served["tiny-classifier"].weights.model_copy(update={"sha256": None})
     changed = {**served, "tiny-classifier": served["tiny-classifier"].model_copy(update={"weights": weights})}
 
-    assert list(Catalogue(changed, Settings()).cards) == ["tiny-classifier-b", "tiny-segmenter"]
-    assert list(Catalogue(changed, Settings(models=("tiny-classifier",))).cards) == ["tiny-classifier"]
+    assert list(ModelRegistry(changed, Settings()).cards) == ["tiny-classifier-b", "tiny-segmenter"]
+    assert list(ModelRegistry(changed, Settings(models=("tiny-classifier",))).cards) == ["tiny-classifier"]
 
 
 def test_a_default_model_answers_its_task_where_none_is_named(served: dict[str, ModelCard]) -> None:
-    catalogue = Catalogue(served, Settings(default_models=("tiny-classifier-b", "tiny-segmenter")))
+    catalogue = ModelRegistry(served, Settings(default_models=("tiny-classifier-b", "tiny-segmenter")))
 
     assert chosen(catalogue) == ["tiny-classifier-b"]
     assert set(catalogue.cards) == set(served)
@@ -78,13 +78,13 @@ def test_a_default_model_answers_its_task_where_none_is_named(served: dict[str, 
 
 def test_a_default_model_that_is_not_served_is_a_card_error(served: dict[str, ModelCard]) -> None:
     with pytest.raises(CardError, match=r"there are not served: tiny-classifier-b$"):
-        Catalogue(served, Settings(models=("tiny-classifier",), default_models=("tiny-classifier-b",)))
+        ModelRegistry(served, Settings(models=("tiny-classifier",), default_models=("tiny-classifier-b",)))
 
 
 def test_a_version_is_chosen_by_its_number_beside_the_highest(served: dict[str, ModelCard]) -> None:
     second = served["tiny-classifier"].model_copy(update={"version": "2.0"})
     first = served["tiny-classifier"].model_copy(update={"name": "tiny-classifier@1.0"})
-    catalogue = Catalogue({"tiny-classifier": second, "tiny-classifier@1.0": first}, Settings())
+    catalogue = ModelRegistry({"tiny-classifier": second, "tiny-classifier@1.0": first}, Settings())
 
     assert catalogue.choose("classification", ["tiny-classifier"]) == [second]
     assert catalogue.choose("classification", ["tiny-classifier@2.0", "tiny-classifier@1.0"]) == [second, first]
@@ -106,7 +106,7 @@ def test_a_wordnet_id_is_told_where_there_is_one_and_absent_where_not() -> None:
 def test_a_network_of_a_library_is_chosen_for_its_answers_alone(served: dict[str, ModelCard], store: Path) -> None:
     card = served["tiny-classifier"]
     theirs = card.model_copy(update={"network": card.network.model_copy(update={"library": "timm"})})
-    catalogue = Catalogue({**served, "tiny-classifier": theirs}, Settings(model_store=store))
+    catalogue = ModelRegistry({**served, "tiny-classifier": theirs}, Settings(model_store=store))
 
     assert catalogue.choose("classification", []) == [theirs]
     assert catalogue.choose("classification", [], "embedding") == [served["tiny-classifier-b"]]

@@ -44,7 +44,7 @@ async def classify(client: httpx.AsyncClient, seed: int = 0, query: str = "") ->
 async def outcomes(client: httpx.AsyncClient) -> dict[str, float]:
     found = await samples(client)
     return {
-        outcome: value(found, "resnest_shadow_pictures_total", family=MODEL, version="1.1", outcome=outcome)
+        outcome: value(found, "resnest_shadow_images_total", family=MODEL, version="1.1", outcome=outcome)
         for outcome in ("compared", "failed", "dropped")
     }
 
@@ -66,8 +66,8 @@ async def test_a_shadow_is_shown_each_answered_picture_and_compared(
     assert (fake.asked_of(OLD), fake.asked_of(NEW)) == (4, 4)
     assert counted == {"compared": 4, "failed": 0, "dropped": 0}
     assert value(found, "resnest_shadow_agreement_total", family=MODEL, version="1.1") == 4
-    assert value(found, "resnest_pictures_total", model=OLD, outcome="ok") == 4
-    assert value(found, "resnest_pictures_total", model=NEW, outcome="ok") == 0
+    assert value(found, "resnest_images_total", model=OLD, outcome="ok") == 4
+    assert value(found, "resnest_images_total", model=NEW, outcome="ok") == 0
     assert value(found, "resnest_stage_duration_seconds_count", model=NEW, stage="inference") == 4
 
 
@@ -97,7 +97,7 @@ async def test_a_failing_shadow_is_counted_and_nobody_else_notices(
         found = await samples(client)
 
     assert counted == {"compared": 0, "failed": 1, "dropped": 0}
-    assert value(found, "resnest_pictures_total", model=NEW, outcome="ok") == 0
+    assert value(found, "resnest_images_total", model=NEW, outcome="ok") == 0
     assert not any(("outcome", "backend_bad_response") in labels for _, labels in found)
 
 

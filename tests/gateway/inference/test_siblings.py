@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from service.gateway.inference.siblings import ALONE, Sitting
-from service.host.gateway_slots import READY, Seat, States, lay, states
+from service.gateway.inference.siblings import ALONE, SlotMember
+from service.host.gateway_slots import READY, GatewaySlot, SlotStates, lay, states
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Iterator[States]:
+def shared(tmp_path: Path) -> Iterator[SlotStates]:
     """The states of two processes, both waited for."""
     lay(tmp_path / "shared", 2)
     with states(tmp_path / "shared") as opened:
@@ -25,8 +25,8 @@ def test_who_is_alone_waits_for_nobody() -> None:
     assert not ALONE.replaces
 
 
-def test_none_is_ready_before_all_are(shared: States, tmp_path: Path) -> None:
-    first, second = (Sitting(Seat(tmp_path, number, 2), shared) for number in range(2))
+def test_none_is_ready_before_all_are(shared: SlotStates, tmp_path: Path) -> None:
+    first, second = (SlotMember(GatewaySlot(tmp_path, number, 2), shared) for number in range(2))
     found = []
     steps: list[Callable[[], None]] = [
         lambda: first.tell(ready=True),
@@ -40,10 +40,10 @@ def test_none_is_ready_before_all_are(shared: States, tmp_path: Path) -> None:
     assert found == [False, True, False, True]
 
 
-def test_one_that_replaces_another_holds_nobody_back_until_it_has_sat_down(shared: States, tmp_path: Path) -> None:
+def test_one_that_replaces_another_holds_nobody_back_until_it_has_sat_down(shared: SlotStates, tmp_path: Path) -> None:
     for number in range(2):
         shared.tell(number, READY)
-    new = Sitting(Seat(tmp_path, 1, 2, before=4711), shared)
+    new = SlotMember(GatewaySlot(tmp_path, 1, 2, before=4711), shared)
     found = []
     for sits in (False, True):
         if sits:

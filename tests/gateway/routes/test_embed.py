@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 def offline(card: ModelCard, content: bytes) -> list[float]:
-    decoded = decoder.decode(content, decoder.Limits(), needed=preprocess.needed_side(card.input))
+    decoded = decoder.decode(content, decoder.ImageLimits(), needed=preprocess.needed_side(card.input))
     pixels = preprocess.prepare(card.input, decoded.image)
     features: list[float] = expected(card, pixels, "embedding")["embedding"].tolist()
     return features

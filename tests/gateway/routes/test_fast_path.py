@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from service.config.settings import Settings
 from service.gateway.app import ROUTERS, create_app
-from service.gateway.routes.fast_path import Direct, short
+from service.gateway.routes.fast_path import FastPathMiddleware, short
 from service.tasks.schemas import ClassifyQuery, EmbedQuery, ExplainQuery, SegmentQuery
 from tests.gateway.conftest import settled
 from tests.gateway.fixtures.pictures import picture
@@ -50,7 +50,7 @@ BODIES = [b"", b"no picture", picture()[:60], picture()]
 async def both(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient]]:
     """A client of the app, and one of the same app without the short way."""
     short_app, long_app = create_app(settings), create_app(settings)
-    long_app.user_middleware = [each for each in long_app.user_middleware if str(each.cls) != str(Direct)]
+    long_app.user_middleware = [each for each in long_app.user_middleware if str(each.cls) != str(FastPathMiddleware)]
     assert len(long_app.user_middleware) == len(short_app.user_middleware) - 1
     async with short_app.router.lifespan_context(short_app), long_app.router.lifespan_context(long_app):
         await settled(short_app)

@@ -8,7 +8,7 @@ import pytest
 from service.gateway.http.problems import ClientGoneError
 from service.gateway.inference.inference import Result
 from service.gateway.routes.pictures import Answered, told, unless_gone
-from service.gateway.scheduling.request_terms import Terms
+from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads.body import Upload
 from service.tasks.decoded import Facts
 
@@ -122,7 +122,7 @@ def test_only_another_picture_type_than_declared_is_worth_a_warning(
 
 
 def test_server_timing_names_the_stages_that_there_were_in_their_order() -> None:
-    answered = Answered("id", 0.0, Terms(), [], {"encode": 0.001, "upload": 0.002, "decode": 0.0031})
+    answered = Answered("id", 0.0, RequestTerms(), [], {"encode": 0.001, "upload": 0.002, "decode": 0.0031})
 
     rows = answered.headers()["Server-Timing"].split(", ")
 

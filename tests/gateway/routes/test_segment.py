@@ -28,7 +28,7 @@ def card(served: dict[str, ModelCard]) -> ModelCard:
 
 def offline(card: ModelCard, content: bytes) -> tuple[masks.Mask, list[float]]:
     """The mask at the upright upload's size, and the score of each class, when no gateway is between."""
-    decoded = decoder.decode(content, decoder.Limits(), needed=preprocess.needed_side(card.input))
+    decoded = decoder.decode(content, decoder.ImageLimits(), needed=preprocess.needed_side(card.input))
     pixels = preprocess.prepare(card.input, decoded.image)
     mask = masks.fit(expected_mask(card, pixels), decoded.width, decoded.height)
     return mask, [float(score) for score in expected_scores(card, pixels)]
@@ -67,7 +67,7 @@ async def test_the_mask_has_the_upright_uploads_size_and_a_pixel_is_its_class(
 
 async def test_the_best_mask_is_asked_of_the_whole_picture(client: httpx.AsyncClient, card: ModelCard) -> None:
     content = picture(3, size=(300, 200))
-    decoded = decoder.decode(content, decoder.Limits())
+    decoded = decoder.decode(content, decoder.ImageLimits())
 
     response = await client.post("/v1/segment?quality=best&confidence=true", content=content)
 
@@ -163,7 +163,7 @@ async def test_an_overlay_blends_the_colours_over_the_whole_picture(client: http
 
     SegmentResponse.model_validate(response.json())
     (result,) = response.json()["results"]
-    upright = decoder.decode(content, decoder.Limits()).image
+    upright = decoder.decode(content, decoder.ImageLimits()).image
     mask, _ = offline(card, content)
     expected = masks.overlay(upright, mask, [label.color for label in card.classes], clear={0})
     assert np.array_equal(np.asarray(in_png(result["overlay"])), np.asarray(opened(expected)))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from service.gateway.backend.torchserve import Answer
 from service.gateway.routes.segment_rendering import Drawing, layers, render
-from service.imaging.decoder import Limits
+from service.imaging.decoder import ImageLimits
 from service.models import cards
 from service.tasks.decoded import Drawn, Facts, draw
 from tests.stores import write_store
@@ -31,7 +31,7 @@ def test_an_overlay_colours_every_class_but_one_named_background(
     facts = Facts(SIDE, SIDE, "PNG", "RGB", ())
     card, drawing = cards.read(folder), Drawing(overlay="png")
     over = layers(card, drawing, facts, answer)
-    drawn = render(card, drawing, facts, answer, Drawn(draw(out.getvalue(), Limits(), over)))
+    drawn = render(card, drawing, facts, answer, Drawn(draw(out.getvalue(), ImageLimits(), over)))
 
     with Image.open(io.BytesIO(drawn.files["overlay"])) as image:
         assert (image.convert("RGB").getpixel((0, 0)) != (90, 90, 90)) is coloured

@@ -4,14 +4,14 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from service.errors import Overloaded
-from service.gateway.scheduling.admission import Admission, Memory
-from service.gateway.scheduling.request_terms import Terms
+from service.gateway.scheduling.admission import Admission, BodyBuffer
+from service.gateway.scheduling.request_terms import RequestTerms
 from service.models.cards import ModelCard
 from service.tasks.operations import BEST_PLACES
 
 pytestmark = pytest.mark.anyio
 
-HOG, GUEST = Terms("hog"), Terms("guest")
+HOG, GUEST = RequestTerms("hog"), RequestTerms("guest")
 
 
 def gauge() -> Gauge:
@@ -96,10 +96,14 @@ async def test_who_has_less_than_an_equal_share_is_let_in_beside_a_flood(a: Mode
 async def test_the_house_is_never_stretched_beyond_its_double(a: ModelCard) -> None:
     admission = Admission(4, gauge())
 
-    with admission.enter([a], HOG, 4), admission.enter([a], Terms("1"), 2), admission.enter([a], Terms("2"), 1):
-        with admission.enter([a], Terms("3"), 1), pytest.raises(Overloaded):
-            admission.check([a], Terms("4"))
-        admission.check([a], Terms("4"))
+    with (
+        admission.enter([a], HOG, 4),
+        admission.enter([a], RequestTerms("1"), 2),
+        admission.enter([a], RequestTerms("2"), 1),
+    ):
+        with admission.enter([a], RequestTerms("3"), 1), pytest.raises(Overloaded):
+            admission.check([a], RequestTerms("4"))
+        admission.check([a], RequestTerms("4"))
 
 
 async def test_a_picture_that_would_be_answered_after_its_deadline_is_refused(a: ModelCard) -> None:
@@ -116,13 +120,13 @@ async def test_a_picture_that_would_be_answered_after_its_deadline_is_refused(a:
 async def test_the_time_that_the_request_asks_for_is_what_counts(a: ModelCard) -> None:
     admission = Admission(8, gauge(), lambda *_: 4.0)
 
-    admission.check([a], Terms("c", end=1e9))
+    admission.check([a], RequestTerms("c", end=1e9))
     with pytest.raises(Overloaded):
-        admission.check([a], Terms("c", end=0.0))
+        admission.check([a], RequestTerms("c", end=0.0))
 
 
 async def test_nobody_is_refused_for_the_time_where_no_wait_is_foretold(a: ModelCard) -> None:
-    Admission(8, gauge()).check([a], Terms("c", end=0.0))
+    Admission(8, gauge()).check([a], RequestTerms("c", end=0.0))
 
 
 async def test_a_refusal_says_when_to_come_again_within_a_minute(a: ModelCard) -> None:
@@ -134,7 +138,7 @@ async def test_a_refusal_says_when_to_come_again_within_a_minute(a: ModelCard) -
 
 
 async def test_a_best_mask_takes_the_places_of_many_pictures(a: ModelCard) -> None:
-    admission, asked = Admission(2 * BEST_PLACES, gauge()), Terms("hog", question="best")
+    admission, asked = Admission(2 * BEST_PLACES, gauge()), RequestTerms("hog", question="best")
 
     with admission.enter([a], asked, 1), admission.enter([a], HOG, BEST_PLACES), pytest.raises(Overloaded):
         admission.check([a], HOG)
@@ -142,7 +146,7 @@ async def test_a_best_mask_takes_the_places_of_many_pictures(a: ModelCard) -> No
 
 
 def test_memory_is_held_up_to_the_limit_exactly_and_given_back() -> None:
-    memory = Memory(10)
+    memory = BodyBuffer(10)
 
     with memory.reserve() as one, memory.reserve() as other:
         one.grow(4)

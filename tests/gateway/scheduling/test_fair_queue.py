@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.gateway.scheduling.fair_queue import Turns
+from service.gateway.scheduling.fair_queue import FairQueue
 from tests.gateway.conftest import until
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +18,7 @@ class Shop:
 
     def __init__(self, places: int, *, shared: bool = False) -> None:
         self.places = places
-        self.turns = Turns(lambda: self.places, shared=shared)
+        self.turns = FairQueue(lambda: self.places, shared=shared)
         self.begun: list[str] = []
         self.open: list[asyncio.Event] = []
         self.tasks: list[asyncio.Task[str]] = []

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from service.errors import InvalidHeader
 from service.gateway.scheduling import request_terms
-from service.gateway.scheduling.request_terms import Terms
+from service.gateway.scheduling.request_terms import RequestTerms
 from service.models.cards import ModelCard
 
 pytestmark = pytest.mark.anyio
@@ -33,17 +33,17 @@ async def test_without_headers_the_models_own_deadline_holds(served: dict[str, M
 
     asked = request_terms.of(request(), LONGEST_S)
 
-    assert asked == Terms("192.0.2.7", 3, None)
+    assert asked == RequestTerms("192.0.2.7", 3, None)
     assert asked.deadline(card, 5.0) == 5.0 + card.serving.deadline_s
 
 
 async def test_a_best_mask_has_ten_times_the_time_unless_its_card_says_otherwise(served: dict[str, ModelCard]) -> None:
-    card, asked = served["tiny-segmenter"], Terms(question="best")
+    card, asked = served["tiny-segmenter"], RequestTerms(question="best")
     own = card.model_copy(update={"best": card.best.model_copy(update={"deadline_s": 33.0})})
 
     assert asked.deadline(card, 5.0) == 5.0 + 10 * card.serving.deadline_s
     assert asked.deadline(own, 5.0) == 38.0
-    assert Terms(end=7.0, question="best").deadline(card, 5.0) == 7.0
+    assert RequestTerms(end=7.0, question="best").deadline(card, 5.0) == 7.0
 
 
 async def test_the_time_asked_for_counts_from_the_requests_first_byte(served: dict[str, ModelCard]) -> None:

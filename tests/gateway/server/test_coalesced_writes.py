@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.gateway.server.coalesced_writes import Together
+from service.gateway.server.coalesced_writes import CoalescedWriter
 from tests.gateway.conftest import Running, until
 
 pytestmark = pytest.mark.anyio
@@ -47,12 +47,12 @@ def packets() -> Packets:
 
 
 @pytest.fixture
-async def together(packets: Packets) -> Together:
+async def together(packets: Packets) -> CoalescedWriter:
     """A connection over which it is."""
-    return Together(packets, asyncio.get_running_loop())
+    return CoalescedWriter(packets, asyncio.get_running_loop())
 
 
-async def test_an_answers_head_leaves_with_its_body(packets: Packets, together: Together) -> None:
+async def test_an_answers_head_leaves_with_its_body(packets: Packets, together: CoalescedWriter) -> None:
     together.write(b"head ")
     together.write(b"body")
     await asyncio.sleep(0)
@@ -60,7 +60,7 @@ async def test_an_answers_head_leaves_with_its_body(packets: Packets, together: 
     assert packets.sent == [b"head body"]
 
 
-async def test_a_head_whose_body_takes_longer_does_not_wait_for_it(packets: Packets, together: Together) -> None:
+async def test_a_head_whose_body_takes_longer_does_not_wait_for_it(packets: Packets, together: CoalescedWriter) -> None:
     together.write(b"head")
     together.write(b"")  # of an answer to HEAD
     await asyncio.sleep(0)
@@ -70,7 +70,9 @@ async def test_a_head_whose_body_takes_longer_does_not_wait_for_it(packets: Pack
     assert packets.sent == [b"head", b"body"]
 
 
-async def test_what_is_written_last_is_sent_before_the_connection_closes(packets: Packets, together: Together) -> None:
+async def test_what_is_written_last_is_sent_before_the_connection_closes(
+    packets: Packets, together: CoalescedWriter
+) -> None:
     together.write(b"head")
     together.close()
     await asyncio.sleep(0)
@@ -79,7 +81,7 @@ async def test_what_is_written_last_is_sent_before_the_connection_closes(packets
     assert together.is_closing()
 
 
-async def test_what_has_nothing_behind_it_need_not_wait(packets: Packets, together: Together) -> None:
+async def test_what_has_nothing_behind_it_need_not_wait(packets: Packets, together: CoalescedWriter) -> None:
     together.write(b"head")
     together.flush()
 
@@ -98,7 +100,7 @@ async def test_an_answer_is_one_packet_that_is_sent_by_the_time_it_is_complete(
         sent_by_then.append(len(packets.sent))
         complete(protocol)
 
-    class Copied(Together):
+    class Copied(CoalescedWriter):
         def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
             packets.to = transport
             super().__init__(packets, loop)
@@ -116,7 +118,9 @@ async def test_an_answer_is_one_packet_that_is_sent_by_the_time_it_is_complete(
     assert packets.sent[0].endswith(b"\r\n\r\n" + response.content)
 
 
-async def test_nothing_is_sent_to_a_connection_that_closed_meanwhile(packets: Packets, together: Together) -> None:
+async def test_nothing_is_sent_to_a_connection_that_closed_meanwhile(
+    packets: Packets, together: CoalescedWriter
+) -> None:
     together.write(b"head")
     packets.close()
     await asyncio.sleep(0)
@@ -139,7 +143,7 @@ class Full(Packets):
 async def test_a_client_that_takes_little_by_little_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.gateway.server.coalesced_writes.UNREAD_S", 0.01)
     full = Full()
-    together = Together(full, asyncio.get_running_loop())
+    together = CoalescedWriter(full, asyncio.get_running_loop())
     together.expect_reading()
     seen = []
     while not full.closed:
@@ -154,7 +158,7 @@ async def test_a_client_that_takes_little_by_little_is_waited_for(monkeypatch: p
 async def test_a_client_that_took_all_has_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.gateway.server.coalesced_writes.UNREAD_S", 0)
     full = Full()
-    together = Together(full, asyncio.get_running_loop())
+    together = CoalescedWriter(full, asyncio.get_running_loop())
     together.expect_reading()
     together.expect_nothing()
     await asyncio.sleep(0.01)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import MalformedMultipart, ServiceError
-from service.gateway.uploads.multipart import DELIMITERS, FILENAME_CHARACTERS, Form
+from service.gateway.uploads.multipart import DELIMITERS, FILENAME_CHARACTERS, MultipartForm
 
 BOUNDARY = "AaB03x"
 
@@ -28,8 +28,8 @@ def form(contents: list[bytes], filename: str = "a.png", name: str = "file") -> 
     return b"".join([*parts, f"--{BOUNDARY}--\r\n".encode()])
 
 
-def parse(body: bytes, cuts: list[int]) -> Form:
-    parsed = Form(f"multipart/form-data; boundary={BOUNDARY}", max_images=8)
+def parse(body: bytes, cuts: list[int]) -> MultipartForm:
+    parsed = MultipartForm(f"multipart/form-data; boundary={BOUNDARY}", max_images=8)
     places = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
     for start, end in itertools.pairwise(places):
         parsed.feed(body[start:end])

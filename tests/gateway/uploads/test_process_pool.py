@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from service.errors import ImageCorrupt, ImageTooCostly, ImageTooLarge, Overloaded
-from service.gateway.uploads.pool_worker import Bounds
-from service.gateway.uploads.process_pool import Processes
+from service.gateway.uploads.pool_worker import ProcessLimits
+from service.gateway.uploads.process_pool import ProcessPool
 from tests.gateway.conftest import until
 from tests.gateway.fixtures import hostile_work
 from tests.laws.sources import ROOT
@@ -26,24 +26,24 @@ MEMORY = 256 << 20
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[Processes]:
-    made = Processes(2, Bounds(memory=MEMORY, cpu_s=1))
+async def pool() -> AsyncIterator[ProcessPool]:
+    made = ProcessPool(2, ProcessLimits(memory=MEMORY, cpu_s=1))
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def lone() -> AsyncIterator[Processes]:
-    made = Processes(1, Bounds(memory=MEMORY, cpu_s=1))
+async def lone() -> AsyncIterator[ProcessPool]:
+    made = ProcessPool(1, ProcessLimits(memory=MEMORY, cpu_s=1))
     yield made
     await made.close()
 
 
-async def test_a_jobs_value_comes_back(pool: Processes) -> None:
+async def test_a_jobs_value_comes_back(pool: ProcessPool) -> None:
     assert await pool.run(hostile_work.add, 2, 3) == 5
 
 
-async def test_a_jobs_error_comes_back_whole(pool: Processes) -> None:
+async def test_a_jobs_error_comes_back_whole(pool: ProcessPool) -> None:
     with pytest.raises(ImageTooLarge) as raised:
         await pool.run(hostile_work.refuse)
 
@@ -52,7 +52,7 @@ async def test_a_jobs_error_comes_back_whole(pool: Processes) -> None:
 
 @pytest.mark.parametrize("work", [hostile_work.crash, hostile_work.leave, hostile_work.babble])
 async def test_a_job_that_ends_its_process_fails_alone_and_is_the_pictures_fault(
-    work: Callable[[], None], pool: Processes
+    work: Callable[[], None], pool: ProcessPool
 ) -> None:
     bad = asyncio.create_task(pool.run(work))
     good = [asyncio.create_task(pool.run(hostile_work.add, number, 1)) for number in range(5)]
@@ -62,7 +62,7 @@ async def test_a_job_that_ends_its_process_fails_alone_and_is_the_pictures_fault
     assert [await task for task in good] == [1, 2, 3, 4, 5]
 
 
-async def test_a_job_that_spins_is_ended_by_the_kernel_and_others_go_on(pool: Processes) -> None:
+async def test_a_job_that_spins_is_ended_by_the_kernel_and_others_go_on(pool: ProcessPool) -> None:
     spinning = asyncio.create_task(pool.run(hostile_work.spin))
 
     assert await pool.run(hostile_work.add, 1, 1) == 2
@@ -71,7 +71,7 @@ async def test_a_job_that_spins_is_ended_by_the_kernel_and_others_go_on(pool: Pr
     assert await asyncio.gather(*(pool.run(hostile_work.add, number, 1) for number in range(2))) == [1, 2]
 
 
-async def test_a_job_that_nobody_waits_for_any_more_is_ended_and_its_place_free(lone: Processes) -> None:
+async def test_a_job_that_nobody_waits_for_any_more_is_ended_and_its_place_free(lone: ProcessPool) -> None:
     hanging = asyncio.create_task(lone.run(hostile_work.hang))
     await until(lambda: len(lone._all) == 1, 30)
 
@@ -81,7 +81,7 @@ async def test_a_job_that_nobody_waits_for_any_more_is_ended_and_its_place_free(
     assert await asyncio.wait_for(lone.run(hostile_work.add, 1, 1), 30) == 2
 
 
-async def test_a_job_that_is_given_up_while_its_process_starts_is_never_begun(lone: Processes) -> None:
+async def test_a_job_that_is_given_up_while_its_process_starts_is_never_begun(lone: ProcessPool) -> None:
     hanging = asyncio.create_task(lone.run(hostile_work.hang))
     await asyncio.sleep(0)
     hanging.cancel()
@@ -93,7 +93,7 @@ async def test_a_job_that_is_given_up_while_its_process_starts_is_never_begun(lo
 
 @pytest.mark.parametrize("nice", [0, 10])
 async def test_all_processes_of_a_pool_give_way_as_far_as_it_says(nice: int) -> None:
-    pool = Processes(2, Bounds(memory=MEMORY, cpu_s=5), nice=nice)
+    pool = ProcessPool(2, ProcessLimits(memory=MEMORY, cpu_s=5), nice=nice)
     await pool.warm()
     pids = [worker.process.pid for worker in pool._all]
 
@@ -104,7 +104,7 @@ async def test_all_processes_of_a_pool_give_way_as_far_as_it_says(nice: int) -> 
 
 
 async def test_a_pool_is_quiet_while_a_job_more_would_leave_a_place_or_a_lone_process_has_none(
-    pool: Processes, lone: Processes
+    pool: ProcessPool, lone: ProcessPool
 ) -> None:
     assert [each.are_quiet for each in (pool, lone)] == [True, True]
 
@@ -118,8 +118,8 @@ async def test_a_pool_is_quiet_while_a_job_more_would_leave_a_place_or_a_lone_pr
     await until(lambda: pool.are_quiet and lone.are_quiet, 60)
 
 
-async def test_two_pools_that_lose_processes_at_one_time_know_why(pool: Processes, lone: Processes) -> None:
-    async def crashed(processes: Processes) -> None:
+async def test_two_pools_that_lose_processes_at_one_time_know_why(pool: ProcessPool, lone: ProcessPool) -> None:
+    async def crashed(processes: ProcessPool) -> None:
         for _ in range(5):
             with pytest.raises(ImageCorrupt):
                 await processes.run(hostile_work.crash)
@@ -127,7 +127,7 @@ async def test_two_pools_that_lose_processes_at_one_time_know_why(pool: Processe
     await asyncio.gather(crashed(pool), crashed(lone), crashed(pool))
 
 
-async def test_a_job_that_takes_more_memory_than_its_bounds_fails_and_its_process_lives(pool: Processes) -> None:
+async def test_a_job_that_takes_more_memory_than_its_bounds_fails_and_its_process_lives(pool: ProcessPool) -> None:
     before = await pool.run(hostile_work.own_pid)
 
     with pytest.raises(ImageTooCostly, match="memory"):
@@ -138,22 +138,22 @@ async def test_a_job_that_takes_more_memory_than_its_bounds_fails_and_its_proces
 
 
 async def test_a_job_whose_process_is_killed_from_outside_is_done_again_by_another(
-    pool: Processes, tmp_path: Path
+    pool: ProcessPool, tmp_path: Path
 ) -> None:
     assert await pool.run(hostile_work.be_killed_once, str(tmp_path / "marker")) == "second"
 
 
-async def test_a_job_whose_process_is_killed_again_is_not_the_pictures_fault(pool: Processes) -> None:
+async def test_a_job_whose_process_is_killed_again_is_not_the_pictures_fault(pool: ProcessPool) -> None:
     with pytest.raises(Overloaded):
         await pool.run(hostile_work.be_killed)
 
 
-async def test_a_job_whose_process_was_lost_sight_of_is_done_again(pool: Processes) -> None:
+async def test_a_job_whose_process_was_lost_sight_of_is_done_again(pool: ProcessPool) -> None:
     with pytest.raises(Overloaded):
         await pool.run(hostile_work.leave, 255)
 
 
-async def test_a_process_that_ended_while_idle_is_no_jobs_fault(pool: Processes) -> None:
+async def test_a_process_that_ended_while_idle_is_no_jobs_fault(pool: ProcessPool) -> None:
     pid = await pool.run(hostile_work.own_pid)
     os.kill(pid, signal.SIGSEGV)
     await until(lambda: not psutil.pid_exists(pid), 30)
@@ -163,7 +163,7 @@ async def test_a_process_that_ended_while_idle_is_no_jobs_fault(pool: Processes)
 
 async def test_lost_processes_are_told_of_with_the_reason() -> None:
     lost: Counter[str] = Counter()
-    pool = Processes(1, Bounds(memory=MEMORY, cpu_s=1), lambda reason: lost.update([reason]))
+    pool = ProcessPool(1, ProcessLimits(memory=MEMORY, cpu_s=1), lambda reason: lost.update([reason]))
 
     for work in (hostile_work.crash, hostile_work.spin, hostile_work.be_killed):
         with pytest.raises((ImageCorrupt, ImageTooCostly, Overloaded)):
@@ -177,7 +177,7 @@ async def test_lost_processes_are_told_of_with_the_reason() -> None:
     assert lost == {"crashed": 1, "spinning": 1, "killed": 2, "given_up": 1}
 
 
-async def test_large_bytes_and_arrays_come_back_as_they_were(pool: Processes) -> None:
+async def test_large_bytes_and_arrays_come_back_as_they_were(pool: ProcessPool) -> None:
     upload = bytes(range(256)) * 8192
 
     same, pixels = await pool.run(hostile_work.both, upload, np.arange(1 << 20, dtype=np.uint8))
@@ -186,7 +186,7 @@ async def test_large_bytes_and_arrays_come_back_as_they_were(pool: Processes) ->
     assert np.array_equal(pixels, np.arange(1 << 20, dtype=np.uint8))
 
 
-async def test_warm_processes_are_all_there_before_the_first_job(pool: Processes) -> None:
+async def test_warm_processes_are_all_there_before_the_first_job(pool: ProcessPool) -> None:
     await pool.warm()
     before = set(pool._all)
 
@@ -197,7 +197,7 @@ async def test_warm_processes_are_all_there_before_the_first_job(pool: Processes
 
 
 async def test_processes_are_kept_and_none_is_left_at_the_end() -> None:
-    pool = Processes(2, Bounds(memory=MEMORY, cpu_s=5))
+    pool = ProcessPool(2, ProcessLimits(memory=MEMORY, cpu_s=5))
     pids = {await pool.run(hostile_work.own_pid) for _ in range(4)}
 
     await pool.close()
@@ -206,10 +206,10 @@ async def test_processes_are_kept_and_none_is_left_at_the_end() -> None:
     await until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 30)
 
 
-async def test_a_pool_that_is_closed_while_it_starts_leaves_no_process(pool: Processes) -> None:
+async def test_a_pool_that_is_closed_while_it_starts_leaves_no_process(pool: ProcessPool) -> None:
     await pool.run(hostile_work.own_pid)  # multiprocessing's own two last as long as this process
     before = descendants()
-    closed = Processes(2, Bounds(memory=MEMORY, cpu_s=5))
+    closed = ProcessPool(2, ProcessLimits(memory=MEMORY, cpu_s=5))
     warming = asyncio.create_task(closed.warm())
     await asyncio.sleep(0)
 
@@ -227,12 +227,12 @@ def descendants() -> set[psutil.Process]:
 
 OWNER = """
 import asyncio, sys
-from service.gateway.isolated import Bounds
-from service.gateway.isolation import Processes
+from service.gateway.isolated import ProcessLimits
+from service.gateway.isolation import ProcessPool
 from tests.gateway import hostile_work
 
 async def main():
-    pool = Processes(1, Bounds(memory=1 << 28, cpu_s=60))
+    pool = ProcessPool(1, ProcessLimits(memory=1 << 28, cpu_s=60))
     print(await pool.run(hostile_work.own_pid), flush=True)
     await asyncio.gather(*(pool.run(work) for work in (hostile_work.hang, hostile_work.spin)))
 

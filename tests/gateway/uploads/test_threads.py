@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.errors import ImageCorrupt
-from service.gateway.uploads.threads import Threads
+from service.gateway.uploads.threads import ThreadPool
 from service.imaging import decoder
 from tests.gateway.conftest import until
 from tests.gateway.fixtures.pictures import CORRUPT
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def threads() -> Iterator[Threads]:
-    made = Threads(2, "test")
+def threads() -> Iterator[ThreadPool]:
+    made = ThreadPool(2, "test")
     yield made
     made.close()
 
@@ -42,7 +42,7 @@ class Counting:
             self.running -= 1
 
 
-async def test_no_more_jobs_run_at_one_time_than_there_are_threads(threads: Threads) -> None:
+async def test_no_more_jobs_run_at_one_time_than_there_are_threads(threads: ThreadPool) -> None:
     job = Counting()
     tasks = [asyncio.create_task(threads.run(job)) for _ in range(8)]
     await until(lambda: job.started == 2)
@@ -52,7 +52,7 @@ async def test_no_more_jobs_run_at_one_time_than_there_are_threads(threads: Thre
     assert (job.most, job.started) == (2, 8)
 
 
-async def test_a_job_that_is_cancelled_while_it_waits_is_never_begun(threads: Threads) -> None:
+async def test_a_job_that_is_cancelled_while_it_waits_is_never_begun(threads: ThreadPool) -> None:
     job = Counting()
     tasks = [asyncio.create_task(threads.run(job)) for _ in range(5)]
     await until(lambda: job.started == 2)
@@ -66,6 +66,6 @@ async def test_a_job_that_is_cancelled_while_it_waits_is_never_begun(threads: Th
     assert job.started == 2
 
 
-async def test_a_jobs_error_is_raised(threads: Threads) -> None:
+async def test_a_jobs_error_is_raised(threads: ThreadPool) -> None:
     with pytest.raises(ImageCorrupt):
-        await threads.run(decoder.decode, CORRUPT, decoder.Limits())
+        await threads.run(decoder.decode, CORRUPT, decoder.ImageLimits())

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from service.engines import Answers
+from service.engines import Arrays
 from service.measure.accuracy.agreement import Agreement, agreement
 
 
-def scored(*rows: tuple[float, ...]) -> Answers:
+def scored(*rows: tuple[float, ...]) -> Arrays:
     return {"scores": np.array(rows, np.float32)}
 
 
@@ -23,7 +23,7 @@ def test_labels_count_by_picture_and_scores_by_their_distance() -> None:
 
 
 def test_masks_count_by_pixel_whatever_their_sizes() -> None:
-    def segmented(mask: list[list[int]], *scores: float) -> Answers:
+    def segmented(mask: list[list[int]], *scores: float) -> Arrays:
         return {"mask": np.array([mask], np.uint8), "class_scores": np.array([scores], np.float32)}
 
     pairs = [

@@ -7,7 +7,7 @@ from PIL import Image
 
 from service.measure.accuracy import plots, scores
 from service.measure.accuracy.reports import Report
-from service.measure.accuracy.scores import Guess, Pixels
+from service.measure.accuracy.scores import ClassifiedImage, SegmentedImage
 from service.measure.accuracy.subjects import Subject
 
 
@@ -22,8 +22,11 @@ def test_every_model_is_drawn_and_every_task_has_its_bars(
 ) -> None:
     labels = [str(place) for place in range(7)]
     reports = [
-        Report(classifier, scores.classified(labels, [Guess("", 0, (0,), 0.9), Guess("", 1, (2,), 1.0)])),
-        Report(segmenter, scores.segmented(("a", "b", "c"), [Pixels("", (0, 1), (0, 1), (6, 1))])),
+        Report(
+            classifier,
+            scores.classified(labels, [ClassifiedImage("", 0, (0,), 0.9), ClassifiedImage("", 1, (2,), 1.0)]),
+        ),
+        Report(segmenter, scores.segmented(("a", "b", "c"), [SegmentedImage("", (0, 1), (0, 1), (6, 1))])),
     ]
     names = plots.draw(reports, tmp_path)
     assert names == [
@@ -39,13 +42,17 @@ def test_every_model_is_drawn_and_every_task_has_its_bars(
 def test_other_answers_give_another_plot(classifier: Subject, tmp_path: Path) -> None:
     drawn = []
     for found in (0, 1):
-        report = Report(classifier, scores.classified([str(place) for place in range(7)], [Guess("", 0, (found,), 1)]))
+        report = Report(
+            classifier, scores.classified([str(place) for place in range(7)], [ClassifiedImage("", 0, (found,), 1)])
+        )
         drawn.append(pixels(tmp_path / plots.draw([report], tmp_path)[0]))
     assert (drawn[0] != drawn[1]).any()
 
 
 def test_a_thousand_classes_are_drawn_without_their_names(classifier: Subject, tmp_path: Path) -> None:
     labels = [str(place) for place in range(1000)]
-    report = Report(classifier, scores.classified(labels, [Guess("", place, (place,), 0.9) for place in range(1000)]))
+    report = Report(
+        classifier, scores.classified(labels, [ClassifiedImage("", place, (place,), 0.9) for place in range(1000)])
+    )
     names = plots.draw([report], tmp_path)
     assert all(max(pixels(tmp_path / name).shape) < 3000 for name in names)

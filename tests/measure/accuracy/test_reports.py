@@ -11,7 +11,7 @@ import pytest
 from service.measure.accuracy import reports, scores
 from service.measure.accuracy.datasets import Dataset, Photo
 from service.measure.accuracy.reports import SHOWN_LABELS, Report
-from service.measure.accuracy.scores import Guess, Pixels, Unread
+from service.measure.accuracy.scores import ClassifiedImage, RejectedImage, SegmentedImage
 from service.measure.accuracy.subjects import Subject
 
 LABELS = ("cat", "dog", "daisy", "dandelion", "rose", "sunflower", "tulip")
@@ -20,15 +20,21 @@ LABELS = ("cat", "dog", "daisy", "dandelion", "rose", "sunflower", "tulip")
 @pytest.fixture
 def found(classifier: Subject, segmenter: Subject) -> list[Report]:
     """Two classifiers, the second with a published score and a picture that it refused, and a segmenter."""
-    some = [Guess("a", 0, (0, 1), 0.9), Guess("b", 0, (1, 0), 0.6), Guess("c", 1, (1,), 0.8), Guess("d", 6, (2,), 0.5)]
+    some = [
+        ClassifiedImage("a", 0, (0, 1), 0.9),
+        ClassifiedImage("b", 0, (1, 0), 0.6),
+        ClassifiedImage("c", 1, (1,), 0.8),
+        ClassifiedImage("d", 6, (2,), 0.5),
+    ]
     published = {"top1": 81.034, "protocol": "Centre crop."}
-    refused = (Unread("broken|.jpg", "image_corrupt"),)
+    refused = (RejectedImage("broken|.jpg", "image_corrupt"),)
     other = replace(classifier, name="other", published=published)
     return [
         Report(classifier, scores.classified(LABELS, some)),
         Report(other, scores.classified(LABELS, some[:1] + some[2:]), refused),
         Report(
-            segmenter, scores.segmented(("background", "cat", "dog"), [Pixels("", (0, 1, 1), (0, 0, 1), (6, 1, 3))])
+            segmenter,
+            scores.segmented(("background", "cat", "dog"), [SegmentedImage("", (0, 1, 1), (0, 0, 1), (6, 1, 3))]),
         ),
     ]
 
@@ -92,7 +98,7 @@ def test_a_page_has_tables_protocols_plots_and_what_was_refused(found: list[Repo
 
 def test_of_many_labels_the_lowest_are_shown(classifier: Subject) -> None:
     labels = [f"label-{place:03}" for place in range(100)]
-    guesses = [Guess("", place, (place if place >= 50 else 99,), 0.5) for place in range(100)]
+    guesses = [ClassifiedImage("", place, (place if place >= 50 else 99,), 0.5) for place in range(100)]
     shown = reports.terminal([Report(classifier, scores.classified(labels, guesses))])
     lines = [line.split()[0] for line in shown.splitlines() if line.startswith("label-")]
     assert lines == labels[:SHOWN_LABELS]

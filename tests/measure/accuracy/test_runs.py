@@ -13,7 +13,7 @@ from PIL import Image
 from service.measure.accuracy import runs
 from service.measure.accuracy.datasets import Dataset, Photo
 from service.measure.accuracy.runs import Outcome
-from service.measure.accuracy.scores import Classification, Segmentation, Unread
+from service.measure.accuracy.scores import Classification, RejectedImage, Segmentation
 from service.measure.accuracy.subjects import Subject
 from service.measure.pipeline import Answer
 from service.models.cards import CardError
@@ -85,7 +85,7 @@ def test_a_mask_that_cannot_belong_to_its_picture_is_refused(
 def test_a_picture_that_is_refused_is_told_and_its_neighbours_are_counted(classifier: Subject, tmp_path: Path) -> None:
     photos = labelled(tmp_path, ("cat", 0), ("cat", CORRUPT), ("dog", 1))
     found = list(runs.outcomes(classifier, photos, says))
-    assert found[1] == Unread(str(photos[1].picture), "image_corrupt")
+    assert found[1] == RejectedImage(str(photos[1].picture), "image_corrupt")
     scores = runs.scores(classifier, found)
     assert (scores.pictures, len(found)) == (2, 3)
     with pytest.raises(CardError, match="no picture could be read"):

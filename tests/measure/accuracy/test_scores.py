@@ -11,7 +11,7 @@ from torchmetrics.functional import classification as reference
 from torchmetrics.functional.segmentation import mean_iou
 
 from service.measure.accuracy import scores as evaluation
-from service.measure.accuracy.scores import IGNORED, Guess, Pixels
+from service.measure.accuracy.scores import IGNORED, ClassifiedImage, SegmentedImage
 
 CLASSES = 12
 LABELS = [f"label {place}" for place in range(CLASSES)]
@@ -26,10 +26,10 @@ def answers(seed: int, count: int = 500) -> tuple[np.ndarray[Any, Any], np.ndarr
     return true, scores.astype(np.float32)
 
 
-def guesses(true: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> list[Guess]:
+def guesses(true: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> list[ClassifiedImage]:
     order = np.argsort(-scores, axis=1, kind="stable")[:, :5].tolist()
     rows = zip(true.tolist(), order, scores.max(axis=1).tolist(), strict=True)
-    return [Guess(f"{place}", each, tuple(best), sure) for place, (each, best, sure) in enumerate(rows)]
+    return [ClassifiedImage(f"{place}", each, tuple(best), sure) for place, (each, best, sure) in enumerate(rows)]
 
 
 @pytest.fixture(params=range(3))
@@ -84,10 +84,10 @@ def masks(seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     return true, found
 
 
-def sparse(true: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> Pixels:
+def sparse(true: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> SegmentedImage:
     counts = evaluation.pixel_counts(true, found, CLASSES)
     where = np.nonzero(counts)
-    return Pixels("", *(tuple(each.tolist()) for each in (*where, counts[where])))
+    return SegmentedImage("", *(tuple(each.tolist()) for each in (*where, counts[where])))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -115,18 +115,18 @@ def test_one_pictures_iou_is_torchmetrics_too() -> None:
 
 
 def test_a_class_that_nobody_shows_or_finds_has_no_score() -> None:
-    scores = evaluation.segmented("abc", [Pixels("", (0, 1), (0, 1), (4, 4))])
+    scores = evaluation.segmented("abc", [SegmentedImage("", (0, 1), (0, 1), (4, 4))])
     assert scores.iou == {"a": 1, "b": 1}
     assert scores.mean_iou == 1
 
 
 def test_the_foreground_is_every_class_but_the_first() -> None:
-    scores = evaluation.segmented("abc", [Pixels("", (0, 1, 1, 2, 2), (0, 0, 1, 1, 2), (5, 1, 2, 3, 4))])
+    scores = evaluation.segmented("abc", [SegmentedImage("", (0, 1, 1, 2, 2), (0, 0, 1, 1, 2), (5, 1, 2, 3, 4))])
     assert scores.foreground_iou == pytest.approx(9 / 10)
 
 
 def test_a_label_is_told_where_some_picture_has_it_or_was_given_it() -> None:
-    found = evaluation.classified("abcd", [Guess("", 0, (1, 0), 0.5), Guess("", 0, (0, 1), 0.9)])
+    found = evaluation.classified("abcd", [ClassifiedImage("", 0, (1, 0), 0.5), ClassifiedImage("", 0, (0, 1), 0.9)])
     assert list(found.labels_told) == ["a", "b"]
     assert found.recall == {"a": 0.5}
     assert found.labels_told["b"].f1 == 0
@@ -135,7 +135,7 @@ def test_a_label_is_told_where_some_picture_has_it_or_was_given_it() -> None:
 
 @pytest.mark.parametrize(("confidence", "place"), [(0.0, 0), (1 / 15, 1), (0.999, 14), (1.0, 14)])
 def test_a_confidence_is_in_the_bin_that_it_begins_or_lies_in(confidence: float, place: int) -> None:
-    found = evaluation.classified("ab", [Guess("", 0, (0,), confidence)])
+    found = evaluation.classified("ab", [ClassifiedImage("", 0, (0,), confidence)])
     assert [each.pictures for each in found.bins].index(1) == place
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.imaging import decoder
-from service.imaging.decoder import Limits
+from service.imaging.decoder import ImageLimits
 from service.measure.load import corpus
 from service.measure.load.corpus import CorpusError
 
@@ -14,7 +14,7 @@ ORDINARY = (335, 500)
 
 def test_made_pictures_have_their_sizes_in_turn() -> None:
     made = corpus.make([ORDINARY, (64, 48)], of_each=2)
-    decoded = [decoder.decode(each.content, Limits()) for each in made]
+    decoded = [decoder.decode(each.content, ImageLimits()) for each in made]
     assert [(each.width, each.height) for each in decoded] == [ORDINARY, (64, 48)] * 2
     assert {each.media_type for each in made} == {"image/jpeg"}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.measure.load import corpus, session
-from service.measure.load.session import Options
+from service.measure.load.session import SessionOptions
 from service.measure.load.sweep import SHARES
 from service.measure.load.trial import Load, Progress
 from tests.measure.load.serving import Answer, Server, running
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.anyio
 SIZE = ((64, 48),)
 
 
-def options(url: str = "http://127.0.0.1:1", **more: Any) -> Options:
-    return Options(url, size=SIZE, duration=0.3, warm_up=0.1, **more)
+def options(url: str = "http://127.0.0.1:1", **more: Any) -> SessionOptions:
+    return SessionOptions(url, size=SIZE, duration=0.3, warm_up=0.1, **more)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,6 @@ def test_no_load_within_the_bound_is_told() -> None:
 
 def test_the_pictures_may_come_from_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(corpus.make(SIZE, of_each=1)[0].content)
-    asked = Options("http://x", pictures=tmp_path)
+    asked = SessionOptions("http://x", pictures=tmp_path)
     assert [each.name for each in asked.corpus()] == ["a.jpg"]
     assert session.described(asked) == {"from": tmp_path.name, "in_a_request": 1}

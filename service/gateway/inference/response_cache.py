@@ -25,7 +25,7 @@ class Keepable(Protocol):
 Value = TypeVar("Value", bound=Keepable)
 
 
-class Recall(Generic[Value]):
+class ResponseCache(Generic[Value]):
     """Keeps what was asked for last, in so many bytes, and never a failure."""
 
     def __init__(self, limit: int, note: Callable[[How, int], None], *, shared: bool = True) -> None:
@@ -65,7 +65,7 @@ class Recall(Generic[Value]):
         if key in self._under_way:
             found = await _joined(self._under_way[key], deadline)
             # What the other met is the other's own: a shorter deadline, or a client that left.
-            return (found, "joined") if found is not None else (await compute(), "miss")
+            return (found, "coalesced") if found is not None else (await compute(), "miss")
         future = self._under_way[key] = asyncio.get_running_loop().create_future()
         good: Value | None = None
         try:

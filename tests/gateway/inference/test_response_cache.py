@@ -9,7 +9,7 @@ from typing import Self
 import pytest
 
 from service.errors import DeadlineExceeded
-from service.gateway.inference.answer_cache import INLINE, Recall, digest_of
+from service.gateway.inference.response_cache import INLINE, ResponseCache, digest_of
 from service.gateway.metrics import How
 
 pytestmark = pytest.mark.anyio
@@ -31,13 +31,13 @@ class Value:
 
 
 class House:
-    """A `Recall`, what it told, and how often something was computed."""
+    """A `ResponseCache`, what it told, and how often something was computed."""
 
     def __init__(self, limit: int = 100) -> None:
         self.outcomes: Counter[How] = Counter()
         self.bytes = 0
         self.computed: Counter[str] = Counter()
-        self.recall: Recall[Value] = Recall(limit, self._note)
+        self.recall: ResponseCache[Value] = ResponseCache(limit, self._note)
         self.go = asyncio.Event()
         self.go.set()
 
@@ -105,7 +105,7 @@ async def test_many_who_ask_together_are_answered_by_one_computation() -> None:
 
     assert await asyncio.gather(*asked) == [Value("a")] * 8
     assert house.computed == {"a": 1}
-    assert house.outcomes == {"miss": 1, "joined": 7}
+    assert house.outcomes == {"miss": 1, "coalesced": 7}
 
 
 async def test_nobody_is_told_of_anothers_failure() -> None:
