@@ -3,12 +3,12 @@
 #     docker build --target gateway --tag resnest-gateway:local .
 #     docker build --target worker --tag resnest-worker:local --build-arg TORCH_INDEX=<PyTorch's index for cpu> .
 #
-# Models other than the starter ones are mounted, not baked in: point RESNEST_MODEL_STORE at the volume.
+# Only the starter models are in the images. Mount other models, and set RESNEST_MODEL_STORE to the volume.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 # hadolint ignore=DL3006
 FROM ${PYTHON_IMAGE} AS base
-# tini is PID 1: it forwards SIGTERM and reaps the worker processes that TorchServe leaves. Its version is Debian's.
+# tini is PID 1: it forwards SIGTERM, and reaps worker processes that TorchServe leaves behind. Debian sets its version.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends tini \
@@ -25,7 +25,7 @@ FROM base AS source
 RUN python3 -m venv /opt/venv
 WORKDIR /src
 COPY LICENSE README.md constraints.txt pyproject.toml ./
-# Enough of the package to install what it depends on; that layer then outlives changes of the code.
+# Enough of the package to install its dependencies, so that changes of the code do not invalidate that layer.
 COPY service/__init__.py service/
 
 FROM source AS gateway-venv
@@ -36,7 +36,7 @@ RUN pip install --no-cache-dir --no-deps --force-reinstall . \
     && pip uninstall --yes pip setuptools
 
 FROM source AS worker-venv
-# Which build of the pinned torch: an index of CPU or CUDA wheels. Without one, the default build: CUDA, 4 GB more.
+# The index of CPU or CUDA wheels for the pinned torch. The default build is CUDA, which needs 4 GB more.
 ARG TORCH_INDEX=
 RUN --mount=type=cache,target=/tmp/.cache/pip \
     pip install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} ".[worker]"
@@ -59,8 +59,8 @@ LABEL org.opencontainers.image.title="resnest-gateway" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=gateway-venv /opt/venv /opt/venv
 COPY --from=cards /srv/model_store /srv/model_store
-# glibc keeps what a decoded picture took unless the threshold is fixed: after four requests with pictures of 50 million
-# pixels at one time the process stayed at 1.1 to 2.1 GB, and with it at 0.12 GB (measured).
+# Without a fixed threshold, glibc keeps the memory of decoded images. Measured after four simultaneous requests with
+# images of 50 million pixels: the process stayed at 1.1 to 2.1 GB, and with the threshold at 0.12 GB.
 ENV RESNEST_HOST=0.0.0.0 \
     RESNEST_PORT=8000 \
     MALLOC_MMAP_THRESHOLD_=1048576

@@ -1,4 +1,4 @@
-# `make run` serves the built-in models; `make test` proves everything that can be proved on this machine.
+# `make run` serves the built-in models; `make test` runs every check that this machine can run.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -19,8 +19,8 @@ run: $(VENV)/worker.stamp ## serve the built-in models on http://127.0.0.1:8000 
 	@exec $(BIN)/resnest-service run $(ARGS)
 
 test: check ## format, lint, types, unit tests, end-to-end tests against a real TorchServe
-	@# One thread: torch's would spin against TorchServe's and the gateway's for two cores. Two processes halve the time
-	@# of what needs no service; a file stays in one, since its tests share what they set up.
+	@# One OpenMP thread: torch's threads would compete with TorchServe and the gateway for two cores. Two processes halve
+	@# the time of the tests without a service; the tests of a file share fixtures, so a file stays in one process.
 ifeq ($(ARGS),)
 	$(TEST) --ignore=tests/e2e --numprocesses=2 --dist=loadfile --cov-report= --cov-fail-under=0
 	$(TEST) --cov-append --cov-report=term:skip-covered tests/e2e
@@ -28,12 +28,12 @@ else
 	$(TEST) --cov-report=term:skip-covered $(ARGS)
 endif
 
-check: $(VENV)/test.stamp ## format, lint and strict types alone
+check: $(VENV)/test.stamp ## check format, lint and strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: $(VENV)/test.stamp ## put the code into the house's form
+format: $(VENV)/test.stamp ## format the code and fix lint errors
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -43,26 +43,26 @@ stress: $(VENV)/test.stamp ## the long tests
 bench-gpu: $(VENV)/worker.stamp ## measure the engine and the service on this machine's GPU (ARGS="--batch-size 32")
 	@$(BIN)/python -m benchmarks.gpu $(ARGS)
 
-starter-models: $(VENV)/worker.stamp ## train the built-in models again (PHOTOS=, RUNS=; hours on a CPU)
+starter-models: $(VENV)/worker.stamp ## retrain the built-in models (PHOTOS=, RUNS=; hours on a CPU)
 	model_store/recipes/train-all $(BIN)/python $(PHOTOS) $(RUNS)
 
-image-check: ## build both images and answer one picture through them (root, buildah, podman)
+image-check: ## build both images and send one image through them (root, buildah, podman)
 	.ci/image-check.sh
 
-problems: $(VENV)/worker.stamp ## write docs/problems.md anew from service/errors/
+problems: $(VENV)/worker.stamp ## regenerate docs/problems.md from service/errors/
 	@$(BIN)/python -c 'from service.gateway.routes.problem_pages import manual; print(manual(), end="")' > docs/problems.md
 
-clean: ## remove the environment and what was generated
+clean: ## remove the environment and generated files
 	rm -rf $(VENV) model_store/archives .pytest_cache .mypy_cache .ruff_cache .coverage build *.egg-info
 
 $(VENV)/worker.stamp: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say make PYTHON=/path/to/it")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; run make PYTHON=/path/to/python3")'
 	@echo "Setting up $(VENV) (the first time takes a few minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable '.[worker]'
 	@touch $@
 
-# Their metadata asks for torchvision, which would bring another torch; as numeric references they do without.
+# Without dependencies: their metadata requires torchvision, which would install another torch. The tests need neither.
 $(VENV)/test.stamp: $(VENV)/worker.stamp
 	@echo "Adding the test tools to $(VENV)"
 	@$(PIP) --editable '.[worker,test]'

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Unpacks the tools that tests/deploy holds the deployment files against into build/deploy-tools (or $1): prometheus,
-# promtool, kustomize and docker-compose. They come from Debian 13's archive, over the mirror that this
-# machine's own apt sources name, through an apt of their own: no root is needed and the system's packages stay as
-# they are. The programs are static Go ones and run on Debian 12 too.
+# Unpacks the tools with which tests/deploy checks the deployment files into build/deploy-tools (or $1): prometheus,
+# promtool, kustomize and docker-compose. They come from Debian 13, over the mirror in this machine's apt sources, with
+# a private apt configuration: no root is needed, and the system's packages do not change. The programs are static Go
+# binaries and run on Debian 12 too.
 set -euo pipefail
 
 release=trixie
@@ -22,7 +22,7 @@ all_there() {
     done
 }
 
-# The first archive in the apt sources that is Debian's own, neither its security nor its backports part.
+# The first Debian archive in the apt sources that is neither security nor backports.
 mirror() {
     {
         sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' /etc/apt/sources.list.d/*.sources

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds both images, brings docker-compose.yml up as it stands, and has one picture answered through gateway and worker.
-# Needs root and Debian's buildah, podman, runc, catatonit, netavark, aardvark-dns and mmdebstrap; .ci/deploy-tools.sh
-# brings compose. No engine needs to run and no image is pulled: where PYTHON_IMAGE is not set, a base is made of
-# Debian's own Python.
-# Whatever was started is stopped at the end; the images resnest-gateway:local and resnest-worker:local stay.
+# Builds both images, starts docker-compose.yml unchanged, and sends one image through gateway and worker. Needs root
+# and Debian's buildah, podman, runc, catatonit, netavark, aardvark-dns and mmdebstrap; .ci/deploy-tools.sh installs
+# compose. No container engine needs to run and no image is pulled: if PYTHON_IMAGE is not set, a base image is made
+# from Debian's Python.
+# Everything is stopped at the end; the images resnest-gateway:local and resnest-worker:local stay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The worker's is of the CPU build of torch, which TORCH_INDEX or pip's find-links must offer.
+# The worker's limit is for the CPU build of torch, which TORCH_INDEX or pip's find-links must offer.
 declare -A limits_mb=([gateway]=350 [worker]=1500)
 port=${PUBLISHED_PORT:-18000}
 export STORAGE_DRIVER=overlay PUBLISHED_PORT=$port
@@ -48,7 +48,7 @@ base_image() {
     echo "$name"
 }
 
-# The build sees this machine's certificates and pip's settings; nothing of them stays in the images.
+# The build uses this machine's certificates and pip configuration; neither stays in the images.
 pip_mounts() {
     local certificates=/etc/ssl/certs/ca-certificates.crt folder
     [ ! -e "$certificates" ] || printf -- '-v\n%s:%s:ro\n' "$certificates" "$certificates"
@@ -66,7 +66,7 @@ build() {
     buildah bud --quiet --format docker --isolation chroot --pull-never --layers "${mounts[@]}" --target "$target" \
         --build-arg PYTHON_IMAGE="$base" --build-arg TORCH_INDEX="${TORCH_INDEX:-}" \
         --build-arg REVISION="$(git rev-parse HEAD)" --tag "localhost/resnest-$target:local" . >/dev/null
-    # The name that compose asks podman for.
+    # The name under which compose looks up the image in podman.
     buildah tag "localhost/resnest-$target:local" "docker.io/library/resnest-$target:local"
 }
 
@@ -82,11 +82,11 @@ check_images() {
         [ "$mb" -le "${limits_mb[$target]}" ] || fail "resnest-$target is larger than that"
     done
     inside gateway 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is not None)' ||
-        fail "the gateway's image holds torch"
+        fail "the gateway's image contains torch"
     [ "$(inside gateway 'import os; print(os.getuid())')" = 10001 ] || fail "the gateway's user is not 10001"
 }
 
-# What the kernel holds a process of the container to, by its /proc/1/status.
+# Checks the kernel's restrictions on a container's process by its /proc/1/status.
 check_hardening() {
     local service=$1 status
     status=$(podman exec "resnest-$service-1" cat /proc/1/status)
@@ -103,7 +103,7 @@ starters_are_trained() {
     done
 }
 
-# Without all starter models, tiny ones of random weights: a prediction then says that the way is open, no more.
+# If a starter model has no weights, use tiny models with random weights: they test only the path of a request.
 model_store() {
     if starters_are_trained; then return; fi
     say "Not every starter model has its weights: using random ones"
@@ -118,7 +118,7 @@ YAML
     compose_files+=(-f "$work/store.yml")
 }
 
-# Podman as the engine that compose talks to. Without systemd nobody runs health checks, so a loop does.
+# Podman is the engine behind compose. Without systemd nothing runs health checks, so a loop does.
 engine() {
     cat >"$work/containers.conf" <<CONF
 [containers]
@@ -147,12 +147,12 @@ build worker
 engine
 check_images
 model_store
-say "Bringing docker-compose.yml up"
+say "Starting docker-compose.yml"
 compose up --detach --no-build --wait --wait-timeout 240
-say "Asking it"
+say "Requesting predictions"
 .venv/bin/python .ci/ask.py "http://127.0.0.1:$port"
 check_hardening gateway
 check_hardening worker
-say "Stopping it"
+say "Stopping docker-compose.yml"
 compose down --timeout 60 --volumes
 say "Both images work"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What tests/gateway/behaviour/test_kserve_client.py needs: KServe's client in an environment of its own, as it pins older
-# libraries than ours.
+# Installs KServe's client for tests/gateway/behaviour/test_kserve_client.py in its own environment, because it pins
+# older libraries than this project.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What tests/e2e/test_typescript_client.py needs: Debian's node and npm where there are none, and the packages that its
-# lock file names.
+# Installs what tests/e2e/test_typescript_client.py needs: Debian's node and npm if they are missing, and the packages
+# in its lock file.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/e2e/typescript"
 

@@ -69,12 +69,13 @@ def card_text(original: ModelCard, name: str, digest: str) -> str:
 
 def samples(card: ModelCard) -> npt.NDArray[np.uint8]:
     """Pictures of one shape (n, h, w, 3) as the card's network takes them, of many colours and contrasts."""
-    from service.measure.pipeline import Pipeline  # noqa: PLC0415 - torch, which takes a second
+    from service.engines.heads import head_of  # noqa: PLC0415 - torch, which takes a second
+    from service.measure.pipeline import Pipeline  # noqa: PLC0415
 
-    size = card.input.size if card.task == "classification" else min(card.input.size, LONGEST)
+    size = card.input.size if head_of(card).has_fixed_size else min(card.input.size, LONGEST)
     spec = card.input.model_copy(update={"size": size})
     pipeline = Pipeline(card.model_copy(update={"input": spec}), lambda _: {})
-    made = corpus.make(SAMPLE_SIZES[:1], of_each=SAMPLES, seed=SEED)
+    made = corpus.make(SAMPLE_SIZES[:1], per_size=SAMPLES, seed=SEED)
     pictures = np.stack([pipeline.prepare(each.content).pixels for each in made]).astype(np.float32)
     draw = np.random.default_rng(SEED)
     contrast, tint = draw.uniform(0.1, 1.5, (SAMPLES, 1, 1, 1)), draw.uniform(-90, 90, (SAMPLES, 1, 1, 3))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service.models.cards import ModelCard
+from tests.random_weights import calibrate
 
 SEED = 14
 SPREAD = 0.5  # deviation of a random network's logits
@@ -39,7 +40,7 @@ MODELS: Mapping[str, tuple[str, tuple[str, ...], Tables]] = {
         PETS,
         {
             "network": {"name": "deeplab_resnest14", "classes": 3, "output_stride": 16},
-            "input": {"profile": "segmentation", "size": 64, "interpolation": "bilinear", "multiple": 16},
+            "input": {"profile": "proportional", "size": 64, "interpolation": "bilinear", "multiple": 16},
             "serving": {"batch_size": 4, "max_batch_delay_ms": 20, "workers": 1, "deadline_s": 10},
         },
     ),
@@ -92,7 +93,6 @@ def _write_weights(path: Path, network: Mapping[str, Any]) -> str:
     import torch  # noqa: PLC0415 - the gateway's tests write stores without weights, and without torch
     from safetensors.torch import save_file  # noqa: PLC0415
 
-    from benchmarks.made_models import settle  # noqa: PLC0415
     from service import networks  # noqa: PLC0415
 
     with torch.random.fork_rng(), torch.no_grad():
@@ -102,7 +102,7 @@ def _write_weights(path: Path, network: Mapping[str, Any]) -> str:
         upsampled = [
             torch.nn.functional.interpolate(coarse, size=(64, 64), mode=mode) for mode in ("bilinear", "nearest")
         ]
-        settle(module, torch.cat(upsampled), SPREAD)
+        calibrate(module, torch.cat(upsampled), SPREAD)
     state = {key: value for key, value in module.state_dict().items() if "num_batches_tracked" not in key}
     save_file({key: value.half().contiguous() for key, value in state.items()}, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -15,10 +15,11 @@ from benchmarks.contest.answers import Said
 from benchmarks.contest.contestants import CONTESTANTS
 from benchmarks.contest.runner import Contest, ContestError, Entry, compared, started
 from benchmarks.scoreboard import CROWD, PEERS, PICTURES
-from service.measure.load import corpus, wire
-from service.measure.load.corpus import Picture
+from service.measure.load import corpus, http_connection
+from service.measure.load.corpus import Upload
+from service.measure.load.http_connection import Request
 from service.measure.load.trial import Load, Trial
-from service.measure.load.wire import Request
+from service.tasks.segmentation.segment import SEGMENT
 
 CALLERS = Load("closed", 16)
 LONE = Load("closed", 1)
@@ -117,9 +118,9 @@ def ours(at: Round) -> None:
 def null(at: Round) -> None:
     """This service around a model that costs nothing: many pictures in a request, and one."""
     with started(CONTESTANTS["ours"], at.contest("null"), IN_FLIGHT) as entry:
-        pictures = corpus.make([entry.contest.size], of_each=PICTURES)
-        body = wire.form(pictures)
-        many = [wire.post(entry.url, *body, {}, PICTURES)]
+        pictures = corpus.make([entry.contest.size], per_size=PICTURES)
+        body = http_connection.form(pictures)
+        many = [http_connection.post(entry.url, *body, {}, PICTURES)]
         at.measures["null one"] = entry.measure(Load("closed", 2 * PICTURES)).summary.pictures_per_s
         at.measures["null many"] = entry.measure(Load("closed", 2), many).summary.pictures_per_s
 
@@ -150,7 +151,7 @@ STAGES: dict[str, Stage] = {
     **{f"same-{peer}": partial(beside, peer, "same") for peer in PEERS},
     **{f"usual-{peer}": partial(beside, peer, "usual") for peer in ("torchserve", "fastapi")},
     "null": null,
-    "segment": segment,
+    SEGMENT.name: segment,
 }
 
 
@@ -161,8 +162,8 @@ def _compare(entry: Entry, at: Round, name: str) -> None:
         at.answers.setdefault(model, given)
 
 
-def _posts(entry: Entry, pictures: Sequence[Picture], headers: dict[str, str]) -> list[Request]:
-    return [wire.post(entry.url, each.content, each.media_type, headers) for each in pictures]
+def _posts(entry: Entry, pictures: Sequence[Upload], headers: dict[str, str]) -> list[Request]:
+    return [http_connection.post(entry.url, each.content, each.media_type, headers) for each in pictures]
 
 
 def _add_figures(at: Round, name: str, found: Mapping[str, float | None]) -> None:

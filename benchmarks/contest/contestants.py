@@ -13,49 +13,48 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from service.measure.load import wire
-from service.measure.load.corpus import Picture
-from service.measure.load.wire import Request
-from service.models.cards import Task
+from service.measure.load import http_connection
+from service.measure.load.corpus import Upload
+from service.measure.load.http_connection import Request
+from service.tasks import TASKS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 VENVS = ROOT / "benchmarks" / ".venvs"
-ROUTES: dict[Task, str] = {"classification": "classify", "segmentation": "segment"}
 
-Ask = Callable[[str, Picture], Request]
+Ask = Callable[[str, Upload], Request]
 
 
-def raw(url: str, picture: Picture) -> Request:
+def raw(url: str, picture: Upload) -> Request:
     """The picture is the body."""
-    return wire.post(url, picture.content, picture.media_type, {})
+    return http_connection.post(url, picture.content, picture.media_type, {})
 
 
 def field(name: str) -> Ask:
     """The picture is a form's field."""
-    return lambda url, picture: wire.post(url, *wire.form([picture], name), {})
+    return lambda url, picture: http_connection.post(url, *http_connection.form([picture], name), {})
 
 
-def base64_tensor(url: str, picture: Picture) -> Request:
+def base64_tensor(url: str, picture: Upload) -> Request:
     """A tensor of one string in JSON, by the Open Inference Protocol and MLServer's content types."""
     text = base64.b64encode(picture.content).decode("ascii")
     tensor = {"name": "image", "shape": [1, 1], "datatype": "BYTES", "parameters": {"content_type": "base64"}}
-    return wire.post(url, json.dumps({"inputs": [{**tensor, "data": [text]}]}).encode(), "application/json", {})
+    return http_connection.post(url, json.dumps({"inputs": [{**tensor, "data": [text]}]}).encode(), "application/json", {})
 
 
-def binary_tensor(url: str, picture: Picture) -> Request:
+def binary_tensor(url: str, picture: Upload) -> Request:
     """A tensor of one string and two axes, as servers of batches want it, answered in JSON."""
     told = {"name": "answer", "parameters": {"binary_data": False}}
     return behind(url, picture, [1, 1], {}, outputs=[told])
 
 
-def behind(url: str, picture: Picture, shape: Sequence[int], headers: Mapping[str, str], **also: Any) -> Request:
+def behind(url: str, picture: Upload, shape: Sequence[int], headers: Mapping[str, str], **also: Any) -> Request:
     """A tensor of one string behind its description, by the Open Inference Protocol's binary extension."""
     data = struct.pack("<I", len(picture.content)) + picture.content
     tensor = {"name": "image", "shape": shape, "datatype": "BYTES", "parameters": {"binary_data_size": len(data)}}
     head = json.dumps({"inputs": [tensor], **also}).encode()
     told = {**headers, "Inference-Header-Content-Length": str(len(head))}
-    return wire.post(url, head + data, "application/octet-stream", told)
+    return http_connection.post(url, head + data, "application/octet-stream", told)
 
 
 @dataclass(frozen=True)
@@ -108,11 +107,11 @@ class Contestant:
                 command, env=told, stdout=output, stderr=output, start_new_session=True, cwd=ROOT
             )
 
-    def url(self, port: int, task: Task) -> str:
+    def url(self, port: int, task: str) -> str:
         """Where it takes pictures."""
-        return f"http://127.0.0.1:{port}{self.path.format(route=ROUTES[task])}"
+        return f"http://127.0.0.1:{port}{self.path.format(path=TASKS[task].endpoints[0].path)}"
 
-    def requests(self, port: int, pictures: Sequence[Picture], task: Task) -> list[Request]:
+    def requests(self, port: int, pictures: Sequence[Upload], task: str) -> list[Request]:
         """A request for each picture, in the form this server takes."""
         url = self.url(port, task)
         return [self.ask(url, each) for each in pictures]
@@ -121,7 +120,7 @@ class Contestant:
 CONTESTANTS = {
     each.name: each
     for each in (
-        Contestant("ours", "/v1/{route}", pinned=False, package="resnest-service"),
+        Contestant("ours", "{path}", pinned=False, package="resnest-service"),
         Contestant("mosec", "/inference"),
         Contestant("litserve", "/predict", field("file")),
         Contestant("bentoml", "/predict", field("images")),

@@ -14,11 +14,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from service.engines import Arrays, Pictures
+from service.engines import Images
 from service.imaging import masks, preprocess
-from service.measure.pipeline import Answer, Pipeline, Prepared
+from service.measure.pipeline import Pipeline, Prepared
 from service.models import cards
 from service.models.cards import ModelCard
+from service.tasks.classification.task import CLASSIFICATION
+from service.tasks.scoring_base import PipelineOutput
+from service.tasks.segmentation.scoring import mask_of
+from service.tasks.segmentation.task import SEGMENTATION
+from service.tasks.torch_head import BatchArrays
 
 TOP = 5
 BATCH = 8
@@ -44,7 +49,7 @@ class Null:
     def __init__(self, classes: int) -> None:
         self._weights = np.random.default_rng(0).normal(size=(3, classes)).astype(np.float32)
 
-    def __call__(self, pictures: Pictures) -> Arrays:
+    def __call__(self, pictures: Images) -> BatchArrays:
         """`scores` of the colours of 64 pixels of each picture."""
         colours = pictures[:, ::28, ::28].astype(np.float32).mean(axis=(1, 2)) / 255
         powers = np.exp(colours @ self._weights)
@@ -57,7 +62,7 @@ class Paced:
     def __init__(self, classes: int) -> None:
         self._null = Null(classes)
 
-    def __call__(self, pictures: Pictures) -> Arrays:
+    def __call__(self, pictures: Images) -> BatchArrays:
         """As `Null`."""
         time.sleep(BATCH_S + PICTURE_S * len(pictures))
         return self._null(pictures)
@@ -113,19 +118,20 @@ def load(environment: os._Environ[str] = os.environ) -> Model:
     return kinds[environment["BENCH_KIND"]]()
 
 
-def best(_: ModelCard, answer: Answer) -> Told:
+def best(_: ModelCard, output: PipelineOutput) -> Told:
     """The best classes with their scores."""
-    order = np.argsort(-answer.scores, kind="stable")[:TOP]
-    return [{"class_id": int(place), "score": round(float(answer.scores[place]), 6)} for place in order]
+    scores = output.arrays["scores"]
+    order = np.argsort(-scores, kind="stable")[:TOP]
+    return [{"class_id": int(class_id), "score": round(float(scores[class_id]), 6)} for class_id in order]
 
 
-def areas(card: ModelCard, answer: Answer) -> Told:
+def areas(card: ModelCard, output: PipelineOutput) -> Told:
     """The mask at the upload's size as an indexed PNG, and the classes in it: what this service answers, in short."""
-    mask = answer.mask
+    mask = mask_of(output)
     png = masks.png(mask, [label.color for label in card.classes])
-    figures = masks.figures(mask, answer.class_scores)
-    segments = [{"class_id": each.class_id, "score": each.score, "pixels": each.pixels} for each in figures]
+    regions = masks.regions(mask, output.arrays["class_scores"])
+    segments = [{"class_id": each.class_id, "score": each.score, "pixels": each.pixels} for each in regions]
     return {"mask": base64.b64encode(png).decode("ascii"), "segments": segments}
 
 
-TELLERS = {"classification": best, "segmentation": areas}
+TELLERS = {CLASSIFICATION.name: best, SEGMENTATION.name: areas}

@@ -19,10 +19,10 @@ from benchmarks.contest.answers import Said
 from benchmarks.contest.contestants import Contestant
 from service.host.processes import free_port
 from service.measure.load import corpus
-from service.measure.load.corpus import Picture, Size
+from service.measure.load.corpus import Size, Upload
 from service.measure.load.generator import Client, run
+from service.measure.load.http_connection import Address, Request
 from service.measure.load.trial import Load, Plan, RefusedError, Trial, probe, trial
-from service.measure.load.wire import Address, Request
 from service.models import cards
 from service.models.cards import ModelCard
 
@@ -53,7 +53,7 @@ class Contest:
         return cards.read(self.store / self.model)
 
     @property
-    def pictures(self) -> list[Picture]:
+    def pictures(self) -> list[Upload]:
         """The uploads, made, the same in every run."""
         return corpus.make([self.size])
 
@@ -157,7 +157,7 @@ def _await_answers(plan: Plan, process: subprocess.Popen[bytes], begun: float, n
             run(probe(plan))
             return time.monotonic() - begun
         except RefusedError as error:
-            dislikes = re.search(r"picture: 4(?!04|08|29)\d\d", str(error))  # it runs, and not what is sent
+            dislikes = re.search(r"image: 4(?!04|08|29)\d\d", str(error))  # it runs, and not what is sent
             if dislikes or process.poll() is not None or time.monotonic() > begun + START_S:
                 raise ContestError(f"{name} does not start: {error}; {_last_lines(log)}") from error
         time.sleep(0.2)

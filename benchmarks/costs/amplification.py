@@ -22,11 +22,13 @@ from service.errors import ServiceError
 from service.imaging import decoder, decompression_bombs
 from service.measure.load import corpus
 from service.models.inputs import Input
-from service.tasks import decoded
+from service.tasks import decode_jobs
+from service.tasks.classification.classify import CLASSIFY
+from service.tasks.segmentation.segment import SEGMENT
 
 SPECS: Final = {
-    "classify": Input(profile="official", size=224),
-    "segment": Input(profile="segmentation", size=520, multiple=8),
+    CLASSIFY.name: Input(profile="official", size=224),
+    SEGMENT.name: Input(profile="proportional", size=520, multiple=8),
 }
 ROW = "{:<20} {:>3} {:>9} {:<20} {:>8} {:>9} {:>9} {:>7}"
 BYTES_PER_PIXEL = 0.3  # of a photo as a JPEG of usual quality
@@ -55,7 +57,7 @@ def many_scans(pixels: int) -> bytes:
     scan = body[last:-2]
     most = min(
         decompression_bombs.MAX_SCANS,
-        max(decompression_bombs.FEWEST_SCANS, decompression_bombs.MAX_SCANNED_PIXELS // pixels),
+        max(decompression_bombs.MIN_SCANS, decompression_bombs.MAX_SCANNED_PIXELS // pixels),
     )
     return body[:-2] + scan * (most - body.count(b"\xff\xda")) + body[-2:]
 
@@ -87,7 +89,7 @@ def cost_ms(body: bytes, spec: Input) -> tuple[float, str]:
     for _ in range(3):
         begun = time.process_time()
         try:
-            decoded.prepare(body, decoder.ImageLimits(), [spec])
+            decode_jobs.prepare(body, decoder.ImageLimits(), [spec])
         except ServiceError as error:
             outcome = error.code()
         taken.append((time.process_time() - begun) * 1e3)
@@ -97,12 +99,12 @@ def cost_ms(body: bytes, spec: Input) -> tuple[float, str]:
 def photo(size: int) -> bytes:
     """A photo of about so many bytes, and of one pixel's side at the least."""
     height = max(8, math.isqrt(int(size / BYTES_PER_PIXEL * 3 / 4)))
-    return corpus.make([(height * 4 // 3, height)], of_each=1)[0].content
+    return corpus.make([(height * 4 // 3, height)], per_size=1)[0].content
 
 
 @click.command(help=__doc__)
 @click.option("--pixels", default=decoder.ImageLimits().max_pixels, show_default=True)
-@click.option("--task", type=click.Choice(list(SPECS)), default="classify", show_default=True)
+@click.option("--task", type=click.Choice(list(SPECS)), default=CLASSIFY.name, show_default=True)
 @click.option("--rest", default=20.0, show_default=True, help="Milliseconds of a processor besides decoding.")
 @click.option("--only", default="", help="Bodies whose name begins with this.")
 @click.option("--bound", default=20.0, show_default=True, help="Fail where an accepted body's ratio is above.")

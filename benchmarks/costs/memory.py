@@ -15,7 +15,7 @@ import click
 import psutil
 
 from service.measure.load import usage
-from service.measure.load.wire import Address
+from service.measure.load.http_connection import Address
 from service.measure.tables import table
 
 

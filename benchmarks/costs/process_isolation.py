@@ -24,12 +24,14 @@ from service.imaging import decoder
 from service.measure.load import corpus
 from service.measure.tables import table
 from service.models.inputs import Input
-from service.tasks import decoded
+from service.tasks import decode_jobs
+from service.tasks.classification.classify import CLASSIFY
+from service.tasks.segmentation.segment import SEGMENT
 
 LIMITS = decoder.ImageLimits()
 SPECS = {
-    "classify": Input(profile="official", size=224),
-    "segment": Input(profile="segmentation", size=520, multiple=8),
+    CLASSIFY.name: Input(profile="official", size=224),
+    SEGMENT.name: Input(profile="proportional", size=520, multiple=8),
 }
 
 Work = Callable[[bytes], Awaitable[object]]
@@ -67,8 +69,8 @@ def processor_s() -> float:
 
 def copies(upload: bytes, spec: Input) -> tuple[int, int]:
     """Bytes beside upload and pixels that are made on the way (pickles), and bytes through the kernel's sockets."""
-    there = pickle_frames.pack((decoded.prepare, (pickle_frames.beside(upload), LIMITS, [spec])))
-    back = pickle_frames.pack((True, decoded.prepare(upload, LIMITS, [spec])))
+    there = pickle_frames.pack((decode_jobs.prepare, (pickle_frames.out_of_band(upload), LIMITS, [spec])))
+    back = pickle_frames.pack((True, decode_jobs.prepare(upload, LIMITS, [spec])))
     return there[0].nbytes + back[0].nbytes, sum(part.nbytes for part in (*there, *back))
 
 
@@ -78,8 +80,8 @@ async def measure(uploads: Sequence[bytes], spec: Input, count: int, workers: in
     processes = ProcessPool(workers, ProcessLimits(1 << 30, 60))
     await processes.warm()
     ways: dict[str, Work] = {
-        "threads": lambda upload: threads.run(decoded.prepare, upload, LIMITS, [spec]),
-        "processes": lambda upload: processes.run(decoded.prepare, upload, LIMITS, [spec]),
+        "threads": lambda upload: threads.run(decode_jobs.prepare, upload, LIMITS, [spec]),
+        "processes": lambda upload: processes.run(decode_jobs.prepare, upload, LIMITS, [spec]),
     }
     found: dict[str, list[tuple[float, float, float]]] = {way: [] for way in ways}
     for _ in range(repeats):
@@ -97,14 +99,14 @@ async def measure(uploads: Sequence[bytes], spec: Input, count: int, workers: in
 @click.command(help=__doc__)
 @click.option("--size", default="500x375", show_default=True, help="Sides of the made JPEGs.")
 @click.option("--pictures", "folder", type=click.Path(path_type=Path, exists=True), help="A folder, in their place.")
-@click.option("--task", type=click.Choice(list(SPECS)), default="classify", show_default=True)
+@click.option("--task", type=click.Choice(list(SPECS)), default=CLASSIFY.name, show_default=True)
 @click.option("--count", default=400, show_default=True, help="Pictures in a repeat, alone and again in a crowd.")
 @click.option("--repeats", default=5, show_default=True)
 @click.option("--workers", default=os.cpu_count() or 1, show_default="the cores")
 def main(size: str, folder: Path | None, task: str, count: int, repeats: int, workers: int) -> None:
     """Measure, and print a table."""
     width, _, height = size.partition("x")
-    pictures = corpus.read(folder) if folder else corpus.make([(int(width), int(height))], of_each=16)
+    pictures = corpus.read(folder) if folder else corpus.make([(int(width), int(height))], per_size=16)
     uploads = [picture.content for picture in pictures]
     spec = SPECS[task]
     rows = uvloop.run(measure(uploads, spec, count, workers, repeats))

@@ -13,12 +13,13 @@ import click
 import numpy as np
 from PIL import Image
 
-from service.engines import Arrays
 from service.imaging import decoder, preprocess
 from service.imaging.decoder import ImageLimits
 from service.measure.accuracy import datasets
+from service.measure.accuracy.scoring import scoring_of
 from service.measure.pipeline import Pipeline, Prepared
 from service.models import cards
+from service.tasks.torch_head import BatchArrays
 from tests.engines import numerics
 
 NOISE = 6.0  # deviation of each pixel and channel, of 255
@@ -36,13 +37,13 @@ def main(folder: Path, store: Path, model: str, count: int) -> None:
     """A line for each size of JPEG."""
     card = cards.read(store / model)
     pipeline = Pipeline.load(card, "cpu")
-    photos = [photo.picture for photo in datasets.read(folder).photos]
+    photos = [each.path for each in datasets.read(folder).images]
     drawn = np.random.default_rng(0).permutation(len(photos))[:count]
     for times in TIMES:
         short = times * preprocess.needed_side(card.input)
         answers = [both(pipeline, upload) for upload in large([photos[place] for place in drawn], short)]
-        found = numerics.compare([ours for ours, _ in answers], [whole for _, whole in answers])
-        told = f"{found.equal:.1%} of {found.pictures} labels equal, scores {found.difference:.4f} apart in the mean"
+        found = numerics.compare([ours for ours, _ in answers], [whole for _, whole in answers], scoring_of(card.task))
+        told = f"{found.equal:.1%} of {found.images} labels equal, scores {found.difference:.4f} apart in the mean"
         click.echo(f"{card.name}, short side {short}: {told}")
 
 
@@ -60,12 +61,12 @@ def large(photos: list[Path], short: int) -> Iterator[bytes]:
         yield out.getvalue()
 
 
-def both(pipeline: Pipeline, upload: bytes) -> tuple[Arrays, Arrays]:
+def both(pipeline: Pipeline, upload: bytes) -> tuple[BatchArrays, BatchArrays]:
     """The answer as it is served, and the one for the picture decoded whole."""
     served = pipeline.prepare(upload)
     decoded = decoder.decode(upload, ImageLimits()).image
     whole = Prepared(preprocess.prepare(pipeline.card.input, decoded), served.width, served.height)
-    ours, theirs = ({SCORES: pipeline.infer([each])[0].scores[None]} for each in (served, whole))
+    ours, theirs = ({SCORES: pipeline.infer([each])[0].arrays[SCORES][None]} for each in (served, whole))
     return ours, theirs
 
 

@@ -25,16 +25,19 @@ from benchmarks.gpu import roofline, service
 from benchmarks.gpu.roofline import Ceilings
 from benchmarks.gpu.service import Served
 from benchmarks.scoreboard import markdown
-from service.engines import Arrays, Pictures, torch_cpu
+from service.engines import Images, torch_cpu
 from service.engines.cuda import batch_sizes
 from service.engines.cuda import engine as cuda_engine
 from service.engines.cuda.device import Cpu, Cuda, Device
-from service.engines.cuda.engine import GpuEngine
+from service.engines.cuda.engine import CudaEngine
+from service.engines.heads import head_of
 from service.imaging import preprocess
+from service.measure.accuracy.scoring import scoring_of
 from service.measure.load import report
 from service.measure.tables import table
 from service.models import cards
 from service.models.cards import ModelCard
+from service.tasks.torch_head import BatchArrays
 from tests.engines import numerics
 
 TRAINED = ("starter-classifier", "starter-segmenter")  # a random network's answers say less about rounding
@@ -59,21 +62,21 @@ class Given:
     seconds: float
     pictures: int
 
-    def engine(self, card: ModelCard) -> GpuEngine:
+    def engine(self, card: ModelCard) -> CudaEngine:
         """The card's, on the device."""
-        return cuda_engine.load(self.card(card), str(self.device.where), lambda _: self.device)
+        return cuda_engine.load(self.card(card), str(self.device.torch_device), lambda _: self.device)
 
     def card(self, card: ModelCard) -> ModelCard:
         """The card with the precision and, for a classifier, the batch size that are asked for."""
         changes: dict[str, Any] = {"precision": self.precision}
-        if card.task == "classification":
+        if head_of(card).has_fixed_size:
             changes["batch_size"] = self.batch_size
         return card.model_copy(update={"serving": card.serving.model_copy(update=changes)})
 
     @property
     def dtype(self) -> torch.dtype:
         """What the engine computes in."""
-        return cuda_engine.PRECISIONS.get(self.precision, self.device.fastest)
+        return cuda_engine.PRECISIONS.get(self.precision, self.device.fastest_dtype)
 
 
 @click.command()
@@ -130,42 +133,42 @@ def _of(store: Path, model: str, found: Ceilings, given: Given, *, http: bool) -
     told: dict[str, Any] = {"model": model, "agreement": near, "engine": each_size}
     click.echo(f"\n{model}\n{table(HEAD, rows(each_size))}")
     del engine  # with its memory, which the service's own need
-    given.device.release()
+    given.device.release_memory()
     if http:
         told["http"] = through_http(store, given.card(card), each_size, given)
     return told
 
 
-def agree(card: ModelCard, engine: GpuEngine, given: Given) -> dict[str, Any]:
+def agree(card: ModelCard, engine: CudaEngine, given: Given) -> dict[str, Any]:
     """How near the engine's answers are to PyTorch's in single precision on the CPU, in batches of many sizes."""
     exact = card.serving.model_copy(update={"precision": "fp32"})
     reference = torch_cpu.load(card.model_copy(update={"serving": exact}), "cpu")
-    ours: list[Arrays] = []
-    theirs: list[Arrays] = []
+    ours: list[BatchArrays] = []
+    theirs: list[BatchArrays] = []
     for batch in batches(card, given):
         ours.append(engine(batch))
         theirs.append(reference(batch))
-    found = numerics.compare(ours, theirs)
+    found = numerics.compare(ours, theirs, scoring_of(card.task))
     holds = found.holds(NAMES[given.dtype])
     click.echo(
-        f"{card.name}: of {found.pictures} pictures {found.equal:.2%} equal, scores {found.difference:.1e} apart"
+        f"{card.name}: of {found.images} pictures {found.equal:.2%} equal, scores {found.difference:.1e} apart"
         f"{'' if holds else ' - TOO FAR'}"
     )
     return {"model": card.name, **dataclasses.asdict(found), "holds": holds}
 
 
-def batches(card: ModelCard, given: Given) -> Iterator[Pictures]:
+def batches(card: ModelCard, given: Given) -> Iterator[Images]:
     """The pictures as the card's network takes them; a segmenter's have many shapes, and come one by one."""
-    count = given.pictures if card.task == "classification" else given.pictures // MASKS
+    count = given.pictures if head_of(card).has_fixed_size else given.pictures // MASKS
     prepared = [preprocess.prepare(card.input, each) for each in numerics.parts(count)]
-    sizes = cycle([1, 3, given.batch_size, 2, 7] if card.task == "classification" else [1])
+    sizes = cycle([1, 3, given.batch_size, 2, 7] if head_of(card).has_fixed_size else [1])
     while prepared:
         size = next(sizes)
         yield np.stack(prepared[:size])
         del prepared[:size]
 
 
-def rates(card: ModelCard, engine: GpuEngine, found: Ceilings, given: Given) -> list[dict[str, float]]:
+def rates(card: ModelCard, engine: CudaEngine, found: Ceilings, given: Given) -> list[dict[str, float]]:
     """Pictures a second at each batch size, with the copies both ways, and the shares of what the device can do."""
     largest = given.card(card).serving.batch_size
     side = card.input.square
@@ -251,7 +254,7 @@ def document(told: dict[str, Any]) -> str:
         parts += [f"{_through(each['http'])}\n"] if "http" in each else []
     compared = [*told["agreement"], *(each["agreement"] for each in told["models"])]
     lines = [
-        (each["model"], str(each["pictures"]), f"{each['equal']:.2%}", f"{each['difference']:.1e}") for each in compared
+        (each["model"], str(each["images"]), f"{each['equal']:.2%}", f"{each['difference']:.1e}") for each in compared
     ]
     parts.append(markdown(("against fp32 on the CPU", "pictures", "equal", "scores apart"), lines))
     return "\n".join(parts)

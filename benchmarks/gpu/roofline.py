@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from service.engines import graph, torch_cpu
 from service.engines.cuda.device import Device
+from service.engines.heads import head_of
 from service.models.cards import ModelCard
 
 LEAST_RUNS = 3
@@ -46,8 +47,8 @@ class Work:
 
 def measure(device: Device, dtype: torch.dtype, *, side: int, megabytes: int, seconds: float) -> Ceilings:
     """The best of many runs: square matrices of this side in `dtype`, and copies of so many megabytes."""
-    where = device.where
-    with device.working():
+    where = device.torch_device
+    with device.active():
         left, right = (torch.randn(side, side, device=where).to(dtype) for _ in range(2))
         source = torch.ones(megabytes << 20, dtype=torch.uint8, device=where)
         target = torch.empty_like(source)
@@ -80,7 +81,7 @@ def work(card: ModelCard, pictures: int, dtype: torch.dtype) -> Work:
     x = torch.empty((pictures, 3, side, side), dtype=dtype, device=where)
     traffic = _Traffic()
     with torch.no_grad(), FlopCounterMode(display=False) as counter, traffic:
-        graph.Graph(torch.nn.Identity(), network)(x)
+        graph.Graph(torch.nn.Identity(), network, head_of(card).forward)(x)
     return Work(counter.get_total_flops(), traffic.moved)
 
 

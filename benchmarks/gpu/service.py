@@ -12,7 +12,7 @@ from benchmarks.bars.rounds import IN_FLIGHT, PATIENT
 from benchmarks.contest.contestants import CONTESTANTS
 from benchmarks.contest.runner import Contest, Entry, started
 from service.config.cores import usable_cores
-from service.measure.load import wire
+from service.measure.load import http_connection
 from service.measure.load.trial import Load, Trial
 from service.models.cards import LABEL_SETS
 
@@ -58,7 +58,7 @@ def measure(folder: Path, model: str, callers: Sequence[int], seconds: float, en
 
 
 def _load(entry: Entry, callers: int) -> Trial:
-    posts = [wire.post(entry.url, each.content, each.media_type, PATIENT) for each in entry.contest.pictures]
+    posts = [http_connection.post(entry.url, each.content, each.media_type, PATIENT) for each in entry.contest.pictures]
     return entry.measure(Load("closed", callers), posts)
 
 

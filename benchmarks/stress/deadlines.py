@@ -10,9 +10,9 @@ import psutil
 
 from benchmarks.contest.runner import ContestError, Entry
 from benchmarks.costs.amplification import Worst
-from service.measure.load import wire
+from service.measure.load import http_connection
 from service.measure.load.generator import Client, Sample, run
-from service.measure.load.wire import Request
+from service.measure.load.http_connection import Request
 
 STAGES = ("upload", "decoding", "model")
 TIMEOUTS_S = (0.2, 0.5, 1, 2)
@@ -66,7 +66,7 @@ def worst_ms(entry: Entry, body: bytes, *, sent: float = 1.0, repeats: int = 1) 
     """
     worst = []
     for timeout_s in TIMEOUTS_S:
-        request = wire.post(entry.url, body, "image/*", {"Request-Timeout": f"{timeout_s:g}"})
+        request = http_connection.post(entry.url, body, "image/*", {"Request-Timeout": f"{timeout_s:g}"})
         cut = Request(request.wire[: len(request.wire) - round(len(body) * (1 - sent))])
         samples = run(_at_once(entry, [cut] * AT_ONCE * repeats))
         other = {each.outcome for each in samples} - LATE - NOT_LATE

@@ -10,10 +10,12 @@ from itertools import cycle
 from typing import Any, Final
 
 from benchmarks.contest.runner import ContestError, Entry
-from service.measure.load import corpus, generator, wire
+from service.measure.load import corpus, generator, http_connection
 from service.measure.load.generator import OK, Client
+from service.measure.load.http_connection import Address
 from service.measure.load.summary import figures
-from service.measure.load.wire import Address
+from service.tasks.classification.classify import CLASSIFY
+from service.tasks.segmentation.segment import SEGMENT
 from tests import fuzzing
 
 GOOD = "good requests"
@@ -82,36 +84,36 @@ def _run(name: str, address: Address, contents: list[bytes]) -> None:
 
 
 async def _good(address: Address, contents: list[bytes]) -> None:
-    url = f"http://{address.host}:{address.port}/v1/classify"
-    requests = [wire.post(url, content, "image/jpeg", {}) for content in contents]
+    url = f"http://{address.host}:{address.port}{CLASSIFY.path}"
+    requests = [http_connection.post(url, content, "image/jpeg", {}) for content in contents]
     await _closed(address, requests, FLOODED)
 
 
 async def _segments(address: Address, _contents: list[bytes]) -> None:
-    (picture,) = corpus.make([LARGE], of_each=1)
-    url = f"http://{address.host}:{address.port}/v1/segment"
-    await _closed(address, [wire.post(url, picture.content, picture.media_type, {})], SEGMENT_CALLERS)
+    (picture,) = corpus.make([LARGE], per_size=1)
+    url = f"http://{address.host}:{address.port}{SEGMENT.path}"
+    await _closed(address, [http_connection.post(url, picture.content, picture.media_type, {})], SEGMENT_CALLERS)
 
 
-async def _closed(address: Address, requests: list[wire.Request], callers: int) -> None:
+async def _closed(address: Address, requests: list[http_connection.Request], callers: int) -> None:
     client = Client(address, callers, PATIENCE_S)
-    await generator.closed(client, requests, callers, time.perf_counter() + FOREVER_S)
+    await generator.closed_loop(client, requests, callers, time.perf_counter() + FOREVER_S)
 
 
 async def _mutated(address: Address, contents: list[bytes]) -> None:
-    await _fuzzed(address, lambda chance: fuzzing.written("/v1/classify", *_mutation(chance, contents)))
+    await _fuzzed(address, lambda chance: fuzzing.encode_request(CLASSIFY.path, *_mutation(chance, contents)))
 
 
 async def _spoilt(address: Address, contents: list[bytes]) -> None:
     def make(chance: random.Random) -> bytes:
-        request = fuzzing.written("/v1/classify", *fuzzing.enveloped(chance, chance.choice(contents)))
-        return fuzzing.spoilt(chance, request)
+        request = fuzzing.encode_request(CLASSIFY.path, *fuzzing.request_body(chance, chance.choice(contents)))
+        return fuzzing.corrupt_request(chance, request)
 
     await _fuzzed(address, make)
 
 
 def _mutation(chance: random.Random, contents: list[bytes]) -> tuple[bytes, fuzzing.Headers]:
-    return fuzzing.enveloped(chance, fuzzing.choose(chance, contents))
+    return fuzzing.request_body(chance, fuzzing.mutate_one(chance, contents))
 
 
 async def _fuzzed(address: Address, make: Callable[[random.Random], bytes]) -> None:
@@ -119,7 +121,7 @@ async def _fuzzed(address: Address, make: Callable[[random.Random], bytes]) -> N
 
     async def caller() -> None:
         while True:
-            await fuzzing.answers(address.port, make(chance), patience_s=1)
+            await fuzzing.exchange(address.port, make(chance), patience_s=1)
 
     await asyncio.gather(*(caller() for _ in range(FLOODED)))
 

@@ -21,41 +21,48 @@ from benchmarks import made_models, scoreboard
 from benchmarks.contest.contestants import CONTESTANTS, behind
 from benchmarks.contest.runner import Contest, Entry, started
 from benchmarks.stress.__main__ import BESIDE, STARTER
-from service.measure.load import wire
-from service.measure.load.corpus import Picture
+from service.measure.load import http_connection
+from service.measure.load.corpus import Upload
 from service.measure.load.generator import Client, run
-from service.measure.load.wire import Request
+from service.measure.load.http_connection import Request
+from service.tasks import endpoints
+from service.tasks.classification.classify import CLASSIFY
+from service.tasks.classification.explain import EXPLAIN
+from service.tasks.segmentation.segment import SEGMENT
 
-ROUTES: Final = (
-    "/v1/classify?top_k=3",
-    "/v1/segment?mask=png&overlay=png",
-    "/v1/segment?mask=rle&overlay=webp&confidence=true",
-    "/v1/segment?mask=polygons&tolerance=3",
-    "/v1/embed",
-    "/v1/explain?overlay=webp",
-)
+# The queries of each endpoint; an endpoint that is missing is asked once, without one.
+QUERIES: Final[dict[str, Sequence[str]]] = {
+    CLASSIFY.name: ("?top_k=3",),
+    SEGMENT.name: (
+        "?mask=png&overlay=png",
+        "?mask=rle&overlay=webp&confidence=true",
+        "?mask=polygons&tolerance=3",
+    ),
+    EXPLAIN.name: ("?overlay=webp",),
+}
+ROUTES: Final = tuple(each.path + query for each in endpoints().values() for query in QUERIES.get(each.name, ("",)))
 PROTOCOL: Final = f"/v2/models/{STARTER}/infer"
 CALLERS = 4
 PATIENT: Final = {"Request-Timeout": "60"}
 HEAD = ("Pillow says", "files", "answers", "codes")
 
 
-def in_json(url: str, picture: Picture) -> Request:
+def in_json(url: str, picture: Upload) -> Request:
     """In base64."""
     body = orjson.dumps({"images": [{"content": base64.b64encode(picture.content).decode("ascii")}]})
-    return wire.post(url, body, "application/json", PATIENT)
+    return http_connection.post(url, body, "application/json", PATIENT)
 
 
-SHAPES: Final[Sequence[Callable[[str, Picture], Request]]] = (
-    lambda url, picture: wire.post(url, picture.content, picture.media_type, PATIENT),
-    lambda url, picture: wire.post(url, *wire.form([picture]), PATIENT),
+SHAPES: Final[Sequence[Callable[[str, Upload], Request]]] = (
+    lambda url, picture: http_connection.post(url, picture.content, picture.media_type, PATIENT),
+    lambda url, picture: http_connection.post(url, *http_connection.form([picture]), PATIENT),
     in_json,
 )
 
 
 def requests(base: str, content: bytes) -> Iterator[Request]:
     """Every way of sending a file."""
-    picture = Picture("odd", "application/octet-stream", content)
+    picture = Upload("odd", "application/octet-stream", content)
     yield from (shape(f"{base}{route}", picture) for route in ROUTES for shape in SHAPES)
     yield behind(f"{base}{PROTOCOL}", picture, [1], PATIENT)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 from benchmarks.contest.runner import Entry
 from benchmarks.stress.deadlines import stopped
 from service.measure.load import generator as load
-from service.measure.load import wire
+from service.measure.load import http_connection
 from service.measure.load.arrivals import poisson
 from service.measure.load.generator import LOST, OK, TIMED_OUT, UNREACHED, Client, Sample
 from service.measure.load.summary import Window, figures
@@ -82,10 +82,10 @@ def _costing(measured: Callable[[], Found]) -> tuple[Found, float]:
     return found, (time.process_time() - used) / (time.perf_counter() - begun) / (os.cpu_count() or 1)
 
 
-def within(entry: Entry, deadline_s: float) -> list[wire.Request]:
+def within(entry: Entry, deadline_s: float) -> list[http_connection.Request]:
     """The requests of the contest, each with a deadline."""
     headers = {"Request-Timeout": f"{deadline_s:g}"}
-    return [wire.post(entry.url, each.content, each.media_type, headers) for each in entry.contest.pictures]
+    return [http_connection.post(entry.url, each.content, each.media_type, headers) for each in entry.contest.pictures]
 
 
 async def pushed(plan: Plan, rate: float, *, outage: bool = False) -> tuple[list[Sample], Window]:
@@ -95,7 +95,7 @@ async def pushed(plan: Plan, rate: float, *, outage: bool = False) -> tuple[list
     window = Window(start, start + plan.seconds)
     failing = asyncio.create_task(_fail(plan.pid)) if outage else None
     try:
-        await load.opened(client, plan.requests, poisson(rate), window.end)
+        await load.open_loop(client, plan.requests, poisson(rate), window.end)
     finally:
         client.close()
         if failing is not None:

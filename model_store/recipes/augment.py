@@ -1,4 +1,4 @@
-"""Training-time changes to pictures: crops, RandAugment (arXiv 1909.13719), mixup (1710.09412), CutMix (1905.04899)."""
+"""Image augmentation: random crops, RandAugment (arXiv 1909.13719), mixup (1710.09412), CutMix (1905.04899)."""
 
 import math
 import random
@@ -14,7 +14,10 @@ MAGNITUDES = 30
 
 
 def random_resized_crop(image: Image.Image, size: int, scale: tuple[float, float] = (0.25, 1.0)) -> Image.Image:
-    """A crop of `scale` of the area and 3:4 to 4:3, resized to `size` squared (arXiv 1409.4842)."""
+    """Return a random crop, resized to a square of `size` pixels (arXiv 1409.4842).
+
+    The crop has `scale` of the area and an aspect ratio of 3:4 to 4:3.
+    """
     width, height = image.size
     for _ in range(10):
         area = width * height * random.uniform(*scale)
@@ -35,7 +38,7 @@ def _affine(image: Image.Image, *matrix: float) -> Image.Image:
 
 
 Operation = Callable[[Image.Image, float], Image.Image]
-# Each takes a signed strength in -1..1; the ranges are those of the RandAugment paper's search space.
+# Each takes a signed strength in -1..1. The ranges are those of the search space in the RandAugment paper.
 OPERATIONS: tuple[Operation, ...] = (
     lambda image, _: image,
     lambda image, _: ImageOps.autocontrast(image),
@@ -55,7 +58,7 @@ OPERATIONS: tuple[Operation, ...] = (
 
 
 def rand_augment(image: Image.Image, operations: int = 2, magnitude: int = 9) -> Image.Image:
-    """`operations` random changes of strength `magnitude` of 30, in either direction."""
+    """Apply `operations` random operations with a strength of about `magnitude` of 30, in either direction."""
     for operation in random.choices(OPERATIONS, k=operations):
         strength = min(1.0, max(0.0, random.gauss(magnitude, 2) / MAGNITUDES))
         image = operation(image, random.choice((-1, 1)) * strength)
@@ -63,9 +66,9 @@ def rand_augment(image: Image.Image, operations: int = 2, magnitude: int = 9) ->
 
 
 def mix(images: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """A third of the batches as they are, a third mixed up (alpha 0.2), a third cut and mixed (alpha 1).
+    """Return `(n, 3, h, w)` images and `(n, classes)` soft labels for images and `(n,)` labels.
 
-    `(n, 3, h, w)` and `(n,)` labels to pictures and `(n, classes)` soft labels.
+    A third of the batches does not change, a third gets mixup (alpha 0.2), and a third gets CutMix (alpha 1).
     """
     targets = functional.one_hot(labels, classes).float()
     kind = random.choice(("plain", "mixup", "cutmix"))

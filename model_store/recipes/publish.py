@@ -1,4 +1,4 @@
-"""Turns trained weights into a model of the store: copies them, chooses the input size, scores, completes the card.
+"""Publish trained weights as a model of the store: copy them, choose the input size, score, complete the card.
 
 `python model_store/recipes/publish.py --photos DIR --weights FILE --model model_store/starter-classifier`
 """
@@ -15,56 +15,56 @@ import tomlkit
 
 from service import engines
 from service.measure.accuracy import datasets, runs, subjects
-from service.measure.accuracy.datasets import Photo
-from service.measure.accuracy.scores import Classification
 from service.measure.pipeline import Pipeline
 from service.models import cards
 from service.models.cards import ModelCard
 from service.models.inputs import Input
+from service.tasks.classification.scoring import ClassificationScores
+from service.tasks.scoring_base import LabelledImage
 
-# What the validation pictures choose from; the test pictures are looked at once, with the choice.
+# The candidates; the validation images choose one, and only that one is scored on the test images.
 SIZES = {"classification": (128, 144, 160, 176, 192), "segmentation": (192, 224, 256, 320)}
 
 
-def held_out(folder: Path) -> list[Photo]:
-    """The validation photos, without masks drawn as polygons."""
+def held_out(folder: Path) -> list[LabelledImage]:
+    """Return the validation photos, without the masks that were drawn as polygons."""
     return [
-        Photo(photo.path, photo.label, photo.mask if photo.mask_kind == "trimap" else None)
+        LabelledImage(photo.path, photo.label, photo.mask if photo.mask_kind == "trimap" else None)
         for photo in photos.read(folder)
         if photo.split == "validation"
     ]
 
 
 def inputs(card: ModelCard) -> Iterator[Input]:
-    """The card's input at each size, and for classifiers with a wider view of the picture too."""
+    """Yield the card's input at each size and, for classifiers, also with a crop of the whole short side."""
     for size in SIZES[card.task]:
         yield card.input.model_copy(update={"size": size})
         if card.task == "classification":
             yield card.input.model_copy(update={"size": size, "profile": "timm", "crop_ratio": 1.0})
 
 
-def score(card: ModelCard, engine: engines.Engine, items: list[Photo]) -> dict[str, Any]:
-    """What the card's `[measured]` says; the first figure is the one to choose by."""
+def score(card: ModelCard, engine: engines.Engine, items: list[LabelledImage]) -> dict[str, Any]:
+    """Return the content of the card's `[measured]`. The first figure decides the choice of the input."""
     subject = subjects.of_card(card, Pipeline(card, engine))
     masks = card.task == "segmentation"
-    found = runs.scores(
+    found: Any = runs.scores(
         subject, runs.outcomes(subject, [each for each in items if each.mask or not masks], subject.open())
     )
-    if isinstance(found, Classification):
+    if isinstance(found, ClassificationScores):
         labels = {label: round(share, 4) for label, share in found.recall.items()}
         confusion = [list(row) for row in found.confusion]
-        return {"top1": round(found.top1, 4), "pictures": found.pictures, "recall": labels, "confusion": confusion}
+        return {"top1": round(found.top1, 4), "pictures": found.images, "recall": labels, "confusion": confusion}
     return {
         "mean_iou": round(found.mean_iou, 4),
         "pet_iou": round(found.foreground_iou, 4),
         "pixel_accuracy": round(found.pixel_accuracy, 4),
-        "pictures": found.pictures,
+        "pictures": found.images,
         "iou": {label: round(share, 4) for label, share in found.iou.items()},
     }
 
 
 def main() -> None:
-    """Completes one model's folder."""
+    """Complete the folder of one model."""
     parser = argparse.ArgumentParser(description="Publish trained weights as a model of the store.")
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
@@ -76,7 +76,7 @@ def main() -> None:
     write(args.model, document)
 
     card = cards.read(args.model)
-    engine = engines.ENGINES["torch"](card, "cpu")  # in 32-bit floats, which the other engines are held against
+    engine = engines.ENGINES["torch"](card, "cpu")  # in float32, the reference for the other engines
     chosen, best = card.input, -1.0
     for candidate in inputs(card):
         figures = score(card.model_copy(update={"input": candidate}), engine, held_out(args.photos))
@@ -87,13 +87,13 @@ def main() -> None:
     for name in ("profile", "size", "crop_ratio"):
         document["input"][name] = getattr(chosen, name)
     card = card.model_copy(update={"input": chosen})
-    document["measured"] = score(card, engine, list(datasets.read(args.photos, "index").photos))
+    document["measured"] = score(card, engine, list(datasets.read(args.photos, "index").images))
     write(args.model, document)
     print(document["measured"])
 
 
 def write(folder: Path, document: tomlkit.TOMLDocument) -> None:
-    """Puts the card in its place."""
+    """Write the card into the model's folder."""
     (folder / "card.toml").write_text(tomlkit.dumps(document))
 
 

@@ -1,4 +1,4 @@
-"""What both recipes share: the run's options, optimiser, schedule, averaged weights, checkpoints and progress."""
+"""Shared by both recipes: options, optimiser, schedule, averaged weights, checkpoints and progress."""
 
 import argparse
 import copy
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from service.models.inputs import Input
 from service.networks.bottleneck import Bottleneck
 
-DEFAULTS = Input.model_fields  # ImageNet's mean and deviation, as the cards have them
+DEFAULTS = Input.model_fields  # with the default mean and deviation of the cards, which are ImageNet's
 Batch = TypeVar("Batch")
 Module = TypeVar("Module", bound=nn.Module)
 
 
 def options(description: str, *, epochs: int, batch: int, rate: float) -> argparse.ArgumentParser:
-    """The command line of a recipe."""
+    """Return the command line parser of a recipe."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--photos", type=Path, required=True, help="folder with index.csv")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the log")
@@ -33,19 +33,19 @@ def options(description: str, *, epochs: int, batch: int, rate: float) -> argpar
     parser.add_argument("--rate", type=float, default=rate, help="peak learning rate")
     parser.add_argument("--decay", type=float, default=1e-3, help="weight decay of convolution and linear weights")
     parser.add_argument("--seed", type=int, default=2020)
-    parser.add_argument("--workers", type=int, default=1, help="processes that prepare pictures")
+    parser.add_argument("--workers", type=int, default=1, help="processes that prepare images")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds Python and torch. Threaded sums keep runs from being equal to the last bit."""
+    """Seed Python and torch. Runs still differ in the last bits, because threads sum in any order."""
     random.seed(seed)
     torch.manual_seed(seed)
 
 
 def initialise(network: nn.Module) -> None:
-    """He initialisation, and a zero gamma at the end of each block (arXiv 1706.02677, as the paper's section 5.1)."""
+    """Apply He initialisation, with a zero gamma at the end of each block (arXiv 1706.02677; ResNeSt, section 5.1)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -56,23 +56,23 @@ def initialise(network: nn.Module) -> None:
             nn.init.zeros_(module.bn3.weight)
 
 
-def placed(network: Module, device: str) -> Module:
-    """`network` on `device`, channels last: on CPU 1.2 times the speed of channels first, measured."""
+def to_device(network: Module, device: str) -> Module:
+    """Return `network` on `device` in channels last, measured 1.2 times as fast as channels first on the CPU."""
     network.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub omits it
     return network
 
 
-def normalise(pictures: Tensor, device: str) -> Tensor:
-    """`(n, h, w, 3)` uint8 to `(n, 3, h, w)` floats of ImageNet's mean and deviation."""
-    x = pictures.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
+def normalise(images: Tensor, device: str) -> Tensor:
+    """Map `(n, h, w, 3)` uint8 to `(n, 3, h, w)` floats, normalised with ImageNet's mean and deviation."""
+    x = images.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
     mean = torch.tensor(DEFAULTS["mean"].default, device=x.device).view(1, 3, 1, 1)
     std = torch.tensor(DEFAULTS["std"].default, device=x.device).view(1, 3, 1, 1)
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def optimiser(groups: list[tuple[nn.Module, float]], rate: float, decay: float) -> torch.optim.SGD:
-    """SGD with Nesterov momentum; weight decay on matrices alone, a factor of the rate for each module."""
+    """Return SGD with Nesterov momentum, a factor of the rate for each module, and weight decay only on matrices."""
     parameters = []
     for module, factor in groups:
         weights = [p for p in module.parameters() if p.ndim > 1]
@@ -83,13 +83,13 @@ def optimiser(groups: list[tuple[nn.Module, float]], rate: float, decay: float) 
 
 
 def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
-    """Sets each group's rate to its factor of `rate`."""
+    """Set the rate of each parameter group to its factor times `rate`."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
 
 
 def cosine(step: int, steps: int, warm_up: float) -> float:
-    """Linear warm-up to 1 over a share `warm_up` of the steps, then a half cosine to 0."""
+    """Return the factor of the rate: linear up to 1 over a share `warm_up` of the steps, then a half cosine to 0."""
     rising = max(1, round(steps * warm_up))
     if step < rising:
         return (step + 1) / rising
@@ -97,12 +97,12 @@ def cosine(step: int, steps: int, warm_up: float) -> float:
 
 
 def polynomial(step: int, steps: int) -> float:
-    """The poly schedule of segmentation (power 0.9), from 1 to 0."""
+    """Return the factor of the poly schedule of segmentation (power 0.9), from 1 to 0."""
     return float((1 - step / steps) ** 0.9)
 
 
 class Average:
-    """An exponential moving average of a network's weights and statistics, which is what gets saved."""
+    """An exponential moving average of a network's weights and statistics. The result of a run is this average."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network = copy.deepcopy(network).eval()
@@ -111,7 +111,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Moves the average a step towards `network`; faster at first, so that the start is forgotten."""
+        """Move the average a step towards `network`, in larger steps at first so that the initial weights vanish."""
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 10))
         for mine, theirs in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
@@ -123,7 +123,7 @@ class Average:
 
 @dataclass
 class Run:
-    """The state of a run that a checkpoint holds, so that one cut off can go on."""
+    """The state of a run, which is saved in a checkpoint so that an interrupted run can resume."""
 
     network: nn.Module
     average: Average
@@ -132,7 +132,7 @@ class Run:
     epoch: int = 0
 
     def save(self) -> None:
-        """Writes the checkpoint whole or not at all."""
+        """Write the checkpoint atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {
             "network": self.network.state_dict(),
@@ -145,13 +145,13 @@ class Run:
         (self.folder / "checkpoint.tmp").replace(self.folder / "checkpoint.pt")
 
     def finish(self, leave_out: str = "-") -> None:
-        """Writes the averaged weights in 16-bit floats, without the keys that begin with `leave_out`."""
+        """Write the averaged weights in float16, without the keys that begin with `leave_out`."""
         state = self.average.network.half().state_dict()
         kept = {key: value.contiguous() for key, value in state.items() if not key.startswith(leave_out)}
         save_file(kept, self.folder / "weights.safetensors")
 
     def resume(self) -> None:
-        """Continues from the folder's checkpoint if there is one."""
+        """Resume from the checkpoint in the folder, if there is one."""
         path = self.folder / "checkpoint.pt"
         if not path.exists():
             return
@@ -163,14 +163,14 @@ class Run:
         self.epoch = state["epoch"]
 
     def epochs(self, count: int) -> Iterator[int]:
-        """The epochs that are left, with a checkpoint after each."""
+        """Yield the remaining epochs, and save a checkpoint after each."""
         while self.epoch < count:
             yield self.epoch
             self.epoch += 1
             self.save()
 
     def log(self, started: float, **figures: float) -> None:
-        """A line of progress on the terminal and in `log.jsonl`."""
+        """Write a line of progress to the terminal and to `log.jsonl`."""
         row = {"epoch": self.epoch, **figures, "seconds": round(time.monotonic() - started, 1)}
         print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: epochs, steps in each, the peak rate, and a factor of it for each step of the run."""
+    """The number of epochs, the steps of an epoch, the peak rate, and its factor (step, total steps) -> factor."""
 
     epochs: int
     steps: int
@@ -195,7 +195,7 @@ def train(
     loss_of: Callable[[Batch], Tensor],
     score: Callable[[], dict[str, float]],
 ) -> None:
-    """Trains `run` over what `batches(epoch)` yields, and logs loss and score after each epoch."""
+    """Train `run` on the batches of `batches(epoch)`, and log loss and score after each epoch."""
     for epoch in run.epochs(schedule.epochs):
         started = time.monotonic()
         run.network.train()

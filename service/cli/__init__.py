@@ -1,1 +1,1 @@
-"""The command line: one module per command."""
+"""The command line `resnest-service`: one module per command."""

@@ -5,22 +5,23 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from service.cli.options import store
 from service.config.cores import SLEEPING_THREADS
-from service.host.supervisor import RunOptions, chosen
+from service.host.supervisor import RunOptions, select_models
 from service.measure.accuracy import datasets
-from service.measure.accuracy.datasets import Dataset, Photo
-from service.tasks.operations import Quality
+from service.measure.accuracy.scoring import qualities
+from service.tasks.scoring_base import Dataset, LabelledImage, RejectedImage
 
 if TYPE_CHECKING:
     from service.measure.accuracy.reports import Report
     from service.measure.accuracy.subjects import Subject
 
 FORMATS = ("table", "json", "csv")
+QUALITIES = qualities()
 
 
 @click.command()
@@ -39,8 +40,8 @@ FORMATS = ("table", "json", "csv")
 )
 @click.option(
     "--quality",
-    type=click.Choice(get_args(Quality)),
-    default="fast",
+    type=click.Choice(QUALITIES),
+    default=QUALITIES[0],
     show_default=True,
     help="Of segmenters: one pass, or the many of the published scores.",
 )
@@ -63,56 +64,54 @@ def evaluate(
     With --into, a run that was stopped goes on where it was.
     """
     os.environ |= SLEEPING_THREADS | os.environ
-    from service.measure.accuracy import runs
 
     data = datasets.read(dataset, layout, split)
-    usable = [(subject, runs.usable(subject, data)) for subject in _subjects(store, models, **asked)]
+    usable = [(subject, subject.scoring.usable(subject, data)) for subject in _subjects(store, models, **asked)]
     if into:
         into.mkdir(parents=True, exist_ok=True)
     found: list[Report] = []
     try:
-        for subject, photos in usable:
-            found.append(_scored(subject, photos, data.root, into))
+        for subject, images in usable:
+            found.append(_score(subject, images, data.root, into))
     finally:  # of hours of work nothing is lost where a later model fails
         if found:
             _tell(found, data, form, into)
 
 
 def _subjects(
-    store: Path, models: Sequence[str], *, url: str | None, api_key: str | None, quality: Quality
+    store: Path, models: Sequence[str], *, url: str | None, api_key: str | None, quality: str
 ) -> "list[Subject]":
     return _remote(url, api_key, models, quality) if url else _here(store, models, quality)
 
 
-def _here(store: Path, models: Sequence[str], quality: Quality) -> "list[Subject]":
+def _here(store: Path, models: Sequence[str], quality: str) -> "list[Subject]":
     from service.measure.accuracy import subjects
     from service.models.weights import checksums
 
-    served = chosen(RunOptions(store, tuple(models)), click.echo)
+    served = select_models(RunOptions(store, tuple(models)), click.echo)
     for card in served:
         checksums.verify(card)
         if card.serving.precision == "int8":
-            checksums.int8(card)
+            checksums.read_int8(card)
     return [subjects.of_card(card, quality=quality) for card in served]
 
 
-def _remote(url: str, api_key: str | None, models: Sequence[str], quality: Quality) -> "list[Subject]":
+def _remote(url: str, api_key: str | None, models: Sequence[str], quality: str) -> "list[Subject]":
     from service.measure.accuracy import remote
 
     service = remote.Service(url, {"Authorization": f"Bearer {api_key}"} if api_key else {})
     return [remote.served(service, name, quality) for name in dict.fromkeys(models)]
 
 
-def _scored(subject: "Subject", photos: "Sequence[Photo]", root: Path, into: Path | None) -> "Report":
+def _score(subject: "Subject", images: Sequence[LabelledImage], root: Path, into: Path | None) -> "Report":
     from service.measure.accuracy import reports, runs
-    from service.measure.accuracy.scores import RejectedImage
 
     journal = into / f"answers-{subject.name}.jsonl" if into else None
     # On standard error, so that standard output is the report alone.
-    with click.progressbar(length=len(photos), label=subject.name, file=sys.stderr, show_pos=True, width=0) as bar:
-        found = runs.resumable(subject, photos, root, journal, bar.update)
-    unread = tuple(each for each in found if isinstance(each, RejectedImage))
-    return reports.Report(subject, runs.scores(subject, found), unread)
+    with click.progressbar(length=len(images), label=subject.name, file=sys.stderr, show_pos=True, width=0) as bar:
+        found = runs.resumable(subject, images, root, journal, bar.update)
+    rejected = tuple(each for each in found if isinstance(each, RejectedImage))
+    return reports.Report(subject, runs.scores(subject, found), rejected)
 
 
 def _tell(found: "list[Report]", dataset: Dataset, form: str, into: Path | None) -> None:

@@ -2,29 +2,25 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, Self, get_args
+from typing import Any, Self, get_args
 
 import click
 
 from service.host import torchserve
 from service.measure.tables import table
 from service.models import cards
-from service.models.cards import CardError, KeyProfile, Library, ModelCard, Task
+from service.models.cards import CardError, KeyProfile, Library, ModelCard
 from service.models.weights import checksums
 from service.models.weights import store as shelf
 from service.models.weights.checksums import WeightsError
-from service.models.weights.download import Rules
-from service.models.weights.importing import InputProfile, Model, add
+from service.models.weights.download import DownloadRules
+from service.models.weights.importing import ImportSpec, InputProfile, import_checkpoint
+from service.tasks import TASKS, task_of, task_of_network
 
 STATES = {"ready": "ready", "begun": "begun", "absent": "not pulled", "missing": "missing"}
-# The head of the published score's column, and its name on a card; a table for each task fits 80 columns.
-SCORES: Final[Mapping[Task, tuple[str, str]]] = {
-    "classification": ("TOP-1", "top1"),
-    "segmentation": ("MIOU", "miou"),
-}
 PULLABLE = ("absent", "begun")
 
 store_option = click.option(
@@ -51,15 +47,16 @@ def models(context: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The cards, and the state of each, as JSON.")
 def list_models(store: Path, *, as_json: bool) -> None:
     """Every model there is a card for, and whether its weights are here."""
-    found = cards.stocked(store).values()
+    found = cards.read_nonempty_zoo(store).values()
     if as_json:
         click.echo(json.dumps([_described(card) for card in found], indent=2))
         return
     parts = []
-    for task, (head, published) in SCORES.items():
-        rows = [_row(card, published) for card in found if card.task == task]
+    for task in TASKS.values():  # a table for each fits 80 columns
+        head, published = task.published_score
+        rows = [_row(card, published) for card in found if task_of(card) is task]
         if rows:
-            parts.append(table((task.upper(), "WEIGHTS", "INPUT", head, "STATE"), rows))
+            parts.append(table((task.name.upper(), "WEIGHTS", "INPUT", head, "STATE"), rows))
     click.echo("\n\n".join(parts))
 
 
@@ -127,12 +124,14 @@ def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
     given = [described["network"], described["labels"]]
     if given == [None, None]:
         (card,) = _named(store, [name])
-        shelf.take(card, file, _say)
+        shelf.pull_from_file(card, file, _say)
         click.echo(f"{name}: {card.weights_path}")
         return
     if None in given:
         raise click.UsageError("a new model needs both --network and --labels")
-    folder = add(store, Model(name=name, **described), file)
+    task = task_of_network(described["network"], described["library"])
+    spec = ImportSpec(name=name, task=task.name, input=task.imported_input, has_colours=task.has_colours, **described)
+    folder = import_checkpoint(store, spec, file)
     click.echo(f"{name}: {folder}; serve it with `resnest-service run --models {name}`")
 
 
@@ -184,7 +183,7 @@ def pull_absent(store: Path, names: Sequence[str]) -> None:
 def _pulled(card: ModelCard) -> bool:
     """Pull, with a progress bar; whether anything was fetched."""
     with Bar(card.name) as progress:
-        return shelf.pull(card, Rules(), progress, _say)
+        return shelf.pull(card, DownloadRules(), progress, _say)
 
 
 def _row(card: ModelCard, published: str) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
-"""`resnest-service quantise`: a model's network in int8, what that loses, and a card that asks for it."""
-# ruff: noqa: PLC0415 - what a command needs is imported when it runs
+"""`resnest-service quantise`: quantise a model to int8, measure the loss of accuracy, and update its card."""
+# ruff: noqa: PLC0415 - a command imports what it needs when it runs
 
 import contextlib
 import hashlib
@@ -15,27 +15,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service.cli.options import store
+from service.cli.options import path_option, store
 from service.config.cores import SLEEPING_THREADS
 from service.errors import ServiceError
-from service.host.supervisor import RunOptions, chosen
+from service.host.supervisor import RunOptions, select_models
 from service.imaging import decoder, preprocess
 from service.imaging.decoder import ImageLimits
 from service.measure.accuracy.datasets import SUFFIXES
 from service.measure.tables import table
-from service.models import files
+from service.models import atomic_write
 from service.models.cards import CardError, Int8, ModelCard, Serving
 
 if TYPE_CHECKING:
-    from service.engines import Arrays, Engine, Pictures
+    from service.engines import Engine, Images
     from service.measure.accuracy.agreement import Agreement
+    from service.tasks.torch_head import BatchArrays
 
-FEW = 100  # pictures, below which the ranges they cause are a matter of luck
+FEW = 100  # images: with fewer, the value ranges depend too much on the sample
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Int8 beside single precision on pictures that did not calibrate it; milliseconds of a lone picture of each."""
+class Comparison:
+    """Int8 against single precision on images that did not calibrate it, and the milliseconds of a single image."""
 
     agreement: "Agreement"
     exact_ms: float
@@ -45,62 +46,64 @@ class Outcome:
 @click.command()
 @store
 @click.argument("model")
-@click.option(
+@path_option(
     "--pictures",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    "folder",
+    kind="folder",
+    exists=True,
     required=True,
-    help="A folder, with all below it, of pictures as the model will see them.",
+    help="Folder of images like those that the model will process, subfolders included.",
 )
-@click.option("--count", type=click.IntRange(2), default=600, show_default=True, help="So many of them at the most.")
-@click.option("--yes", is_flag=True, help="Write it to the card without asking.")
-def quantise(store: Path, model: str, pictures: Path, count: int, *, yes: bool) -> None:
-    """Make MODEL's network int8, tell what that loses, and ask whether its card shall name it.
+@click.option("--count", type=click.IntRange(2), default=600, show_default=True, help="Maximum number of images used.")
+@click.option("--yes", is_flag=True, help="Update the card without asking.")
+def quantise(store: Path, model: str, folder: Path, count: int, *, yes: bool) -> None:
+    """Quantise MODEL to int8, measure the loss of accuracy, and ask whether to update its card.
 
-    Every second picture calibrates it; the others tell what is lost against single precision. It is for OpenVINO on
-    CPUs. To undo it put `precision = "auto"` back on the card.
+    Every second image calibrates the quantisation. The other images measure the loss against single precision. Int8
+    runs only with OpenVINO on CPUs. To undo it, set `precision = "auto"` on the card.
     """
     os.environ |= SLEEPING_THREADS | os.environ
     from service.engines.openvino import quantise as quantising
 
     quantising.require_installed()
-    (card,) = chosen(RunOptions(store, (model,)), _say)
-    prepared = list(_prepared(card, _spread(pictures, count)))
-    calibrating, judging = prepared[::2], prepared[1::2]
-    if not judging:
-        raise CardError(f"{pictures} has fewer than two pictures that can be read")
-    few = f"; {FEW} and more would be safer" if len(calibrating) < FEW else ""
-    _say(f"Calibrating {card.name} with {len(calibrating)} pictures{few}")
-    with contextlib.redirect_stdout(sys.stderr):  # NNCF draws its progress there
-        data = quantising.quantise(card, calibrating)
-    with _placed(card, data) as candidate:
-        outcome = _judged(card, candidate, judging)
-        click.echo(_told(card, outcome, len(data)))
+    (card,) = select_models(RunOptions(store, (model,)), _say)
+    prepared = list(_preprocess(card, _sample(folder, count)))
+    calibration, validation = prepared[::2], prepared[1::2]
+    if not validation:
+        raise CardError(f"{folder} has fewer than two readable images")
+    few = f"; at least {FEW} would be safer" if len(calibration) < FEW else ""
+    _say(f"Calibrating {card.name} with {len(calibration)} images{few}")
+    with contextlib.redirect_stdout(sys.stderr):  # NNCF prints its progress to standard output
+        data = quantising.quantise(card, calibration)
+    with _candidate_card(card, data) as candidate:
+        comparison = _compare(card, candidate, validation)
+        click.echo(_table(card, comparison, len(data)))
         if not yes:
             click.confirm(f"Serve {card.name} in int8 from the next start on?", abort=True)
-        _write(candidate, outcome)
-    _say(f"{card.folder / 'card.toml'} says so")
+        _write(candidate, comparison)
+    _say(f"Updated {card.folder / 'card.toml'}")
 
 
-def _spread(folder: Path, count: int) -> list[Path]:
-    """So many of the folder's pictures, from all of it alike."""
+def _sample(folder: Path, count: int) -> list[Path]:
+    """Return at most `count` images of the folder, evenly spaced in the sorted list of all."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     count = min(count, len(found))
-    return [found[place * len(found) // count] for place in range(count)]
+    return [found[index * len(found) // count] for index in range(count)]
 
 
-def _prepared(card: ModelCard, paths: Sequence[Path]) -> "Iterator[Pictures]":
+def _preprocess(card: ModelCard, paths: Sequence[Path]) -> "Iterator[Images]":
     for path in paths:
         try:
             decoded = decoder.decode(path.read_bytes(), ImageLimits(), needed=preprocess.needed_side(card.input))
         except ServiceError as error:
-            _say(f"Leaving out {path}: {error.code()}")
+            _say(f"Skipping {path}: {error.code()}")
             continue
         yield preprocess.prepare(card.input, decoded.image)
 
 
 @contextlib.contextmanager
-def _placed(card: ModelCard, data: bytes) -> Iterator[ModelCard]:
-    """The card as it would be, with its file beside it; the file goes again where it comes to nothing."""
+def _candidate_card(card: ModelCard, data: bytes) -> Iterator[ModelCard]:
+    """Write the int8 file and yield the card that would use it. Delete the file again if an exception is raised."""
     digest = hashlib.sha256(data).hexdigest()
     path = card.folder / f"int8-{digest[:8]}.zip"
     new = not path.exists()
@@ -120,63 +123,72 @@ def _serving(card: ModelCard, precision: str) -> Serving:
     return card.serving.model_copy(update={"precision": precision})
 
 
-def _judged(card: ModelCard, candidate: ModelCard, pictures: "Sequence[Pictures]") -> Outcome:
+def _compare(card: ModelCard, candidate: ModelCard, images: "Sequence[Images]") -> Comparison:
     from service.engines.openvino import engine as openvino_engine
     from service.measure.accuracy.agreement import agreement
+    from service.measure.accuracy.scoring import scoring_of
 
-    exact = _Timed(openvino_engine.load(card.model_copy(update={"serving": _serving(card, "fp32")})))
-    coarse = _Timed(openvino_engine.load(candidate))
-    found = agreement((exact(picture), coarse(picture)) for picture in pictures)
-    return Outcome(found, exact.median_ms, coarse.median_ms)
+    exact = _TimedEngine(openvino_engine.load(card.model_copy(update={"serving": _serving(card, "fp32")})))
+    int8 = _TimedEngine(openvino_engine.load(candidate))
+    found = agreement(((exact(image), int8(image)) for image in images), scoring_of(card.task).compare)
+    return Comparison(found, exact.median_ms, int8.median_ms)
 
 
-class _Timed:
-    """An engine for lone pictures, that remembers how long each took."""
+class _TimedEngine:
+    """An engine that runs single images and records the time of each."""
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._taken: list[float] = []
 
-    def __call__(self, picture: "Pictures") -> "Arrays":
+    def __call__(self, image: "Images") -> "BatchArrays":
         begun = time.perf_counter()
-        answers = self._engine(picture[None])
+        outputs = self._engine(image[None])
         self._taken.append(time.perf_counter() - begun)
-        return answers
+        return outputs
 
     @property
     def median_ms(self) -> float:
         return median(self._taken) * 1e3
 
 
-def _told(card: ModelCard, outcome: Outcome, size: int) -> str:
-    same = "SAME LABEL" if card.task == "classification" else "SAME PIXELS"
-    head = ("AGAINST SINGLE PRECISION", same, "MEAN SCORE DIFFERENCE", "MS A PICTURE", "BEFORE", "FILE")
+def _table(card: ModelCard, comparison: Comparison, size: int) -> str:
+    from service.measure.accuracy.scoring import scoring_of
+
+    head = (
+        "AGAINST SINGLE PRECISION",
+        scoring_of(card.task).same,
+        "MEAN SCORE DIFFERENCE",
+        "MS PER IMAGE",
+        "MS BEFORE",
+        "FILE",
+    )
     row = (
-        f"{outcome.agreement.pictures} pictures",
-        f"{100 * outcome.agreement.same:.2f} %",
-        f"{outcome.agreement.difference:.5f}",
-        f"{outcome.int8_ms:.1f}",
-        f"{outcome.exact_ms:.1f}",
+        f"{comparison.agreement.images} images",
+        f"{100 * comparison.agreement.same:.2f} %",
+        f"{comparison.agreement.difference:.5f}",
+        f"{comparison.int8_ms:.1f}",
+        f"{comparison.exact_ms:.1f}",
         f"{size / 1e6:.0f} MB",
     )
     return table(head, [row])
 
 
-def _write(candidate: ModelCard, outcome: Outcome) -> None:
-    """The card's own text with what is new."""
+def _write(candidate: ModelCard, comparison: Comparison) -> None:
+    """Update the card's file and keep the rest of its text."""
     import tomlkit
 
     path = candidate.folder / "card.toml"
     document: Any = tomlkit.parse(path.read_text(encoding="utf-8"))
     document.setdefault("serving", tomlkit.table())["precision"] = "int8"
     document["int8"] = candidate.int8.model_dump() if candidate.int8 else {}
-    found = outcome.agreement
+    found = comparison.agreement
     document.setdefault("measured", tomlkit.table())["int8"] = {
-        "pictures": found.pictures,
+        "pictures": found.images,
         "same": round(found.same, 5),
         "score_difference": round(found.difference, 6),
     }
-    files.write(path, tomlkit.dumps(document).encode(), mode=stat.S_IMODE(path.stat().st_mode))
+    atomic_write.write(path, tomlkit.dumps(document).encode(), mode=stat.S_IMODE(path.stat().st_mode))
 
 
 def _say(what: str) -> None:

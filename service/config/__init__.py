@@ -1,1 +1,1 @@
-"""Configuration: settings, API keys, traffic shares, and the cores that processes may use."""
+"""Configuration: settings, API keys, traffic shares and usable cores."""

@@ -1,12 +1,12 @@
-"""API keys: how one is made, what is kept of it, and when a service must have some.
+"""Create, parse and find API keys, and require them on public addresses.
 
-A key holds 256 random bits, so one round of SHA-256 is all that must be kept of it: there is nothing to guess. (A slow
-hash protects what people choose.) Its line in a file, or in RESNEST_KEYS, is
+A key holds 256 random bits, so the service stores one round of its SHA-256: such a key cannot be guessed. (Slow hashes
+protect secrets that people choose.) A key is a line in a file, or in RESNEST_KEYS:
 
-    name scope[,scope...] sha256 [rate=PICTURES_A_SECOND] [burst=PICTURES] [concurrency=REQUESTS] [expires=YYYY-MM-DD]
+    name scope[,scope...] sha256 [rate=IMAGES_PER_SECOND] [burst=IMAGES] [concurrency=REQUESTS] [expires=YYYY-MM-DD]
 
-Lines of one name are keys of one caller, who has their limits once and not once a key: to change a key, add one, move
-over, remove the first.
+Lines with the same name are keys of one caller, and share its limits. To replace a key, add a new one, let the caller
+change to it, and remove the old one.
 """
 
 import hashlib
@@ -19,29 +19,34 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
-from service.models.files import FileError
+from service.models.atomic_write import FileError
+from service.tasks import TASKS
 
-Scope = Literal["classify", "segment", "admin"]
-SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+ADMIN: Final = "admin"  # the scope of monitoring and administration
 
-PREFIX: Final = "rsn_"  # by which scanners for leaked secrets can know one
+PREFIX: Final = "rsn_"  # so that scanners for leaked secrets recognise a key
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-RESERVED: Final = frozenset({"anonymous", "token", "unknown"})  # callers without a key, by their names in metrics
-MIN_RATE: Final = 1e-4  # pictures a second: nine a day
+RESERVED: Final = frozenset({"anonymous", "token", "unknown"})  # labels in metrics of callers without a key
+MIN_RATE: Final = 1e-4  # images a second: nine a day
 MAX_LIMIT: Final = 1_000_000
-MAX_KEYS: Final = 1_000  # each caller is a label of metrics, and each key is compared with: 0.3 us
+MAX_KEYS: Final = 1_000  # each caller is a label in metrics, and each comparison takes 0.3 us
 
 
 class KeysError(FileError):
-    """What tells callers apart, or limits them, is missing or cannot be used; one sentence with nothing of a key."""
+    """The keys for callers, or their limits, are missing or unusable. The message never contains a key."""
+
+
+def scopes() -> tuple[str, ...]:
+    """Return the scopes that a key can have: one for each task, and `admin`."""
+    return (*dict.fromkeys(task.scope for task in TASKS.values()), ADMIN)
 
 
 @dataclass(frozen=True)
 class Quota:
-    """What a caller may send: pictures a second, pictures at once, requests at one time; None is the gateway's own."""
+    """A caller's limits: images a second, images at once, concurrent requests; None means the gateway's default."""
 
     rate: float | None = None
     burst: int | None = None
@@ -53,49 +58,49 @@ NO_QUOTA: Final = Quota()
 
 @dataclass(frozen=True)
 class Key:
-    """What is kept of a key: whose it is, what it opens, the SHA-256 of it, and the last day (UTC) it is good for."""
+    """A stored key: its caller's name, scopes and quota, the SHA-256 of its secret, and its last valid day (UTC)."""
 
     name: str
-    scopes: frozenset[Scope]
+    scopes: frozenset[str]
     digest: str
     quota: Quota = NO_QUOTA
     expires: date | None = None
 
     @property
     def id(self) -> str:
-        """Enough of the digest to tell a caller's keys apart."""
+        """The start of the digest, which distinguishes a caller's keys."""
         return self.digest[:8]
 
     def line(self) -> str:
-        """The key's line."""
-        options = {**asdict(self.quota), "expires": self.expires}
-        told = [f"{name}={value}" for name, value in options.items() if value is not None]
-        scopes = [scope for scope in SCOPES if scope in self.scopes]
-        return " ".join([self.name, ",".join(scopes), self.digest, *told])
+        """Return the key's line."""
+        values = {**asdict(self.quota), "expires": self.expires}
+        options = [f"{name}={value}" for name, value in values.items() if value is not None]
+        opened = [scope for scope in scopes() if scope in self.scopes]
+        return " ".join([self.name, ",".join(opened), self.digest, *options])
 
 
 def new_secret() -> str:
-    """A key, which only its caller keeps."""
+    """Return a new secret, which the service does not store."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def digest(secret: str) -> str:
-    """What is kept of a key."""
+    """Return the SHA-256 of a secret, in hexadecimal digits."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def find(keys: Iterable[Key], secret: str, today: date | None = None) -> Key | None:
-    """The key that this is, if it is one and still good; the time that it takes tells nothing of them."""
-    wanted, found = digest(secret), None
+    """Return the valid key with this secret, or None. The time that this takes reveals nothing about the keys."""
+    expected, found = digest(secret), None
     for key in keys:
-        if hmac.compare_digest(key.digest, wanted):
+        if hmac.compare_digest(key.digest, expected):
             found = key
     day = today or datetime.now(UTC).date()
     return None if found is None or (found.expires is not None and found.expires < day) else found
 
 
 def read(file: Path) -> tuple[Key, ...]:
-    """The keys of a file. Raises `KeysError`."""
+    """Return the keys of a file. Raise `KeysError`."""
     try:
         return parse(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -103,7 +108,7 @@ def read(file: Path) -> tuple[Key, ...]:
 
 
 def parse(text: str) -> tuple[Key, ...]:
-    """The keys of these lines; blank ones and those that begin with `#` are none. Raises `KeysError`."""
+    """Return the keys of these lines. Blank lines and lines that begin with `#` are skipped. Raise `KeysError`."""
     keys = []
     for number, words in enumerate(map(str.split, text.splitlines()), start=1):
         if not words or words[0].startswith("#"):
@@ -113,27 +118,29 @@ def parse(text: str) -> tuple[Key, ...]:
         except ValueError as error:
             raise KeysError(f"line {number}: {error}") from None
     if len({key.digest for key in keys}) < len(keys):
-        raise KeysError("a key stands there twice")
+        raise KeysError("a key appears twice")
     if len(keys) > MAX_KEYS:
-        raise KeysError(f"there are {len(keys)} keys, and {MAX_KEYS} are allowed")
+        raise KeysError(f"there are {len(keys)} keys, and at most {MAX_KEYS} are allowed")
     return tuple(keys)
 
 
 def _key(words: list[str]) -> Key:
-    """A key from the words of its line. Raises `ValueError` that names the place and never what stands there."""
+    """Return the key from the words of its line. Raise `ValueError`, without any value of the line."""
     if len(words) < 3:
         raise ValueError("a key needs a name, scopes and a digest")
-    name, scopes, kept, *options = words
+    name, listed, digits, *options = words
     if not NAME.fullmatch(name) or name in RESERVED:
-        raise ValueError(f"the name must be of 1 to 32 of a-z 0-9 . _ -, and not {' or '.join(sorted(RESERVED))}")
-    opened = frozenset(scopes.split(","))
-    if not opened <= set(SCOPES):
-        raise ValueError(f"the scopes are {', '.join(SCOPES)}")
-    if not DIGEST.fullmatch(kept):
-        raise ValueError("the digest must be a SHA-256 of 64 digits; `resnest-service keys new` writes one")
-    told = dict(map(_option, options))
-    expires = told.pop("expires", None)
-    return Key(name, opened, kept, Quota(**told), expires)  # type: ignore[arg-type]  # a subset of the scopes
+        raise ValueError(
+            f"the name must be 1 to 32 characters of a-z 0-9 . _ -, and not {' or '.join(sorted(RESERVED))}"
+        )
+    opened = frozenset(listed.split(","))
+    if not opened <= set(scopes()):
+        raise ValueError(f"the scopes are {', '.join(scopes())}")
+    if not DIGEST.fullmatch(digits):
+        raise ValueError("the digest must be a SHA-256 of 64 hexadecimal digits; `resnest-service keys new` writes one")
+    values = dict(map(_option, options))
+    expires = values.pop("expires", None)
+    return Key(name, opened, digits, Quota(**values), expires)
 
 
 def _option(option: str) -> tuple[str, Any]:
@@ -143,7 +150,7 @@ def _option(option: str) -> tuple[str, Any]:
     try:
         return name, OPTIONS[name](value)
     except ValueError:
-        raise ValueError(f"{name} has no such value") from None
+        raise ValueError(f"{name} has an invalid value") from None
 
 
 def _rate(value: str) -> float:
@@ -168,18 +175,18 @@ OPTIONS: Final[Mapping[str, Callable[[str], object]]] = {
 
 
 def check_exposure(host: str, *, protected: bool, waived: bool) -> None:
-    """Raise `KeysError` where a service at `host` would let in anybody beyond this machine, and it was not waived."""
+    """Raise `KeysError` if `host` is reachable from other machines without keys (`protected`) or consent (`waived`)."""
     if not (protected or waived or is_loopback(host)):
         raise KeysError(
-            f"will not listen on {host} for everybody: make a key with `resnest-service keys new NAME` and set "
-            "RESNEST_KEYS_FILE, or set RESNEST_ALLOW_NO_KEYS=true where something in front of it asks who calls"
+            f"will not listen on {host} without authentication: make a key with `resnest-service keys new NAME` and "
+            "set RESNEST_KEYS_FILE, or set RESNEST_ALLOW_NO_KEYS=true if a proxy in front authenticates callers"
         )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches that address."""
+    """Return whether an address is reachable only from this machine."""
     try:
         found = socket.getaddrinfo(host or "::", None, type=socket.SOCK_STREAM)
-        return all(ipaddress.ip_address(str(place[4][0]).partition("%")[0]).is_loopback for place in found)
+        return all(ipaddress.ip_address(str(each[4][0]).partition("%")[0]).is_loopback for each in found)
     except (OSError, UnicodeError):
         return False

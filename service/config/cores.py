@@ -1,4 +1,4 @@
-"""How many processor cores this process may keep busy."""
+"""Find the processor cores that this process may use, and divide them between workers."""
 
 import math
 import os
@@ -7,37 +7,38 @@ from pathlib import Path
 
 from service.models.cards import ModelCard
 
-# For OpenMP, before torch is loaded: idle threads sleep. Spinning ones, the default, are in the way of who has work:
-# with two threads and one of two cores busy elsewhere, a forward pass of 10 ms took 130 ms at the 90th percentile and
-# 1,300 ms at the most, and 161 masks 48 s instead of 5 s.
+# For OpenMP, set before torch is loaded: idle threads sleep. By default they spin and take time from threads with work.
+# Measured with two threads, while one of two cores was busy. A forward pass of 10 ms took 130 ms at the 90th percentile
+# and up to 1,300 ms, and 161 masks took 48 s instead of 5 s.
 SLEEPING_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 CGROUP = Path("/sys/fs/cgroup")
-THREADS = "OMP_NUM_THREADS"  # OpenMP's name, which torch reads when it is loaded
+THREADS = "OMP_NUM_THREADS"  # variable of OpenMP that torch reads when it is loaded
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:
-    """The cores of the affinity mask, bounded by the control group's quota (version 2 or 1), at least 1."""
+    """Return the number of cores in the affinity mask, limited by the cgroup's quota (version 2 or 1); at least 1."""
     allowed = len(os.sched_getaffinity(0))
     quota = _quota(cgroup)
     return max(1, allowed if quota is None else min(allowed, math.floor(quota)))
 
 
 def threads(stated: int | None, environment: Mapping[str, str]) -> int:
-    """How many threads an engine in this process may keep busy.
+    """Return the number of threads that an engine in this process may use.
 
-    What its card has `stated`, else `OMP_NUM_THREADS`, which a worker is started with, else all the usable cores.
+    It is the number `stated` in the card, else `OMP_NUM_THREADS`, which is set for workers, else the usable cores.
     """
-    inherited = environment.get(THREADS, "").partition(",")[0].strip()  # further numbers are for nested levels
+    inherited = environment.get(THREADS, "").partition(",")[0].strip()  # more numbers would be for nested levels
     if stated is None and inherited.isascii() and inherited.isdecimal():
         stated = int(inherited)
     return stated or usable_cores()
 
 
-def share(models: Iterable[ModelCard], cores: int) -> int:
-    """The threads of a worker process whose card states none: what others' cards leave of `cores`, equally, at least 1.
+def threads_per_worker(models: Iterable[ModelCard], cores: int) -> int:
+    """Return the number of threads of each worker process whose card states none; at least 1.
 
-    Processes that have more threads than cores between them are in each other's way (decision 0013).
+    These processes share equally the `cores` that are left after the stated threads. More threads than cores would
+    slow down all of them (decision 0013).
     """
     serving = [card.serving for card in models]
     stated = sum(each.workers * each.threads for each in serving if each.threads)
@@ -46,7 +47,7 @@ def share(models: Iterable[ModelCard], cores: int) -> int:
 
 
 def _quota(cgroup: Path) -> float | None:
-    """The quota in cores, or None where there is none."""
+    """Return the CPU quota in cores, or None without a quota."""
     fields = (_read(cgroup / "cpu.max") or _version_1(cgroup)).split()
     if len(fields) != 2 or fields[0] in {"max", "-1"}:
         return None

@@ -1,4 +1,4 @@
-"""A file that is read again when it changes."""
+"""Watch a file and reload it when it changes."""
 
 import asyncio
 import logging
@@ -14,29 +14,29 @@ RELOAD_S = 2.0
 
 
 class WatchedFile(Generic[Value]):
-    """What a file says; where it cannot be read any more, what it said before stays in force."""
+    """The content of a file. If the file becomes unreadable, the previous content stays in force."""
 
     def __init__(
         self,
         file: Path,
         read: Callable[[Path], Value],
-        tell: Callable[[int], object],
+        set_stale: Callable[[int], object],
         reload_s: float = RELOAD_S,
     ) -> None:
-        """`read` raises `ValueError` where the file is no good: `tell` then hears 1, and 0 else.
+        """Read the file. Raise what `read` raises: `ValueError` if the file is unusable.
 
-        Raises what `read` does where the file is no good now.
+        Each reload calls `set_stale`: with 1 if the file is unusable, or 0.
         """
         self.file = file
         self.mistake: str | None = None
         self._read = read
-        self._tell = tell
+        self._set_stale = set_stale
         self._reload_s = reload_s
         self._seen = _state(file)
         self.value = read(file)
 
     async def watch(self) -> None:
-        """Take over what the file holds whenever it changes."""
+        """Reload the file whenever it changes."""
         while True:
             await asyncio.sleep(self._reload_s)
             if (state := _state(self.file)) != self._seen:
@@ -44,20 +44,20 @@ class WatchedFile(Generic[Value]):
                 self.reload()
 
     def reload(self) -> None:
-        """Read the file now."""
+        """Reload the file now; log an unusable one and keep the previous content."""
         try:
             self.value = self._read(self.file)
         except ValueError as error:
             self.mistake = str(error)
-            log.error("not read again, what was read before stays in force: %s", error)
+            log.error("not reloaded, the previous content stays in force: %s", error)
         else:
             self.mistake = None
-            log.warning("%s has changed and is in force", self.file)
-        self._tell(int(self.mistake is not None))
+            log.warning("%s has changed and was reloaded", self.file)
+        self._set_stale(int(self.mistake is not None))
 
 
 def _state(file: Path) -> tuple[int, int, int] | None:
-    """What tells one state of a file from the next, a file behind a changed link among them."""
+    """Return what changes with a file, or with the target of a symbolic link; None without a file."""
     try:
         found = file.stat()
     except OSError:

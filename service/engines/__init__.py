@@ -1,8 +1,8 @@
-"""The things that run a batch: what `load` makes of a card is called with pictures and answers arrays."""
+"""Engines: what runs the network of a card. `load` returns the one that the card asks for, or the fastest."""
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,22 +13,21 @@ from service.engines.openvino import engine as openvino_engine
 from service.engines.openvino import runtime as openvino_runtime
 from service.engines.openvino.conversion import ConversionError
 from service.models.cards import ModelCard
+from service.tasks.torch_head import BatchArrays
 
 log = logging.getLogger("service.worker")
 
-Pictures = npt.NDArray[np.uint8]
-Arrays = dict[str, npt.NDArray[Any]]
+Images = npt.NDArray[np.uint8]
 
 
 class Engine(Protocol):
-    """A network with its weights, ready to run."""
+    """A network with its weights, ready to run its task's operation `predict`."""
 
-    def __call__(self, pictures: Pictures) -> Arrays:
-        """`(n, h, w, 3)` uint8 RGB to arrays of first axis n.
+    def __call__(self, images: Images, /) -> BatchArrays:
+        """Return the task's outputs by name for images `(n, h, w, 3)` uint8 RGB.
 
-        Classification: `scores` float32 (n, classes), probabilities. Segmentation: `mask` uint8 (n, h, w), the class
-        ids, and `class_scores` float32 (n, classes), the mean probability over each class's own pixels, 0 where it
-        has none.
+        Each output is an array whose first axis is the image, or a list of n arrays where their shapes differ from
+        image to image, as those of boxes do. Both are indexed by the image.
         """
         ...
 
@@ -37,7 +36,7 @@ Load = Callable[[ModelCard, str], Engine]
 
 
 def by_torch(card: ModelCard, device: str) -> Engine:
-    """PyTorch's on this device."""
+    """Return PyTorch's engine for this device."""
     return torch_cpu.load(card, device) if device.startswith("cpu") else cuda_engine.load(card, device)
 
 
@@ -45,9 +44,9 @@ ENGINES: dict[str, Load] = {"torch": by_torch, "openvino": openvino_engine.load}
 
 
 def load(card: ModelCard, device: str | None = None) -> Engine:
-    """The engine that the card asks for, on `device` ("cpu", "cuda:0") or the best one there is.
+    """Return the engine that the card asks for, on `device` ("cpu", "cuda:0") or the best one there is.
 
-    Raises `CardError` where the weights are missing, are not those of the card's checksum, or do not fit its network.
+    Raises `CardError` where the weights are missing, do not have the card's checksum, or do not fit its network.
     """
     where = graph.device_of(device)
     if card.serving.engine != "auto":
@@ -56,8 +55,8 @@ def load(card: ModelCard, device: str | None = None) -> Engine:
 
 
 def on_cpu(card: ModelCard, fastest: Load = openvino_engine.load) -> Engine:
-    """OpenVINO where it is installed and takes the network, else PyTorch, and a line that says why."""
-    if not openvino_runtime.installed():
+    """Return OpenVINO's engine if it is installed and takes the network, else PyTorch's, and log why."""
+    if not openvino_runtime.is_installed():
         log.warning("%s: OpenVINO is not installed, so PyTorch runs it, several times slower", card.name)
         return torch_cpu.load(card, "cpu")
     try:

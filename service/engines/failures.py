@@ -1,11 +1,11 @@
-"""What an engine's error means for the pictures that it came up with."""
+"""Classify the errors of the engines: out of memory, or device lost."""
 
 import re
 
 import torch
 
-# How a lack of memory is told by PyTorch's allocator, by C++, by OpenVINO, by oneDNN in both, and by cuBLAS and cuDNN,
-# none of which has a class for it.
+# Messages for a lack of memory: of PyTorch's allocator, C++, OpenVINO, oneDNN (in both), cuBLAS and cuDNN. None of them
+# has an exception class for it.
 NO_MEMORY = re.compile(
     r"can't allocate memory|bad_alloc|[Ff]ailed to allocate (memory|\d+ bytes)|Could not allocate memory|out of memory"
     r"|STATUS_ALLOC_FAILED"
@@ -13,12 +13,12 @@ NO_MEMORY = re.compile(
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch may succeed where this error came up."""
+    """Return whether the error is a lack of memory, so that a smaller batch may succeed."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
 
 
 def device_lost(error: BaseException) -> bool:
-    """Whether every later call in this process will fail too: a CUDA error other than a lack of memory."""
+    """Return whether every later call in this process will fail too: a CUDA error that is not a lack of memory."""
     return isinstance(error, torch.AcceleratorError)

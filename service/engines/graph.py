@@ -1,19 +1,22 @@
-"""The network of a card between pixels and logits: what every engine runs, or makes its own form of."""
+"""Build the network of a card from pixels to logits, which every engine runs or compiles."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from service.engines.heads import head_of
 from service.models.cards import CardError, ModelCard
 from service.models.weights import checkpoint
-from service.networks.segmentation import Segmenter
 
-MASK_CLASSES = 255  # a byte a pixel, and 255 is for none of them (`masks.VOID`)
+Forward = Callable[[nn.Module, Tensor], Any]
 
 
 class Normalise(nn.Module):
-    """`(n, h, w, 3)` uint8 to `(n, 3, h, w)` float32 of the mean and deviation the network was trained with."""
+    """Normalisation by the mean and standard deviation with which the network was trained."""
 
     scale: Tensor
     shift: Tensor
@@ -25,57 +28,57 @@ class Normalise(nn.Module):
         self.register_buffer("scale", (1 / (255 * deviation)).float().view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", offset.float().view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Channels first, zero mean, unit deviation."""
-        return torch.addcmul(self.shift, pictures.permute(0, 3, 1, 2).float(), self.scale)
+    def forward(self, images: Tensor) -> Tensor:
+        """Map `(n, h, w, 3)` uint8 to `(n, 3, h, w)` float32 with zero mean and unit deviation."""
+        return torch.addcmul(self.shift, images.permute(0, 3, 1, 2).float(), self.scale)
 
 
 class Graph(nn.Module):
-    """`(n, h, w, 3)` uint8 to logits: `(n, classes)`, or a segmenter's `(n, classes, h/s, w/s)`.
+    """Normalisation and the network.
 
-    A segmenter's way up to the picture's size is left to `service.engines.postprocess`, which needs no room for it.
+    A segmenter's logits are not upsampled here but by the head of the task, which needs less memory for it.
     """
 
-    def __init__(self, normalise: nn.Module, network: nn.Module) -> None:
+    def __init__(self, normalise: nn.Module, network: nn.Module, forward: Forward) -> None:
         super().__init__()
         self.normalise = normalise
         self.network = network
+        self._forward = forward
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """The logits, in the network's precision."""
-        x = self.normalise(pictures)
-        logits: Tensor = self.network.coarse(x) if isinstance(self.network, Segmenter) else self.network(x)
+    def forward(self, images: Tensor) -> Tensor:
+        """Map `(n, h, w, 3)` uint8 to logits, in the precision of the network.
+
+        They are `(n, classes)` or, for a segmenter, `(n, classes, h/s, w/s)` with the stride s of its head.
+        """
+        logits: Tensor = self._forward(self.network, self.normalise(images))
         return logits
 
 
 def device_of(name: str | None) -> str:
-    """That device ("cpu", "cuda:0"), or the best one there is."""
+    """Return the named device ("cpu", "cuda:0"), by default CUDA if there is one, else the CPU."""
     return name or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def tensor(pictures: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
-    """The pictures there; PyTorch takes no array that is not contiguous, and warns of one it must not write to."""
-    return torch.from_numpy(np.require(pictures, requirements=["C", "W"])).to(device)
+def to_tensor(images: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Return the images on the device. PyTorch refuses arrays with negative strides, and warns of read-only ones."""
+    return torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
 
 
 def skeleton(card: ModelCard) -> nn.Module:
-    """The card's network without its weights. Raises `CardError` where there is none, or none for the card's task."""
+    """Return the card's network without weights. Raises `CardError` if it is unknown or not for the card's task."""
     try:
         network = checkpoint.skeleton(card.network)
     except CardError as error:
         raise CardError(f"{card.name}: {error}") from error
-    if isinstance(network, Segmenter) != (card.task == "segmentation"):
-        raise CardError(f"{card.name}: its network {card.network.name} is not for {card.task}")
-    if card.task == "segmentation" and card.network.classes > MASK_CLASSES:
-        raise CardError(f"{card.name}: it has {card.network.classes} classes, and a mask has room for {MASK_CLASSES}")
+    head_of(card).check(card, network)
     return network
 
 
 def build(card: ModelCard) -> Graph:
-    """The card's network with its weights, on the CPU, for inference.
+    """Return the card's network with its weights, on the CPU, in evaluation mode.
 
-    Raises `CardError` where the weights are missing, are not those of the card's checksum, or do not fit.
+    Raises `CardError` if the weights are missing, have another checksum, or do not fit.
     """
     network = skeleton(card)
-    checkpoint.fill(network, checkpoint.read(card), card.name)
-    return Graph(Normalise(card.input.mean, card.input.std), network).eval()
+    checkpoint.load_weights(network, checkpoint.read(card), card.name)
+    return Graph(Normalise(card.input.mean, card.input.std), network, head_of(card).forward).eval()

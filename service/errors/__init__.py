@@ -1,25 +1,25 @@
-"""Every problem that a caller can receive. The class name is the wire code, `status` the HTTP status (RFC 9457).
+"""All problems that a caller can receive. The class name gives the wire code, `status` the HTTP status (RFC 9457).
 
-    ServiceError
-    ├── 400 EmptyBody  MalformedJson  MalformedMultipart  MalformedRequest  InvalidBase64  InvalidHeader
-    ├── 401 Unauthenticated
-    ├── 403 Forbidden
-    ├── 404 RouteNotFound  ModelNotFound
-    ├── 405 MethodNotAllowed
-    ├── 406 NotAcceptable
-    ├── 408 UploadTimeout
-    ├── 412 PreconditionFailed
-    ├── 413 BodyTooLarge  ImageTooLarge  TooManyImages
-    ├── 415 UnsupportedMediaType
-    ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageTooCostly  ImageModeUnsupported
-    ├── 429 RateLimited  ConcurrencyLimited
-    ├── 431 HeadersTooLarge
-    ├── 500 Internal
-    ├── 502 BackendBadResponse
-    ├── 503 Overloaded  BackendUnavailable  Draining  RateLimitsUnavailable  KeysUnavailable
-    └── 504 DeadlineExceeded
+        ServiceError
+        ├── 400 EmptyBody  MalformedJson  MalformedMultipart  MalformedRequest  InvalidBase64  InvalidHeader
+        ├── 401 Unauthenticated
+        ├── 403 Forbidden
+        ├── 404 RouteNotFound  ModelNotFound
+        ├── 405 MethodNotAllowed
+        ├── 406 NotAcceptable
+        ├── 408 UploadTimeout
+        ├── 412 PreconditionFailed
+        ├── 413 BodyTooLarge  ImageTooLarge  TooManyImages
+        ├── 415 UnsupportedMediaType
+        ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageTooCostly  ImageModeUnsupported
+        ├── 429 RateLimited  ConcurrencyLimited
+        ├── 431 HeadersTooLarge
+        ├── 500 Internal
+        ├── 502 BackendBadResponse
+        ├── 503 Overloaded  BackendUnavailable  Draining  RateLimitsUnavailable  KeysUnavailable
+        └── 504 DeadlineExceeded
 
-A 4xx is what the caller can mend; 408, 429 and 503 may be tried again.
+The caller can correct a 4xx. After 408, 429 and 503 the same request may be sent again.
 """
 
 from service.errors.base import ServiceError
@@ -103,5 +103,5 @@ __all__ = [
 
 
 def every_error() -> list[type[ServiceError]]:
-    """Return all problem classes, in the order of their status."""
+    """Return all problem classes, sorted by status."""
     return sorted(ServiceError.__subclasses__(), key=lambda error: (error.status, error.__name__))

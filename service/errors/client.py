@@ -1,93 +1,93 @@
 """Problems that the caller can correct: status 4xx."""
 
-# A class name is a wire code, and would carry the suffix Error to every caller.
+# The class name gives the wire code, so the suffix Error would appear in every code.
 # ruff: noqa: N818
 
 from service.errors.base import ServiceError
 
 
 class EmptyBody(ServiceError):
-    """The request has no body, or a part of it holds no bytes."""
+    """The request has no body, or an image in it has no bytes."""
 
     status = 400
-    title = "No picture was sent"
-    cure = "Send the picture as the body, as a multipart field named file, or as base64 in JSON."
+    title = "The request has no image"
+    cure = "Send the image as the body, as a multipart field named file, or as base64 in JSON."
 
 
 class MalformedJson(ServiceError):
-    """The body says it is JSON and is not, or its members are not the documented ones."""
+    """The Content-Type is JSON, but the body is not valid JSON or its members are not the documented ones."""
 
     status = 400
-    title = "The JSON body could not be read"
-    cure = 'Send {"images": [{"content": "<base64>"}]}.'
+    title = "The JSON body is not valid"
+    cure = 'Send {"images": [{"content": "<base64>"}]}. For /v2, see /docs.'
 
 
 class MalformedMultipart(ServiceError):
-    """The body says it is multipart/form-data and breaks its grammar (RFC 7578)."""
+    """The Content-Type is multipart/form-data, but the body breaks its grammar (RFC 7578)."""
 
     status = 400
-    title = "The multipart body could not be read"
-    cure = "Let your HTTP library build the form, and its boundary with it."
+    title = "The multipart body is not valid"
+    cure = "Let your HTTP library build the form and set the Content-Type with its boundary."
 
 
 class MalformedRequest(ServiceError):
-    """The bytes are no HTTP request, or contradict themselves; the connection is closed."""
+    """The bytes are not a valid HTTP request, or its headers contradict each other. The connection is closed."""
 
     status = 400
-    title = "The request is not HTTP"
-    cure = "Send HTTP/1.1, with one Content-Length or chunks."
+    title = "The request is not valid HTTP"
+    cure = "Send HTTP/1.1 with either one Content-Length or chunked transfer coding."
 
 
 class InvalidBase64(ServiceError):
-    """A picture in a JSON body is not standard base64 (RFC 4648, section 4)."""
+    """An image in a JSON body is not standard base64 (RFC 4648, section 4)."""
 
     status = 400
-    title = "The picture is not valid base64"
-    cure = "Encode with the standard alphabet and padding; a data: URI prefix is allowed."
+    title = "The image is not valid base64"
+    cure = "Encode it with the standard alphabet and padding, without line breaks. A data: URI prefix is allowed."
 
 
 class InvalidHeader(ServiceError):
-    """A request header that we act on has a value that it cannot have."""
+    """A request header that the service reads has a value that is not allowed."""
 
     status = 400
-    title = "A header cannot be used"
-    cure = "See errors for the header and what it may hold; leave it out for the default."
+    title = "A header has an invalid value"
+    cure = "See errors for the header and its allowed values. Leave the header out to use the default."
 
 
 class Unauthenticated(ServiceError):
-    """The request carries no key, or one that is not good (any more)."""
+    """The request has no API key or token, or one that is unknown, expired or revoked."""
 
     status = 401
-    title = "The request has no good key"
-    cure = "Send a key as Authorization: Bearer, or as X-API-Key; ask whoever runs the service for one."
+    title = "The request has no valid API key"
+    cure = "Send an API key as Authorization: Bearer or as X-API-Key. To get one, ask the operator of the service."
 
 
 class Forbidden(ServiceError):
-    """The key is good and does not open this path."""
+    """The API key is valid, but its scopes do not allow this path or this model."""
 
     status = 403
-    title = "The key does not open this"
-    cure = "Ask for a key with the scope in required_scope."
+    title = "The API key does not allow this request"
+    cure = "Ask the operator of the service for a key with the scope in required_scope."
 
 
 class RouteNotFound(ServiceError):
-    """Nothing is served at this path."""
+    """The service has no route for this path."""
 
     status = 404
     title = "No such path"
-    cure = "See /docs for what is served."
+    cure = "See /docs for the paths of this service."
 
 
 class ModelNotFound(ServiceError):
-    """No model of that name is served for this task."""
+    """No model of this name and version is served for this task."""
 
     status = 404
     title = "No such model"
-    cure = "GET /v1/models lists the models and their tasks."
+    cure = "Use one of the names or versions in available. GET /v1/models lists all models and their tasks."
 
 
 class MethodNotAllowed(ServiceError):
-    """The path exists, with other methods."""
+    """The path exists, but not for this method."""
 
     status = 405
     title = "Method not allowed"
@@ -98,121 +98,125 @@ class NotAcceptable(ServiceError):
     """None of the media types in Accept can be produced for this request."""
 
     status = 406
-    title = "No acceptable representation"
-    cure = "Accept application/json; pictures are for one picture sent to /v1/segment or /v1/explain."
+    title = "No media type in Accept can be produced"
+    cure = "Accept application/json. An image response requires one image, sent to /v1/segment or /v1/explain."
 
 
 class UploadTimeout(ServiceError):
-    """The headers or the body did not arrive in time, or too slowly."""
+    """The headers or the body did not arrive in time, or the body arrived too slowly."""
 
     status = 408
     title = "The upload was too slow"
-    cure = "Send again, on a faster connection or a smaller picture."
+    cure = "Send the request again over a faster connection, or with smaller images."
 
 
 class PreconditionFailed(ServiceError):
-    """The answer would be one that the request's If-None-Match names (RFC 9110, section 13.1.2)."""
+    """The response would have an ETag that the request's If-None-Match names (RFC 9110, section 13.1.2)."""
 
     status = 412
-    title = "You have this answer already"
-    cure = "Use the answer that came with this ETag, or send the request without If-None-Match."
+    title = "You already have this response"
+    cure = "Use the response that came with this ETag, or send the request without If-None-Match."
 
 
 class BodyTooLarge(ServiceError):
-    """The body, or one picture in it, has more bytes than allowed."""
+    """The body of the request has more bytes than allowed."""
 
     status = 413
-    title = "The upload has too many bytes"
-    cure = "Send fewer bytes than limit says."
+    title = "The body has too many bytes"
+    cure = "Send at most as many bytes as limit says: fewer images in a request, or smaller ones."
 
 
 class ImageTooLarge(ServiceError):
-    """The picture's header declares more pixels, or a longer side, than allowed; it was not decoded."""
+    """The image has more pixels or a longer side than the service decodes, or than a WebP overlay can have."""
 
     status = 413
-    title = "The picture has too many pixels"
-    cure = "Scale the picture down before sending it."
+    title = "The image has too many pixels"
+    cure = "Scale the image down before you send it. For an overlay, you can ask for PNG in place of WebP."
 
 
 class TooManyImages(ServiceError):
-    """One request holds more pictures than allowed."""
+    """The request has more images than allowed."""
 
     status = 413
-    title = "Too many pictures in one request"
-    cure = "Spread the pictures over several requests."
+    title = "Too many images in one request"
+    cure = "Send several requests, each with at most as many images as limit says."
 
 
 class UnsupportedMediaType(ServiceError):
-    """The bytes are no picture of an accepted format, or the request's content type is none we read."""
+    """The bytes are not an image in an accepted format, or the body has a type or encoding that is not accepted."""
 
     status = 415
-    title = "Not an accepted type"
-    cure = "Send one of the formats in accepted."
+    title = "The media type is not supported"
+    cure = "Send one of the types in accepted, without Content-Encoding."
 
 
 class InvalidParameter(ServiceError):
-    """A query parameter, header or JSON member has a value outside its range."""
+    """A query parameter, header or JSON member is unknown or has a value that is not allowed."""
 
     status = 422
-    title = "A parameter is out of range"
-    cure = "See errors for each parameter, and /docs for its range."
+    title = "A parameter is not valid"
+    cure = "See errors for each invalid parameter, and /docs for its allowed values."
 
 
 class ImageCorrupt(ServiceError):
-    """The picture is damaged, or ends before its last pixel."""
+    """The image is damaged, ends before its last pixel, or crashed the decoder."""
 
     status = 422
-    title = "The picture could not be decoded"
-    cure = "Check that the file opens elsewhere and was sent whole and unchanged."
+    title = "The image could not be decoded"
+    cure = "Check that another program can open the file, and that the complete file was sent unchanged."
 
 
 class ImageTooSmall(ServiceError):
-    """A side of the picture is shorter than allowed."""
+    """The shorter side of the image has fewer pixels than allowed, or is too short for the longer side."""
 
     status = 422
-    title = "The picture is too small"
-    cure = "Send a larger picture."
+    title = "The image is too small"
+    cure = "Send an image whose shorter side has at least as many pixels as limit says."
 
 
 class ImageTooCostly(ServiceError):
-    """Decoding the picture takes more time or memory than is accepted, or than its bytes are worth."""
+    """Decoding the image takes more time or memory than allowed, or it has too many pixels for its bytes."""
 
     status = 422
-    title = "The picture costs too much to decode"
-    cure = "Save it again as a plain JPEG or PNG, or scale it down."
+    title = "The image is too expensive to decode"
+    cure = "Save the image again as a plain JPEG or PNG, or scale it down."
 
 
 class ImageModeUnsupported(ServiceError):
-    """The picture's pixels are of a kind with no agreed way to colours, 32-bit floats for one."""
+    """The image has a pixel format that has no standard conversion to RGB, such as 32-bit floats."""
 
     status = 422
-    title = "The picture's pixel format is not supported"
-    cure = "Convert the picture to 8-bit RGB."
+    title = "The image's pixel format is not supported"
+    cure = "Convert the image to 8-bit RGB."
 
 
 class RateLimited(ServiceError):
-    """The caller has sent more pictures than its limit allows in the time; nothing more of the request was done."""
+    """The caller has sent images faster than its rate limit allows. The request was not processed further."""
 
     status = 429
-    title = "You send too many pictures"
+    title = "The rate limit for images is exceeded"
     cure = (
-        "Wait Retry-After seconds, and send no more than the RateLimit header says is left; or ask for a higher limit."
+        "Wait for Retry-After seconds, then send at most as many images as the RateLimit header allows. "
+        "For more, ask the operator of the service for a higher limit."
     )
     retry_after_s = 1
 
 
 class ConcurrencyLimited(ServiceError):
-    """As many requests of the caller as its limit allows at one time are still being answered."""
+    """The caller already has as many requests in progress as its limit allows."""
 
     status = 429
-    title = "You send too many requests at one time"
-    cure = "Wait for an answer before the next request, or ask for a higher limit."
+    title = "Too many concurrent requests"
+    cure = (
+        "Wait for a response before you send the next request. "
+        "For more, ask the operator of the service for a higher limit."
+    )
     retry_after_s = 1
 
 
 class HeadersTooLarge(ServiceError):
-    """The request line and headers have more bytes than allowed, or the chunks have more framing than body."""
+    """The request line and headers have too many bytes, or the chunks of the body have more framing than data."""
 
     status = 431
     title = "The headers have too many bytes"
-    cure = "Send fewer or shorter headers, and larger chunks."
+    cure = "Send fewer or shorter headers. If you send the body in chunks, use larger chunks."

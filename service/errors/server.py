@@ -1,74 +1,74 @@
 """Problems of the service itself: status 5xx."""
 
-# A class name is a wire code, and would carry the suffix Error to every caller.
+# The class name gives the wire code, so the suffix Error would appear in every code.
 # ruff: noqa: N818
 
 from service.errors.base import ServiceError
 
 
 class Internal(ServiceError):
-    """An error of ours."""
+    """The service failed because of an error in its own code."""
 
     title = "Internal error"
-    cure = "Send it again later; report the request_id if it goes on."
+    cure = "Send the request again later. If the error persists, report the request_id to the operator of the service."
 
 
 class BackendBadResponse(ServiceError):
-    """The model server gave an answer that makes no sense."""
+    """The model server sent a response that the gateway cannot use."""
 
     status = 502
-    title = "The model server answered nonsense"
-    cure = "Send it again."
+    title = "The model server sent an invalid response"
+    cure = "Send the request again. If the error persists, report the request_id to the operator of the service."
 
 
 class Overloaded(ServiceError):
-    """All places are taken, or the answer would come after the deadline; the request was refused before any work."""
+    """All slots are taken, or the response would come after the deadline. No model has seen the request."""
 
     status = 503
-    title = "The service is full"
-    cure = "Send it again after Retry-After seconds."
+    title = "The service is overloaded"
+    cure = "Send the request again after Retry-After seconds."
     retry_after_s = 1
 
 
 class BackendUnavailable(ServiceError):
-    """No worker of the model is there to answer, or it died over this request."""
+    """The model has no worker that can answer, or its worker ended during this request."""
 
     status = 503
     title = "The model is not available now"
-    cure = "Send it again after Retry-After seconds."
+    cure = "Send the request again after Retry-After seconds."
     retry_after_s = 2
 
 
 class Draining(ServiceError):
-    """This instance is shutting down."""
+    """This instance is shutting down and accepts no new requests."""
 
     status = 503
-    title = "The service is shutting down"
-    cure = "Send it again; another instance will answer."
+    title = "This instance is shutting down"
+    cure = "Send the request again. Another instance will answer it."
     retry_after_s = 1
 
 
 class RateLimitsUnavailable(ServiceError):
-    """Callers' limits are counted where several instances share them, which cannot be reached now."""
+    """Several instances count the callers' rate limits in a shared store, which cannot be reached now."""
 
     status = 503
-    title = "The limits cannot be checked now"
-    cure = "Send it again after Retry-After seconds."
+    title = "Rate limits cannot be checked now"
+    cure = "Send the request again after Retry-After seconds."
     retry_after_s = 1
 
 
 class KeysUnavailable(ServiceError):
-    """The public keys that tokens are verified by could not be fetched yet."""
+    """The service could not yet fetch the public keys that it needs to verify tokens."""
 
     status = 503
     title = "Tokens cannot be verified now"
-    cure = "Send it again after Retry-After seconds; API keys are accepted meanwhile."
+    cure = "Send the request again after Retry-After seconds. API keys are accepted meanwhile."
     retry_after_s = 10
 
 
 class DeadlineExceeded(ServiceError):
-    """The answer was not there before the deadline."""
+    """The response was not ready before the deadline."""
 
     status = 504
     title = "The deadline passed"
-    cure = "Send it again, with fewer pictures or a longer Request-Timeout."
+    cure = "Send the request again with fewer images or a longer Request-Timeout."

@@ -1,1 +1,1 @@
-"""What FastAPI runs: it reads uploads, decodes them, asks the model server and tells the answers."""
+"""The HTTP gateway: it reads and decodes uploads, sends images to the model server, and returns the results."""

@@ -1,4 +1,4 @@
-"""`python -m service.gateway` serves with the settings of the environment."""
+"""Run the gateway with the settings of the environment: `python -m service.gateway`."""
 
 import sys
 

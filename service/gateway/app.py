@@ -1,4 +1,4 @@
-"""The FastAPI application: its parts, routes and middleware, in order."""
+"""Build the FastAPI application: its components, routes and middleware, in order."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -20,7 +20,7 @@ from service.gateway.access.middleware import AccessMiddleware
 from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.access.token_bucket import LocalTokenBuckets, TokenBuckets
 from service.gateway.backend.torchserve import Backend, TorchServe
-from service.gateway.components import Gateway
+from service.gateway.components import Components
 from service.gateway.http import problems
 from service.gateway.http.cors import CorsMiddleware
 from service.gateway.http.middleware import (
@@ -31,72 +31,78 @@ from service.gateway.http.middleware import (
     MetricsMiddleware,
 )
 from service.gateway.inference.registry import ModelRegistry
-from service.gateway.inference.siblings import ALONE, SlotMember
 from service.gateway.inference.versions import read
 from service.gateway.metrics import Metrics
-from service.gateway.routes import classify, embed, explain, models, problem_pages, segment, swagger, v2
+from service.gateway.routes import models, problem_pages, swagger, v2
 from service.gateway.routes.fast_path import FastPathMiddleware
+from service.gateway.routes.images import ImageRoute, image_routes, router_of
 from service.gateway.routes.openapi import describe
+from service.host.gateway_slots import SINGLE_PROCESS, SharedReadiness
 from service.models import cards
 
-ROUTERS: tuple[APIRouter, ...] = (
-    classify.router,
-    segment.router,
-    embed.router,
-    explain.router,
-    v2.router,
-    models.router,
-    problem_pages.router,
-    swagger.router,
-)
+# The routes beside those of the tasks.
+ROUTERS: tuple[APIRouter, ...] = (v2.router, models.router, problem_pages.router, swagger.router)
 
 UNMATCHED = "unmatched"
 SETTLE_S = 10.0
-LEASE_SPARE_S = 30.0  # that a request may take longer than upload and answer are allowed to
+LEASE_SPARE_S = 30.0  # added to the longest upload and the longest deadline
 
-# FastAPI would look for OpenTelemetry's providers at every request and log messages of errors; ours do neither.
+# Otherwise FastAPI would look up OpenTelemetry providers on every request, and log the messages of errors.
 NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 
 
 class Application(FastAPI):
-    """FastAPI with our layers around all of its own, which what they answer themselves never meets."""
+    """FastAPI with our middleware outside all of its own, so that responses from our middleware skip FastAPI's."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Starlette asks for it once."""
+        """Return the middleware stack; Starlette calls this once."""
         layers, self.user_middleware = self.user_middleware, []
         app = super().build_middleware_stack()
         self.user_middleware = layers
         if isinstance(app, ServerErrorMiddleware):
-            app = app.app  # `CrashMiddleware` answers what it would, with a problem
+            app = app.app  # `CrashMiddleware` takes its place, and responds with a problem document
         for cls, args, kwargs in reversed(layers):
             app = cls(app, *args, **kwargs)
         return app
 
 
-def create_app(settings: Settings, backend: Backend | None = None, sitting: SlotMember = ALONE) -> FastAPI:
-    """The app of these settings, asking `backend`, or the TorchServe that the settings name, alone or among others.
+def create_app(
+    settings: Settings, backend: Backend | None = None, shared_readiness: SharedReadiness = SINGLE_PROCESS
+) -> FastAPI:
+    """Return the app for these settings; its components are created when the lifespan starts.
 
-    Raises `CardError` for a model store that cannot be served, `KeysError` for keys and `TrafficError` for a traffic
-    file that cannot be used. The parts are made when the lifespan begins.
+    Without `backend` it uses the TorchServe instances that the settings name. `shared_readiness` connects this process
+    with the other gateway processes on the host. Raise `CardError` for a model store that cannot be served, `KeysError`
+    for invalid keys, and `TrafficError` for an invalid traffic file.
     """
-    catalogue = ModelRegistry(cards.read_all(settings.model_store), settings)
-    metrics = Metrics(sitting.figures)
-    shares = read(settings.traffic_file, catalogue, metrics.traffic_stale.set) if settings.traffic_file else None
-    callers = callers_of(settings, metrics)
-    limits = RateLimiter(quotas_of(settings, metrics), settings.quota, settings.max_images)
+    registry = ModelRegistry(cards.read_all(settings.model_store), settings)
+    metrics = Metrics(shared_readiness.metrics_folder)
+    shares = read(settings.traffic_file, registry, metrics.traffic_stale.set) if settings.traffic_file else None
+    authenticator = authenticator_of(settings, metrics)
+    rate_limiter = RateLimiter(token_buckets_of(settings, metrics), settings.quota, settings.max_images)
+    routes = image_routes()
+    routers = (router_of(routes), *ROUTERS)
 
-    def parts() -> Gateway:
-        server = backend or TorchServe(settings.places, metrics.second_try)
-        return Gateway(settings, metrics, catalogue, server, callers, limits, shares, sitting)
+    def build() -> Components:
+        server = backend or TorchServe(settings.server_addresses, metrics.count_retry)
+        return Components(settings, metrics, registry, server, authenticator, rate_limiter, shares, shared_readiness)
 
     app: FastAPI = Application(
         title="resnest-service",
         version=__version__,
-        lifespan=lifespan_of(parts, sitting),
+        lifespan=lifespan_of(build, shared_readiness),
         openapi_url=None,
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
-        middleware=around(settings, metrics, callers, limits, lambda: app.state.gateway.readiness.draining),
+        middleware=middleware_of(
+            settings,
+            metrics,
+            authenticator,
+            rate_limiter,
+            lambda: app.state.components.readiness.draining,
+            routers,
+            routes,
+        ),
         exception_handlers={
             ServiceError: problems.on_service_error,
             RequestValidationError: problems.on_invalid,
@@ -104,20 +110,26 @@ def create_app(settings: Settings, backend: Backend | None = None, sitting: Slot
         },
     )
     app.state.metrics = metrics
-    for router in ROUTERS:
+    for router in routers:
         app.include_router(router)
     describe(app)
     return app
 
 
-def around(
-    settings: Settings, metrics: Metrics, callers: Authenticator, limits: RateLimiter, is_draining: Callable[[], bool]
+def middleware_of(
+    settings: Settings,
+    metrics: Metrics,
+    authenticator: Authenticator,
+    rate_limiter: RateLimiter,
+    is_draining: Callable[[], bool],
+    routers: Sequence[APIRouter],
+    routes: Sequence[ImageRoute],
 ) -> list[Middleware]:
-    """What happens around every request, outermost first."""
-    door = Middleware(
+    """Return the middleware, outermost first."""
+    access = Middleware(
         AccessMiddleware,
-        callers=callers,
-        limits=limits,
+        callers=authenticator,
+        limits=rate_limiter,
         proxies=settings.trusted_proxies,
         metrics=metrics,
         unmatched=UNMATCHED,
@@ -127,42 +139,40 @@ def around(
         Middleware(HeadMiddleware),
         Middleware(LingerMiddleware),
         Middleware(ContextMiddleware, is_draining=is_draining),
-        Middleware(MetricsMiddleware, metrics=metrics, template_of=templates(ROUTERS)),
+        Middleware(MetricsMiddleware, metrics=metrics, template_of=template_finder(routers)),
         *([Middleware(CorsMiddleware, origins=settings.cors_origins)] if settings.cors_origins else []),
         Middleware(CrashMiddleware, metrics=metrics),
-        door,
-        Middleware(
-            FastPathMiddleware, routes=[route for router in ROUTERS for route in router.routes], metrics=metrics
-        ),
+        access,
+        Middleware(FastPathMiddleware, routes=routes, metrics=metrics),
     ]
 
 
-def callers_of(settings: Settings, metrics: Metrics) -> Authenticator:
-    """What tells callers apart, by the settings. Raises `KeysError`."""
+def authenticator_of(settings: Settings, metrics: Metrics) -> Authenticator:
+    """Return the authenticator for these settings. Raise `KeysError`."""
     has_keys = settings.keys.strip() or settings.keys_file
-    tell = metrics.keys_stale.labels("keys").set
-    keyring = Keyring(settings.keys, settings.keys_file, tell) if has_keys else None
-    return Authenticator(keyring, tokens_of(settings, metrics) if settings.jwt_keys else None)
+    set_stale = metrics.keys_stale.labels("keys").set
+    keyring = Keyring(settings.keys, settings.keys_file, set_stale) if has_keys else None
+    return Authenticator(keyring, token_verifier_of(settings, metrics) if settings.jwt_keys else None)
 
 
-def tokens_of(settings: Settings, metrics: Metrics) -> TokenVerifier:
-    """What verifies tokens, by the settings. Raises `KeysError`."""
+def token_verifier_of(settings: Settings, metrics: Metrics) -> TokenVerifier:
+    """Return the verifier of JSON Web Tokens for these settings. Raise `KeysError`."""
     try:
         from service.gateway.access.jwt import JwtRules, JwtVerifier  # noqa: PLC0415 - PyJWT is an extra
     except ModuleNotFoundError as error:
         raise KeysError(f"RESNEST_JWT_KEYS needs {error.name}: install resnest-service[jwt]") from error
-    trust = JwtRules(
+    rules = JwtRules(
         settings.jwt_audience,
         settings.jwt_issuer,
         settings.jwt_algorithms,
         settings.jwt_scope_claim,
         settings.jwt_leeway_s,
     )
-    return JwtVerifier(settings.jwt_keys, trust, metrics.keys_stale.labels("tokens").set)
+    return JwtVerifier(settings.jwt_keys, rules, metrics.keys_stale.labels("tokens").set)
 
 
-def quotas_of(settings: Settings, metrics: Metrics) -> TokenBuckets:
-    """Where callers' allowances are counted, by the settings. Raises `KeysError`."""
+def token_buckets_of(settings: Settings, metrics: Metrics) -> TokenBuckets:
+    """Return the token buckets for these settings: in this process, or in Redis. Raise `KeysError`."""
     url = settings.redis_url.get_secret_value()
     if not url:
         return LocalTokenBuckets()
@@ -171,38 +181,40 @@ def quotas_of(settings: Settings, metrics: Metrics) -> TokenBuckets:
     except ModuleNotFoundError as error:
         raise KeysError(f"RESNEST_REDIS_URL needs {error.name}: install resnest-service[redis]") from error
     lease_s = settings.upload_timeout_s + settings.max_request_timeout_s + LEASE_SPARE_S
-    alone = LocalTokenBuckets() if settings.redis_fallback == "local" else None
+    fallback = LocalTokenBuckets() if settings.redis_fallback == "local" else None
     try:
-        return RedisTokenBuckets(url, settings.redis_timeout_s, lease_s, alone, metrics.limits_failing.set)
+        return RedisTokenBuckets(
+            url, settings.redis_timeout_s, lease_s, fallback, metrics.rate_limit_store_unavailable.set
+        )
     except ValueError as error:
         raise KeysError(f"RESNEST_REDIS_URL: {error}") from None
 
 
 def lifespan_of(
-    parts: Callable[[], Gateway], sitting: SlotMember
+    build: Callable[[], Components], shared_readiness: SharedReadiness
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """The app's life: the parts are made at its beginning, inside the event loop, and closed at its end.
+    """Return the app's lifespan: the components are built at its start, inside the event loop, and closed at its end.
 
-    A process that takes another's place is asked nothing before its models have answered, or for `SETTLE_S`.
+    A process that replaces another accepts no requests until its models have answered, or `SETTLE_S` have passed.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.gateway = gateway = parts()
-        gateway.start()
-        if sitting.replaces:
-            gateway.metrics.replaced.inc()
-            await gateway.readiness.settle_in(SETTLE_S)
+        app.state.components = components = build()
+        components.start()
+        if shared_readiness.is_replacement:
+            components.metrics.gateway_restarts.inc()
+            await components.readiness.settle_in(SETTLE_S)
         try:
             yield
         finally:
-            await gateway.close()
+            await components.close()
 
     return lifespan
 
 
-def templates(routers: Sequence[APIRouter]) -> Callable[[str], str]:
-    """What finds the template of the route that serves a path, or the one label of all other paths."""
+def template_finder(routers: Sequence[APIRouter]) -> Callable[[str], str]:
+    """Return a function from a path to the template of its route; all paths without a route get `UNMATCHED`."""
     routes = [(route.path_regex, route.path_format) for router in routers for route in router.routes]  # type: ignore[attr-defined]
     fixed = {template for _, template in routes if "{" not in template}
 

@@ -1,4 +1,4 @@
-"""The parts that the routes work with, put together once per app, inside the event loop."""
+"""Build the objects that the routes use, once per app, inside the event loop."""
 
 import asyncio
 import math
@@ -19,7 +19,6 @@ from service.gateway.inference.readiness import Readiness
 from service.gateway.inference.registry import ModelRegistry
 from service.gateway.inference.response_cache import ResponseCache
 from service.gateway.inference.shadow import ShadowTraffic
-from service.gateway.inference.siblings import ALONE, SlotMember
 from service.gateway.inference.versions import Shares, Versions
 from service.gateway.metrics import Metrics
 from service.gateway.scheduling.admission import Admission, BodyBuffer
@@ -29,135 +28,149 @@ from service.gateway.uploads.decode_queue import NICE, SMALL_PIXELS, DecodeQueue
 from service.gateway.uploads.pool_worker import ProcessLimits
 from service.gateway.uploads.process_pool import ProcessPool
 from service.gateway.uploads.threads import ThreadPool
+from service.host.gateway_slots import SINGLE_PROCESS, SharedReadiness
 from service.models.cards import ModelCard
-from service.tasks.operations import can_answer, cost, lane
+from service.tasks import operation_of, own_queue_operations, queue_name
 
 
-class Gateway:
-    """One app's parts. Uploads are decoded in processes; what is ours alone is read and written in threads."""
+class Components:
+    """The composition root of one app.
+
+    Uploads are decoded in processes, because an image may crash its decoder. Data that the service makes itself is read
+    and written in threads.
+    """
 
     def __init__(
         self,
         settings: Settings,
         metrics: Metrics,
-        catalogue: ModelRegistry,
+        registry: ModelRegistry,
         backend: Backend,
-        callers: Authenticator,
-        limits: RateLimiter,
+        authenticator: Authenticator,
+        rate_limiter: RateLimiter,
         shares: Shares | None = None,
-        sitting: SlotMember = ALONE,
+        shared_readiness: SharedReadiness = SINGLE_PROCESS,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.catalogue = catalogue
+        self.registry = registry
         self.backend = backend
-        self.callers = callers
-        self.limits = limits
-        self.memory = BodyBuffer(settings.max_buffered_bytes)
-        self.turns = {name: turns for card in catalogue.cards.values() for name, turns in self._lanes_of(card)}
-        self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._outlook)
-        self.decoders = _decoders(settings, metrics)
+        self.authenticator = authenticator
+        self.rate_limiter = rate_limiter
+        self.body_buffer = BodyBuffer(settings.max_buffered_bytes)
+        self.queues = {name: queue for card in registry.cards.values() for name, queue in self._queues_of(card)}
+        self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._estimate_wait)
+        self.decode_queue = _decode_queue(settings, metrics)
         self.encoders = ThreadPool(settings.encode_threads, "encode")
-        self.versions = Versions(catalogue, shares, lambda name: self.readiness.watches[name].answered)
-        every = (settings.readiness_interval_s, settings.probe_interval_s)
-        self.readiness = Readiness(catalogue.cards.values(), backend, metrics, *every, self.versions.groups, sitting)
+        self.versions = Versions(registry, shares, lambda name: self.readiness.watches[name].answered)
+        intervals = (settings.readiness_interval_s, settings.probe_interval_s)
+        self.readiness = Readiness(
+            registry.cards.values(), backend, metrics, *intervals, self.versions.groups, shared_readiness
+        )
         self.inference = Inference(
             backend,
             self.admission,
-            self.turns,
-            self.decoders,
+            self.queues,
+            self.decode_queue,
             metrics,
             self.readiness.doubt,
-            _recall(settings, metrics),
+            _response_cache(settings, metrics),
         )
-        self.repeats = RejectionCache(self._given_back, lambda: self.readiness.draining)
-        self.shadows = ShadowTraffic(self.versions.shadow, backend, self.turns, self.decoders, metrics)
+        self.rejections = RejectionCache(self._slots_released, lambda: self.readiness.draining)
+        self.shadows = ShadowTraffic(self.versions.shadow, backend, self.queues, self.decode_queue, metrics)
         self._watchers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to poll the models and to follow the keys, and start the processes that decode."""
-        self.metrics.start_at_zero(self.catalogue.cards)
-        for card in self.catalogue.cards.values():
-            self.metrics.version(card.name, card.family, card.version, partial(self.versions.share, card))
-        work = (self.readiness.run(), self.callers.watch(), self.versions.watch(), self.decoders.warm())
+        """Start to poll the models and to watch the key and traffic files, and start the decode processes."""
+        self.metrics.start_at_zero(self.registry.cards)
+        for card in self.registry.cards.values():
+            self.metrics.add_version(card.name, card.family, card.version, partial(self.versions.share, card))
+        work = (self.readiness.run(), self.authenticator.watch(), self.versions.watch(), self.decode_queue.warm())
         self._watchers = [asyncio.create_task(each) for each in work]
 
     async def close(self) -> None:
-        """Stop polling, and give back processes, threads and connections."""
-        async with AsyncExitStack() as last:  # each, from the last to the first, whatever became of those before
-            last.callback(self.encoders.close)
-            last.push_async_callback(self.decoders.close)
-            last.push_async_callback(self.limits.quotas.close)
-            last.push_async_callback(self.backend.close)
-            for turns in self.turns.values():
-                last.push_async_callback(turns.close)
-            last.push_async_callback(self.shadows.close)
-            last.push_async_callback(self.readiness.close)
+        """Stop the background tasks, and close the processes, threads and connections."""
+        async with AsyncExitStack() as stack:  # every one is closed, last to first, even if another fails
+            stack.callback(self.encoders.close)
+            stack.push_async_callback(self.decode_queue.close)
+            stack.push_async_callback(self.rate_limiter.buckets.close)
+            stack.push_async_callback(self.backend.close)
+            for queue in self.queues.values():
+                stack.push_async_callback(queue.close)
+            stack.push_async_callback(self.shadows.close)
+            stack.push_async_callback(self.readiness.close)
             for watcher in self._watchers:
                 watcher.cancel()
             for watcher in self._watchers:
                 with suppress(asyncio.CancelledError):
                     await watcher
 
-    def _given_back(self) -> int:
-        """What grows with every place that is free again, in the house or at a model server."""
-        return self.admission.returned + sum(turns.ended for turns in self.turns.values())
+    def _slots_released(self) -> int:
+        """Return a number that grows whenever a slot is released, by admission control or by a model's queue."""
+        return self.admission.released + sum(queue.ended for queue in self.queues.values())
 
-    def _lanes_of(self, card: ModelCard) -> Iterator[tuple[str, FairQueue]]:
-        yield card.name, FairQueue(self._places_of(card), shared=True)
-        if can_answer(card, "best"):  # one at a time for each worker: it fills a batch by itself
-            yield lane(card.name, "best"), FairQueue(partial(self._workers_of, card))
+    def _queues_of(self, card: ModelCard) -> Iterator[tuple[str, FairQueue]]:
+        yield card.name, FairQueue(self._slots_of(card), shared=True)
+        for operation in own_queue_operations(card):  # one image per worker: its passes fill a batch by themselves
+            yield queue_name(card, operation.name), FairQueue(partial(self._workers_of, card))
 
-    def _places_of(self, card: ModelCard) -> Callable[[], int]:
-        """How many of a model's pictures the model server is given at one time: its workers' batches stay full."""
+    def _slots_of(self, card: ModelCard) -> Callable[[], int]:
+        """Return a function for the images that a model server gets at one time, enough to keep its batches full."""
 
-        def places() -> int:
+        def slots() -> int:
             return self.settings.batches_in_flight * card.serving.batch_size * self._workers_of(card)
 
-        return places
+        return slots
 
     def _workers_of(self, card: ModelCard) -> int:
         return max(1, len(self.readiness.watches[card.name].workers.ready))
 
-    def _outlook(self, card: ModelCard, terms: RequestTerms, pictures: int) -> float:
-        """In how many seconds so many more pictures would be answered.
+    def _estimate_wait(self, card: ModelCard, terms: RequestTerms, images: int) -> float:
+        """Return the seconds until a model would have answered so many more images of a caller.
 
-        Long work keeps a worker from the rest of it; before the first of it, its pace is guessed from that of the rest.
+        Long work occupies a worker that short work waits for. Until the first long work has ended, its service time is
+        estimated from that of short work.
         """
-        short, long = self.turns[card.name], self.turns.get(lane(card.name, "best"))
-        if long is None:
-            return short.wait_s(terms.caller, pictures)
-        if terms.question != "best":
-            return short.wait_s(terms.caller, pictures) + long.free_in_s()
-        pace_s = long.pace.mean_s or cost(card, "best") * (short.pace.mean_s or 0.0) / self._places_of(card)()
-        return max(long.wait_s(terms.caller, pictures), pace_s * math.ceil(pictures / self._workers_of(card)))
+        queue = self.queues[queue_name(card, terms.operation)]
+        operation, short = operation_of(card, terms.operation), self.queues[card.name]
+        if not operation.has_own_queue:
+            long = (self.queues[queue_name(card, each.name)].free_in_s() for each in own_queue_operations(card))
+            return short.wait_s(terms.caller, images) + sum(long)
+        service_s = queue.service_time.mean_s
+        if not service_s:
+            service_s = operation.cost(card) * (short.service_time.mean_s or 0.0) / self._slots_of(card)()
+        return max(queue.wait_s(terms.caller, images), service_s * math.ceil(images / self._workers_of(card)))
 
 
-def _decoders(settings: Settings, metrics: Metrics) -> DecodeQueue:
-    """What decodes. A header that declares less than there is gets no more memory than it declares."""
+def _decode_queue(settings: Settings, metrics: Metrics) -> DecodeQueue:
+    """Return the decode queue with its two process pools.
+
+    The memory limit of each pool fits the largest image that the pool takes. So an image whose header declares fewer
+    pixels than the file has gets no more memory than it declared.
+    """
     small, large = (
         ProcessPool(
             settings.decode_processes,
-            ProcessLimits(settings.decode_bytes(most), settings.decode_cpu_s),
-            metrics.lost,
+            ProcessLimits(settings.decode_bytes(max_pixels), settings.decode_cpu_s),
+            metrics.count_lost_process,
             nice,
         )
-        for most, nice in ((SMALL_PIXELS, 0), (settings.max_pixels, NICE))
+        for max_pixels, nice in ((SMALL_PIXELS, 0), (settings.max_pixels, NICE))
     )
     return DecodeQueue(small, large, settings.image_limits)
 
 
-def _recall(settings: Settings, metrics: Metrics) -> ResponseCache[Result] | None:
-    """What keeps answers, where the settings give it room; callers with names have answers of their own."""
+def _response_cache(settings: Settings, metrics: Metrics) -> ResponseCache[Result] | None:
+    """Return the response cache, or None if it is off. Authenticated callers do not share entries."""
     if not settings.cache_bytes:
         return None
-    return ResponseCache(settings.cache_bytes, metrics.recalled, shared=not settings.asks_callers)
+    return ResponseCache(settings.cache_bytes, metrics.count_cache_lookup, shared=not settings.authenticates_callers)
 
 
-async def of(request: Request) -> Gateway:
-    """The parts of the app that serves this request."""
-    gateway: Gateway = request.app.state.gateway
-    return gateway
+async def components_of(request: Request) -> Components:
+    """Return the components of the app that serves this request."""
+    components: Components = request.app.state.components
+    return components
 
 
-GatewayDep = Annotated[Gateway, Depends(of)]
+ComponentsDep = Annotated[Components, Depends(components_of)]

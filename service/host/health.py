@@ -1,4 +1,4 @@
-"""Asking a running gateway or TorchServe whether it can answer, with nothing but the standard library."""
+"""Checks whether a running gateway or TorchServe can answer, with only the standard library."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
-    """Status and body of a GET at `http://host:port` or `unix:/path`; status 0 where nothing answers."""
+    """Return status and body of a GET at `http://host:port` or `unix:/path`; status 0 where nothing answers."""
     connection = _connection(address, timeout_s)
     try:
         connection.request("GET", path)
@@ -34,17 +34,20 @@ def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> tuple[int, byt
 
 
 def gateway_is_ready(address: str) -> bool:
-    """Whether the gateway says that every model can answer now."""
+    """Return whether the gateway reports that every model can answer now."""
     return get(address, "/readyz")[0] == 200
 
 
 def has_given_up(inference: str) -> bool:
-    """Whether TorchServe starts a worker no more, after 300 s of failures: only then its /ping is a 500."""
+    """Return whether TorchServe no longer restarts a worker, after 300 s of failures: only then its /ping is a 500."""
     return get(inference, "/ping")[0] == 500
 
 
-def waiting_models(management: str, models: Iterable[str], *, whole: bool = False) -> list[str]:
-    """Those of the models that have no ready worker, or not all where `whole`, by TorchServe's management address."""
+def unready_models(management: str, models: Iterable[str], *, whole: bool = False) -> list[str]:
+    """Return the models without a ready worker; with `whole`, those without all their workers ready.
+
+    TorchServe at the address `management` reports them.
+    """
     return [name for name in models if not _has_ready_workers(management, name, whole=whole)]
 
 

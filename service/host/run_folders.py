@@ -1,4 +1,4 @@
-"""Folders of running processes, and what crashed ones left of theirs."""
+"""Makes the folders of running processes, and removes those that crashed processes left."""
 
 import fcntl
 import os
@@ -9,23 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PREFIX = "resnest-"
-LOCK = "in-use"  # held by the process that a folder belongs to, and by nobody when that has ended, however it ended
-LONGEST_PARENT = 60  # a Unix socket's path has at most 107 bytes; ours add 40 to the folder they are in
+LOCK = "in-use"  # locked by the folder's process; the kernel unlocks it when that process ends
+# In characters. A Unix socket's path has at most 107 bytes, and the names inside the folder need 40 of them.
+LONGEST_PARENT = 60
 
 
 @contextmanager
 def short_folder(parent: str) -> Iterator[Path]:
-    """A folder in `parent`, or in /tmp where its path would leave no room for Unix sockets; removed at the end.
+    """Yield a new folder in `parent`, or in /tmp if its path is too long for Unix sockets. It is removed at the end.
 
-    Those of earlier processes that have ended without doing so are removed first.
+    Folders that earlier processes did not remove are removed first.
     """
-    short = parent if len(parent) <= LONGEST_PARENT else "/tmp"  # noqa: S108 - mkdtemp below makes it ours alone
+    short = parent if len(parent) <= LONGEST_PARENT else "/tmp"  # noqa: S108 - mkdtemp below makes it private
     remove_abandoned(Path(short))
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=short))
     try:
         with (folder / f"{LOCK}.new").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            (folder / f"{LOCK}.new").rename(folder / LOCK)  # never seen without its holder
+            (folder / f"{LOCK}.new").rename(folder / LOCK)  # so it never exists under its name unlocked
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -34,7 +35,7 @@ def short_folder(parent: str) -> Iterator[Path]:
 def remove_abandoned(parent: Path) -> list[Path]:
     """Remove this user's folders whose processes have ended, and return them.
 
-    A folder without a lock, which may be about to get it, and what is no folder, a link for one, are left alone.
+    A folder without a lock file is left alone, because it may be about to get one. So are links to folders.
     """
     return [folder for folder in sorted(parent.glob(f"{PREFIX}*")) if _abandoned(folder) and _remove(folder)]
 

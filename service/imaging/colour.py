@@ -1,7 +1,8 @@
-"""Any kind of pixels that an accepted file can hold, to 8-bit sRGB.
+"""Converts every pixel format that an accepted file can have to 8-bit sRGB.
 
-Two steps, each a table by Pillow mode: to one of the bases L, RGB, CMYK and LAB, with alpha laid on white and 16 bits
-narrowed, and from there to RGB, through the picture's own ICC profile where it has a usable one.
+There are two steps, each with a table by Pillow mode. The first converts to one of the base modes L, RGB, CMYK and LAB,
+composites alpha on white and reduces 16 bits to 8. The second converts to RGB, through the image's own ICC profile if
+it has a usable one.
 """
 
 import io
@@ -18,22 +19,22 @@ PROFILE_IGNORED = "icc_profile_ignored"
 
 MAX_PROFILE_BYTES = 1_000_000
 
-# TIFF tags: bits of a sample, and the meaning of its zero (0 where zero is white).
+# TIFF tags: bits per sample, and the meaning of its zero (0 where zero is white).
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
 
 Flattened = tuple[Image.Image, tuple[str, ...]]
 
 
 def check_mode(mode: str) -> None:
-    """Raise `ImageModeUnsupported` for a Pillow mode with no agreed way to colours."""
+    """Raise `ImageModeUnsupported` for a Pillow mode without a standard conversion to RGB."""
     if mode not in FLATTEN:
-        raise ImageModeUnsupported(f"Pixels of the kind {mode} have no agreed range of colours.")
+        raise ImageModeUnsupported(f"The pixel format {mode} has no standard conversion to RGB.")
 
 
 def to_rgb(image: Image.Image) -> Flattened:
-    """The loaded picture as 8-bit sRGB, and the warnings of what was given up on the way.
+    """Return the loaded image as 8-bit sRGB, and a warning for each loss of information.
 
-    The result is `image` itself where it is plain RGB already. The mode must be one that `check_mode` lets pass.
+    The result is `image` itself if it is plain RGB already. The mode must be one that `check_mode` accepts.
     """
     profile = image.info.get("icc_profile")
     base, warnings = FLATTEN[image.mode](image)
@@ -52,7 +53,7 @@ def _keep(image: Image.Image) -> Flattened:
 
 
 def _grey(image: Image.Image) -> Flattened:
-    # Pillow keeps a bilevel picture's transparent value as 0 or 255, which is what L needs too.
+    # Pillow stores a bilevel image's transparent value as 0 or 255, as L needs it.
     return _keep(image.convert("L"))
 
 
@@ -71,14 +72,14 @@ def _alpha(image: Image.Image) -> Flattened:
     return white, (ALPHA_COMPOSITED,)
 
 
-def _narrow(image: Image.Image) -> Flattened:
-    """Pillow's own conversion clips 16 bits at 255, which turns nearly every such picture white."""
+def _reduce_depth(image: Image.Image) -> Flattened:
+    """Scale 16 bits to 8. Pillow's own conversion clips at 255, which turns nearly every such image white."""
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
-    narrowed = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+    reduced = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
     if tags.get(PHOTOMETRIC) == 0:
-        narrowed = 255 - narrowed
-    return Image.fromarray(narrowed), (DEPTH_REDUCED,)
+        reduced = 255 - reduced
+    return Image.fromarray(reduced), (DEPTH_REDUCED,)
 
 
 def _as(mode: str, then: Callable[[Image.Image], Flattened]) -> Callable[[Image.Image], Flattened]:
@@ -99,10 +100,10 @@ FLATTEN: dict[str, Callable[[Image.Image], Flattened]] = {
     "YCbCr": _as("RGB", _keep),
     "CMYK": _keep,
     "LAB": _keep,
-    "I;16": _narrow,
-    "I;16L": _narrow,
-    "I;16B": _narrow,
-    "I;16N": _narrow,
+    "I;16": _reduce_depth,
+    "I;16L": _reduce_depth,
+    "I;16B": _reduce_depth,
+    "I;16N": _reduce_depth,
 }
 
 
@@ -121,17 +122,17 @@ UNMANAGED: dict[str, Callable[[Image.Image], Image.Image]] = {
     "LAB": _lab,
 }
 
-# The base a profile is for, by the colour space in its header (ICC.1, section 7.2.6).
-PROFILED = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
+# The base mode that a profile is for, by the colour space in its header (ICC.1, section 7.2.6).
+PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 
 
 def _through_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """The picture in sRGB, or None where the profile is too large, broken or for other pixels."""
+    """Return the image in sRGB, or None if the profile is too large, broken or for another mode."""
     if len(profile) > MAX_PROFILE_BYTES:
         return None
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if PROFILED.get(source.profile.xcolor_space) != image.mode:
+        if PROFILE_MODES.get(source.profile.xcolor_space) != image.mode:
             return None
         if image.mode == "RGB" and ImageCms.getProfileDescription(source).startswith("sRGB"):
             return image

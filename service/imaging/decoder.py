@@ -1,7 +1,7 @@
-"""An upload's bytes to an upright RGB picture, or to an error that the caller can act on.
+"""Decodes an upload's bytes to an upright RGB image, or raises an error that the caller can act on.
 
-The order is the defence: the kind of file by its first bytes, its size from the header alone against the limits, and
-only then the pixels. The bytes are hostile until decoded, so whatever Pillow raises is the picture's fault.
+The order protects the service: first the format by its first bytes, then the size in the header against the limits,
+and only then the pixels. The bytes are untrusted until decoded, so any exception of Pillow is an error of the image.
 """
 
 import logging
@@ -30,8 +30,8 @@ from service.imaging import colour, decompression_bombs, heic
 FIRST_FRAME_ONLY = "first_frame_only"
 EXIF_IGNORED = "exif_ignored"
 
-# The plugin classes themselves and not `Image.open`: no other decoder can run, a JPEG's appended pictures (MPO) are
-# left alone, and Pillow's own pixel limit, which is global and hides the size it found, does not come before ours.
+# The plugin classes are used directly, not `Image.open`. So no other decoder can run, and a JPEG's appended images
+# (MPO) are ignored. Pillow's own pixel limit, which is global and does not report the size, does not apply first.
 FORMATS: Final[dict[str, type[ImageFile.ImageFile]]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
@@ -59,8 +59,8 @@ CHECKS: Final[dict[str, Callable[[bytes, int], None]]] = {
     "TIFF": lambda data, _pixels: decompression_bombs.check_tags(data),
 }
 
-# Long side to short side. Beyond it nothing is left to see in a square, and a resize by the short side would need
-# many times the upload's own pixels.
+# Long side to short side. A longer image shows nothing when resized to a square, and a resize by the short side would
+# need many times the upload's own pixels.
 MAX_ASPECT = 200
 
 PILLOW: Final = re.compile(r"PIL\.")
@@ -79,9 +79,9 @@ UPRIGHT: Final = {
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What a picture's header may declare: pixels in all, the long side at most, the short side at least.
+    """What an image's header may declare: the number of pixels, the longest and the shortest side.
 
-    Beyond `free_pixels` its bytes must be worth its pixels: so many for each.
+    An image may have `free_pixels`, and `pixels_per_byte` more for each byte of the file.
     """
 
     max_pixels: int = 50_000_000
@@ -95,7 +95,7 @@ class ImageLimits:
 class DecodedImage:
     """A decoded upload: `image` is upright RGB, without metadata, and may be smaller than the upload (`needed`).
 
-    `width` and `height` are the upright upload's own; `format` and `mode` are Pillow's words for what was sent.
+    `width` and `height` are those of the upright upload. `format` and `mode` are Pillow's names for what was sent.
     """
 
     image: Image.Image
@@ -107,7 +107,7 @@ class DecodedImage:
 
 
 def sniff(data: bytes) -> str | None:
-    """The format that the first bytes say, a key of `FORMATS` or HEIC, or None."""
+    """Return the format by its first bytes, a key of `FORMATS` or HEIC, or None."""
     for magic, kind in MAGIC:
         if data.startswith(magic):
             return kind
@@ -119,78 +119,84 @@ def sniff(data: bytes) -> str | None:
     return "HEIC" if brands & heic.BRANDS else None
 
 
-def accepted() -> list[str]:
-    """The formats that are read: those of `FORMATS`, and HEIC where its package is installed."""
+def accepted_formats() -> list[str]:
+    """Return the formats that can be decoded: those of `FORMATS`, and HEIC if its package is installed."""
     return [*FORMATS, *(["HEIC"] if heic.installed() else [])]
 
 
 def _brands(data: bytes) -> set[bytes]:
-    """The brands of an ISO base media file (ISO/IEC 14496-12, section 4.3); HEIC and AVIF differ only by them."""
+    """Return the brands of an ISO base media file (ISO/IEC 14496-12, section 4.3), which tell HEIC from AVIF."""
     end = min(int.from_bytes(data[:4], "big"), 256)
     return {data[start : start + 4] for start in range(8, end, 4)}
 
 
 def decode(data: bytes, limits: ImageLimits, *, needed: int | None = None) -> DecodedImage:
-    """The picture in `data`, upright and RGB. It may be called from any thread.
+    """Decode `data` to an upright RGB image. This function may be called from any thread.
 
-    `needed` is the short side, in pixels, that the caller goes on with: a JPEG may then be decoded at 1/2, 1/4 or 1/8
-    scale, to no less than twice that. Raises `UnsupportedMediaType`, `ImageTooLarge`, `ImageTooSmall`,
+    `needed` is the short side, in pixels, that the caller needs. A JPEG may then be decoded at 1/2, 1/4 or 1/8 scale,
+    but to no less than twice that side. Raises `UnsupportedMediaType`, `ImageTooLarge`, `ImageTooSmall`,
     `ImageTooCostly`, `ImageCorrupt`, `ImageModeUnsupported` and `MemoryError`.
     """
     kind = sniff(data)
     if kind is None:
-        raise UnsupportedMediaType("The bytes are no picture of an accepted format.", accepted=accepted())
-    _quieten_pillow()
+        raise UnsupportedMediaType("The bytes are not an image in an accepted format.", accepted=accepted_formats())
+    _silence_pillow()
     opened = _open(kind, data, limits)
     mode, (width, height) = opened.mode, opened.size
     image, notes = _pixels(kind, opened, needed)
-    turn, turn_notes = _turn(opened)
-    if turn is not None:
-        image = image.transpose(turn)
-    if turn in {UPRIGHT[5], UPRIGHT[6], UPRIGHT[7], UPRIGHT[8]}:
+    transpose, exif_notes = _orientation(opened)
+    if transpose is not None:
+        image = image.transpose(transpose)
+    if transpose in {UPRIGHT[5], UPRIGHT[6], UPRIGHT[7], UPRIGHT[8]}:
         width, height = height, width
-    notes += turn_notes + ((FIRST_FRAME_ONLY,) if _has_more_frames(opened) else ())
-    # An ICC profile or a transparent colour left here would be written into a picture made from this one.
+    notes += exif_notes + ((FIRST_FRAME_ONLY,) if _has_more_frames(opened) else ())
+    # An ICC profile or a transparent colour left here would be written into an image made from this one.
     image.info = {}
     return DecodedImage(image, width, height, kind, mode, notes)
 
 
 def check_size(width: int, height: int, limits: ImageLimits) -> None:
-    """Hold a declared size in pixels against the limits. Raises `ImageTooLarge` or `ImageTooSmall`."""
+    """Compare a declared size in pixels with the limits. Raises `ImageTooLarge` or `ImageTooSmall`."""
     long, short = max(width, height), min(width, height)
     if long > limits.max_side:
         raise ImageTooLarge(
-            f"The longer side has {long} pixels, {limits.max_side} are allowed.", limit=limits.max_side, actual=long
+            f"The longer side has {long} pixels; at most {limits.max_side} are allowed.",
+            limit=limits.max_side,
+            actual=long,
         )
     if width * height > limits.max_pixels:
         raise ImageTooLarge(
-            f"The picture has {width * height} pixels, {limits.max_pixels} are allowed.",
+            f"The image has {width * height} pixels; at most {limits.max_pixels} are allowed.",
             limit=limits.max_pixels,
             actual=width * height,
         )
     shortest = max(limits.min_side, -(-long // MAX_ASPECT))
     if short < shortest:
         raise ImageTooSmall(
-            f"The shorter side has {short} pixels; beside {long} it needs {shortest}.", limit=shortest, actual=short
+            f"The shorter side has {short} pixels; with a longer side of {long} it needs at least {shortest}.",
+            limit=shortest,
+            actual=short,
         )
 
 
 def _open(kind: str, data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
-    """The header read and found acceptable; no pixel is decoded."""
+    """Read the header and check it against the limits, without decoding pixels."""
     try:
-        plugin = FORMATS[kind] if kind in FORMATS else heic.plugin(accepted())
+        plugin = FORMATS[kind] if kind in FORMATS else heic.plugin(accepted_formats())
         opened = plugin(decompression_bombs.BoundedReader(data))
         check_size(*opened.size, limits)
         colour.check_mode(opened.mode)
         pixels = max(opened.width * opened.height, decompression_bombs.check_tiles(opened, limits.max_pixels))
-        decompression_bombs.check_worth(opened, kind, pixels, limits.free_pixels + limits.pixels_per_byte * len(data))
+        decompression_bombs.check_pixels_per_byte(
+            opened, kind, pixels, limits.free_pixels + limits.pixels_per_byte * len(data)
+        )
         if check := CHECKS.get(kind):
             check(data, pixels)
     except (ServiceError, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise ImageTooLarge("The picture declares more pixels than any that is accepted.") from None
-    except Exception:  # whatever it is, the bytes are to blame, and its message may hold some of them
+        raise ImageTooLarge("The image declares more pixels than any limit allows.") from None
+    except Exception:  # the bytes caused it, and its message may contain some of them
         raise ImageCorrupt(f"The header of the {kind} data could not be read.") from None
     return opened
 
@@ -204,20 +210,20 @@ def _pixels(kind: str, opened: ImageFile.ImageFile, needed: int | None) -> colou
     except MemoryError:
         raise
     except Exception:  # as in _open
-        raise ImageCorrupt(f"The {kind} data is damaged or ends too early.") from None
+        raise ImageCorrupt(f"The {kind} data is damaged or incomplete.") from None
 
 
-def _turn(opened: ImageFile.ImageFile) -> tuple[Image.Transpose | None, tuple[str, ...]]:
-    """How to turn the picture upright. Pillow itself turns a TIFF, and takes the tag away."""
+def _orientation(opened: ImageFile.ImageFile) -> tuple[Image.Transpose | None, tuple[str, ...]]:
+    """Return how to transpose the image to turn it upright. For a TIFF, Pillow does that and removes the tag."""
     try:
         orientation = opened.getexif().get(ORIENTATION, 1)
         return UPRIGHT.get(orientation), () if orientation in {1, *UPRIGHT} else (EXIF_IGNORED,)
-    except Exception:  # as in _open; a picture is not refused for its camera's notes
+    except Exception:  # as in _open, but an image is not rejected because of its metadata
         return None, (EXIF_IGNORED,)
 
 
 def _has_more_frames(opened: ImageFile.ImageFile) -> bool:
-    """Whether a second frame begins: `n_frames` would read all of them."""
+    """Return whether there is a second frame. `n_frames` would read all of them."""
     try:
         return bool(getattr(opened, "is_animated", False))
     except Exception:  # as in _open; the first frame is already decoded
@@ -227,10 +233,11 @@ def _has_more_frames(opened: ImageFile.ImageFile) -> bool:
 _quiet = threading.Lock()
 
 
-def _quieten_pillow() -> None:
-    """Keep Pillow from telling of the damage that we answer for: a filter, as `catch_warnings` is not thread-safe.
+def _silence_pillow() -> None:
+    """Suppress Pillow's warnings about damaged images, which the caller gets as errors.
 
-    libtiff's own lines on the standard error stream are out of Python's reach.
+    A filter does it, because `catch_warnings` is not thread-safe. Python cannot suppress what libtiff writes to the
+    standard error stream.
     """
     with _quiet:
         if not any(rule[0] == "ignore" and rule[3] == PILLOW for rule in warnings.filters):

@@ -1,6 +1,6 @@
-"""How many pixels a picture declares, by its header's bytes alone: no decoder, no copy, no trust.
+"""Reads the number of pixels that an image declares from the bytes of its header, without a decoder and without a copy.
 
-It is for who shares out work before anything is decoded. A header that lies is found out by the decoder's own limits.
+The decode queue uses it before anything is decoded. The decoder's own limits catch a header that declares too little.
 """
 
 import re
@@ -8,16 +8,16 @@ import struct
 from collections.abc import Callable
 from typing import Final, Literal
 
-# A JPEG's frame header, or any other segment to be stepped over (ITU-T T.81, table B.1).
+# A JPEG's frame header, or any other segment to be skipped (ITU-T T.81, table B.1).
 SEGMENT: Final = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
 FRAMES: Final = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-MAX_STEPS: Final = 1000  # segments or tags; a microsecond each
-WIDTH, HEIGHT = 256, 257  # a TIFF's tags
-LENGTHS: Final = {3: 2, 4: 4, 16: 8}  # of a TIFF's types SHORT, LONG and LONG8, in bytes
+MAX_STEPS: Final = 1000  # segments or tags, one microsecond each
+WIDTH, HEIGHT = 256, 257  # TIFF tags
+LENGTHS: Final = {3: 2, 4: 4, 16: 8}  # bytes of the TIFF types SHORT, LONG and LONG8
 
 
 def pixels(kind: str, data: bytes) -> int | None:
-    """The pixels that the header of a `kind` (as `images.sniff` says) declares; None where they are not found."""
+    """Return the pixels that the header of a `kind` (from `decoder.sniff`) declares; None if it declares none."""
     try:
         found = READERS[kind](data)
     except (KeyError, IndexError, struct.error):
@@ -45,7 +45,7 @@ def _bmp(data: bytes) -> tuple[int, int]:
 
 
 def _webp(data: bytes) -> tuple[int, int] | None:
-    """The three kinds of first chunk (RFC 9649)."""
+    """Read one of the three kinds of first chunk (RFC 9649)."""
     kind = data[12:16]
     if kind == b"VP8X":
         return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
@@ -57,22 +57,22 @@ def _webp(data: bytes) -> tuple[int, int] | None:
 
 
 def _tiff(data: bytes) -> tuple[int, int] | None:
-    """The first directory's sides; in a BigTIFF (version 43) places and counts have 8 bytes."""
+    """Read the sides in the first directory; in a BigTIFF (version 43) offsets and counts have 8 bytes."""
     order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
     big = 43 in data[2:4]
     start, end, count, entry, value = (8, 16, 8, 20, 12) if big else (4, 8, 2, 12, 8)
     at = int.from_bytes(data[start:end], order)
     tags = int.from_bytes(data[at : at + count], order)
     sides: dict[int, int] = {}
-    for place in range(min(tags, MAX_STEPS)):
-        tag = data[at + count + place * entry : at + count + (place + 1) * entry]
+    for index in range(min(tags, MAX_STEPS)):
+        tag = data[at + count + index * entry : at + count + (index + 1) * entry]
         length = LENGTHS.get(int.from_bytes(tag[2:4], order), 4)
         sides[int.from_bytes(tag[:2], order)] = int.from_bytes(tag[value : value + length], order)
     return (sides[WIDTH], sides[HEIGHT]) if {WIDTH, HEIGHT} <= sides.keys() else None
 
 
 def _iso(data: bytes) -> tuple[int, int] | None:
-    """The largest `ispe` property (ISO/IEC 23008-12, section 6.5.3): a file may hold a thumbnail and tiles too."""
+    """Read the largest `ispe` property (ISO/IEC 23008-12, section 6.5.3); thumbnails and tiles have their own."""
     found: list[tuple[int, int]] = []
     at = data.find(b"ispe")
     while at >= 0 and len(found) < MAX_STEPS:

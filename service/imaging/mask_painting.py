@@ -1,4 +1,4 @@
-"""The heavy part of drawing a mask: of arrays alone, so that another process may do it that knows no cards."""
+"""Renders a mask from arrays alone, so that a decode process, which has no model cards, can do it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ MaskForm = Literal["png", "rle", "polygons"]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to make of a mask, and of the confidence where there is one, for a picture of `width` x `height` pixels.
+class MaskPlan:
+    """What to render of a mask and its optional confidence, for an image of `width` x `height` pixels.
 
-    `scores` has one for each class, and `palette` a colour; `classes` None is all of them.
+    `scores` has a score for each class, and `palette` a colour. `classes` None means all classes.
     """
 
     width: int
@@ -31,36 +31,36 @@ class Plan:
     classes: frozenset[int] | None = None
     tolerance: float = 0.0
     confidence: masks.Mask | None = None
-    figures: bool = True
+    regions: bool = True
 
 
 @dataclass(frozen=True)
 class Painted:
-    """The figures of a mask's classes and, as asked for, its files by name or its classes' outlines by their ids.
+    """A rendered mask: the regions of its classes and, on request, files by name, run lengths or polygons by class id.
 
-    Of polygons it is the JSON of their coordinates: to read them from another process would take the gateway's loop ten
-    times as long as to write them.
+    Polygons are the JSON of their coordinates. To read the coordinates themselves from another process would take the
+    gateway's event loop ten times as long as to send the JSON.
     """
 
-    figures: list[masks.Figure] = field(default_factory=list)
+    regions: list[masks.Region] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     run_lengths: dict[int, str] = field(default_factory=dict)
     polygons: dict[int, bytes] = field(default_factory=dict)
 
 
-def paint(plan: Plan) -> Painted:
-    """What was planned. Raises `ValueError` for a class without a colour."""
+def paint(plan: MaskPlan) -> Painted:
+    """Render what the plan names. Raises `ValueError` for a class without a colour."""
     painted = Painted()
     if plan.form == "polygons":
         painted.polygons.update(_polygons(plan))
     if plan.confidence is not None:
-        painted.files["confidence"] = masks.grey(masks.fit(plan.confidence, plan.width, plan.height))
-    if not (plan.figures or plan.form in {"png", "rle"}):
+        painted.files["confidence"] = masks.grey(masks.resize(plan.confidence, plan.width, plan.height))
+    if not (plan.regions or plan.form in {"png", "rle"}):
         return painted
-    shown = plan.mask if plan.classes is None else masks.keep(plan.mask, plan.classes)
-    mask = masks.fit(shown, plan.width, plan.height)
-    if plan.figures:
-        painted.figures.extend(masks.figures(mask, plan.scores))
+    shown = plan.mask if plan.classes is None else masks.select_classes(plan.mask, plan.classes)
+    mask = masks.resize(shown, plan.width, plan.height)
+    if plan.regions:
+        painted.regions.extend(masks.regions(mask, plan.scores))
     if plan.form == "png":
         painted.files["mask"] = masks.png(mask, plan.palette)
     if plan.form == "rle":
@@ -68,8 +68,8 @@ def paint(plan: Plan) -> Painted:
     return painted
 
 
-def _polygons(plan: Plan) -> dict[int, bytes]:
-    """The borders are those of all classes, so that a filter does not move them."""
+def _polygons(plan: MaskPlan) -> dict[int, bytes]:
+    """Return the selected polygons. They are made of all classes, so that the selection does not move the borders."""
     found = outlines.polygons(plan.mask, plan.width, plan.height, plan.tolerance)
-    wanted = found.keys() if plan.classes is None else found.keys() & plan.classes
-    return {class_id: orjson.dumps(found[class_id]) for class_id in found if class_id in wanted}
+    selected = found.keys() if plan.classes is None else found.keys() & plan.classes
+    return {class_id: orjson.dumps(found[class_id]) for class_id in found if class_id in selected}

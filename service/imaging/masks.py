@@ -1,6 +1,6 @@
-"""What is made of a mask of class ids, uint8 (h, w): its picture, the blend with the photo, figures and run lengths.
+"""Renders a mask of class ids, uint8 (h, w): as a PNG, as an overlay on an image, and as regions and runs.
 
-A mask of a 50-megapixel photo is as large as the photo, so all but `fit` go through it in bands of rows.
+A mask of a 50-megapixel photo is as large as the photo, so every function except `resize` works in bands of rows.
 """
 
 import io
@@ -15,27 +15,27 @@ from PIL import Image
 
 Mask = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
-# The figures of a band of noise take some 85 bytes for each of its pixels.
+# To find the regions of a band of noise takes about 85 bytes of memory for each of its pixels.
 BAND_PIXELS: Final = 1 << 18
 
-# The id of pixels whose class was not asked for; a model has at most 255 classes, so that it is none's.
+# The id of pixels whose class was not requested. A model has at most 255 classes, so no class has this id.
 VOID: Final = 255
 
-# How an overlay is written. A photo's WebP at this quality is a tenth of its PNG; method 2 takes half the default's
-# time for 3 % more bytes.
-WRITING: Final[dict[str, dict[str, Any]]] = {
-    # Run lengths only: for masks a third of the default's bytes at the same 1 ms per megapixel, and for photos three
-    # quarters of them. Levels above 1 take two to four times as long to save a tenth.
+# A photo's WebP at this quality has a tenth of the bytes of its PNG. Method 2 takes half the default's time for 3 %
+# more bytes.
+ENCODER_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    # Run lengths only: a third of the default's bytes for masks and three quarters for photos, at the same 1 ms per
+    # megapixel. Levels above 1 take two to four times as long to save a tenth.
     "PNG": {"compress_level": 1, "compress_type": zlib.Z_RLE},
     "WEBP": {"quality": 85, "method": 2},
 }
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One class in a mask: its pixels, their share of the picture, and its box (x, y, width, height) in pixels."""
+class Region:
+    """The pixels of one class in a mask: their number, their share, and their box (x, y, width, height) in pixels."""
 
     class_id: int
     pixels: int
@@ -44,30 +44,30 @@ class Figure:
     score: float
 
 
-def fit(mask: Mask, width: int, height: int) -> Mask:
-    """The mask at `width` x `height` pixels, each with the class of the nearest; the same pixels as Pillow's.
+def resize(mask: Mask, width: int, height: int) -> Mask:
+    """Resize the mask to `width` x `height` pixels, nearest neighbour, with the same result as Pillow.
 
-    Rows are taken whole: 20 megapixels in 2 ms, where to resize a picture and read it takes 34.
+    Whole rows are copied: 20 megapixels take 2 ms. To resize with Pillow and read the result takes 34 ms.
     """
-    return mask.take(nearest(mask.shape[1], width), axis=1).take(nearest(mask.shape[0], height), axis=0)
+    return mask.take(nearest_indices(mask.shape[1], width), axis=1).take(nearest_indices(mask.shape[0], height), axis=0)
 
 
-def nearest(of: int, to: int) -> npt.NDArray[np.int32]:
-    """Which of so many pixels in a row is the nearest to each of `to`, by Pillow's arithmetic."""
-    sources = Image.fromarray(np.arange(of, dtype=np.int32)[None]).resize((to, 1), Image.Resampling.NEAREST)
-    places: npt.NDArray[np.int32] = np.asarray(sources)[0]
-    return places
+def nearest_indices(source: int, target: int) -> npt.NDArray[np.int32]:
+    """Return the nearest of `source` pixels in a row for each of `target` pixels, by Pillow's arithmetic."""
+    sources = Image.fromarray(np.arange(source, dtype=np.int32)[None]).resize((target, 1), Image.Resampling.NEAREST)
+    indices: npt.NDArray[np.int32] = np.asarray(sources)[0]
+    return indices
 
 
-def keep(mask: Mask, classes: Collection[int]) -> Mask:
-    """The mask with only these classes; its other pixels are `VOID`."""
-    kept = np.full(256, VOID, np.uint8)
-    kept[list(classes)] = list(classes)
-    return kept[mask]
+def select_classes(mask: Mask, classes: Collection[int]) -> Mask:
+    """Return the mask with only these classes; its other pixels are `VOID`."""
+    table = np.full(256, VOID, np.uint8)
+    table[list(classes)] = list(classes)
+    return table[mask]
 
 
 def png(mask: Mask, palette: Sequence[Colour]) -> bytes:
-    """An indexed PNG: the pixel is the class id, the palette the classes' colours in order (255 at most).
+    """Return an indexed PNG: a pixel is its class id, the palette the classes' colours in order (at most 255).
 
     `VOID` is black and transparent. The same mask gives the same bytes. Raises `ValueError` for a class id without a
     colour.
@@ -79,12 +79,12 @@ def png(mask: Mask, palette: Sequence[Colour]) -> bytes:
 
 
 def grey(levels: Mask) -> bytes:
-    """A PNG of grey levels."""
+    """Return a greyscale PNG."""
     return _encode(Image.fromarray(levels), "PNG")
 
 
 def overlay(
-    picture: Image.Image,
+    image: Image.Image,
     mask: Mask,
     palette: Sequence[Colour],
     *,
@@ -92,15 +92,15 @@ def overlay(
     clear: Collection[int] = (),
     kind: str = "PNG",
 ) -> bytes:
-    """The picture under the classes' colours, `alpha` of them; the classes in `clear` and `VOID` are left uncoloured.
+    """Return the image blended with the classes' colours, as a file of a `kind` of `ENCODER_OPTIONS`.
 
-    The result is a `kind` of `WRITING` and has the picture's size; a mask of another is brought to it. Raises
-    `ValueError` as `png` does.
+    `alpha` is the share of the colours. The classes in `clear` and `VOID` are left uncoloured. A mask of another size
+    is resized to the image. Raises `ValueError` as `png` does.
     """
     _check(mask, palette)
-    width, height = picture.size
-    mask = mask if mask.shape == (height, width) else fit(mask, width, height)
-    blended = picture.copy()
+    width, height = image.size
+    mask = mask if mask.shape == (height, width) else resize(mask, width, height)
+    blended = image.copy()
     where = np.full(256, 255, np.uint8)
     where[[VOID, *clear]] = 0
     for top, band in bands(mask):
@@ -110,8 +110,8 @@ def overlay(
     return _encode(blended, kind)
 
 
-def figures(mask: Mask, scores: Sequence[float] | npt.NDArray[np.floating]) -> list[Figure]:
-    """The classes present but `VOID`, most pixels first; `scores` has one per class id."""
+def regions(mask: Mask, scores: Sequence[float] | npt.NDArray[np.floating]) -> list[Region]:
+    """Return the regions of the classes in the mask except `VOID`, largest first; `scores` has one per class id."""
     pixels = np.zeros(256, np.int64)
     first = np.full((2, 256), max(mask.shape), np.int64)
     last = np.zeros((2, 256), np.int64)
@@ -124,14 +124,14 @@ def figures(mask: Mask, scores: Sequence[float] | npt.NDArray[np.floating]) -> l
     present = np.flatnonzero(pixels[:VOID])
     boxes = np.concatenate([first, last - first])[:, present].T.tolist()
     found = [
-        Figure(class_id, count, count / mask.size, tuple(box), float(scores[class_id]))
+        Region(class_id, count, count / mask.size, tuple(box), float(scores[class_id]))
         for class_id, count, box in zip(present.tolist(), pixels[present].tolist(), boxes, strict=True)
     ]
-    return sorted(found, key=lambda figure: (-figure.pixels, figure.class_id))
+    return sorted(found, key=lambda region: (-region.pixels, region.class_id))
 
 
-def runs(band: Mask) -> tuple[Mask, Places, Places, Places]:
-    """The runs of one class along the rows: class, row, first column, column after the last."""
+def runs(band: Mask) -> tuple[Mask, Indices, Indices, Indices]:
+    """Return the runs of one class along the rows: class, row, first column, column after the last."""
     height, width = band.shape
     begins = np.ones((height, width), bool)
     np.not_equal(band[:, 1:], band[:, :-1], out=begins[:, 1:])
@@ -142,17 +142,17 @@ def runs(band: Mask) -> tuple[Mask, Places, Places, Places]:
 
 
 def bands(mask: Mask) -> Iterator[tuple[int, Mask]]:
-    """The mask in bands of whole rows, each with its first row, contiguous, of `BAND_PIXELS` or one row."""
+    """Yield contiguous bands of whole rows, each with its first row. A band has `BAND_PIXELS` at most, or one row."""
     rows = max(1, BAND_PIXELS // mask.shape[1])
     for top in range(0, mask.shape[0], rows):
         yield top, np.ascontiguousarray(mask[top : top + rows])
 
 
 def _check(mask: Mask, palette: Sequence[Colour]) -> bool:
-    """Whether there are pixels without a class. Raises `ValueError` for a class without a colour."""
+    """Return whether there are `VOID` pixels. Raises `ValueError` for a class without a colour."""
     highest = int(mask.max(initial=0))
     has_void = highest == VOID
-    if has_void:  # only then: with a condition it takes seven times as long
+    if has_void:  # only then, because a maximum with a condition takes seven times as long
         highest = int(mask.max(initial=0, where=mask != VOID))
     if highest >= len(palette):
         raise ValueError(f"class {highest} has no colour among {len(palette)}")
@@ -167,5 +167,5 @@ def _indexed(mask: Mask, palette: Sequence[Colour]) -> Image.Image:
 
 def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     out = io.BytesIO()
-    image.save(out, kind, **WRITING[kind], **options)
+    image.save(out, kind, **ENCODER_OPTIONS[kind], **options)
     return out.getvalue()

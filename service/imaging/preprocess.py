@@ -1,4 +1,4 @@
-"""A picture to the pixels that a network takes, by its card's input profile. The arithmetic is the authors' own."""
+"""Preprocesses an image to a network's input, by its card's input profile, with the authors' own arithmetic."""
 
 from collections.abc import Callable
 from typing import Final
@@ -11,27 +11,27 @@ from service.models.inputs import Input
 
 FILTERS: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
-# Beyond this many pixels `timm` computes only the part of the resized picture that is kept: 64 MB in Pillow's RGB.
+# Above this many pixels, `timm` computes only the crop of the resized image. They are 64 MB in Pillow's RGB.
 MAX_RESIZED_PIXELS = 16_000_000
 
 
 def needed_side(spec: Input) -> int:
-    """The short side in pixels below which `prepare` would enlarge the picture."""
+    """Return the short side in pixels below which `prepare` would enlarge the image."""
     return NEEDED[spec.profile](spec)
 
 
 def prepare(spec: Input, image: Image.Image) -> npt.NDArray[np.uint8]:
-    """The network's input, shape (H, W, 3), from an upright RGB picture of any size and shape."""
+    """Return the network's input, shape (H, W, 3), from an upright RGB image of any size."""
     return np.asarray(PREPARE[spec.profile](spec, image))
 
 
 def window(spec: Input, width: int, height: int) -> tuple[int, int, int, int]:
-    """What the network sees of a picture of these sides: left, top, right, bottom in pixels, to the nearest."""
+    """Return the part of a `width` x `height` image that the network sees: left, top, right, bottom in whole pixels."""
     return WINDOWS[spec.profile](spec, width, height)
 
 
 def _official_window(spec: Input, width: int, height: int) -> tuple[int, int, int, int]:
-    """ECenterCrop of the authors' scripts/torch/verify.py; Pillow rounds the crop's far edges."""
+    """Return the crop of ECenterCrop in the authors' scripts/torch/verify.py. Pillow rounds its right and bottom."""
     side = spec.size / (spec.size + 32) * min(width, height)
     left, top = round((width - side) / 2), round((height - side) / 2)
     return left, top, max(left + 1, round(left + side)), max(top + 1, round(top + side))
@@ -49,7 +49,7 @@ def _official(spec: Input, image: Image.Image) -> Image.Image:
 
 
 def _timm(spec: Input, image: Image.Image) -> Image.Image:
-    """torchvision's Resize of the short side, then its CenterCrop."""
+    """Apply torchvision's Resize of the short side, then its CenterCrop."""
     short = needed_side(spec)
     scale = min(image.size)
     width, height = (int(short * side / scale) for side in image.size)
@@ -57,15 +57,15 @@ def _timm(spec: Input, image: Image.Image) -> Image.Image:
     window = (left, top, left + spec.size, top + spec.size)
     if width * height <= MAX_RESIZED_PIXELS:
         return image.resize((width, height), FILTERS[spec.interpolation]).crop(window)
-    # The same filter over the same pixels, but Pillow keeps a box as 32-bit floats and may take rows before columns,
-    # with a rounding between them: two levels off at most, as measured.
+    # The same filter over the same pixels, but Pillow stores a box as 32-bit floats and may resize rows before columns,
+    # with rounding between them. Measured: a difference of at most two levels.
     across, down = image.width / width, image.height / height
     box = (window[0] * across, window[1] * down, window[2] * across, window[3] * down)
     return image.resize((spec.size, spec.size), FILTERS[spec.interpolation], box=box)
 
 
-def _segmentation(spec: Input, image: Image.Image) -> Image.Image:
-    """The long side to `size`, or the short one to `short`; MultiEvalModule's rounding, then that of the multiple."""
+def _proportional(spec: Input, image: Image.Image) -> Image.Image:
+    """Resize the long side to `size`, or the short one to `short`; round as MultiEvalModule, then to the multiple."""
     bound, target = max(image.size), spec.size
     if spec.short is not None and spec.short * bound < target * min(image.size):
         bound, target = min(image.size), spec.short
@@ -85,20 +85,20 @@ def _whole(spec: Input, image: Image.Image) -> Image.Image:
 PREPARE: Final[dict[str, Callable[[Input, Image.Image], Image.Image]]] = {
     "official": _official,
     "timm": _timm,
-    "segmentation": _segmentation,
+    "proportional": _proportional,
     "whole": _whole,
 }
 
 NEEDED: Final[dict[str, Callable[[Input], int]]] = {
     "official": lambda spec: spec.size + 32,
     "timm": lambda spec: int(spec.size / spec.crop_ratio),
-    "segmentation": lambda spec: min(spec.size, spec.short or spec.size),
+    "proportional": lambda spec: min(spec.size, spec.short or spec.size),
     "whole": lambda spec: spec.size,
 }
 
 WINDOWS: Final[dict[str, Callable[[Input, int, int], tuple[int, int, int, int]]]] = {
     "official": _official_window,
     "timm": _timm_window,
-    "segmentation": lambda _spec, width, height: (0, 0, width, height),
+    "proportional": lambda _spec, width, height: (0, 0, width, height),
     "whole": lambda _spec, width, height: (0, 0, width, height),
 }

@@ -1,16 +1,16 @@
-"""A mask of class ids as COCO's run lengths, a compressed string for each class, as pycocotools reads them.
+"""Encodes a mask of class ids as COCO run lengths: a compressed string for each class, as pycocotools reads them.
 
-All classes are coded in one pass: pycocotools itself wants a mask of its own for each, and takes a second a class for
-a picture of 50 megapixels.
+One pass encodes all classes. pycocotools itself needs a binary mask for each class, and takes one second a class for an
+image of 50 megapixels.
 """
 
 import numpy as np
 
-from service.imaging.masks import VOID, Mask, Places, bands, runs
+from service.imaging.masks import VOID, Indices, Mask, bands, runs
 
 
 def encode(mask: Mask) -> dict[int, str]:
-    """The `counts` of each class in the mask but `VOID`, by class id; their `size` is the mask's shape.
+    """Return the `counts` of each class in the mask except `VOID`, by class id. Their `size` is the mask's shape.
 
     Runs go down the columns, and the first one is outside the class (pycocotools, common/maskApi.c).
     """
@@ -23,8 +23,8 @@ def encode(mask: Mask) -> dict[int, str]:
     }
 
 
-def _by_class(mask: Mask) -> tuple[Mask, Places, Places]:
-    """The runs down the columns, sorted by class and then by place: class, first pixel, pixel after the last."""
+def _by_class(mask: Mask) -> tuple[Mask, Indices, Indices]:
+    """Return the runs down the columns, sorted by class and position: class, first pixel, pixel after the last."""
     height = mask.shape[0]
     found, begins, ends = [], [], []
     for left, band in bands(mask.T):
@@ -38,8 +38,8 @@ def _by_class(mask: Mask) -> tuple[Mask, Places, Places]:
     return every[order], np.concatenate(begins)[order], np.concatenate(ends)[order]
 
 
-def _counts(begins: Places, ends: Places, size: int) -> Places:
-    """Lengths in turn outside and inside the class; a run that goes on in the next column is one."""
+def _counts(begins: Indices, ends: Indices, size: int) -> Indices:
+    """Return lengths alternately outside and inside the class. Runs that continue in the next column are joined."""
     apart = begins[1:] != ends[:-1]
     begins, ends = begins[np.r_[True, apart]], ends[np.r_[apart, True]]
     edges = np.stack([begins, ends], axis=1).ravel()
@@ -47,8 +47,8 @@ def _counts(begins: Places, ends: Places, size: int) -> Places:
     return counts if ends[-1] == size else np.append(counts, size - ends[-1])
 
 
-def _string(counts: Places) -> str:
-    """Five bits a character, lowest first, of each count less the one before last (from the fourth on)."""
+def _string(counts: Indices) -> str:
+    """Encode five bits a character, lowest first. From the fourth on, each count is less the one two before it."""
     rest = counts.copy()
     rest[3:] -= counts[1:-2]
     written = []

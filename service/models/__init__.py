@@ -1,1 +1,1 @@
-"""Models: cards, labels, inputs, identity and weights."""
+"""Models: cards, labels, input specifications, identity and weights."""

@@ -1,4 +1,4 @@
-"""A model's card: everything that gateway, handlers and packaging know of it, read from `card.toml`."""
+"""Model cards: everything that the gateway, the workers and the packaging know about a model, read from `card.toml`."""
 
 import re
 import tomllib
@@ -13,35 +13,35 @@ from service.models import labels
 from service.models.inputs import CardTable, Input, Multiscale
 from service.models.labels import Label, LabelsError, Names
 
-Task = Literal["classification", "segmentation"]
+TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z_]*$")]  # `service.tasks` has the tasks
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 VERSION = r"^[0-9]+(\.[0-9]+){0,2}$"
-Address = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 Library = Literal["own", "timm"]
 KeyProfile = Literal["official", "timm", "encoding", "openmmlab", "mmseg"]
 
 
-def _inside(path: str) -> str:
-    """An archive is a copy of the model's folder: a file elsewhere would be written elsewhere too."""
+def _check_inside(path: str) -> str:
+    """Refuse a path outside the model's folder: a model archive would write that file outside its own folder too."""
     if not PurePosixPath(path).name or path.startswith("/") or ".." in path.split("/") or not path.isprintable():
         raise ValueError("it must name a file in the model's folder")
     return path
 
 
-File = Annotated[str, AfterValidator(_inside)]
-LABEL_SETS = "labels"  # beside the models' folders
-CHECKSUM = re.compile(r"^([0-9a-f]{64})  ", re.MULTILINE)  # in a record, as `sha256sum` writes it
+File = Annotated[str, AfterValidator(_check_inside)]
+LABEL_SETS = "labels"  # folder of the shared label sets in the model store
+CHECKSUM = re.compile(r"^([0-9a-f]{64})  ", re.MULTILINE)  # a line in the format of `sha256sum`
 
 
 class CardError(ValueError):
-    """A card, or a file it names, that cannot be used; the message is one sentence for the operator."""
+    """A card, or a file it names, is unusable; the message is one sentence for the operator."""
 
 
 class Network(CardTable):
-    """Which network to build, and with how many classes; `parameters` is its published size.
+    """The network to build and its number of classes; `parameters` is the published parameter count.
 
-    `library` "own" is `service.networks`; "timm" any classifier of that package, which is an extra. A segmenter's head
-    may be narrower than the published one, and may lack the auxiliary head of its training.
+    `library` "own" is `service.networks`; "timm" is any classifier of timm, which is an optional extra. A segmenter's
+    head may be narrower than the published one (`head_channels`), and may lack the auxiliary head used in training.
     """
 
     name: str
@@ -53,33 +53,33 @@ class Network(CardTable):
     auxiliary: bool = True
 
     def arguments(self) -> dict[str, Any]:
-        """What `networks.build` is called with."""
+        """Return the keyword arguments for `networks.build`."""
         return self.model_dump(exclude={"parameters", "library"})
 
 
 class Source(CardTable):
-    """A published checkpoint: its addresses, best first, with the same bytes at each, and how to know them.
+    """A published checkpoint: its URLs in order of preference, its checksum and its key layout (`profile`).
 
-    Its authors state the first digits of its SHA-256 (in the file's name) or its whole SHA-1. Where the address gives
-    a zip, the checksum is that of the one checkpoint in it. `profile` is the layout of its keys.
+    Every URL serves the same bytes. The authors publish the first digits of the SHA-256 (in the file name) or the full
+    SHA-1. If the URL serves a zip, the checksum is that of the one checkpoint inside it.
     """
 
-    urls: tuple[Address, ...] = Field(min_length=1)
+    urls: tuple[Url, ...] = Field(min_length=1)
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
     sha1: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     profile: KeyProfile = "official"
 
     @model_validator(mode="after")
-    def _checkable(self) -> Self:
+    def _require_checksum(self) -> Self:
         if self.sha256 is None and self.sha1 is None:
-            raise ValueError("a source needs a sha256, or its first digits, or a sha1")
+            raise ValueError("a source needs a sha256 (or its first digits) or a sha1")
         return self
 
 
 class Weights(CardTable):
-    """Where the weights are: `file` beside the card, with its checksum, and the addresses it can be had from.
+    """The weight file beside the card, its checksum, and the URLs from which it can be downloaded.
 
-    Weights that `models pull` makes of one of the `sources` have no checksum on the card: it is recorded beside them.
+    Weights that `models pull` converts from one of `sources` have no checksum here; it is stored beside the file.
     """
 
     file: File
@@ -90,16 +90,16 @@ class Weights(CardTable):
     sources: tuple[Source, ...] = ()
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _require_origin(self) -> Self:
         if self.sha256 is None and not self.sources:
-            raise ValueError("weights need a sha256, or sources to be pulled from")
+            raise ValueError("weights need a sha256, or sources to pull them from")
         return self
 
 
 class Labels(Names):
-    """The label file beside the card: a line per class, and for masks a tab and its colour as `#rrggbb`.
+    """The label file beside the card: one line per class, and for masks a tab and the colour as `#rrggbb`.
 
-    `set` names a shared one instead, `labels/<set>.tsv` in the model store, with a header row.
+    `set` names a shared label set instead: `labels/<set>.tsv` in the model store, a table with a header row.
     """
 
     file: File = "labels.txt"
@@ -107,12 +107,12 @@ class Labels(Names):
 
 
 class Serving(CardTable):
-    """How the worker runs: pictures in a batch, processes, and the deadline of a request.
+    """How the workers run: batch size, number of processes, engine, precision and request deadline.
 
-    Gateways gather batches and wait for nobody; with `max_batch_delay_ms` TorchServe puts several gateways' together.
-    `engine` `auto` is torch on CUDA, and OpenVINO, where it is installed, on the CPU. `precision` `auto` is what the
-    device is fastest in without a change to the answers that matters: bf16, float16 on old GPUs, else fp32.
-    Not `by_default`: when named. `threads` of a process on the CPU; those that say nothing share what is left equally.
+    Each gateway batches without waiting. With `max_batch_delay_ms`, TorchServe also merges batches of several gateways.
+    The engine "auto" is PyTorch on CUDA, else OpenVINO if installed. The precision "auto" is the fastest one of the
+    device without a relevant change of results: bf16, float16 on old GPUs, else fp32. Without `by_default` it is served
+    only if named. CPU `threads` are those of one process; processes without a value share the other cores equally.
     """
 
     batch_size: int = Field(default=8, ge=1, le=256)
@@ -126,7 +126,7 @@ class Serving(CardTable):
 
 
 class Int8(CardTable):
-    """The network in int8, a `file` that `quantise` made of the weights with the SHA-256 `made_of`."""
+    """The int8 network: a `file` that `quantise` made from the weights whose SHA-256 is `made_of`."""
 
     file: File
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -134,18 +134,18 @@ class Int8(CardTable):
 
 
 class ModelCard(CardTable):
-    """One model, as its folder describes it. `published` is what its authors state, `measured` what we found."""
+    """One model of the store. `published` holds the figures of its authors, `measured` the figures of this project."""
 
     name: Annotated[str, Field(pattern=NAME)]
     version: Annotated[str, Field(pattern=VERSION)]
-    task: Task
+    task: TaskName
     summary: str
     licence: str
     source: str
     network: Network
     weights: Weights
     input: Input
-    best: Multiscale = Multiscale()
+    multiscale: Multiscale = Multiscale()
     labels: Labels = Labels()
     serving: Serving = Serving()
     int8: Int8 | None = None
@@ -155,7 +155,7 @@ class ModelCard(CardTable):
     folder: Path = Field(default=Path(), exclude=True)
 
     @model_validator(mode="after")
-    def _names_every_class(self) -> Self:
+    def _check_label_counts(self) -> Self:
         for language, names in self.labels.names.items():
             if len(names) != self.network.classes:
                 raise ValueError(f"{len(names)} labels in {language} for {self.network.classes} classes")
@@ -163,23 +163,23 @@ class ModelCard(CardTable):
 
     @property
     def family(self) -> str:
-        """The name that all versions of the model share."""
+        """Return the name that all versions of the model share."""
         return self.name.partition("@")[0]
 
     @property
-    def order(self) -> tuple[int, ...]:
-        """What versions are sorted by: 1.10 is above 1.9, and 1 is 1.0."""
+    def version_key(self) -> tuple[int, ...]:
+        """Return the sort key of the version: 1.10 is above 1.9, and 1 equals 1.0.0."""
         numbers = [int(number) for number in self.version.split(".")]
         return (*numbers, *[0] * (3 - len(numbers)))
 
     @property
     def is_default(self) -> bool:
-        """Whether it is served where no models are named: its weights are known, and it does not ask to be named."""
+        """Return whether the model is served if the operator names no models: it has weights and is `by_default`."""
         return self.checksum is not None and self.serving.by_default
 
     @cached_property
     def classes(self) -> tuple[Label, ...]:
-        """The labels in the order of their class ids. Raises `CardError` where the file does not fit the network."""
+        """Return the labels by class id. Raises `CardError` if their number is not the network's number of classes."""
         path = self.labels_path
         try:
             found = labels.read(path, table=self.labels.set is not None)
@@ -191,16 +191,16 @@ class ModelCard(CardTable):
 
     @cached_property
     def translations(self) -> dict[str, Self]:
-        """The card with its labels in each language that it has them in."""
+        """Return the card by language, each with its labels in that language."""
         found = {self.labels.language: self}
         for language, names in self.labels.names.items():
-            told = self.labels.model_copy(update={"language": language})
-            found[language] = self.model_copy(update={"labels": told, "classes": labels.renamed(self.classes, names)})
+            table = self.labels.model_copy(update={"language": language})
+            found[language] = self.model_copy(update={"labels": table, "classes": labels.renamed(self.classes, names)})
         return found
 
     @property
     def labels_path(self) -> Path:
-        """The label file; a shared set's copy beside the card, which an archive has, goes before the store's."""
+        """Return the label file. A copy of a shared set beside the card (as in an archive) precedes the store's."""
         if self.labels.set is None:
             return self.folder / self.labels.file
         copy = self.folder / f"{self.labels.set}.tsv"
@@ -208,45 +208,45 @@ class ModelCard(CardTable):
 
     @property
     def weights_path(self) -> Path:
-        """The weight file, whether or not it is there."""
+        """Return the path of the weight file, which need not exist."""
         return self.folder / self.weights.file
 
     @property
     def weights_bytes(self) -> int | None:
-        """The weight file's size; None where it is not here."""
+        """Return the size of the weight file, or None if it does not exist."""
         try:
             return self.weights_path.stat().st_size
         except OSError:
             return None
 
     @property
-    def record_path(self) -> Path:
-        """The checksum of pulled weights, in the form of `sha256sum`."""
+    def checksum_path(self) -> Path:
+        """Return the file with the checksum of pulled weights, in the format of `sha256sum`."""
         return self.weights_path.with_name(f"{self.weights_path.name}.sha256")
 
     @property
     def checksum(self) -> str | None:
-        """The weight file's SHA-256: the card's own, or the one recorded when the weights were pulled, or None."""
+        """Return the SHA-256 of the weight file: from the card, or stored when the weights were pulled, or None."""
         if self.weights.sha256 is not None:
             return self.weights.sha256
         try:
-            found = CHECKSUM.search(self.record_path.read_text(encoding="utf-8"))
+            found = CHECKSUM.search(self.checksum_path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             return None
         return found[1] if found else None
 
 
 def read(folder: Path) -> ModelCard:
-    """The card of a model's folder. Raises `CardError` with every mistake in it."""
+    """Return the card of a model's folder. Raises `CardError` that lists every mistake."""
     card = _parse(folder)
     _ = card.classes
     return card
 
 
 def read_all(store: Path) -> dict[str, ModelCard]:
-    """The cards by name of a store's models that can be served: those whose weights have been pulled or came with it.
+    """Return the cards by name of the models that can be served: their weights were pulled or came with the store.
 
-    Raises `CardError` where a name and version stand twice.
+    Raises `CardError` if two cards have the same name and version.
     """
     servable = {name: card for name, card in read_zoo(store).items() if card.checksum is not None}
     for card in servable.values():
@@ -255,36 +255,36 @@ def read_all(store: Path) -> dict[str, ModelCard]:
 
 
 def read_zoo(store: Path) -> dict[str, ModelCard]:
-    """Every card of a store by name, also of weights that are not here. Raises `CardError` as `read_all` does.
+    """Return every card of a store by name, also cards without weights. Raises `CardError` as `read_all` does.
 
-    Of cards of one name the highest version has it, and the others are `name@version`. Labels are not read: a thousand
-    of them for each of many models would take longer than all else.
+    Among cards of one name, the highest version owns the plain name and the others are `name@version`. Labels are not
+    read: a thousand labels for each of many models would take longer than everything else.
     """
     read = [_parse(path.parent) for path in sorted(store.glob("[!.]*/card.toml"))]
-    highest = {card.name: card for card in sorted(read, key=lambda card: card.order)}
+    highest = {card.name: card for card in sorted(read, key=lambda card: card.version_key)}
     found: dict[str, ModelCard] = {}
     for card in read:
         known = card if highest[card.name] is card else card.model_copy(update={"name": f"{card.name}@{card.version}"})
-        if known.order == highest[card.name].order and known is not card:
+        if known.version_key == highest[card.name].version_key and known is not card:
             raise CardError(f"{card.folder} and {highest[card.name].folder} are both named {card.name}")
         if known.name in found:
             raise CardError(f"{card.folder} and {found[known.name].folder} are both named {known.name}")
         found[known.name] = known
-    # The first is a default: the highest version takes the place of the first of its name.
-    places = {name: place for place, name in reversed(list(enumerate(card.family for card in found.values())))}
-    return dict(sorted(found.items(), key=lambda item: (places[item[1].family], "@" in item[0])))
+    # The first card is the default model, so all versions of a name move to the position of its first card.
+    positions = {name: index for index, name in reversed(list(enumerate(card.family for card in found.values())))}
+    return dict(sorted(found.items(), key=lambda item: (positions[item[1].family], "@" in item[0])))
 
 
-def stocked(store: Path) -> dict[str, ModelCard]:
-    """`read_zoo` of a store that should have models. Raises `CardError` also where it has none."""
+def read_nonempty_zoo(store: Path) -> dict[str, ModelCard]:
+    """Return `read_zoo` of a store. Raises `CardError` also if the store has no card."""
     zoo = read_zoo(store)
     if not zoo:
-        raise CardError(f"{store.resolve()} holds no model: no <name>/card.toml is in it; --store names another folder")
+        raise CardError(f"{store.resolve()} holds no model: no <name>/card.toml is in it; choose another with --store")
     return zoo
 
 
 def find(cards: Mapping[str, ModelCard], name: str) -> ModelCard | None:
-    """The card of that name, which may be `name@version` for the highest version too."""
+    """Return the card of that name, or None. The highest version is also found as `name@version`."""
     return cards.get(name) or next((card for card in cards.values() if f"{card.name}@{card.version}" == name), None)
 
 

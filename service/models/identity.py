@@ -1,4 +1,4 @@
-"""What tells one model's answers from another's, of whatever name."""
+"""The identity of a model: a fingerprint that changes when the model's results may change."""
 
 import hashlib
 import json
@@ -6,19 +6,19 @@ from typing import Any, Final
 
 from service.models.cards import ModelCard
 
-ASKED: Final[dict[str, Any]] = {
-    **dict.fromkeys(("version", "network", "input", "best", "int8"), True),
+IDENTITY_FIELDS: Final[dict[str, Any]] = {
+    **dict.fromkeys(("version", "network", "input", "multiscale", "int8"), True),
     "labels": {"language", "names"},
     "serving": {"engine", "precision"},
 }
 
 
 def identity(card: ModelCard) -> str:
-    """A SHA-256 in hexadecimal that differs where answers may: of the weights' checksum, the labels and the card.
+    """Return a SHA-256 in hexadecimal over the checksum of the weights, the labels, and `IDENTITY_FIELDS` of the card.
 
-    Of the card it takes what answers depend on, and neither its name nor how it is served. The checksum of weights
-    that were pulled is read from the disk each time. Raises `CardError` where the labels cannot be read.
+    The name of the model and how it is served have no influence. The checksum of pulled weights is read from the disk
+    at every call. Raises `CardError` if the labels cannot be read.
     """
     labels = [label.model_dump() for label in card.classes]
-    told = json.dumps([card.checksum, card.model_dump(mode="json", include=ASKED), labels])
-    return hashlib.sha256(told.encode()).hexdigest()
+    content = json.dumps([card.checksum, card.model_dump(mode="json", include=IDENTITY_FIELDS), labels])
+    return hashlib.sha256(content.encode()).hexdigest()

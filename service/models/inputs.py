@@ -1,4 +1,4 @@
-"""What a network is given of a picture, as its card says it: the tables `[input]` and `[best]`."""
+"""How an image becomes the input of a network: the card's tables `[input]` and `[multiscale]`."""
 
 from typing import Annotated, Literal, Self
 
@@ -9,22 +9,22 @@ Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class CardTable(BaseModel):
-    """A table of a card: frozen, and without a word that means nothing."""
+    """A table of a card: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Input(CardTable):
-    """How a picture becomes the network's input; `size` is the square's side, or for `segmentation` the long side.
+    """How an image becomes the network's input. `size`, in pixels, is the side of the square or the maximum long side.
 
-    `official`: the centred square of size / (size + 32) of the short side, then one bicubic resize (ResNeSt's
-    ECenterCrop). `timm`: short side to size / crop_ratio, then the centred square. `whole`: the picture as it is, made
-    smaller where its long side is above `size`. `segmentation`: the largest that
-    has no side above `size` and, where `short` is there, no short side above that, in the picture's proportions, both
-    sides to the nearest multiple of `multiple`.
+    Profile `official` crops the centred square of size / (size + 32) of the short side, then resizes it once, bicubic
+    (ResNeSt's ECenterCrop). Profile `timm` resizes the short side to size / crop_ratio, then crops the centred square.
+    Profile `whole` shrinks an image only if its long side is above `size`. Profile `proportional` resizes to the
+    largest size of the same aspect ratio whose long side is at most `size` and short side at most `short`, if set. It
+    then rounds both sides to the nearest multiple of `multiple`.
     """
 
-    profile: Literal["official", "timm", "segmentation", "whole"]
+    profile: Literal["official", "timm", "proportional", "whole"]
     size: int = Field(ge=32, le=4096)
     short: int | None = Field(default=None, ge=32, le=4096)
     crop_ratio: float = Field(default=0.875, gt=0, le=1)
@@ -34,19 +34,19 @@ class Input(CardTable):
     std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
 
     @model_validator(mode="after")
-    def _boxed(self) -> Self:
+    def _check_short_side(self) -> Self:
         if self.short is not None and self.short > self.size:
             raise ValueError("the short side may not be longer than size")
         return self
 
     @property
     def largest(self) -> tuple[int, int]:
-        """The most pixels that the long and the short side of a network's input have."""
+        """Return the maximum of the long and of the short side of the network's input, in pixels."""
         long, short = (-(-side // self.multiple) * self.multiple for side in (self.size, self.short or self.size))
         return long, short
 
     def accepts(self, height: int, width: int) -> bool:
-        """Whether a network's input may have these sides."""
+        """Return whether an input of this height and width, in pixels, is possible."""
         if self.profile in ("official", "timm"):
             return height == width == self.size
         long, short = self.largest
@@ -54,15 +54,15 @@ class Input(CardTable):
 
     @property
     def square(self) -> int:
-        """The side of a square picture's input, for rehearsals."""
+        """Return the side, in pixels, of the largest square input, for warm-up passes."""
         return self.largest[1]
 
 
 class Multiscale(CardTable):
-    """How `quality=best` sees a picture; `service.tasks.multiscale` says what becomes of it.
+    """The multi-scale protocol of `quality=best`, which `service.tasks.multiscale` implements.
 
-    `scales` are times the size of a single pass, and `window` is the side of a window in pixels. Without a deadline of
-    its own a picture has ten times the time of a single pass.
+    `scales` are multiples of the size of a single pass; `window` is the side of a sliding window in pixels. If
+    `deadline_s` is not set, the deadline is ten times that of a single pass.
     """
 
     scales: tuple[Annotated[float, Field(ge=0.25, le=4)], ...] = Field(

@@ -1,4 +1,4 @@
-"""The classes of a model by their ids, read from a label file."""
+"""The class labels of a model, read from a label file."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -17,11 +17,11 @@ Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
 class LabelsError(ValueError):
-    """A label file that cannot be used; the message says what is wrong with it."""
+    """A label file is unusable; the message names the reason."""
 
 
 class Label(CardTable):
-    """A class: its name, its colour in masks (black where the card has none), and its WordNet id where it has one."""
+    """A class: its name, its colour in masks (black if not set), and its WordNet id, if any."""
 
     class_id: int
     label: str
@@ -30,24 +30,24 @@ class Label(CardTable):
 
     @property
     def hex_color(self) -> str:
-        """The colour as `#rrggbb`."""
+        """Return the colour as `#rrggbb`."""
         return "#{:02x}{:02x}{:02x}".format(*self.color)
 
 
 class Names(CardTable):
-    """The language (BCP 47) of labels, and the labels in others, in the same order."""
+    """The language (BCP 47) of the labels, and the labels in other languages, in the same order."""
 
     language: Language = "en"
     names: dict[Language, tuple[Name, ...]] = Field(default_factory=dict)
 
 
 def renamed(labels: Iterable[Label], names: Iterable[str]) -> tuple[Label, ...]:
-    """The labels under other names."""
+    """Return the labels with other names."""
     return tuple(label.model_copy(update={"label": name}) for label, name in zip(labels, names, strict=True))
 
 
 def read(path: Path, *, table: bool) -> tuple[Label, ...]:
-    """The labels of a file in the order of their class ids; `table` is for a shared set. Raises `LabelsError`."""
+    """Return the labels of a file by class id; `table` is set for a shared label set. Raises `LabelsError`."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return tuple((_rows if table else _lines)(file))
@@ -56,17 +56,17 @@ def read(path: Path, *, table: bool) -> tuple[Label, ...]:
 
 
 def _lines(file: Iterable[str]) -> Iterator[Label]:
-    """The labels of a label file: `name`, or `name<tab>#rrggbb`."""
+    """Yield the labels of a label file with the lines `name` or `name<tab>#rrggbb`."""
     for class_id, line in enumerate(file):
         name, _, colour = line.rstrip("\r\n").partition("\t")
         yield _label(class_id, name, colour)
 
 
 def _rows(file: Iterable[str]) -> Iterator[Label]:
-    """The labels of a shared set: columns `class_id`, `label`, and `color` or `wnid`; others are for people."""
+    """Yield the labels of a shared set: columns `class_id`, `label`, `color` and `wnid`; other columns are notes."""
     for class_id, row in enumerate(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)):
         if row.get("class_id") != str(class_id):
-            raise LabelsError(f"row {class_id} of its label set is not that of class {class_id}")
+            raise LabelsError(f"row {class_id} of the label set is not class {class_id}")
         yield _label(class_id, row.get("label") or "", row.get("color"), row.get("wnid"))
 
 

@@ -1,4 +1,4 @@
-"""The networks we serve, by name. Building one touches no disk; its weights are random."""
+"""Build the networks of this project by name. Weights are random and nothing is read from the disk."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,18 +9,19 @@ from service.networks import resnest, resnet
 from service.networks.deeplab import DeepLabV3Head
 from service.networks.fcn import FCNHead
 from service.networks.mmseg import deeplab, fcn, psp
-from service.networks.resnet import FEATURES, ResNet
+from service.networks.resnet import FEATURE_CHANNELS, ResNet
 from service.networks.segmentation import AUXILIARY_CHANNELS, Segmenter
 
 ARCHITECTURES = {**resnet.ARCHITECTURES, **resnest.ARCHITECTURES}
 
 
 @dataclass(frozen=True)
-class Family:
-    """A way to build segmenters: the head, made with channels, classes and inner width, and the auxiliary head.
+class SegmenterSpec:
+    """How to build the heads of a segmentation network.
 
-    `stages` are those whose maps the head takes, from 0. `align_corners` and `pool_dilated` as in `Segmenter` and
-    `ResNet`: the projects differ in them although their keys could be the same.
+    The callable `head` takes channels, classes, and the inner width or None; `auxiliary` takes channels and classes.
+    The head gets the feature maps of the 0-based backbone `stages`. For `align_corners` and `pool_dilated`, in which
+    PyTorch-Encoding and MMSegmentation differ, see `Segmenter` and `ResNet`.
     """
 
     head: Callable[[int, int, int | None], nn.Module]
@@ -30,24 +31,24 @@ class Family:
     pool_dilated: bool = True
 
 
-def _mmseg(head: Callable[[int, int, int | None], nn.Module], stages: tuple[int, ...] = (3,)) -> Family:
-    return Family(head, fcn.AuxiliaryHead, stages, align_corners=False, pool_dilated=False)
+def _mmseg(head: Callable[[int, int, int | None], nn.Module], stages: tuple[int, ...] = (3,)) -> SegmenterSpec:
+    return SegmenterSpec(head, fcn.MmsegAuxiliaryHead, stages, align_corners=False, pool_dilated=False)
 
 
-# PyTorch-Encoding's, then MMSegmentation's.
-HEADS = {
-    "deeplab": Family(DeepLabV3Head, FCNHead),
-    "fcn": Family(FCNHead, FCNHead),
-    "mmseg_deeplab": _mmseg(deeplab.DeepLabV3Head),
-    "mmseg_deeplabplus": _mmseg(deeplab.DeepLabV3PlusHead, stages=(3, 0)),
-    "mmseg_psp": _mmseg(psp.PSPHead),
-    "mmseg_fcn": _mmseg(fcn.FCNHead),
+# By name: the heads of PyTorch-Encoding, then those of MMSegmentation.
+SEGMENTATION_HEADS = {
+    "deeplab": SegmenterSpec(DeepLabV3Head, FCNHead),
+    "fcn": SegmenterSpec(FCNHead, FCNHead),
+    "mmseg_deeplab": _mmseg(deeplab.MmsegDeepLabV3Head),
+    "mmseg_deeplabplus": _mmseg(deeplab.MmsegDeepLabV3PlusHead, stages=(3, 0)),
+    "mmseg_psp": _mmseg(psp.MmsegPSPHead),
+    "mmseg_fcn": _mmseg(fcn.MmsegFCNHead),
 }
 
 
 def names() -> list[str]:
-    """Every name `build` knows: backbones, and `<head>_<backbone>` for segmentation."""
-    return [*ARCHITECTURES, *(f"{head}_{backbone}" for head in HEADS for backbone in ARCHITECTURES)]
+    """Return every name that `build` takes: classifiers `<backbone>`, and segmenters `<head>_<backbone>`."""
+    return [*ARCHITECTURES, *(f"{head}_{backbone}" for head in SEGMENTATION_HEADS for backbone in ARCHITECTURES)]
 
 
 def build(
@@ -58,21 +59,21 @@ def build(
     head_channels: int | None = None,
     auxiliary: bool = True,
 ) -> nn.Module:
-    """A classifier (`resnest50`) or a segmenter (`deeplab_resnest50`, output stride 8 unless told).
+    """Return a classifier (`resnest50`) or a segmenter (`deeplab_resnest50`).
 
-    The last two arguments are a segmenter's, as in `build_segmenter`. Raises `KeyError` for an unknown name or output
-    stride.
+    The default output stride is 32 for a classifier and 8 for a segmenter. `head_channels` and `auxiliary` are only for
+    a segmenter, as in `build_segmenter`. Raises `KeyError` for an unknown name or output stride.
     """
     if name in ARCHITECTURES:
         return ResNet(ARCHITECTURES[name], classes, output_stride or 32)
-    head, backbone = _parts(name)
+    head, backbone = _split_name(name)
     stride = output_stride or 8
     return build_segmenter(head, backbone, classes, stride, head_channels=head_channels, auxiliary=auxiliary)
 
 
-def _parts(name: str) -> tuple[str, str]:
-    """A segmenter's head and backbone, of which both have underscores in their names."""
-    for head in HEADS:
+def _split_name(name: str) -> tuple[str, str]:
+    """Return the head and the backbone of a segmenter's name. Both may contain underscores. Raises `KeyError`."""
+    for head in SEGMENTATION_HEADS:
         if name.startswith(f"{head}_"):
             return head, name.removeprefix(f"{head}_")
     raise KeyError(name)
@@ -87,12 +88,13 @@ def build_segmenter(
     head_channels: int | None = None,
     auxiliary: bool = True,
 ) -> Segmenter:
-    """`head` (a key of `HEADS`) and, for training, an auxiliary head on a dilated `backbone`.
+    """Return a segmenter: `head` (a key of `SEGMENTATION_HEADS`) on the dilated `backbone`.
 
-    `head_channels` is the head's inner width, the published one where it is None. Raises `KeyError`.
+    `head_channels` is the inner width of the head, by default the published one. `auxiliary` adds the auxiliary head,
+    which is used in training. Raises `KeyError` for an unknown head, backbone or output stride.
     """
-    family = HEADS[head]
-    trunk = ResNet(ARCHITECTURES[backbone], 0, output_stride, pool_dilated=family.pool_dilated)
-    extra = family.auxiliary(AUXILIARY_CHANNELS, classes) if auxiliary else None
-    main = family.head(FEATURES, classes, head_channels)
-    return Segmenter(trunk, main, extra, stages=family.stages, align_corners=family.align_corners)
+    spec = SEGMENTATION_HEADS[head]
+    trunk = ResNet(ARCHITECTURES[backbone], 0, output_stride, pool_dilated=spec.pool_dilated)
+    extra = spec.auxiliary(AUXILIARY_CHANNELS, classes) if auxiliary else None
+    main = spec.head(FEATURE_CHANNELS, classes, head_channels)
+    return Segmenter(trunk, main, extra, stages=spec.stages, align_corners=spec.align_corners)

@@ -1,4 +1,4 @@
-"""The one residual block of ResNet, ResNeXt, ResNet-D and ResNeSt; its parameters make the family."""
+"""The bottleneck block of ResNet, ResNeXt, ResNet-D and ResNeSt; `BlockStyle` selects the family."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,12 @@ EXPANSION = 4
 
 @dataclass(frozen=True)
 class BlockStyle:
-    """What distinguishes one family's bottleneck from another's.
+    """The parameters in which the bottlenecks of the families differ.
 
-    `radix` 0 is a plain 3x3 convolution, 1 and more Split-Attention with that many splits. `average_down` pools in the
-    shortcut before its 1x1 convolution (ResNet-D, arXiv 1812.01187). `average_downsampling` ("avd") strides by a 3x3
-    average pool beside the 3x3 convolution, `average_first` before it (the published "fast" variants).
+    With `radix` 0 the block has a plain 3x3 convolution, otherwise Split-Attention with `radix` splits. With
+    `average_down` the shortcut pools before its 1x1 convolution (ResNet-D, arXiv 1812.01187). With
+    `average_downsampling` ("avd") a 3x3 average pool has the stride instead of the 3x3 convolution. It follows the
+    convolution or, with `average_first`, precedes it (the published "fast" variants).
     """
 
     radix: int = 0
@@ -26,15 +27,15 @@ class BlockStyle:
     average_first: bool = False
 
     def group_width(self, planes: int) -> int:
-        """Channels of the 3x3 convolution in a stage of `planes`."""
+        """Return the number of channels of the 3x3 convolution in a stage of `planes`."""
         return int(planes * self.width / 64) * self.cardinality
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (or Split-Attention), 1x1, and a shortcut: `(n, c, h, w)` to `(n, 4 * planes, h / stride, w / stride)`.
+    """Residual block: 1x1 convolution, 3x3 convolution (or Split-Attention), 1x1 convolution, and a shortcut.
 
-    `first` marks the first block of stages 2 to 4, where the official networks keep the 3x3 average pool even when
-    dilation took the stride away. Attribute names are those of the released checkpoints.
+    `first` marks the first block of stages 2 to 4. There the official networks keep the 3x3 average pool even if
+    dilation replaces the stride. The attribute names are those of the released checkpoints.
     """
 
     def __init__(
@@ -75,10 +76,10 @@ class Bottleneck(nn.Module):
         self.plain = style.radix == 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's map, after the last ReLU."""
+        """Map `(n, channels, h, w)` to `(n, 4 * planes, h / stride, w / stride)`."""
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.conv2(self.pool_before(out))
-        if self.plain:  # Split-Attention normalises inside, and nothing follows its weighted sum
+        if self.plain:  # Split-Attention normalises inside; no norm and no ReLU follow it
             out = self.relu(self.bn2(out))
         out = self.bn3(self.conv3(self.pool_after(out)))
         shortcut = x if self.downsample is None else self.downsample(x)

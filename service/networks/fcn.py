@@ -1,13 +1,10 @@
-"""The fully convolutional head (arXiv 1411.4038), as PyTorch-Encoding has it."""
+"""The fully convolutional head (arXiv 1411.4038) as in PyTorch-Encoding."""
 
 from torch import Tensor, nn
 
 
 class FCNHead(nn.Module):
-    """3x3 convolution to `inner` channels, a quarter where it is None, then a 1x1 classifier.
-
-    `(n, c, h, w)` becomes `(n, classes, h, w)`.
-    """
+    """3x3 convolution to `inner` channels (default: a quarter of `channels`) and a 1x1 classifier."""
 
     def __init__(self, channels: int, classes: int, inner: int | None = None) -> None:
         super().__init__()
@@ -21,6 +18,6 @@ class FCNHead(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits at the map's own resolution."""
+        """Map `(n, channels, h, w)` features to `(n, classes, h, w)` logits."""
         logits: Tensor = self.conv5(x)
         return logits

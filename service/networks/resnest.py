@@ -11,7 +11,7 @@ DEPTHS = {
     200: (3, 24, 36, 3),
     269: (3, 30, 48, 8),
 }
-# The paper's ablation: radix s, cardinality x, width d, with the average pool before the 3x3 convolution.
+# The paper's ablation: (radix s, cardinality x, width d), with the average pool before the 3x3 convolution.
 FAST_50 = {
     "1s1x64d": (1, 1, 64),
     "2s1x64d": (2, 1, 64),

@@ -1,7 +1,7 @@
-"""The residual trunk and its published plain variants: ResNet, ResNeXt and ResNet-D.
+"""The residual backbone of all networks, and the published variants of ResNet, ResNeXt and ResNet-D.
 
-ResNet: arXiv 1512.03385. ResNeXt: arXiv 1611.05431. ResNet-D: arXiv 1812.01187. Key layouts are torchvision's
-(ResNet, ResNeXt) and timm's (ResNet-D).
+ResNet: arXiv 1512.03385. ResNeXt: arXiv 1611.05431. ResNet-D: arXiv 1812.01187. The state_dict keys are
+those of torchvision (ResNet, ResNeXt) and timm (ResNet-D).
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from service.networks.bottleneck import EXPANSION, BlockStyle, Bottleneck
 
 STAGE_PLANES = (64, 128, 256, 512)
-FEATURES = STAGE_PLANES[-1] * EXPANSION
+FEATURE_CHANNELS = STAGE_PLANES[-1] * EXPANSION
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One row of a paper's table: blocks in each stage, the block's style, and the width of the stem.
+    """One row of a paper's table: number of blocks in each stage, style of the blocks, and width of the stem.
 
-    `deep_stem` 0 is a 7x7 convolution; otherwise three 3x3 convolutions of that width, the last twice as wide.
+    `deep_stem` 0 is a 7x7 convolution. Otherwise the stem has three 3x3 convolutions of that width, the last one twice
+    as wide.
     """
 
     blocks: tuple[int, int, int, int]
@@ -38,7 +39,7 @@ ARCHITECTURES = {
     "resnet101d": Architecture((3, 4, 23, 3), RESNET_D, deep_stem=32),
 }
 
-# Output stride -> (stride, dilation, dilation of the first block) of stages 3 and 4, as the official network has it.
+# Output stride -> (stride, dilation, dilation of the first block) of stages 3 and 4, as in the official network.
 DILATIONS = {
     32: ((2, 1, 1), (2, 1, 1)),
     16: ((2, 1, 1), (1, 2, 1)),
@@ -47,12 +48,12 @@ DILATIONS = {
 
 
 class ResNet(nn.Module):
-    """A stem, four stages of bottlenecks and a linear classifier: `(n, 3, h, w)` to `(n, classes)` logits.
+    """A stem, four stages of bottlenecks, and a linear classifier.
 
-    `classes` 0 leaves out the classifier, for a segmentation backbone or an embedding. `output_stride` 8 and 16 trade
-    the strides of the last stages for dilation; parameters keep their shapes, so classification weights load.
-    `pool_dilated` keeps ResNeSt's 3x3 average pool where dilation took the stride, as the official networks do and
-    MMSegmentation's do not.
+    With `classes` 0 there is no classifier, for a segmentation backbone or an embedding. An `output_stride` of 8 or 16
+    replaces strides of the last stages by dilation. Parameter shapes do not change, so classification weights fit.
+    With `pool_dilated` ResNeSt's 3x3 average pool stays where dilation replaces the stride, as in the official networks
+    but not in MMSegmentation.
     """
 
     def __init__(
@@ -72,12 +73,13 @@ class ResNet(nn.Module):
             channels = planes * EXPANSION
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(FEATURES, classes) if classes else nn.Identity()
+        self.fc = nn.Linear(FEATURE_CHANNELS, classes) if classes else nn.Identity()
 
     def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`(n, 3, h, w)` to each stage's map: 256 channels at h/4 by w/4, 512 at h/8, 1024 at h/16, 2048 at h/32.
+        """Map `(n, 3, h, w)` to the feature maps of the four stages.
 
-        With output stride 8 the last two are h/8 by w/8; with 16 both are h/16 by w/16.
+        They are `(n, 256, h/4, w/4)`, `(n, 512, h/8, w/8)`, `(n, 1024, h/16, w/16)` and `(n, 2048, h/32, w/32)`. With
+        output stride 8 the last two are h/8 by w/8; with 16 both are h/16 by w/16.
         """
         c1 = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
         c2 = self.layer2(c1)
@@ -85,14 +87,14 @@ class ResNet(nn.Module):
         return c1, c2, c3, self.layer4(c3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(n, classes)` logits, or with `classes` 0 the `(n, 2048)` pooled features."""
+        """Map `(n, 3, h, w)` to `(n, classes)` logits or, with `classes` 0, to `(n, 2048)` pooled features."""
         pooled = self.avgpool(self.stages(x)[-1]).flatten(1)  # (n, 2048)
         logits: Tensor = self.fc(pooled)
         return logits
 
 
 def _stem(width: int) -> tuple[nn.Module, int]:
-    """The stem's convolutions, at half the picture's resolution, and its number of output channels."""
+    """Return the convolutions of the stem, which halve the resolution, and the number of output channels."""
     if not width:
         return nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False), 64
     layers = [

@@ -1,4 +1,4 @@
-"""A dilated backbone with a head and an auxiliary head, named as in PyTorch-Encoding's checkpoints."""
+"""The segmentation network: a dilated backbone, a head and an auxiliary head, named as in PyTorch-Encoding."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from torch.nn import functional
 
 from service.networks.resnet import ResNet
 
-AUXILIARY_CHANNELS = 1024
+AUXILIARY_CHANNELS = 1024  # of stage 3, the input of the auxiliary head
 
 
 class Segmenter(nn.Module):
-    """`(n, 3, h, w)` to `(n, classes, h, w)` logits; `auxiliary` gives those of stage 3, used only in training.
+    """A backbone with a segmentation head. `auxiliary` is a head on stage 3, used only in training.
 
-    `stages` are those, from 0, whose maps the head takes. PyTorch-Encoding's checkpoints were trained and scored with
-    `align_corners` (their `up_kwargs`), MMSegmentation's without.
+    `stages` are the 0-based stages whose feature maps the head takes. PyTorch-Encoding's checkpoints were trained and
+    evaluated with `align_corners` (their `up_kwargs`), MMSegmentation's without.
     """
 
     def __init__(
@@ -34,19 +34,22 @@ class Segmenter(nn.Module):
         self.align_corners = align_corners
 
     def upsample(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bilinear `(n, classes, h/s, w/s)` to `(n, classes, *size)`."""
+        """Resize `(n, classes, h/s, w/s)` bilinearly to `(n, classes, *size)`, where s is the stride of the head."""
         return functional.interpolate(logits, size, mode="bilinear", align_corners=self.align_corners)
 
     def coarse(self, x: Tensor) -> Tensor:
-        """Logits at the head's own resolution, `(n, classes, h/s, w/s)`."""
+        """Map `(n, 3, h, w)` to `(n, classes, h/s, w/s)` logits at the resolution of the head."""
         return self._logits(self.pretrained.stages(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits at the picture's size."""
+        """Map `(n, 3, h, w)` to `(n, classes, h, w)` logits."""
         return self.upsample(self.coarse(x), (x.shape[2], x.shape[3]))
 
     def forward_with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Main and auxiliary logits, both at the picture's size. Raises `ValueError` without an auxiliary head."""
+        """Map `(n, 3, h, w)` to the main and the auxiliary logits, both `(n, classes, h, w)`.
+
+        Raises `ValueError` without an auxiliary head.
+        """
         if self.auxlayer is None:
             raise ValueError("this segmenter was built without its auxiliary head")
         maps = self.pretrained.stages(x)

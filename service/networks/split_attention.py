@@ -5,10 +5,9 @@ from torch import Tensor, nn
 
 
 class RadixSoftmax(nn.Module):
-    """Softmax over the radix axis within each cardinal group; a sigmoid where radix is 1 (equation 2).
+    """Softmax over the radix axis within each cardinal group; a sigmoid if radix is 1 (equation 2).
 
-    `(n, cardinality * radix * c)` logits, cardinal group first, become `(n, radix * cardinality * c)` weights,
-    radix first: the order in which `SplitAttentionConv2d` holds its splits.
+    The logits are cardinality-major. The weights are radix-major, as are the splits of `SplitAttentionConv2d`.
     """
 
     def __init__(self, radix: int, cardinality: int) -> None:
@@ -17,18 +16,18 @@ class RadixSoftmax(nn.Module):
         self.cardinality = cardinality
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(n, cardinality * radix * c)` logits to `(n, radix * cardinality * c)` weights."""
+        """Map `(n, cardinality * radix * c)` logits to `(n, radix * cardinality * c)` weights."""
         if self.radix == 1:
             return torch.sigmoid(x)
-        # (n, K*R*c) -> (n, K, R, c) -> (n, R, K, c): with K > 1 the transpose is what keeps groups apart
+        # (n, K*R*c) -> (n, K, R, c) -> (n, R, K, c): with K > 1 the transpose keeps the groups apart
         splits = x.view(x.shape[0], self.cardinality, self.radix, -1).transpose(1, 2)
         return splits.softmax(dim=1).flatten(1)
 
 
 class SplitAttentionConv2d(nn.Module):
-    """A grouped convolution whose `radix` splits are summed with weights that the picture itself decides.
+    """A grouped 3x3 convolution whose `radix` splits are summed with attention weights computed from the input.
 
-    `(n, channels, h, w)` becomes `(n, channels, h', w')`. Attribute names are those of the released checkpoints.
+    The attribute names are those of the released checkpoints.
     """
 
     def __init__(
@@ -62,14 +61,14 @@ class SplitAttentionConv2d(nn.Module):
         self.rsoftmax = RadixSoftmax(radix, cardinality)
 
     def attention(self, splits: Tensor) -> Tensor:
-        """`(n, radix, c, h, w)` splits to their `(n, radix, c, 1, 1)` weights, which sum to 1 over radix > 1."""
+        """Map `(n, radix, c, h, w)` splits to `(n, radix, c, 1, 1)` weights; if radix > 1 they sum to 1 over it."""
         gap = splits.sum(dim=1).mean(dim=(2, 3), keepdim=True)  # (n, c, 1, 1)
         logits = self.fc2(self.relu(self.bn1(self.fc1(gap))))  # (n, R*c, 1, 1)
         weights: Tensor = self.rsoftmax(logits.flatten(1))  # (n, R*c)
         return weights.view(weights.shape[0], self.radix, -1, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The splits' weighted sum."""
+        """Map `(n, channels, h, w)` to `(n, channels, h / stride, w / stride)`: the weighted sum of the splits."""
         x = self.relu(self.bn0(self.conv(x)))  # (n, R*c, h, w), radix-major
         splits = torch.unflatten(x, 1, (self.radix, -1))  # (n, R, c, h, w)
         return (self.attention(splits) * splits).sum(dim=1)

@@ -1,4 +1,4 @@
-"""The classifiers of timm (PyTorch Image Models, Apache-2.0), which is an optional extra."""
+"""Build classifiers of timm (PyTorch Image Models, Apache-2.0), an optional extra."""
 
 import importlib
 import re
@@ -6,18 +6,18 @@ from typing import Any
 
 from torch import nn
 
-NAME = re.compile(r"[a-z0-9_]+")  # no tag of weights, and no address: nothing is ever fetched
+NAME = re.compile(r"[a-z0-9_]+")  # excludes tags of weights and hub URLs, so that nothing is downloaded
 
 
 def load() -> Any:
-    """The package. Raises `ImportError` where it, or the torchvision that it asks for, is not installed."""
+    """Return the timm package. Raises `ImportError` if it, or torchvision, which it requires, is not installed."""
     return importlib.import_module("timm")
 
 
 def build(name: str, classes: int) -> nn.Module:
-    """timm's network `name` with random weights: `(n, 3, h, w)` to `(n, classes)` logits.
+    """Return timm's network `name` with random weights, which maps `(n, 3, h, w)` to `(n, classes)` logits.
 
-    Raises `KeyError` where timm has none of that name, and `ImportError` as `load` does.
+    Raises `KeyError` if timm has no network of that name, and `ImportError` as `load` does.
     """
     timm = load()
     if not NAME.fullmatch(name) or not timm.is_model(name):

@@ -4,10 +4,10 @@
     head     {"arrays": [{"name", "dtype", "shape"}, ...], ...}
     arrays   C-contiguous, little-endian, in the head's order
 
-A body is one envelope after another, as many as there are pictures, in the same order both ways.
+A body is one frame after another, one for each image, in the same order both ways.
 
-A request carries the array `picture`, uint8 (h, w, 3), and in its head `expires`, the Unix time in seconds after which
-nobody waits for the answer, and, where it is not for the task's answer, the `question` (`service.tasks.operations`). An
+A request carries the array `image`, uint8 (h, w, 3), and in its head `expires`, the Unix time in seconds after which
+nobody waits for the answer, and, where it is not `predict`, the `operation` (`service.tasks.base.Operation`). An
 answer's head has `ok`: true with the task's arrays, `batch` (pictures in the forward pass), `inference_ms` and
 `worker_bytes` (of the worker in memory; null where that is not known); or false with `code` and `detail` of an error.
 """
@@ -46,7 +46,7 @@ def unpack(frame: Bytes) -> Opened:
     view = memoryview(frame)
     opened, end = _opened(view, 0)
     if end != len(view):
-        raise ValueError(f"not an envelope: {len(view) - end} bytes too many")
+        raise ValueError(f"not a frame: {len(view) - end} bytes too many")
     return opened
 
 
@@ -68,7 +68,7 @@ def _opened(view: memoryview, start: int) -> tuple[Opened, int]:
         head = orjson.loads(view[start + LENGTH.size : end])
         arrays, end = _arrays(view, end, head.pop("arrays"))
     except (struct.error, orjson.JSONDecodeError, AttributeError, KeyError, OverflowError, TypeError) as error:
-        raise ValueError(f"not an envelope: {error}") from error
+        raise ValueError(f"not a frame: {error}") from error
     return (head, arrays), end
 
 
@@ -78,10 +78,10 @@ def _arrays(view: memoryview, start: int, described: list[dict[str, Any]]) -> tu
         dtype = _dtype(row["dtype"])
         shape = tuple(int(side) for side in row["shape"])
         if any(side < 0 for side in shape):
-            raise ValueError(f"not an envelope: shape {shape}")
+            raise ValueError(f"not a frame: shape {shape}")
         count = int(np.prod(shape, dtype=object))
         if start + count * dtype.itemsize > len(view):
-            raise ValueError(f"not an envelope: it ends inside {row['name']}")
+            raise ValueError(f"not a frame: it ends inside {row['name']}")
         arrays[row["name"]] = np.frombuffer(view, dtype, count, start).reshape(shape)
         start += count * dtype.itemsize
     return arrays, start
@@ -89,5 +89,5 @@ def _arrays(view: memoryview, start: int, described: list[dict[str, Any]]) -> tu
 
 def _dtype(name: str) -> np.dtype[Any]:
     if name not in DTYPES:
-        raise ValueError(f"not an envelope: dtype {name}")
+        raise ValueError(f"not a frame: dtype {name}")
     return np.dtype(name).newbyteorder("<")

@@ -1,4 +1,4 @@
-"""Running pictures of one shape through an engine, so that what goes wrong stays with the picture it belongs to."""
+"""Run images of one shape through an engine, so that a failure stays with the image that caused it."""
 
 import time
 from collections.abc import Sequence
@@ -6,43 +6,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.engines import Arrays, Engine, Pictures
+from service.engines import Engine, Images
 from service.engines.failures import device_lost, out_of_memory
+from service.tasks.base import Arrays
 
 
 @dataclass(frozen=True)
-class Answered:
-    """One picture's arrays, the pictures in its forward pass, and how long that took."""
+class BatchedOutput:
+    """One image's arrays, the number of images in its forward pass, and the time of the pass in milliseconds."""
 
     arrays: Arrays
     batch: int
     inference_ms: float
 
 
-def run(engine: Engine, pictures: Sequence[Pictures]) -> list[Answered | Exception]:
-    """An outcome for each of the pictures `(h, w, 3)`, all of one shape, in their order.
+def run(engine: Engine, images: Sequence[Images]) -> list[BatchedOutput | Exception]:
+    """Return an outcome for each of the images `(h, w, 3)`, all of one shape, in their order.
 
-    A batch that fails for lack of memory is run again in halves, one that fails otherwise picture by picture. Raises
-    `SystemExit` where the device is lost: TorchServe starts a new worker, and nothing less helps.
+    A batch that runs out of memory is run again in halves, one that fails otherwise image by image. Raises `SystemExit`
+    where the device is lost: TorchServe starts a new worker, and nothing less helps.
     """
     try:
-        return list(_forward(engine, pictures))
+        return list(_forward(engine, images))
     except Exception as error:
         if device_lost(error):
             raise SystemExit(1) from error
-        if len(pictures) == 1:
+        if len(images) == 1:
             return [error]
-        step = (len(pictures) + 1) // 2 if out_of_memory(error) else 1
-    # Out here the error, and with it the failed pass's arrays, is freed.
-    parts = (pictures[start : start + step] for start in range(0, len(pictures), step))
+        step = (len(images) + 1) // 2 if out_of_memory(error) else 1
+    # Out of the `except` block the error, and with it the arrays of the failed pass, is freed.
+    parts = (images[start : start + step] for start in range(0, len(images), step))
     return [outcome for part in parts for outcome in run(engine, part)]
 
 
-def _forward(engine: Engine, pictures: Sequence[Pictures]) -> list[Answered]:
+def _forward(engine: Engine, images: Sequence[Images]) -> list[BatchedOutput]:
     started = time.perf_counter()
-    arrays = engine(np.stack(pictures))
+    arrays = engine(np.stack(images))
     inference_ms = (time.perf_counter() - started) * 1e3
     return [
-        Answered({name: array[place] for name, array in arrays.items()}, len(pictures), inference_ms)
-        for place in range(len(pictures))
+        BatchedOutput({name: array[index] for name, array in arrays.items()}, len(images), inference_ms)
+        for index in range(len(images))
     ]

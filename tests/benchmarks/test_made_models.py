@@ -9,6 +9,7 @@ from benchmarks import made_models
 from service.measure.load import corpus
 from service.measure.pipeline import Pipeline
 from service.models import cards
+from service.tasks.segmentation.scoring import mask_of
 from tests.stores import write_store
 
 NAMES = ("tiny-classifier", "tiny-segmenter")
@@ -18,7 +19,7 @@ NAMES = ("tiny-classifier", "tiny-segmenter")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of models made of `published`, beside it: cards whose weights are not here."""
     published = write_store(tmp_path_factory.mktemp("stores") / "published", weights=False)
-    (published / "example.jpg").write_bytes(corpus.make([(64, 64)], of_each=1)[0].content)
+    (published / "example.jpg").write_bytes(corpus.make([(64, 64)], per_size=1)[0].content)
     store = published.with_name("made")
     made_models.make(store, NAMES, published)
     return store
@@ -35,7 +36,7 @@ def test_each_picture_has_its_own_answer_and_every_number_is_finite(made: Path) 
     pipeline = Pipeline.load(cards.read(made / "tiny-classifier"))
 
     answers = np.stack(
-        [each.scores for each in pipeline(*(each.content for each in corpus.make([(96, 80)], of_each=3)))]
+        [each.arrays["scores"] for each in pipeline(*(each.content for each in corpus.make([(96, 80)], per_size=3)))]
     )
 
     assert np.isfinite(answers).all()
@@ -44,10 +45,10 @@ def test_each_picture_has_its_own_answer_and_every_number_is_finite(made: Path) 
 
 
 def test_a_made_segmenter_finds_several_classes(made: Path) -> None:
-    (answer,) = Pipeline.load(cards.read(made / "tiny-segmenter"))(corpus.make([(96, 80)], of_each=1)[0].content)
+    (answer,) = Pipeline.load(cards.read(made / "tiny-segmenter"))(corpus.make([(96, 80)], per_size=1)[0].content)
 
-    assert answer.mask.shape == (80, 96)
-    assert len(np.unique(answer.mask)) > 1
+    assert mask_of(answer).shape == (80, 96)
+    assert len(np.unique(mask_of(answer))) > 1
 
 
 def test_what_is_there_is_left_alone(made: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command `bench`."""
+"""Tests of the command `bench`."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ def call(*arguments: str | Path) -> Result:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server in a thread of its own, who is full at every eighth request, but not at the first four."""
+    """Run a server in a thread. It answers every eighth request with 503."""
     full = Answer(status=503, body=b'{"code": "overloaded"}')
     timed = Answer(0.004, headers=("Server-Timing: decode;dur=1.5, inference;dur=2",))
     made = Server(lambda number: full if number % 8 == 7 else timed)
@@ -49,9 +49,9 @@ def test_a_measurement_is_tables_a_document_and_a_page(server: Server, tmp_path:
     assert result.exit_code == 0, result.output
     for expected in ("LOAD", "1 at a time", "2 at a time", "503 overloaded", "P50 / P99 OF", "INFERENCE"):
         assert expected in result.stdout
-    told = json.loads(document.read_text(encoding="utf-8"))
-    assert [each["load"]["amount"] for each in told["trials"]] == [1, 2]
-    assert told["target"] == f"{server.url}/v1/classify"
+    written = json.loads(document.read_text(encoding="utf-8"))
+    assert [each["load"]["amount"] for each in written["trials"]] == [1, 2]
+    assert written["target"] == f"{server.url}/v1/classify"
     assert page.read_text(encoding="utf-8").count("<svg ") == 2
 
 
@@ -86,7 +86,7 @@ def test_the_limit_of_a_model_needs_no_service(store: Path, tmp_path: Path) -> N
     result = call("--limit", "tiny-classifier", "--store", store, *BRIEF, "--json", document)
     assert result.exit_code == 0, result.output
     assert "tiny-classifier in this process: " in result.stdout
-    assert "a lone picture, both: p50 " in result.stdout
+    assert "a single image, both: p50 " in result.stdout
     assert json.loads(document.read_text(encoding="utf-8"))["limit"]["batch_size"] == 8
 
 

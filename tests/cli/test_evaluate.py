@@ -116,7 +116,7 @@ def test_an_int8_form_that_is_missing_is_told_before_a_model_is_scored(own_store
     card.write_text(text.replace("[serving]\n", '[serving]\nprecision = "int8"\n'), encoding="utf-8")
     result = call(own_store, "tiny-classifier", "tiny-classifier-b", photos)
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
-    assert "it has no int8 form" in result.stderr
+    assert "it has no int8 file" in result.stderr
 
 
 def test_a_model_that_the_data_set_does_not_fit_is_told_before_another_is_scored(
@@ -124,7 +124,7 @@ def test_a_model_that_the_data_set_does_not_fit_is_told_before_another_is_scored
 ) -> None:
     result = call(store, "tiny-classifier", "tiny-segmenter", photos, "--into", tmp_path / "report")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
-    assert "has no picture with a mask" in result.stderr
+    assert "has no image with a mask" in result.stderr
     assert not (tmp_path / "report").exists()
 
 
@@ -152,11 +152,11 @@ def test_progress_is_not_mixed_with_the_report(store: Path, photos: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("tiny-classifier", "nothing"), "holds no picture of the layout folders"),
+        (("tiny-classifier", "nothing"), "has no image of the layout folders"),
         (("nobody", "photos"), "no model is named nobody"),
-        (("tiny-segmenter", "photos"), "has no picture with a mask"),
-        (("tiny-classifier", "photos", "--layout", "voc"), "is no data set of the layout voc"),
-        (("tiny-classifier", "photos", "--url", "file:///tmp"), "is no address of a service"),
+        (("tiny-segmenter", "photos"), "has no image with a mask"),
+        (("tiny-classifier", "photos", "--layout", "voc"), "is not a data set of the layout voc"),
+        (("tiny-classifier", "photos", "--url", "file:///tmp"), "is not the URL of a service"),
     ],
 )
 @pytest.mark.usefixtures("photos")

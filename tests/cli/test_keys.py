@@ -1,4 +1,4 @@
-"""The commands that keep the file of keys."""
+"""Tests of the commands that manage API keys."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from service.config.api_keys import Quota, find, parse
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where the keys are to be."""
+    """Return the path of the keys file, which does not exist yet."""
     return tmp_path / "api-keys"
 
 
@@ -49,18 +49,20 @@ def test_the_keys_are_listed_by_their_ids_and_revoked_by_them(file: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["new", "No Name"], "the name must be"),
         (["revoke", "01234567"], "has no key 01234567"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_changes_nothing(file: Path, arguments: list[str], told: str) -> None:
+def test_what_cannot_be_done_is_one_sentence_and_changes_nothing(
+    file: Path, arguments: list[str], message: str
+) -> None:
     call(file, "new", "web-app")
     before = file.read_bytes()
     result = call(file, *arguments)
     assert result.exit_code == 1
-    assert told in result.stderr
+    assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == [file.name]

@@ -1,4 +1,4 @@
-"""The commands, but for those that serve: tests/e2e has them."""
+"""Tests of the commands. Those that start the service are tested in tests/e2e."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def test_what_an_operator_can_mend_is_one_sentence_and_no_traceback(tmp_path: Pa
     assert result.exit_code == 1
     assert (
         result.stderr
-        == f"Error: {tmp_path} holds no model: no <name>/card.toml is in it; --store names another folder\n"
+        == f"Error: {tmp_path} holds no model: no <name>/card.toml is in it; choose another with --store\n"
     )
 
 
@@ -90,14 +90,14 @@ def test_health_asks_the_worker_whose_folder_it_is_given(store: Path, tmp_path: 
 @pytest.mark.parametrize("port", ["x", "-1", "65536", ""])
 def test_health_says_when_the_port_it_is_told_is_none(port: str, tmp_path: Path) -> None:
     result = call("health", TMPDIR=str(tmp_path), RESNEST_PORT=port)
-    assert (result.exit_code, result.stderr) == (1, "Error: RESNEST_PORT is no port\n")
+    assert (result.exit_code, result.stderr) == (1, "Error: RESNEST_PORT is not a port number\n")
 
 
 @pytest.mark.parametrize("host", ["a..b", "\udcff"])
 def test_a_host_that_can_be_none_is_a_mistake_in_the_call(host: str, store: Path) -> None:
     result = call("run", "--store", store, "--host", host)
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[-1] == "Error: Invalid value for '--host': it is no host's name or address"
+    assert result.stderr.splitlines()[-1] == "Error: Invalid value for '--host': it is not a host name or an address"
 
 
 def test_what_the_operating_system_refuses_is_one_sentence(store: Path, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_the_list_of_the_published_models_fits_a_terminal_of_80_columns(call: Ca
 
 def test_a_store_without_models_is_told(call: Call, tmp_path: Path) -> None:
     told = call("list", "--store", str(tmp_path))
-    assert (told.exit_code, "--store names another folder" in told.stderr) == (1, True)
+    assert (told.exit_code, "choose another with --store" in told.stderr) == (1, True)
 
 
 def test_the_list_is_there_for_programs_too(call: Call) -> None:
@@ -99,7 +99,7 @@ def test_a_model_is_shown_with_its_addresses_and_its_checksum(call: Call, server
 def test_a_model_is_pulled_verified_and_removed(call: Call, store: Path, server: Server) -> None:
     pulled = call("pull", NAME)
     assert (pulled.exit_code, pulled.stdout) == (0, f"{NAME}: {store}/{NAME}/weights/tiny.safetensors\n")
-    assert [path for path, _ in server.asked] == ["/404/file", "/whole/file"]
+    assert [path for path, _ in server.requests] == ["/404/file", "/whole/file"]
     assert call("pull", NAME).stdout.endswith("is here already\n")
     checksum = cards.read(store / NAME).checksum
     assert call("verify").stdout == call("verify", NAME).stdout == f"{NAME}: {checksum}\n"
@@ -111,7 +111,7 @@ def test_a_model_is_pulled_verified_and_removed(call: Call, store: Path, server:
 def test_a_model_that_cannot_be_pulled_does_not_keep_back_the_others(call: Call, store: Path) -> None:
     pulled = call("pull", "tiny-segmenter", NAME)
     assert pulled.exit_code == 1
-    assert "tiny-segmenter: its weights are published nowhere" in pulled.stderr
+    assert "tiny-segmenter: its weights have no source to pull from" in pulled.stderr
     assert (store / NAME / "weights" / "tiny.safetensors").exists()
 
 
@@ -138,7 +138,7 @@ def test_a_published_file_is_imported_by_its_checksum(call: Call, tmp_path: Path
     file.write_bytes(checkpoint + b"\0")
     refused = call("import", str(file), "--name", NAME)
     assert refused.exit_code == 1
-    assert "is none of its published files" in refused.stderr
+    assert "is not one of its published files" in refused.stderr
 
 
 def test_ones_own_checkpoint_becomes_a_model_and_is_deleted_when_asked(
@@ -188,17 +188,17 @@ def test_run_pulls_the_named_models_that_are_not_here_and_serves_them(run: Run, 
     assert "its weights are not here; pulling them" in first.stderr
     assert f"Packaging {NAME} 1.0" in first.stdout
     assert "Java is missing" in first.stderr
-    asked = len(server.asked)
+    asked = len(server.requests)
     assert "pulling" not in run("--models", NAME).stderr
-    assert len(server.asked) == asked
+    assert len(server.requests) == asked
 
 
 def test_run_fetches_nothing_that_it_was_not_told_to(run: Run, store: Path, server: Server) -> None:
     kept = run("--models", NAME, "--no-pull")
     assert kept.exit_code == 1
-    assert f"`resnest-service models pull {NAME}` gets them" in kept.stderr
+    assert f"get them with `resnest-service models pull {NAME}`" in kept.stderr
     assert run().exit_code == 1
-    assert server.asked == []
+    assert server.requests == []
     assert not (store / NAME / "weights").exists()
 
 
@@ -213,4 +213,4 @@ def test_a_port_that_is_taken_is_told_before_anything_is_pulled(call: Call, stor
     words = ["run", "--models", NAME, "--port", str(server.server_port)]
     result = CliRunner().invoke(main, words, env={"RESNEST_MODEL_STORE": str(store)})
     assert "cannot listen on" in result.stderr
-    assert server.asked == []
+    assert server.requests == []

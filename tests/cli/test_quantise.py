@@ -1,6 +1,7 @@
-"""`resnest-service quantise`, from a folder of pictures to a card that serves int8.
+"""Tests of `resnest-service quantise`, from a folder of images to a card that uses int8.
 
-In processes of its own: NNCF makes and drops OpenVINO's `Core`s, of which one process of ours has but one.
+Each runs in a separate process: NNCF creates and deletes OpenVINO `Core` objects, and a process of this project has
+only one.
 """
 
 import subprocess
@@ -24,12 +25,12 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class Quantised(NamedTuple):
-    """A model before and after, the pictures that were not used to calibrate it, and what the command said."""
+    """A model before and after, the images that did not calibrate it, and the output of the command."""
 
     before: ModelCard
     after: ModelCard
-    judging: Pixels
-    said: str
+    validation: Pixels
+    output: str
 
 
 def call(store: Path, *words: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
@@ -39,12 +40,12 @@ def call(store: Path, *words: str, typed: str = "") -> "subprocess.CompletedProc
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 squares of random colours, and a file that is none."""
+    """Return a folder of 24 images of random colours, and a file that is not an image."""
     folder = tmp_path_factory.mktemp("photos")
     (folder / "deeper").mkdir()
-    for place, picture in enumerate(squares()):
-        Image.fromarray(picture).save(folder / "deeper" / f"{place:02}.png")
-    (folder / "broken.jpg").write_bytes(b"no picture")
+    for index, image in enumerate(squares()):
+        Image.fromarray(image).save(folder / "deeper" / f"{index:02}.png")
+    (folder / "broken.jpg").write_bytes(b"not an image")
     return folder
 
 
@@ -65,12 +66,12 @@ def quantised(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def test_the_loss_is_told_and_what_could_not_be_read(quantised: Quantised) -> None:
     for words in (
         "AGAINST SINGLE PRECISION",
-        "12 pictures",
+        "12 images",
         "SAME ",
         "broken.jpg: unsupported_media_type",
         "would be safer",
     ):
-        assert words in quantised.said
+        assert words in quantised.output
 
 
 def test_the_card_asks_for_int8_and_keeps_all_else(quantised: Quantised) -> None:
@@ -85,15 +86,15 @@ def test_the_card_asks_for_int8_and_keeps_all_else(quantised: Quantised) -> None
 
 
 def test_it_answers_nearly_as_before_and_from_a_quarter_of_the_bytes(quantised: Quantised) -> None:
-    exact = torch_cpu.load(quantised.before, "cpu")(quantised.judging)
-    coarse = engines.load(quantised.after, "cpu")(quantised.judging)
+    exact = torch_cpu.load(quantised.before, "cpu")(quantised.validation)
+    int8 = engines.load(quantised.after, "cpu")(quantised.validation)
     scores = "scores" if quantised.after.task == "classification" else "class_scores"
-    assert coarse.keys() == exact.keys()
-    assert (coarse[scores] != exact[scores]).any()
-    assert np.abs(coarse[scores] - exact[scores]).mean() < 0.05
+    assert int8.keys() == exact.keys()
+    assert (int8[scores] != exact[scores]).any()
+    assert np.abs(int8[scores] - exact[scores]).mean() < 0.05
     assert quantised.after.int8 is not None
     file = quantised.after.folder / quantised.after.int8.file
-    assert file.stat().st_size < 0.6 * quantised.after.weights_path.stat().st_size  # which are in half precision
+    assert file.stat().st_size < 0.6 * quantised.after.weights_path.stat().st_size  # the weights are in half precision
 
 
 def test_the_archive_holds_the_int8_file_only_where_the_card_asks_for_it(quantised: Quantised, tmp_path: Path) -> None:
@@ -118,19 +119,19 @@ def test_too_few_pictures_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = call(tmp_path / "store", "tiny-classifier", "--pictures", str(tmp_path / "empty"))
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "fewer than two pictures" in done.stderr
+    assert "fewer than two readable images" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         ("missing", "cannot be read: No such file"),
-        ("changed", "is not the file that its card states"),
-        ("other weights", "was made of other weights"),
-        ("none", "it has no int8 form"),
+        ("changed", "does not have the checksum on its card"),
+        ("other weights", "was made from other weights"),
+        ("none", "it has no int8 file"),
     ],
 )
-def test_an_int8_form_that_is_not_the_cards_is_refused(quantised: Quantised, damage: str, told: str) -> None:
+def test_an_int8_form_that_is_not_the_cards_is_refused(quantised: Quantised, damage: str, message: str) -> None:
     card, form = quantised.after, quantised.after.int8
     assert form is not None
     changes = {
@@ -139,7 +140,7 @@ def test_an_int8_form_that_is_not_the_cards_is_refused(quantised: Quantised, dam
         "other weights": {"made_of": "0" * 64},
     }
     other = None if damage == "none" else form.model_copy(update=changes[damage])
-    with pytest.raises(CardError, match=told):
+    with pytest.raises(CardError, match=message):
         engines.load(card.model_copy(update={"int8": other}), "cpu")
 
 

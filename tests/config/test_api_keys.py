@@ -1,4 +1,4 @@
-"""API keys: their lines, finding one, and when a service must have some."""
+"""API keys: their lines, the search for a key, and the addresses that require keys."""
 
 from datetime import date
 
@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from service.config import api_keys
 from service.config.api_keys import (
-    SCOPES,
     Key,
     KeysError,
     Quota,
@@ -18,13 +17,14 @@ from service.config.api_keys import (
     is_loopback,
     new_secret,
     parse,
+    scopes,
 )
 
 DIGEST = "0" * 64
 EVERY = st.builds(
     Key,
     st.from_regex(api_keys.NAME, fullmatch=True).filter(lambda name: name not in api_keys.RESERVED),
-    st.frozensets(st.sampled_from(SCOPES), min_size=1),
+    st.frozensets(st.sampled_from(scopes()), min_size=1),
     st.binary(min_size=32, max_size=32).map(bytes.hex),
     st.builds(
         Quota,
@@ -38,11 +38,11 @@ EVERY = st.builds(
 
 @given(st.lists(EVERY, unique_by=lambda key: key.digest, max_size=4))
 def test_keys_are_read_as_they_were_written(written: list[Key]) -> None:
-    assert list(parse("\n\n# a remark\n".join(key.line() for key in written))) == written
+    assert list(parse("\n\n# a comment\n".join(key.line() for key in written))) == written
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("web classify", "line 1: a key needs a name, scopes and a digest"),
         (f"\nWeb classify {DIGEST}", "line 2: the name must be"),
@@ -51,20 +51,20 @@ def test_keys_are_read_as_they_were_written(written: list[Key]) -> None:
         (f"web paint {DIGEST}", "line 1: the scopes are classify, segment, admin"),
         (f"web classify, {DIGEST}", "line 1: the scopes are"),
         ("web classify rsn_s3cret", "line 1: the digest must be a SHA-256"),
-        (f"web classify {DIGEST} rate=0", "line 1: rate has no such value"),
-        (f"web classify {DIGEST} rate=inf", "line 1: rate has no such value"),
-        (f"web classify {DIGEST} burst=-1", "line 1: burst has no such value"),
-        (f"web classify {DIGEST} concurrency=1.5", "line 1: concurrency has no such value"),
-        (f"web classify {DIGEST} expires=soon", "line 1: expires has no such value"),
+        (f"web classify {DIGEST} rate=0", "line 1: rate has an invalid value"),
+        (f"web classify {DIGEST} rate=inf", "line 1: rate has an invalid value"),
+        (f"web classify {DIGEST} burst=-1", "line 1: burst has an invalid value"),
+        (f"web classify {DIGEST} concurrency=1.5", "line 1: concurrency has an invalid value"),
+        (f"web classify {DIGEST} expires=soon", "line 1: expires has an invalid value"),
         (f"web classify {DIGEST} speed=1", "line 1: the options are rate, burst, concurrency, expires"),
-        (f"a classify {DIGEST}\nb segment {DIGEST}", "a key stands there twice"),
+        (f"a classify {DIGEST}\nb segment {DIGEST}", "a key appears twice"),
         ("\n".join(f"a admin {number:064x}" for number in range(api_keys.MAX_KEYS + 1)), "there are 1001 keys"),
     ],
 )
-def test_a_line_that_is_no_key_is_told_by_its_number_and_without_the_key(text: str, told: str) -> None:
+def test_a_line_that_is_no_key_is_told_by_its_number_and_without_the_key(text: str, message: str) -> None:
     with pytest.raises(KeysError) as caught:
         parse(text)
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
     assert "s3cret" not in str(caught.value)
 
 
@@ -75,7 +75,7 @@ def test_a_secret_is_long_new_and_marked() -> None:
 
 
 def test_a_key_is_found_by_its_secret_and_by_nothing_else() -> None:
-    first, second = (Key(name, frozenset(SCOPES), digest(name * 20)) for name in ("a", "b"))
+    first, second = (Key(name, frozenset(scopes()), digest(name * 20)) for name in ("a", "b"))
     assert find([first, second], "a" * 20) == first
     assert find([first, second], "b" * 20) == second
     for wrong in ("", "a" * 19, first.digest, "ä\udcff"):

@@ -1,11 +1,11 @@
-"""The cores this process may keep busy, from control groups written by hand."""
+"""Usable cores and threads, from cgroup files that the test writes."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from service.config.cores import share, threads, usable_cores
+from service.config.cores import threads, threads_per_worker, usable_cores
 from service.models import cards
 from tests.stores import serving, write_store
 
@@ -13,7 +13,7 @@ ALLOWED = len(os.sched_getaffinity(0))
 
 
 def group(folder: Path, **files: str) -> Path:
-    """A control group's folder; the first underscore of a name stands for a dot."""
+    """Write the files of a cgroup; the first underscore of a name stands for a dot."""
     for name, content in files.items():
         path = folder / name.replace("_", ".", 1)
         path.write_text(content, encoding="ascii")
@@ -86,4 +86,4 @@ def test_processes_share_what_the_cards_leave_of_the_cores(
 ) -> None:
     card = cards.read(write_store(tmp_path, "tiny-classifier", weights=False) / "tiny-classifier")
     models = [serving(card, threads=each, workers=count) for each, count in zip(stated, workers, strict=True)]
-    assert share(models, cores) == expected
+    assert threads_per_worker(models, cores) == expected

@@ -1,4 +1,4 @@
-"""What an operator may set."""
+"""Settings: the environment, validation, and the division between gateway processes."""
 
 from pathlib import Path
 
@@ -64,24 +64,27 @@ def test_settings_that_could_serve_nobody_are_refused(changes: dict[str, object]
 def test_model_servers_are_named_by_commas_door_by_door() -> None:
     settings = Settings(inference_url="http://a:1, unix:/b/1", management_url="http://a:2,unix:/b/2")
 
-    assert settings.places == (ServerAddress("http://a:1", "http://a:2"), ServerAddress("unix:/b/1", "unix:/b/2"))
+    assert settings.server_addresses == (
+        ServerAddress("http://a:1", "http://a:2"),
+        ServerAddress("unix:/b/1", "unix:/b/2"),
+    )
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 8, 64])
 def test_the_parts_of_several_processes_add_up_and_none_is_too_small_to_serve(of: int) -> None:
     whole = Settings(max_in_flight=512, decode_processes=4, encode_threads=4, cache_bytes=1 << 30, batches_in_flight=4)
-    part = Settings(**whole.part(of).model_dump())  # which is held to what settings must be
+    part = Settings(**whole.per_process(of).model_dump())  # validated again
 
     assert part.max_in_flight == max(whole.max_images, -(-512 // of))
     assert part.max_buffered_bytes >= max(whole.max_upload_bytes, whole.max_buffered_bytes // of)
     assert part.cache_bytes * of <= whole.cache_bytes
     assert part.decode_processes == part.encode_threads == -(-4 // of)
     assert part.batches_in_flight == min(4, max(1, -(-8 // of)))
-    assert part.places == whole.places
+    assert part.server_addresses == whole.server_addresses
 
 
 def test_one_of_one_has_everything() -> None:
-    assert Settings().part(1) == Settings()
+    assert Settings().per_process(1) == Settings()
 
 
 def test_several_processes_need_a_port_that_is_known_beforehand() -> None:

@@ -1,4 +1,4 @@
-"""How requests are spread over versions: the file and its mistakes, and the choice."""
+"""Traffic splits: the file and its mistakes, and the choice of a version."""
 
 from collections import Counter
 from pathlib import Path
@@ -40,11 +40,11 @@ def test_a_file_names_weights_whether_they_are_sticky_and_a_shadow(served: list[
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[tiny-classifier", "end of document"),
-        ('[tiny-classifier]\nweights = { "1.9" = 5, "7" = 1 }', "tiny-classifier: .* 7 .* there are 1.2, 1.9, 1.10"),
-        ('[nobody]\nweights = { "1.9" = 5 }', "nobody: no model of that name"),
+        ('[tiny-classifier]\nweights = { "1.9" = 5, "7" = 1 }', "tiny-classifier: .*: 7; there are 1.2, 1.9, 1.10"),
+        ('[unknown]\nweights = { "1.9" = 5 }', "unknown: no model of that name"),
         ('[tiny-classifier]\nweights = { "1.9" = 0 }', "all 0"),
         ('[tiny-classifier]\nweights = { "1.9" = -1 }', "1.9: .*greater than or equal to 0"),
         ('[tiny-classifier]\nweights = { "1.9" = nan }', "1.9: .*finite"),
@@ -52,12 +52,12 @@ def test_a_file_names_weights_whether_they_are_sticky_and_a_shadow(served: list[
         ('[tiny-classifier]\nweight = { "1.9" = 1 }', "tiny-classifier.weight: Extra inputs"),
         ('[tiny-classifier]\nsticky = "cookie"', "sticky: .*'caller' or 'none'"),
         ('[tiny-classifier]\nshadow = { version = "1.9", share = 1.5 }', "share: .*less than or equal to 1"),
-        ('[tiny-classifier]\nshadow = { version = "3", share = 0.5 }', "of the versions 3"),
+        ('[tiny-classifier]\nshadow = { version = "3", share = 0.5 }', "versions that are not served: 3"),
         ("tiny-classifier = 3", "tiny-classifier: "),
     ],
 )
-def test_a_mistake_is_told_with_its_place(text: str, said: str, served: list[ModelCard]) -> None:
-    with pytest.raises(TrafficError, match=said):
+def test_a_mistake_is_told_with_its_place(text: str, message: str, served: list[ModelCard]) -> None:
+    with pytest.raises(TrafficError, match=message):
         parse(text, served)
 
 

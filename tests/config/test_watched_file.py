@@ -1,4 +1,4 @@
-"""A file that is read again when it changes; test_callers and test_versions have it with keys and shares."""
+"""The reload of a changed file. `test_callers` and `test_versions` test it with keys and traffic shares."""
 
 from pathlib import Path
 
@@ -18,19 +18,19 @@ def number(file: Path) -> int:
 async def test_what_cannot_be_read_leaves_what_was_and_says_why_until_it_is_mended(tmp_path: Path) -> None:
     file = tmp_path / "number"
     file.write_text("1", encoding="utf-8")
-    told: list[int] = []
-    followed = WatchedFile(file, number, told.append, reload_s=0.01)
+    stale: list[int] = []
+    watched = WatchedFile(file, number, stale.append, reload_s=0.01)
 
-    assert (followed.value, followed.mistake) == (1, None)
-    async with running_task(followed.watch()):
+    assert (watched.value, watched.mistake) == (1, None)
+    async with running_task(watched.watch()):
         file.write_text("two", encoding="utf-8")
-        await until(lambda: told == [1], 60)
-        assert followed.value == 1
-        assert "two" in str(followed.mistake)
+        await until(lambda: stale == [1], 60)
+        assert watched.value == 1
+        assert "two" in str(watched.mistake)
 
         file.write_text("3", encoding="utf-8")
-        await until(lambda: told == [1, 0], 60)
-        assert (followed.value, followed.mistake) == (3, None)
+        await until(lambda: stale == [1, 0], 60)
+        assert (watched.value, watched.mistake) == (3, None)
 
 
 async def test_a_file_that_is_no_good_at_the_start_is_an_error(tmp_path: Path) -> None:

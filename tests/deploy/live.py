@@ -1,4 +1,4 @@
-"""A real gateway and a real Prometheus that scrapes it, for the tests that ask what an operator would see."""
+"""Run a real gateway and a real Prometheus that scrapes it, for tests of what an operator sees."""
 
 import asyncio
 import json
@@ -21,10 +21,10 @@ import yaml
 from fastapi import FastAPI
 
 from service.errors import BackendUnavailable, Overloaded
-from service.gateway.backend.torchserve import Answer, Pixels, Workers
+from service.gateway.backend.torchserve import Workers
 from service.models.cards import ModelCard
-from service.tasks import frame
-from service.tasks.operations import Question
+from service.tasks import PREDICT, frame
+from service.tasks.base import ModelOutput, Pixels
 from tests.deploy import reading
 from tests.deploy.programs import program
 
@@ -32,26 +32,26 @@ WAIT_S = 30
 JOB = "resnest-gateway"
 
 
-def answers(card: ModelCard, picture: Pixels) -> dict[str, frame.Array]:
-    """What a worker answers that knows nothing of pictures."""
+def answers(card: ModelCard, image: Pixels) -> dict[str, frame.Array]:
+    """Return outputs that fit the card, whatever the image."""
     classes = card.network.classes
     if card.task == "classification":
         return {"scores": np.full(classes, 1 / classes, np.float32)}
-    return {"mask": np.zeros(picture.shape[:2], np.uint8), "class_scores": np.zeros(classes, np.float32)}
+    return {"mask": np.zeros(image.shape[:2], np.uint8), "class_scores": np.zeros(classes, np.float32)}
 
 
 class Model:
-    """A model server in this process: refuses a black picture for want of room, and dies over a white one."""
+    """A model server in this process that rejects a black image as overloaded, and dies on a white one."""
 
     async def predict(
-        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
-    ) -> Answer:
+        self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
+    ) -> ModelOutput:
         await asyncio.sleep(0.002)
-        if picture.max() == 0:
+        if image.max() == 0:
             raise Overloaded("full")
-        if picture.min() == 255:
+        if image.min() == 255:
             raise BackendUnavailable("dead")
-        return Answer(answers(card, picture), batch=2, inference_s=0.001, queue_s=0.001)
+        return ModelOutput(answers(card, image), batch=2, inference_s=0.001, queue_s=0.001)
 
     async def workers(self, card: ModelCard) -> Workers:
         return Workers(frozenset({1}), card.serving.workers)
@@ -61,7 +61,7 @@ class Model:
 
 
 def until(what: Callable[[], Any], reason: str) -> Any:
-    """What the callable returns, as soon as that is true of it."""
+    """Return what the callable returns as soon as that is truthy; fail after `WAIT_S`."""
     end = time.monotonic() + WAIT_S
     while not (found := what()):
         assert time.monotonic() < end, f"{reason} within {WAIT_S} s"
@@ -71,7 +71,7 @@ def until(what: Callable[[], Any], reason: str) -> Any:
 
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
-    """The app's address, while it is served."""
+    """Serve the app, and yield its address."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -93,7 +93,7 @@ class Prometheus:
         self._address = address
 
     def ask(self, query: str) -> list[dict[str, Any]]:
-        """The series that a query finds now; an error of the query fails the test."""
+        """Return the series that a query finds now; an invalid query fails the test."""
         body = urllib.parse.urlencode({"query": query}).encode()
         answer = json.loads(httpx.post(f"http://{self._address}/api/v1/query", content=body, headers=FORM).text)
         assert answer["status"] == "success", answer
@@ -105,7 +105,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 def configuration(target: str, interval: str) -> str:
-    """The project's own configuration, with one target by its address and a shorter interval."""
+    """Return the project's configuration with one target address and a shorter interval."""
     found = yaml.safe_load((reading.PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
     (job,) = found["scrape_configs"]
     del job["dns_sd_configs"]
@@ -117,7 +117,7 @@ def configuration(target: str, interval: str) -> str:
 
 @contextmanager
 def scraped(target: str, folder: Path) -> Iterator[Prometheus]:
-    """A Prometheus with the project's rules that scrapes the target four times a second."""
+    """Run Prometheus with the project's rules, scraping the target four times a second."""
     (folder / "prometheus.yml").write_text(configuration(target, "250ms"), encoding="utf-8")
     command = [program("prometheus"), "--config.file", str(folder / "prometheus.yml")]
     command += ["--storage.tsdb.path", str(folder / "data"), "--web.listen-address", "127.0.0.1:0"]

@@ -1,4 +1,4 @@
-"""The outside programs that tests need, those that hold the deployment files against their rules among them."""
+"""Find and run the external programs that tests need, such as the checkers of the deployment files."""
 
 import os
 import shutil
@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[2]
-PLACES = (TOP / "build/deploy-tools/bin", Path(sys.executable).parent)
+FOLDERS = (TOP / "build/deploy-tools/bin", Path(sys.executable).parent)
 
 
 def program(name: str) -> str:
-    """The path of a program; without it the test is skipped, and on CI (where it must be) fails."""
-    found = next((path for folder in PLACES if (path := shutil.which(name, path=str(folder)))), shutil.which(name))
+    """Return the path of a program. Without it, skip the test, or fail it on CI, where all programs must exist."""
+    found = next((path for folder in FOLDERS if (path := shutil.which(name, path=str(folder)))), shutil.which(name))
     if found is None:
-        reason = f"{name} is not installed; .ci/run, .ci/deploy-tools.sh or the package's test extra brings it"
+        reason = f"{name} is not installed; .ci/run, .ci/deploy-tools.sh or the package's test extra installs it"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
@@ -24,7 +24,7 @@ def program(name: str) -> str:
 
 
 def run(name: str, *arguments: str | Path, **environment: str) -> str:
-    """What the program prints; the test fails where it ends with another status than 0."""
+    """Return the program's output; fail the test if its exit status is not 0."""
     done = subprocess.run(
         [program(name), *map(str, arguments)],
         cwd=TOP,

@@ -1,4 +1,4 @@
-"""The deployment files as the tests read them: rules, panels, manifests, and the metrics that they ask for."""
+"""Read the deployment files for the tests: rules, panels, manifests, and the metrics that they query."""
 
 import json
 import re
@@ -15,7 +15,7 @@ OVERLAYS = ("base", "overlays/gpu", "overlays/local")
 PROMETHEUS = TOP / "deploy/prometheus"
 GRAFANA = TOP / "deploy/grafana"
 KUBERNETES = TOP / "deploy/kubernetes"
-# A metric's own name; a recorded one has colons, and is checked against the rules that record it.
+# The name of an exposed metric; recorded series have colons, and are checked against the rules that record them.
 RAW = re.compile(r"(?<![\w:])resnest_\w+(?![\w:])")
 RECORDED = re.compile(r"\b\w+:resnest_\w+:\w+\b")
 HISTOGRAM = ("bucket", "sum", "count")
@@ -24,28 +24,28 @@ Manifest = Mapping[str, Any]
 
 
 def load(path: str) -> Any:
-    """A YAML file of the project."""
+    """Parse a YAML file of the project."""
     return yaml.safe_load((TOP / path).read_text(encoding="utf-8"))
 
 
 def rules(kind: str) -> list[dict[str, Any]]:
-    """The rules of a kind, `alert` or `record`, in all the rule files."""
+    """Return the rules of a kind, `alert` or `record`, in all rule files."""
     files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(PROMETHEUS.glob("rules/*.yml"))]
     return [rule for file in files for group in file["groups"] for rule in group["rules"] if kind in rule]
 
 
 def dashboards() -> dict[str, dict[str, Any]]:
-    """The dashboards by file name."""
+    """Return the dashboards by file name."""
     return {path.name: json.loads(path.read_text(encoding="utf-8")) for path in GRAFANA.glob("dashboards/*.json")}
 
 
 def panels(dashboard: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The panels that show something: all but the rows."""
+    """Return the panels without the rows."""
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
 def panel_queries() -> Iterator[tuple[str, str]]:
-    """Every query of every panel, with the panel's title."""
+    """Yield every query of every panel, with the panel's title."""
     for dashboard in dashboards().values():
         for panel in panels(dashboard):
             for target in panel["targets"]:
@@ -53,17 +53,17 @@ def panel_queries() -> Iterator[tuple[str, str]]:
 
 
 def adapter_rules() -> list[dict[str, Any]]:
-    """The rules of prometheus-adapter."""
+    """Return the rules of prometheus-adapter."""
     return list(load("deploy/prometheus/adapter.yml")["externalRules"])
 
 
 def adapter_query(rule: Mapping[str, Any]) -> str:
-    """The query that the adapter sends, its template filled in without label matchers."""
+    """Return the query that the adapter sends, with its template filled in without label matchers."""
     return str(rule["metricsQuery"]).replace("<<.Series>>", rule["seriesQuery"]).replace("<<.LabelMatchers>>", "")
 
 
 def queries() -> list[tuple[str, str]]:
-    """Every query of panels, rules and the adapter, with the name of what asks it."""
+    """Return every query of panels, rules and the adapter, with the name of the panel or rule."""
     asked = [
         (rule.get("alert") or rule["record"], rule["expr"]) for kind in ("alert", "record") for rule in rules(kind)
     ]
@@ -71,32 +71,32 @@ def queries() -> list[tuple[str, str]]:
 
 
 def series_of(name: str, kind: str) -> list[str]:
-    """The names under which a metric of the gateway is exposed."""
+    """Return the names of the series of a metric."""
     return {"counter": [f"{name}_total"], "histogram": [f"{name}_{part}" for part in HISTOGRAM]}.get(kind, [name])
 
 
 def metrics() -> dict[str, list[str]]:
-    """The gateway's metrics, each with the series that it is exposed as."""
+    """Return the gateway's metrics, each with the names of its series."""
     return {each.name: series_of(each.name, each.type) for each in Metrics().registry.collect()}
 
 
 @cache
 def rendered(overlay: str) -> tuple[Manifest, ...]:
-    """The manifests that kustomize makes of an overlay."""
+    """Return the manifests that kustomize renders for an overlay."""
     return tuple(yaml.safe_load_all(run("kustomize", "build", KUBERNETES / overlay)))
 
 
 def of_kind(overlay: str, kind: str) -> dict[str, Manifest]:
-    """An overlay's manifests of a kind by name."""
+    """Return an overlay's manifests of a kind by name."""
     return {each["metadata"]["name"]: each for each in rendered(overlay) if each["kind"] == kind}
 
 
 def pods(overlay: str) -> dict[str, Any]:
-    """The pod specifications of an overlay's deployments by name."""
+    """Return the pod specifications of an overlay's deployments by name."""
     return {name: each["spec"]["template"]["spec"] for name, each in of_kind(overlay, "Deployment").items()}
 
 
 def bytes_of(quantity: str) -> int:
-    """A quantity of Kubernetes or of compose in bytes: `2Gi` and `2g` are both 2 ** 31."""
+    """Convert a quantity of Kubernetes or compose to bytes: `2Gi` and `2g` are both 2 ** 31."""
     number, unit = re.fullmatch(r"(\d+)([KMGkmg]?)i?", quantity, re.ASCII).groups()  # type: ignore[union-attr]
     return int(number) << {"": 0, "k": 10, "m": 20, "g": 30}[unit.lower()]

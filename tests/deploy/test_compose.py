@@ -1,4 +1,4 @@
-"""docker-compose.yml: valid with every profile, as hard as the manifests, and as the code and the manifests say."""
+"""docker-compose.yml is valid with every profile, and as hardened and configured as the manifests and the code."""
 
 import json
 from typing import Any
@@ -109,12 +109,12 @@ def test_the_gateway_asks_for_keys_where_it_is_given_some_and_is_for_this_machin
     keys: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolved = json.loads(run("docker-compose", "config", "--format", "json", RESNEST_KEYS=keys))
-    told = resolved["services"]["gateway"]["environment"]
-    for name, value in told.items():
+    variables = resolved["services"]["gateway"]["environment"]
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     settings = Settings()
 
-    assert settings.asks_callers == bool(keys)
+    assert settings.authenticates_callers == bool(keys)
     assert len(parse(settings.keys)) == len(keys.splitlines())
-    check_exposure("0.0.0.0", protected=settings.asks_callers, waived=settings.allow_no_keys)
+    check_exposure("0.0.0.0", protected=settings.authenticates_callers, waived=settings.allow_no_keys)
     assert {port["host_ip"] for port in resolved["services"]["gateway"]["ports"]} == {"127.0.0.1"}

@@ -1,4 +1,4 @@
-"""The dashboards: the rules of Grafana's own dashboard linter, and that panels do not lie on one another."""
+"""The dashboards follow the rules of Grafana's dashboard linter, and their panels do not overlap."""
 
 import re
 from itertools import combinations, pairwise
@@ -16,7 +16,7 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
 def selectors(query: str) -> list[str]:
-    """The label matchers of every series that a query selects; a bare name has none."""
+    """Return the label matchers of every series that a query selects; a bare name has none."""
     return [match[1] for match in re.findall(r"(resnest_\w+)(?:\{([^}]*)\})?", query)]
 
 
@@ -135,12 +135,12 @@ def test_the_provider_looks_where_the_dashboards_are_mounted() -> None:
 
 def test_a_limit_that_a_panel_tells_of_is_that_of_the_alert() -> None:
     alerts = {rule["alert"]: rule["expr"] for rule in reading.rules("alert")}
-    told = [
+    named = [
         (name, float(limit) / (100 if percent else 1))
         for panel in SHOWING
         for name, limit, percent in re.findall(r"(\w+) fires above ([\d.]+) ?(%)?", panel["description"])
     ]
 
-    assert told
-    for name, limit in told:
+    assert named
+    for name, limit in named:
         assert float(re.findall(r"> ([\d.]+)", alerts[name])[-1]) == limit

@@ -1,4 +1,4 @@
-"""The Dockerfile: sound to hadolint, and with the ports, variables and commands that the rest of the project has."""
+"""The Dockerfile passes hadolint, and has the ports, variables and commands of the rest of the project."""
 
 import json
 import re
@@ -16,19 +16,19 @@ LINES = (TOP / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").sp
 
 
 def stage(name: str) -> list[str]:
-    """The instructions of a stage."""
+    """Return the instructions of a stage."""
     start = next(at for at, line in enumerate(LINES) if re.fullmatch(rf"FROM .* AS {name}", line))
     end = next((at for at in range(start + 1, len(LINES)) if LINES[at].startswith("FROM ")), len(LINES))
     return LINES[start:end]
 
 
 def values(name: str, instruction: str) -> list[str]:
-    """What stands after an instruction, at each of its places in a stage."""
+    """Return the arguments of each occurrence of an instruction in a stage."""
     return [line.removeprefix(instruction).strip() for line in stage(name) if line.startswith(f"{instruction} ")]
 
 
 def variables(name: str) -> dict[str, str]:
-    """The variables that a stage sets, those of the base among them."""
+    """Return the variables that a stage sets, including those of the base."""
     text = " ".join([*values("base", "ENV"), *values(name, "ENV")])
     return dict(re.findall(r"(\w+)=(\S+)", text))
 
@@ -59,7 +59,7 @@ def test_a_target_starts_in_exec_form_below_tini(target: str) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_target_checks_its_health_with_words_that_hold_no_space(target: str) -> None:
-    """Podman's API splits the words of a health check at spaces."""
+    """Podman's API splits the arguments of a health check at spaces."""
     (check,) = values(target, "HEALTHCHECK")
     words = json.loads(check[check.index("CMD") + 3 :])
 

@@ -1,4 +1,4 @@
-"""The rendered manifests: valid to Kubernetes, right where schemas cannot see, and as the code says."""
+"""The rendered manifests are valid for Kubernetes, correct beyond the schemas, and consistent with the code."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def containers(overlay: str) -> list[dict[str, Any]]:
 
 
 def environment(overlay: str) -> dict[str, str]:
-    """The gateway's settings as its ConfigMap has them."""
+    """Return the gateway's settings in its ConfigMap."""
     (found,) = [each["data"] for name, each in of_kind(overlay, "ConfigMap").items() if name.startswith("gateway-")]
     return dict(found)
 
@@ -210,7 +210,7 @@ def test_the_gateway_asks_for_keys_of_a_secret_that_may_change_while_it_runs(
     (mount,) = [each for each in gateway["volumeMounts"] if each["name"] == "keys"]
     (volume,) = [each for each in pod["volumes"] if each["name"] == "keys"]
 
-    assert set_to.asks_callers
+    assert set_to.authenticates_callers
     assert not set_to.allow_no_keys
     assert str(set_to.keys_file) == f"{mount['mountPath']}/api-keys"
     assert "subPath" not in mount
@@ -221,7 +221,7 @@ def test_the_gateway_asks_for_keys_of_a_secret_that_may_change_while_it_runs(
 def test_the_gateways_memory_holds_what_its_settings_let_in(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
     set_to = settings(overlay, monkeypatch)
     (gateway,) = pods(overlay)["gateway"]["containers"]
-    # Measured: 19 bytes a pixel for a lossless WebP in each process that decodes, 5 for a mask in each that encodes.
+    # Measured: 19 bytes a pixel for a lossless WebP in each decode process, 5 for a mask in each encode thread.
     decoded = set_to.decode_processes * (set_to.max_pixels + SMALL_PIXELS) * 20
     encoded = set_to.encode_threads * set_to.max_pixels * 5
     idle = 300 * MEBIBYTE
@@ -238,7 +238,7 @@ def test_the_gateway_asks_the_workers_at_the_ports_of_their_service(
     ports = {port["name"]: port["port"] for port in service["ports"]}
     (worker,) = pods(overlay)["worker"]["containers"]
 
-    assert service["clusterIP"] == "None", "gateways see every worker, and choose"
+    assert service["clusterIP"] == "None", "gateways see every worker and choose between them"
     assert ports == {port["name"]: port["containerPort"] for port in worker["ports"] if port["name"] != "metrics"}
     assert set_to.inference_url == f"http://worker:{ports['inference']}"
     assert set_to.management_url == f"http://worker:{ports['management']}"

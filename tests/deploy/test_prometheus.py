@@ -11,7 +11,7 @@ ALERTS = [pytest.param(rule, id=rule["alert"]) for rule in reading.rules("alert"
 
 
 def unit_tests_of(alert: str) -> list[list[Any]]:
-    """For each unit test of the alert, the alerts it expects at its times, in their order."""
+    """Return for each unit test of the alert the expected alerts at each evaluation time, in order."""
     tests = reading.load(UNIT_TESTS)["tests"]
     expected = [
         [case["exp_alerts"] for case in test.get("alert_rule_test", []) if case["alertname"] == alert] for test in tests
@@ -20,7 +20,7 @@ def unit_tests_of(alert: str) -> list[list[Any]]:
 
 
 def headings(page: str) -> set[str]:
-    """The anchors of a Markdown page's headings, as they are made of their text."""
+    """Return the anchors of a Markdown page's headings, as GitHub derives them from the text."""
     lines = (TOP / page).read_text(encoding="utf-8").splitlines()
     texts = [line.lstrip("#").strip().lower() for line in lines if line.startswith("#")]
     return {re.sub(r"[^\w-]", "", text.replace(" ", "-")) for text in texts}
@@ -77,7 +77,7 @@ def test_every_alert_has_its_section_in_the_runbook(alert: dict[str, Any]) -> No
 
 
 def test_the_runbook_has_no_section_of_an_alert_that_is_gone() -> None:
-    page = (TOP / "docs/operations.md").read_text(encoding="utf-8")
+    page = (TOP / "docs/operations/alerts.md").read_text(encoding="utf-8")
     sections = re.findall(r"^### (.+)$", page.partition("\n## Alerts\n")[2], re.MULTILINE)
 
     assert sorted(sections) == sorted(rule["alert"] for rule in reading.rules("alert"))

@@ -1,4 +1,4 @@
-"""Every query of dashboard, rules and adapter finds something in a real Prometheus that scrapes a real gateway."""
+"""Every query of the dashboard, rules and adapter returns data from a real Prometheus that scrapes a real gateway."""
 
 import io
 import re
@@ -29,7 +29,7 @@ def png(colour: str) -> bytes:
 
 
 def use(address: str) -> None:
-    """Pictures that are answered, refused and lost, one that is broken, and a request that is none."""
+    """Send images that are answered, rejected and failed, a corrupt one, and a request to an unknown path."""
     bodies = [*(png(colour) for colour in COLOURS), png("red")[:60]]
     for route in ROUTES:
         for body in bodies:
@@ -38,7 +38,7 @@ def use(address: str) -> None:
 
 
 def shadowed(store: Path) -> Path:
-    """A second version of the classifier, and the file that has it shown every picture."""
+    """Add a second version of the classifier, and return a traffic file that shadows every image to it."""
     (store / "next").mkdir()
     for file in (store / "tiny-classifier").iterdir():
         text = file.read_text(encoding="utf-8").replace('version = "1.0"', 'version = "1.1"')
@@ -69,14 +69,14 @@ def prometheus(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def filled(query: str) -> str:
-    """A panel's query with its variables as a reader would choose them."""
+    """Return a panel's query with its variables filled in."""
     for name, value in VARIABLES.items():
         query = query.replace(name, value)
     return query
 
 
 def condition(alert: str) -> str:
-    """An alert's condition as a query that finds something whether or not it holds."""
+    """Return an alert's condition as a query that returns data whether or not the condition holds."""
     if found := re.fullmatch(r"absent\((.*)\)", alert.strip()):
         return found[1]
     last = list(re.finditer(r" (>|<|==) (?=\S+$)", alert.strip()))[-1]
@@ -117,10 +117,10 @@ def test_every_variable_of_the_dashboard_has_values(variable: str, prometheus: P
 
 
 def test_no_alert_but_those_of_what_was_done_is_on_its_way(prometheus: Prometheus) -> None:
-    """A quarter of the pictures was refused and a quarter lost; nothing else is wrong with this gateway."""
+    """A quarter of the images was rejected and a quarter failed; nothing else is wrong with this gateway."""
     pending = {series["metric"]["alertname"] for series in prometheus.ask("ALERTS")}
 
-    assert pending == {"GatewayErrors", "PicturesFailing", "Overloaded"}
+    assert pending == {"GatewayErrors", "ImagesFailing", "Overloaded"}
 
 
 def test_the_running_service_exposes_every_metric_that_is_asked_for(address: str) -> None:

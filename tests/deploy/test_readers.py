@@ -1,4 +1,4 @@
-"""Metrics and those who read them: nobody reads what is not there, and nothing is there that nobody reads."""
+"""Metrics and their readers: queries read only metrics that exist, and every metric has a reader."""
 
 import re
 from pathlib import Path
@@ -11,6 +11,7 @@ from service.gateway.metrics import STAGES
 from tests.deploy import reading
 from tests.deploy.programs import TOP
 
+FILES = [*reading.PROMETHEUS.rglob("*.yml"), *reading.GRAFANA.glob("dashboards/*.json")]
 QUERIES = [pytest.param(query, id=name) for name, query in reading.queries()]
 
 
@@ -62,6 +63,11 @@ def test_the_codes_that_rules_look_for_are_codes_of_errors() -> None:
     assert [each for each in matchers if not any(re.fullmatch(each, code) for code in codes)] == []
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_rule_panel_or_alert_names_the_route_of_a_single_task(path: Path) -> None:
+    assert re.findall(r"/v1/\w+", path.read_text(encoding="utf-8")) == []
+
+
 def test_a_latency_that_an_alert_names_is_the_edge_of_a_bucket() -> None:
     (limit,) = [
         float(match)
@@ -73,6 +79,6 @@ def test_a_latency_that_an_alert_names_is_the_edge_of_a_bucket() -> None:
 
 
 def test_the_dashboard_explains_the_stages_that_the_gateway_times() -> None:
-    page = (TOP / "docs/operations.md").read_text(encoding="utf-8")
+    page = (TOP / "docs/operations/alerts.md").read_text(encoding="utf-8")
 
     assert [stage for stage in STAGES if f"`{stage}`" not in page] == []

@@ -1,4 +1,4 @@
-"""One service for all tests that leave it as they found it."""
+"""One service for all tests that do not change it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Gateways in front of two TorchServes, each a process of its own as in a cluster, and callers who never stop."""
+"""Gateways in front of two TorchServe instances, each its own process as in a cluster, and callers that never stop."""
 
 import os
 import signal
@@ -21,12 +21,12 @@ from tests.e2e.test_answers import upload
 
 CALLERS = 8
 WORKER = "model_service_worker"
-LOOK_S = 0.2
-DRAIN_S = 2.0  # of a gateway: several looks, so that whoever chooses has seen it
+CHECK_INTERVAL_S = 0.2
+DRAIN_S = 2.0  # of a gateway: several check intervals, so that the callers notice that it is not ready
 
 
 class Server:
-    """A command of ours with an environment of its own, that can be ended and started again."""
+    """A command of this service with its own environment, which can be stopped and started again."""
 
     def __init__(self, folder: Path, arguments: list[str], environment: Mapping[str, str]) -> None:
         folder.mkdir()
@@ -42,13 +42,13 @@ class Server:
             )
 
     def stop(self) -> None:
-        """As an orchestrator does, but without a pause before: what a model server is computing is cut."""
+        """Stop it as an orchestrator does, but without a pause before, so that a running computation is cut off."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(60)
 
     def destroy(self) -> None:
-        """Leave nothing of it."""
+        """Stop it and all its descendants."""
         family = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
         self.stop()
         for member in family:
@@ -56,7 +56,7 @@ class Server:
                 member.kill()
 
     def kill_a_worker(self) -> None:
-        """What the kernel does to a worker process that has taken too much memory."""
+        """Kill a worker process, as the kernel does if it uses too much memory."""
         kill_a_worker(psutil.Process(self.process.pid))
 
 
@@ -68,7 +68,7 @@ def kill_a_worker(root: psutil.Process) -> None:
 
 
 class Fleet:
-    """Two model servers, and the gateways before them, each with a client."""
+    """Two model servers, and the gateways in front of them, each with an HTTP client."""
 
     def __init__(self, workers: list[Server], gateways: list[Server], clients: list[httpx.Client]) -> None:
         self.workers = workers
@@ -76,53 +76,56 @@ class Fleet:
         self.clients = clients
 
     def ready_workers(self) -> int:
-        """As the gateway that sees fewest sees them; 0 while one cannot be asked."""
+        """Return the smallest number of ready workers that a gateway reports; 0 while one does not answer."""
         return min(map(_ready_workers, self.clients))
 
-    def await_whole(self) -> None:
+    def await_all_ready(self) -> None:
         until(lambda: self.ready_workers() == len(self.workers), START_S)
 
     @contextmanager
     def loaded(self) -> Iterator[Counter[int]]:
-        """`loaded`, before all gateways."""
+        """Send requests to all gateways, as `loaded` does."""
         with loaded([str(client.base_url) for client in self.clients]) as answers:
             yield answers
 
 
 def _ready_workers(client: httpx.Client) -> int:
     try:
-        told = client.get("/readyz").json()
+        readiness = client.get("/readyz").json()
     except httpx.HTTPError:
         return 0
-    return int(told["models"]["tiny-classifier"]["workers_ready"]) if told.get("code") != "draining" else 0
+    if readiness.get("code") == "draining":
+        return 0
+    return int(readiness["models"]["tiny-classifier"]["workers_ready"])
 
 
 @contextmanager
 def loaded(urls: Sequence[str]) -> Iterator[Counter[int]]:
-    """Callers that ask all the time until the end of the `with`: their answers by status, 0 for none at all.
+    """Run callers that send requests until the end of the `with`; yield their answers by status, 0 for no answer.
 
-    As an orchestrator's service does, a gateway that says that it is not ready gets no new request.
+    A gateway that is not ready gets no new request, as with an orchestrator's load balancer.
     """
     answers: Counter[int] = Counter()
     stop = threading.Event()
     ready = list(urls)
 
-    def look() -> None:
+    def check() -> None:
         with httpx.Client(timeout=5) as client:
-            while not stop.wait(LOOK_S):
-                seen = [url for url in urls if status(client, "GET", f"{url}/readyz") == 200]
-                ready[:] = seen or urls
+            while not stop.wait(CHECK_INTERVAL_S):
+                found = [url for url in urls if status(client, "GET", f"{url}/readyz") == 200]
+                ready[:] = found or urls
 
     def call(seed: int) -> None:
         data = upload(seed, 96, 72, "PNG")
-        turn = seed
+        number = seed
         with httpx.Client(timeout=60) as client:
             while not stop.is_set():
-                turn += 1
-                url = f"{ready[turn % len(ready)]}/v1/classify"
+                number += 1
+                url = f"{ready[number % len(ready)]}/v1/classify"
                 answers[status(client, "POST", url, content=data)] += 1
 
-    threads = [threading.Thread(target=look), *(threading.Thread(target=call, args=(seed,)) for seed in range(CALLERS))]
+    callers = [threading.Thread(target=call, args=(seed,)) for seed in range(CALLERS)]
+    threads = [threading.Thread(target=check), *callers]
     for thread in threads:
         thread.start()
     try:
@@ -142,7 +145,7 @@ def status(client: httpx.Client, method: str, url: str, **more: Any) -> int:
 
 @contextmanager
 def fleet(store: Path, gateways: int = 1) -> Iterator[Fleet]:
-    """Both model servers and the gateways, ready; nothing of them is left afterwards."""
+    """Start the model servers and gateways, yield them when all are ready, and end all their processes."""
     with short_folder(tempfile.gettempdir()) as folder:
         yield from _fleet(store, folder, gateways)
 
@@ -151,26 +154,26 @@ def _fleet(store: Path, folder: Path, gateways: int) -> Iterator[Fleet]:
     started: list[Server] = []
     clients: list[httpx.Client] = []
     try:
-        doors = [
-            {door: f"http://127.0.0.1:{free_port()}" for door in ("inference", "management", "metrics")} for _ in "ab"
+        servers = [
+            {name: f"http://127.0.0.1:{free_port()}" for name in ("inference", "management", "metrics")} for _ in "ab"
         ]
-        for number, addresses in enumerate(doors):
-            options = [word for door, address in addresses.items() for word in (f"--{door}-address", address)]
+        for number, addresses in enumerate(servers):
+            options = [word for name, address in addresses.items() for word in (f"--{name}-address", address)]
             environment = {"RESNEST_MODEL_STORE": str(store), "OMP_NUM_THREADS": "1"}
             started.append(Server(folder / f"worker{number}", ["worker", *options], environment))
         for number in range(gateways):
             port = free_port()
-            told = {
+            environment = {
                 "RESNEST_MODEL_STORE": str(store),
                 "RESNEST_PORT": str(port),
-                "RESNEST_INFERENCE_URL": ",".join(each["inference"] for each in doors),
-                "RESNEST_MANAGEMENT_URL": ",".join(each["management"] for each in doors),
+                "RESNEST_INFERENCE_URL": ",".join(each["inference"] for each in servers),
+                "RESNEST_MANAGEMENT_URL": ",".join(each["management"] for each in servers),
                 "RESNEST_DRAIN_S": str(DRAIN_S),
             }
-            started.append(Server(folder / f"gateway{number}", ["gateway"], told))
+            started.append(Server(folder / f"gateway{number}", ["gateway"], environment))
             clients.append(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60))
-        made = Fleet(started[: len(doors)], started[len(doors) :], clients)
-        made.await_whole()
+        made = Fleet(started[: len(servers)], started[len(servers) :], clients)
+        made.await_all_ready()
         yield made
     finally:
         for client in clients:

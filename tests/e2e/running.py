@@ -1,4 +1,4 @@
-"""A real `resnest-service run`, as a user starts it: on a free port, without Java on the PATH."""
+"""Starts a real `resnest-service run` as a user does: on a free port, without Java on the PATH."""
 
 import os
 import signal
@@ -6,14 +6,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import psutil
 
-START_S = 120.0  # the machine of a continuous integration has two cores, shared; alone it takes 8 s
+START_S = 120.0  # a CI machine has two shared cores; on an idle machine a start takes 8 s
 COMMAND = str(Path(sys.executable).with_name("resnest-service"))
 
 
@@ -29,40 +29,46 @@ class Running:
 
     @property
     def output(self) -> str:
-        """What it has written so far."""
+        """The output so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def members(self, word: str) -> list[psutil.Process]:
-        """Its living descendants with `word` in their command line."""
+        """Return the living descendants with `word` in their command line."""
         found = psutil.Process(self.process.pid).children(recursive=True)
         self.family |= set(found)
         return [member for member in found if word in " ".join(_command_line(member))]
 
     def left(self) -> list[psutil.Process]:
-        """Those ever seen by `members` that still run."""
+        """Return the processes that `members` has ever found and that still run."""
         return [member for member in self.family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
 
     def await_ready(self, timeout_s: float = START_S) -> None:
-        """Wait for the line that says so; fail with the output where the command ends instead."""
+        """Wait for the line READY; fail with the output if the command ends before it."""
         until(lambda: "READY after" in self.output or self.process.poll() is not None, timeout_s, lambda: self.output)
         assert self.process.poll() is None, self.output
         self.members("")
 
     def end(self) -> int:
-        """Ctrl-C as a terminal sends it; the exit code."""
+        """Send SIGINT, as Ctrl-C in a terminal does, and return the exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(60)
 
 
 @contextmanager
 def running(
-    store: Path, folder: Path, port: int, *arguments: str, command: str = "run", **settings: str
+    store: Path,
+    folder: Path,
+    port: int,
+    *arguments: str,
+    command: str = "run",
+    program: Sequence[str] = (),
+    **settings: str,
 ) -> Iterator[Running]:
-    """`resnest-service run`, or another command, on this store; whatever happens, nothing of it is left afterwards."""
-    words = [COMMAND, command, *arguments]
-    told = {"RESNEST_MODEL_STORE": str(store), "RESNEST_PORT": str(port), **settings}
-    with tempfile.TemporaryDirectory(prefix="e2e-") as temporary:  # short, for the names of sockets in it
-        yield from _running(words, told, folder, port, Path(temporary))
+    """Run `resnest-service run`, another command or another program on this store, and end all its processes after."""
+    words = [*program, *arguments] if program else [COMMAND, command, *arguments]
+    environment = {"RESNEST_MODEL_STORE": str(store), "RESNEST_PORT": str(port), **settings}
+    with tempfile.TemporaryDirectory(prefix="e2e-") as temporary:  # short, for the paths of the sockets in it
+        yield from _running(words, environment, folder, port, Path(temporary))
 
 
 def _running(
@@ -93,7 +99,7 @@ def _running(
 
 
 def until(true: Callable[[], bool], timeout_s: float, say: Callable[[], object] = lambda: "") -> None:
-    """Wait for something to become true; fail with what `say` returns where it does not in time."""
+    """Wait until `true()`; fail with what `say` returns if that takes too long."""
     deadline = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s\n{say()}"

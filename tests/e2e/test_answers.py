@@ -1,4 +1,4 @@
-"""What the whole service answers, held against the same models run in this process."""
+"""The answers of the whole service, compared with the same models run in this process."""
 
 import base64
 import io
@@ -16,6 +16,7 @@ from PIL import Image
 from service.host.processes import free_port
 from service.measure.pipeline import Pipeline
 from service.models import cards
+from service.tasks.segmentation.scoring import mask_of
 from tests.e2e.running import Running, running
 from tests.odd_images import CORPUS
 
@@ -23,11 +24,11 @@ pytestmark = pytest.mark.e2e
 
 ROUTES = ("/v1/classify", "/v1/segment")
 STARTERS = Path(__file__).parents[2] / "model_store"
-RSS_GROWTH = 32 << 20  # bytes, over 400 odd images, once all of them have been there
+RSS_GROWTH = 32 << 20  # bytes, over 400 odd images, after all of them were sent once
 
 
 def upload(seed: int, width: int = 240, height: int = 180, kind: str = "JPEG") -> bytes:
-    """A picture of random patches, another for each seed."""
+    """Return an image of random patches, different for each seed."""
     patches = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(patches).resize((width, height), Image.Resampling.NEAREST).save(out, kind)
@@ -57,7 +58,7 @@ def test_a_classification_is_the_one_computed_offline(
     response = post(service, "/v1/classify", data, top_k=7)
     assert response.status_code == 200, response.text
     served = scores(response.json()["results"][0])
-    assert served == pytest.approx(dict(enumerate(answer.scores.tolist())), abs=1e-4)
+    assert served == pytest.approx(dict(enumerate(answer.arrays["scores"].tolist())), abs=1e-4)
 
 
 @pytest.mark.parametrize("size", [(240, 180), (96, 400), (1600, 1200)])
@@ -69,10 +70,10 @@ def test_a_segmentation_is_the_one_computed_offline(
     response = post(service, "/v1/segment", data)
     assert response.status_code == 200, response.text
     (result,) = response.json()["results"]
-    np.testing.assert_array_equal(mask(result), answer.mask)
-    assert {each["class_id"] for each in result["segments"]} == set(np.unique(answer.mask).tolist())
+    np.testing.assert_array_equal(mask(result), mask_of(answer))
+    assert {each["class_id"] for each in result["segments"]} == set(np.unique(mask_of(answer)).tolist())
     for segment in result["segments"]:
-        assert segment["score"] == pytest.approx(answer.class_scores[segment["class_id"]], abs=1e-4)
+        assert segment["score"] == pytest.approx(answer.arrays["class_scores"][segment["class_id"]], abs=1e-4)
 
 
 def test_one_corrupt_upload_of_eight_is_a_problem_and_seven_are_answers(service: Running, served_store: Path) -> None:
@@ -86,22 +87,22 @@ def test_one_corrupt_upload_of_eight_is_a_problem_and_seven_are_answers(service:
     pipeline = Pipeline.load(cards.read(served_store / "tiny-classifier"), "cpu")
     for response, data in zip(responses, uploads, strict=True):
         if response.status_code == 200:
-            expected = dict(enumerate(pipeline(data)[0].scores.tolist()))
+            expected = dict(enumerate(pipeline(data)[0].arrays["scores"].tolist()))
             assert scores(response.json()["results"][0]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_answers_under_load_belong_to_their_requests(service: Running, served_store: Path) -> None:
     uploads = [upload(seed) for seed in range(24)]
     pipeline = Pipeline.load(cards.read(served_store / "tiny-classifier"), "cpu")
-    expected = [dict(enumerate(answer.scores.tolist())) for answer in pipeline(*uploads)]
+    expected = [dict(enumerate(answer.arrays["scores"].tolist())) for answer in pipeline(*uploads)]
     spread = statistics.pstdev(each[0] for each in expected)
-    assert spread > 1e-3, "the pictures must have answers that differ"
-    places = list(range(24)) * 10
+    assert spread > 1e-3, "the images must have different answers"
+    numbers = list(range(24)) * 10
     with ThreadPoolExecutor(16) as pool:
-        responses = list(pool.map(lambda place: post(service, "/v1/classify", uploads[place], top_k=7), places))
-    for response, place in zip(responses, places, strict=True):
+        responses = list(pool.map(lambda number: post(service, "/v1/classify", uploads[number], top_k=7), numbers))
+    for response, number in zip(responses, numbers, strict=True):
         assert response.status_code == 200, response.text
-        assert scores(response.json()["results"][0]) == pytest.approx(expected[place], abs=1e-4)
+        assert scores(response.json()["results"][0]) == pytest.approx(expected[number], abs=1e-4)
     metrics = service.client.get("/metrics").text
     passes = [line for line in metrics.splitlines() if line.startswith("resnest_batch_size_sum")]
     count = [line for line in metrics.splitlines() if line.startswith("resnest_batch_size_count")]
@@ -111,7 +112,7 @@ def test_answers_under_load_belong_to_their_requests(service: Running, served_st
 
 
 def test_the_workers_import_our_package_and_not_torchserves_module_of_that_name(service: Running) -> None:
-    """TorchServe's worker script lies beside a `service.py`; should that win, no handler of ours loads."""
+    """TorchServe's worker script is next to a `service.py`. If Python imported that one, no handler would load."""
     for worker in service.members("model_service_worker"):
         script = next(part for part in worker.cmdline() if part.endswith("model_service_worker.py"))
         assert Path(script).with_name("service.py").is_file()
@@ -120,7 +121,7 @@ def test_the_workers_import_our_package_and_not_torchserves_module_of_that_name(
 
 
 def test_torchserve_listens_for_pictures_on_no_tcp_port(service: Running) -> None:
-    """Its inference and management doors are Unix sockets; metrics and gRPC, which it always opens, are on loopback."""
+    """Inference and management use Unix sockets. Metrics and gRPC, which TorchServe always opens, are on loopback."""
     (java,) = service.members("org.pytorch.serve.ModelServer")
     listening = [each.laddr for each in java.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
     assert {address.ip.removeprefix("::ffff:") for address in listening} <= {"127.0.0.1"}
@@ -132,7 +133,7 @@ def test_torchserve_listens_for_pictures_on_no_tcp_port(service: Running) -> Non
         assert answer.status_code >= 400
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the odd images are not here")
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the odd images are missing")
 @pytest.mark.timeout(280)
 def test_no_odd_image_is_the_services_fault_and_none_makes_the_gateway_grow(service: Running) -> None:
     files = [path for path in sorted(CORPUS.rglob("*")) if path.is_file()]
@@ -164,7 +165,7 @@ def test_no_odd_image_is_the_services_fault_and_none_makes_the_gateway_grow(serv
 @pytest.mark.skipif(
     not (STARTERS / "starter-classifier" / "weights.safetensors").is_file()
     or not (STARTERS / "starter-segmenter" / "weights.safetensors").is_file(),
-    reason="the starter models have no weights here",
+    reason="the weights of the starter models are missing",
 )
 def test_the_starter_models_know_chelsea_for_a_cat(tmp_path: Path) -> None:
     data = pytest.importorskip("skimage.data")

@@ -1,4 +1,4 @@
-"""Requests drawn from the description, good and bad: each answer is one that the description knows."""
+"""Valid and invalid requests generated from the OpenAPI description: it must describe each answer."""
 
 import subprocess
 import sys
@@ -15,12 +15,10 @@ pytestmark = pytest.mark.e2e
 
 
 def ask(service: Running, folder: Path, cases: int, timeout_s: float) -> subprocess.CompletedProcess[str]:
-    """Ask every operation up to `cases` times in each phase; schemathesis's verdict."""
+    """Run schemathesis with up to `cases` requests for every operation in each phase, and return the result."""
     command = [TOOL, "--config-file", RULES, "run", f"{service.client.base_url}/openapi.json", "--checks", "all"]
-    command += [
-        "--exclude-checks",
-        "ignored_auth",
-    ]  # on loopback no key is asked for; tests/gateway/access/test_middleware.py
+    # On loopback no key is required; tests/gateway/access/test_middleware.py tests keys.
+    command += ["--exclude-checks", "ignored_auth"]
     command += ["--max-examples", str(cases), "--seed", "1", "--continue-on-failure", "--no-color"]
     words = [str(word) for word in command]
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False)

@@ -1,4 +1,4 @@
-"""Two gateway processes behind one port: who answers, what they count together, and what is lost with one of them."""
+"""Two gateway processes on one port: both answer, their metrics are summed, and one may be killed."""
 
 import asyncio
 import os
@@ -20,14 +20,14 @@ from tests.stores import write_store
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
 
 GATEWAY = "-m service gateway"
-WAIT_S = 120  # on a machine of two cores that others use too
-CALLERS = 24  # the kernel deals out connections by chance: one in ten million times all of them to one process
+WAIT_S = 120  # for a machine with two shared cores
+CALLERS = 24  # the kernel distributes connections at random: with probability 1e-7 all go to one process
 PATIENT = {"Request-Timeout": "60"}
 
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The callers run on asyncio."""
+    """Run the callers on asyncio."""
     return "asyncio"
 
 
@@ -40,13 +40,13 @@ def pair(served_store: Path, tmp_path: Path) -> Iterator[Running]:
 
 
 def gateways(service: Running) -> dict[int, psutil.Process]:
-    """The gateway processes by their ids."""
+    """Return the gateway processes by their ids."""
     children = psutil.Process(service.process.pid).children()
     return {child.pid: child for child in children if GATEWAY in " ".join(child.cmdline())}
 
 
 def holders(service: Running) -> Counter[int]:
-    """How many connections of ours each gateway process holds."""
+    """Return how many connections each gateway process holds."""
     port = service.client.base_url.port
     return Counter(
         process.pid
@@ -57,7 +57,7 @@ def holders(service: Running) -> Counter[int]:
 
 
 def series(service: Running) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """What one scrape, by a new connection, tells."""
+    """Return the samples of one scrape over a new connection."""
     text = httpx.get(f"{service.client.base_url}/metrics", timeout=60).text
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -75,7 +75,7 @@ def ended(service: Running) -> float:
 
 
 class Load:
-    """Callers that ask, each over a connection of its own, until told to stop or told that the service ends."""
+    """Callers, each with its own connection, that send requests until they are stopped or the service shuts down."""
 
     def __init__(self, service: Running) -> None:
         self.url = f"{service.client.base_url}/v1/classify"
@@ -113,7 +113,7 @@ async def test_many_connections_reach_both_and_one_scrape_tells_the_sum(pair: Ru
     assert set(load.answers) == {200}
     assert min(spread.values()) >= 3, spread
     sent = len(load.answers)
-    for _ in range(6):  # by new connections, so that in all likelihood both were asked
+    for _ in range(6):  # over new connections, so that very probably both processes answer
         assert ended(pair) == sent
     duration = "resnest_http_request_duration_seconds"
     labels = {"route": "/v1/classify", "method": "POST"}
@@ -144,21 +144,21 @@ async def test_a_killed_one_loses_its_own_connections_alone_and_comes_back(pair:
             try:
                 probes.append(httpx.get(f"{pair.client.base_url}/readyz", timeout=60).status_code)
                 return value(pair, "resnest_gateway_restarts_total") == 1
-            except httpx.TransportError:  # it reached the one that is being killed
+            except httpx.TransportError:  # it reached the process that was killed
                 return False
 
         await reached(is_back, lambda: pair.output)
         load.stopped = True
 
-    assert load.broken <= 2 * held  # their own, and some of them again while the kernel took the process apart
+    assert load.broken <= 2 * held  # its connections, and some of them twice while the kernel ended the process
     assert set(load.answers) == {200}
     assert set(probes) == {200}
     assert victim not in gateways(pair)
     assert len(gateways(pair)) == 2
-    # What the dead one had counted is kept; it may have ended requests whose answers it took with it.
+    # The counters of the killed process are kept. It may have counted requests whose answers it did not send.
     assert len(load.answers) <= ended(pair) <= len(load.answers) + held
     assert value(pair, "resnest_http_requests_in_flight", route="/v1/classify") == 0
-    assert "A gateway process ended with code -9; starting it again" in pair.output
+    assert "A gateway process ended with code -9; restarting it" in pair.output
 
 
 async def test_the_end_under_load_loses_no_request(served_store: Path, tmp_path: Path) -> None:
@@ -178,11 +178,11 @@ async def test_the_end_under_load_loses_no_request(served_store: Path, tmp_path:
 
     assert load.broken == 0
     assert set(load.answers) == {200}
-    assert "starting it again" not in service.output
+    assert "restarting it" not in service.output
 
 
 def test_a_gateway_alone_is_several_too_and_gives_up_where_none_can_start(tmp_path: Path) -> None:
-    """As in a container; without a model server it is not ready, and serves all the same."""
+    """As in a container. Without a model server it is not ready, but it serves."""
     store = write_store(tmp_path / "store", "tiny-classifier", weights=False)
     with running(store, tmp_path / "run", free_port(), command="gateway", RESNEST_GATEWAY_WORKERS="2") as service:
         until(lambda: len(gateways(service)) == 2 and _answers(service), WAIT_S, lambda: service.output)

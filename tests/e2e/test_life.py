@@ -1,4 +1,4 @@
-"""How the process tree starts, heals and ends."""
+"""How the process tree starts, recovers and ends."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from service.host.processes import free_port
-from service.tasks import frame as envelope
+from service.tasks import frame
 from tests.e2e.running import COMMAND, START_S, Running, running, until
 from tests.e2e.test_answers import post, upload
 from tests.stores import write_store
@@ -26,14 +26,14 @@ WORKER, JAVA = "model_service_worker", "org.pytorch.serve.ModelServer"
 
 @pytest.fixture
 def one_model(served_store: Path, tmp_path: Path) -> Path:
-    """A store of the tiny classifier alone, that a test may change."""
+    """A store with only the tiny classifier, which a test may change."""
     store = tmp_path / "a störe"
     shutil.copytree(served_store / "tiny-classifier", store / "tiny-classifier")
     return store
 
 
 def fails(store: Path, folder: Path, port: int, *arguments: str) -> str:
-    """The last line of a `run` that must end by itself, with code 1 and nothing left."""
+    """Return the last line of a `run` that must end by itself with code 1, without processes left behind."""
     with running(store, folder, port, *arguments) as service:
         until(lambda: bool(service.members("")) or service.process.poll() is not None or "Error" in service.output, 120)
         assert service.process.wait(120) == 1, service.output
@@ -43,14 +43,14 @@ def fails(store: Path, folder: Path, port: int, *arguments: str) -> str:
 
 
 def statuses_until_ready(service: Running, timeout_s: float) -> list[int]:
-    """What /readyz says, from its first 503 to the next 200."""
+    """Return the statuses of /readyz until it is 200 again after a 503."""
     seen: list[int] = []
 
-    def healed() -> bool:
+    def recovered() -> bool:
         seen.append(service.client.get("/readyz").status_code)
         return 503 in seen and seen[-1] == 200
 
-    until(healed, timeout_s, lambda: (set(seen), service.output))
+    until(recovered, timeout_s, lambda: (set(seen), service.output))
     return seen
 
 
@@ -71,7 +71,7 @@ def test_it_heals_after_killed_workers_and_a_killed_torchserve_and_leaves_nothin
         java.kill()
         assert set(statuses_until_ready(service, 90)) == {200, 503}
         assert post(service, "/v1/classify", upload(0)).status_code == 200
-        assert "TorchServe ended; starting TorchServe again" in service.output
+        assert "TorchServe ended; restarting TorchServe" in service.output
 
         service.members("")
         assert len(service.left()) >= 3
@@ -83,8 +83,8 @@ def test_it_heals_after_killed_workers_and_a_killed_torchserve_and_leaves_nothin
 
 def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, tmp_path: Path) -> None:
     """As in a container: the command becomes TorchServe, and packages into its own folder, not into the store."""
-    doors = {door: f"http://127.0.0.1:{free_port()}" for door in ("inference", "management", "metrics")}
-    options = [word for door, address in doors.items() for word in (f"--{door}-address", address)]
+    urls = {name: f"http://127.0.0.1:{free_port()}" for name in ("inference", "management", "metrics")}
+    options = [word for name, url in urls.items() for word in (f"--{name}-address", url)]
     environment = {**os.environ, "TMPDIR": str(tmp_path), "RESNEST_MODEL_STORE": str(one_model)}
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen([COMMAND, "worker", *options], env=environment, stdout=log, stderr=log)
@@ -97,10 +97,10 @@ def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, 
         until(lambda: healthy() or worker.poll() is not None, START_S, (tmp_path / "log").read_text)
         assert worker.poll() is None, (tmp_path / "log").read_text(encoding="utf-8")
         assert JAVA in psutil.Process(worker.pid).cmdline()
-        frame = envelope.pack({}, {"picture": np.zeros((64, 64, 3), np.uint8)})
-        answer = httpx.post(f"{doors['inference']}/predictions/tiny-classifier", content=frame, timeout=60)
-        assert envelope.unpack(answer.content)[0]["ok"] is True
-        assert "ts_inference_requests_total" in httpx.get(f"{doors['metrics']}/metrics").text
+        request = frame.pack({}, {"image": np.zeros((64, 64, 3), np.uint8)})
+        answer = httpx.post(f"{urls['inference']}/predictions/tiny-classifier", content=request, timeout=60)
+        assert frame.unpack(answer.content)[0]["ok"] is True
+        assert "ts_inference_requests_total" in httpx.get(f"{urls['metrics']}/metrics").text
         assert not (one_model / "archives").exists()
     finally:
         worker.terminate()
@@ -109,7 +109,7 @@ def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, 
 
 
 def test_requests_in_flight_are_answered_before_the_end(one_model: Path, tmp_path: Path) -> None:
-    """The gateway ends first, and TorchServe only then."""
+    """The gateway ends before TorchServe does."""
     with running(one_model, tmp_path / "run", free_port()) as service:
         service.await_ready()
         large = upload(5, 3000, 4000)
@@ -150,7 +150,7 @@ def test_missing_weights_are_told_by_their_path(one_model: Path, tmp_path: Path)
 
 
 def test_weights_that_do_not_fit_are_told_as_the_worker_sees_them(one_model: Path, tmp_path: Path) -> None:
-    """Their checksum is right, so only the worker can find out."""
+    """Their checksum is right, so only the worker can detect it."""
     other = write_store(tmp_path / "other", "tiny-classifier-b") / "tiny-classifier-b" / "weights.safetensors"
     folder = one_model / "tiny-classifier"
     shutil.copy(other, folder / "weights.safetensors")
@@ -159,4 +159,4 @@ def test_weights_that_do_not_fit_are_told_as_the_worker_sees_them(one_model: Pat
     digest = hashlib.sha256(other.read_bytes()).hexdigest()
     (folder / "card.toml").write_text(card.replace(stated, digest), encoding="utf-8")
     last = fails(one_model, tmp_path / "run", free_port())
-    assert last == "Error: tiny-classifier: the weight fc.bias is (3,), and the network has (7,)"
+    assert last == "Error: tiny-classifier: the weight fc.bias is (3,), but the network has (7,)"

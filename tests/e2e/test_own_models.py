@@ -1,4 +1,4 @@
-"""A checkpoint of one's own, from the file to answers, in two versions, and scored in the service and beside it."""
+"""A user's own checkpoint in two versions: imported, served, and evaluated both through the service and offline."""
 
 import json
 import os
@@ -17,6 +17,7 @@ from PIL import Image
 from service.host.processes import free_port
 from service.measure.pipeline import Pipeline
 from service.models import cards
+from service.tasks.segmentation.scoring import mask_of
 from tests.e2e.running import COMMAND, Running, running
 from tests.e2e.test_answers import mask, post, scores, upload
 from tests.stores import FLOWERS_AND_PETS, write_store
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.e2e
 
 
 def call(*words: str, **environment: str) -> str:
-    """What a command writes to standard output; it must succeed."""
+    """Run a command, which must succeed, and return its standard output."""
     known = {key: value for key, value in os.environ.items() if "RESNEST" not in key}
     done = subprocess.run([COMMAND, *words], env=known | environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -34,7 +35,7 @@ def call(*words: str, **environment: str) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A store of `mine` 1.0 and 2.0, imported by the documented command, and of a segmenter."""
+    """A store with `mine` 1.0 and 2.0, imported with the documented command, and a segmenter."""
     folder = write_store(tmp_path / "store", "tiny-segmenter")
     source = write_store(tmp_path / "source", "tiny-classifier") / "tiny-classifier" / "weights.safetensors"
     state = safetensors.torch.load_file(source)
@@ -49,7 +50,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twelve pictures in folders of three labels."""
+    """Twelve images in the folders of three labels."""
     for seed in range(12):
         path = tmp_path / "photos" / FLOWERS_AND_PETS[seed % 3] / f"{seed}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +60,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
-    """Four pictures with masks."""
+    """Four images with masks."""
     for kind in ("images", "masks"):
         (tmp_path / "pairs" / kind).mkdir(parents=True)
     for seed in range(4):
@@ -69,8 +70,8 @@ def pairs(tmp_path: Path) -> Path:
     return tmp_path / "pairs"
 
 
-def figures(report: str) -> Any:
-    """A report's figures; confidences come through the API with six digits."""
+def measures(report: str) -> Any:
+    """Return a report's numbers, with a tolerance, because the API returns confidences with six digits."""
     (model,) = json.loads(report)["models"]
     return {
         name: pytest.approx(value, abs=2e-3) if name == "calibration_error" else value
@@ -80,31 +81,31 @@ def figures(report: str) -> Any:
 
 
 def check_versions(service: Running, store: Path) -> None:
-    """Each name asks the version that it means, and is answered as by the same model in this process."""
+    """Check that each name selects its version, and that the answer is that of the same model in this process."""
     found = cards.read_all(store)
     offline = {
-        name: dict(enumerate(Pipeline.load(card, "cpu")(upload(1))[0].scores.tolist()))
+        name: dict(enumerate(Pipeline.load(card, "cpu")(upload(1))[0].arrays["scores"].tolist()))
         for name, card in found.items()
         if card.task == "classification"
     }
     assert set(offline) == {"mine", "mine@1.0"}
-    for asked, expected in ((None, "mine@1.0"), ("mine", "mine"), ("mine@2.0", "mine"), ("mine@1.0", "mine@1.0")):
-        answer = post(service, "/v1/classify", upload(1), top_k=7, **({"model": asked} if asked else {}))
+    for name, expected in ((None, "mine@1.0"), ("mine", "mine"), ("mine@2.0", "mine"), ("mine@1.0", "mine@1.0")):
+        answer = post(service, "/v1/classify", upload(1), top_k=7, **({"model": name} if name else {}))
         assert answer.status_code == 200, answer.text
         assert answer.json()["model"]["name"] == expected
         assert scores(answer.json()["results"][0]) == pytest.approx(offline[expected], abs=2e-3)
-    told = service.client.get("/v1/models/mine@2.0").json()
-    assert (told["version"], told["default"]) == ("2.0", False)
-    assert told["memory"]["weights_bytes"] == found["mine"].weights_bytes
-    assert told["memory"]["worker_bytes"] > told["memory"]["weights_bytes"]
+    model = service.client.get("/v1/models/mine@2.0").json()
+    assert (model["version"], model["default"]) == ("2.0", False)
+    assert model["memory"]["weights_bytes"] == found["mine"].weights_bytes
+    assert model["memory"]["worker_bytes"] > model["memory"]["weights_bytes"]
 
 
 def check_best_mask(service: Running, store: Path) -> None:
-    """`quality=best` is the same here and there."""
-    (best,) = Pipeline.load(cards.read(store / "tiny-segmenter"), "cpu", "best")(upload(2))
+    """Check that `quality=best` gives the mask that the same model gives in this process."""
+    (best,) = Pipeline.load(cards.read(store / "tiny-segmenter"), "cpu", "predict_multiscale")(upload(2))
     answer = post(service, "/v1/segment", upload(2), quality="best")
     assert answer.status_code == 200, answer.text
-    np.testing.assert_array_equal(mask(answer.json()["results"][0]), best.mask)
+    np.testing.assert_array_equal(mask(answer.json()["results"][0]), mask_of(best))
 
 
 @pytest.mark.timeout(600)
@@ -132,5 +133,5 @@ def test_a_checkpoint_of_ones_own_is_imported_served_and_scored_in_two_versions(
                 there = call("evaluate", *words, *options, *url, RESNEST_API_KEY=secret[0])
             here = offline.result()
             assert json.loads(there)["models"][0].keys() == json.loads(here)["models"][0].keys()
-            assert figures(there) == figures(here)
+            assert measures(there) == measures(here)
         assert service.end() == 0

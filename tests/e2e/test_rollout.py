@@ -1,4 +1,4 @@
-"""A rollout as docs/operations.md writes it: two versions of the starter classifier in a real TorchServe."""
+"""The rollout of docs/operations/rollouts.md, with two versions of the starter classifier in a real TorchServe."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ MODEL = "starter-classifier"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A store of the starter classifier, and of itself as 1.1."""
+    """A store with the starter classifier as 1.0 and as 1.1."""
     folder = tmp_path / "store"
     for name, version in ((MODEL, "1.0"), (f"{MODEL}-next", "1.1")):
         shutil.copytree(ROOT / "model_store" / MODEL, folder / name)
@@ -30,46 +30,46 @@ def store(tmp_path: Path) -> Path:
 
 
 def commands() -> list[str]:
-    """The five commands of docs/operations.md."""
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    """Return the five commands of docs/operations/rollouts.md."""
+    text = (ROOT / "docs" / "operations" / "rollouts.md").read_text(encoding="utf-8")
     found = re.search(r"A rollout in five commands.*?```sh\n(.*?)```", text, re.DOTALL)
     assert found is not None
     return found[1].splitlines()
 
 
 def do(line: str, folder: Path) -> str:
-    """What a command line writes."""
+    """Run a command line, and return its output."""
     done = subprocess.run(["sh", "-ec", line], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def version(service: Running, **headers: str) -> str:
-    """The version that answers."""
+    """Return the version that answers."""
     answer = service.client.post("/v1/classify", content=upload(1), headers=headers)
     assert answer.status_code == 200, answer.text
-    told: str = answer.json()["model"]["version"]
-    assert answer.headers["x-model-version"] == told
-    return told
+    found: str = answer.json()["model"]["version"]
+    assert answer.headers["x-model-version"] == found
+    return found
 
 
 def share(service: Running) -> float:
-    """The share of 1.1 that is in force."""
+    """Return the current share of 1.1."""
     found: float = service.client.get("/v1/traffic").json()["models"][MODEL]["shares"]["1.1"]
     return found
 
 
 @pytest.mark.timeout(600)
 def test_a_new_version_is_shadowed_tried_by_some_and_takes_over_without_a_restart(store: Path, tmp_path: Path) -> None:
-    begin, run, look, few, all_of_it = commands()
+    begin, run, read_metrics, few, all_of_it = commands()
     port = free_port()
 
     def compared() -> bool:
         assert version(service) == "1.0"
-        told = do(look.replace(":8000", f":{port}"), tmp_path)
-        counts = dict(line.rsplit(" ", 1) for line in told.splitlines() if not line.startswith("#"))
+        metrics = do(read_metrics.replace(":8000", f":{port}"), tmp_path)
+        counts = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
         count = float(counts[f'resnest_shadow_images_total{{family="{MODEL}",outcome="compared",version="1.1"}}'])
-        # The same weights agree.
+        # Both versions have the same weights, so they always agree.
         return count >= 3 and count == float(
             counts[f'resnest_shadow_agreement_total{{family="{MODEL}",version="1.1"}}']
         )

@@ -1,4 +1,4 @@
-"""Published models, from a file of their layout to an answer through a real TorchServe; tests/stress has them all."""
+"""Published models, from a checkpoint of their layout to an answer from a real TorchServe; tests/stress tests all."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from tests.e2e.zoo import ZOO, import_made
 
 pytestmark = pytest.mark.e2e
 
-# One of each form and layout, small ones: a bare checkpoint, timm's keys, a zip of PyTorch-Encoding's.
+# A small model of each layout: a plain checkpoint, timm's keys, a zip file of PyTorch-Encoding.
 FEW = ("resnest14", "resnet50d", "fcn_resnest50_pcontext")
-LARGE_START_S = 600.0  # ResNet-RS-420 has 768 MB to be compiled, and the machine others at work
+LARGE_START_S = 600.0  # ResNet-RS-420 has 768 MB to compile, and the machine is shared
 
 
 def check(store: Path, folder: Path, *names: str) -> None:
-    """Import each with weights of its layout, serve them together, and ask each."""
+    """Import each model with weights of its layout, serve all of them together, and send an image to each."""
     for name in names:
         import_made(store, name, folder)
     with running(store, folder / "run", free_port(), "--start-timeout", f"{LARGE_START_S}") as service:
@@ -29,9 +29,9 @@ def check(store: Path, folder: Path, *names: str) -> None:
             (result,) = answer.json()["results"]
             assert answer.json()["model"]["name"] == name
             labels = {label.label for label in ZOO[name].classes}
-            told = result.get("predictions") or result["segments"]
-            assert told
-            assert {each["label"] for each in told} <= labels
+            found = result.get("predictions") or result["segments"]
+            assert found
+            assert {each["label"] for each in found} <= labels
         assert service.end() == 0
 
 

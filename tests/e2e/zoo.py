@@ -1,4 +1,4 @@
-"""A store of published models with made-up weights: each checkpoint has the layout and form of the published one."""
+"""Makes a store of published models with random weights. Each checkpoint has the layout of the published one."""
 
 import hashlib
 import re
@@ -28,18 +28,18 @@ LAYOUTS: dict[KeyProfile, Callable[[State], State]] = {
 
 
 def made_checkpoint(card: ModelCard) -> bytes:
-    """Random weights in the layout of the card's first source."""
+    """Return random weights in the layout of the card's first source."""
     state = random_state(checkpoint.skeleton(card.network))
     halves = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     return pth({"state_dict": LAYOUTS[card.weights.sources[0].profile](halves)})
 
 
-def import_made(store: Path, name: str, room: Path) -> None:
-    """Put the model into `store` by `models import`, as somebody without internet does, with a reduced input.
+def import_made(store: Path, name: str, temporary: Path) -> None:
+    """Put the model into `store` with `models import`, as a user without internet does.
 
-    The card is the published one, but for the input's size and its file's checksum.
+    The card is the published one, with a smaller input size and the checksum of the made file.
     """
-    card, folder, file = ZOO[name], store / name, room / f"{name}.file"
+    card, folder, file = ZOO[name], store / name, temporary / f"{name}.file"
     source, data = card.weights.sources[0], made_checkpoint(card)
     file.write_bytes(zipped(**{f"{name}__pth": data}) if source.urls[0].endswith(".zip") else data)
     text = (card.folder / "card.toml").read_text(encoding="utf-8")

@@ -1,49 +1,45 @@
-"""Whether an engine answers as PyTorch does in single precision, on pictures as varied as one photograph gives."""
+"""Compare the outputs of an engine with those of PyTorch in float32, on varied parts of one photograph."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from service.engines import Arrays
+from service.measure.accuracy.agreement import agreement
+from service.tasks.scoring_base import Scoring
+from service.tasks.torch_head import BatchArrays
 
 EXAMPLE = Path(__file__).parents[2] / "model_store" / "example.jpg"
-EQUAL = 0.995  # of the pictures' likeliest labels, and of the masks' pixels
-# Mean absolute difference of scores. The seven or three classes of the starter models have larger scores, and so
-# larger differences, than the thousand of the published ones.
+EQUAL = 0.995  # minimum share of equal top-1 labels, and of equal mask pixels
+# Maximum of the mean absolute difference of scores. The 7 and 3 classes of the starter models have larger scores than
+# the 1000 classes of published models, and so larger differences.
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-3, "fp16": 5e-3}
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of how many pictures, what share of labels or of masks' pixels is equal, and how far scores are apart."""
+    """The number of images, the share of equal labels or mask pixels, and the mean difference of scores."""
 
-    pictures: int
+    images: int
     equal: float
     difference: float
 
     def holds(self, precision: str) -> bool:
-        """Whether that is near enough."""
+        """Return whether the agreement is sufficient for the precision."""
         return self.equal >= EQUAL and self.difference <= TOLERANCE[precision]
 
 
-def compare(ours: Sequence[Arrays], theirs: Sequence[Arrays]) -> Agreement:
-    """Arrays of the same pictures, one batch after another."""
-    equal, apart, pictures = [], [], 0
-    for mine, other in zip(ours, theirs, strict=True):
-        mask = "mask" in other
-        scores = "class_scores" if mask else "scores"
-        labels = [each["mask"] if mask else each["scores"].argmax(axis=1) for each in (mine, other)]
-        equal.append((labels[0] == labels[1]).ravel())
-        apart.append(np.abs(mine[scores] - other[scores]).ravel())
-        pictures += len(other[scores])
-    return Agreement(pictures, float(np.concatenate(equal).mean()), float(np.concatenate(apart).mean()))
+def compare(ours: Sequence[BatchArrays], theirs: Sequence[BatchArrays], scoring: Scoring[Any, Any]) -> Agreement:
+    """Return the agreement of two sequences of batches of the same images, by the scoring of the models' task."""
+    found = agreement(zip(ours, theirs, strict=True), scoring.compare)
+    return Agreement(found.images, found.same, found.difference)
 
 
 def parts(count: int, example: Path = EXAMPLE) -> Iterator[Image.Image]:
-    """Parts of a photograph, turned and darkened, of many sizes."""
+    """Yield parts of a photograph, rotated and darkened, of many sizes."""
     with Image.open(example) as opened:
         whole = opened.convert("RGB")
     random = np.random.default_rng(0)

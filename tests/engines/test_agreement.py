@@ -11,12 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from service.engines import Arrays, Load, torch_cpu
+from service.engines import Load, torch_cpu
 from service.engines.cuda import engine as cuda_engine
 from service.engines.cuda.device import Cpu
 from service.engines.openvino import engine as openvino_engine
 from service.imaging import preprocess
+from service.measure.accuracy.scoring import scoring_of
 from service.models import cards
+from service.tasks.torch_head import BatchArrays
 from tests.engines import numerics
 from tests.stores import serving
 
@@ -65,12 +67,12 @@ def prepared(name: str) -> tuple[Pixels, ...]:
 
 
 @cache
-def expected(name: str) -> tuple[Arrays, ...]:
+def expected(name: str) -> tuple[BatchArrays, ...]:
     engine = torch_cpu.load(serving(cards.read(STORE / name), precision="fp32"), "cpu")
     return tuple(engine(picture[None]) for picture in prepared(name))
 
 
-def answered(name: str, engine_name: str, precision: str) -> tuple[Arrays, ...]:
+def answered(name: str, engine_name: str, precision: str) -> tuple[BatchArrays, ...]:
     engine = ENGINES[engine_name](serving(cards.read(STORE / name), precision=precision), "cpu")
     return tuple(engine(picture[None]) for picture in prepared(name))
 
@@ -78,7 +80,8 @@ def answered(name: str, engine_name: str, precision: str) -> tuple[Arrays, ...]:
 @pytest.mark.parametrize(("engine", "precision"), ENGINES_AND_PRECISIONS)
 @pytest.mark.parametrize("name", COUNT)
 def test_a_model_answers_as_torch_in_single_precision(name: str, engine: str, precision: str) -> None:
-    found = numerics.compare(answered(name, engine, precision), expected(name))
+    task = cards.read(STORE / name).task
+    found = numerics.compare(answered(name, engine, precision), expected(name), scoring_of(task))
     assert found.holds(precision), found
 
 

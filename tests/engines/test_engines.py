@@ -53,7 +53,7 @@ def test_weights_that_are_wrong_are_nothing_that_torch_could_mend(card: ModelCar
 def test_without_openvino_torch_runs_unless_the_card_insists(store: Path) -> None:
     program = (
         "import sys; sys.modules['openvino'] = None\n"
-        "from pathlib import Path; from service import cards, engines\n"
+        "from pathlib import Path; from service import engines; from service.models import cards\n"
         "card = cards.read(Path(sys.argv[1]))\n"
         "print(type(engines.load(card, 'cpu')).__name__)\n"
         "insisting = card.serving.model_copy(update={'engine': 'openvino'})\n"
@@ -64,6 +64,6 @@ def test_without_openvino_torch_runs_unless_the_card_insists(store: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
     assert done.stdout.splitlines() == [
         "TorchEngine",
-        "tiny-classifier: OpenVINO is not installed; it comes with resnest-service[worker]",
+        "tiny-classifier: OpenVINO is not installed; install resnest-service[worker]",
     ]
     assert done.stderr.count("OpenVINO is not installed, so PyTorch runs it") == 1

@@ -1,4 +1,4 @@
-"""What an engine's error means, by the words in which engines tell it."""
+"""Classification of the engines' errors by their messages."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The network of a card, between pixels and logits."""
+"""The network of a card, from pixels to logits."""
 
 from pathlib import Path
 
@@ -17,13 +17,13 @@ def test_pixels_get_the_mean_and_deviation_of_the_training() -> None:
 
 
 def test_a_segmenters_logits_stay_at_its_own_resolution(store: Path) -> None:
-    pictures = torch.zeros((2, 64, 48, 3), dtype=torch.uint8)
-    assert graph.build(cards.read(store / "tiny-segmenter"))(pictures).shape == (2, 3, 4, 3)
-    assert graph.build(cards.read(store / "tiny-classifier"))(pictures).shape == (2, 7)
+    images = torch.zeros((2, 64, 48, 3), dtype=torch.uint8)
+    assert graph.build(cards.read(store / "tiny-segmenter"))(images).shape == (2, 3, 4, 3)
+    assert graph.build(cards.read(store / "tiny-classifier"))(images).shape == (2, 7)
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "told"),
+    ("name", "changes", "message"),
     [
         ("tiny-classifier", {"name": "resnest15"}, r"there is no network resnest15; there are .*resnest14"),
         ("tiny-classifier", {"name": "deeplab_resnest14"}, "its network deeplab_resnest14 is not for classification"),
@@ -32,21 +32,21 @@ def test_a_segmenters_logits_stay_at_its_own_resolution(store: Path) -> None:
     ],
 )
 def test_a_card_whose_network_cannot_do_its_task_is_refused(
-    store: Path, name: str, changes: dict[str, str | int], told: str
+    store: Path, name: str, changes: dict[str, str | int], message: str
 ) -> None:
     card = cards.read(store / name)
     wrong = card.model_copy(update={"network": card.network.model_copy(update=changes)})
-    with pytest.raises(cards.CardError, match=f"^{name}: {told}"):
+    with pytest.raises(cards.CardError, match=f"^{name}: {message}"):
         graph.build(wrong)
 
 
 def test_pictures_in_any_layout_and_read_only_ones_arrive_as_they_are() -> None:
-    pictures = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
-    locked = pictures.copy()
+    images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    locked = images.copy()
     locked.flags.writeable = False
 
-    for given in (pictures, pictures[:, ::-1, ::2], locked):
-        assert np.array_equal(graph.tensor(given, torch.device("cpu")).numpy(), given)
+    for given in (images, images[:, ::-1, ::2], locked):
+        assert np.array_equal(graph.to_tensor(given, torch.device("cpu")).numpy(), given)
 
 
 def test_the_device_that_is_named_is_taken_and_else_the_best_there_is() -> None:

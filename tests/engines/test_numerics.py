@@ -1,34 +1,36 @@
-"""What counts as the same answers."""
+"""When two engines count as numerically equal."""
 
 import numpy as np
 import pytest
 
-from service.engines import Arrays
+from service.tasks.classification.scoring import SCORING as CLASSIFICATION
+from service.tasks.segmentation.scoring import SCORING as SEGMENTATION
+from service.tasks.torch_head import BatchArrays
 from tests.engines import numerics
 from tests.engines.numerics import Agreement
 
 
-def labelled(*scores: list[float]) -> Arrays:
+def labelled(*scores: list[float]) -> BatchArrays:
     return {"scores": np.array(scores, np.float32)}
 
 
 def test_labels_are_counted_by_picture_and_scores_by_their_mean_difference() -> None:
     ours = [labelled([0.6, 0.4], [0.3, 0.7]), labelled([0.9, 0.1], [0.2, 0.8])]
     theirs = [labelled([0.6, 0.4], [0.3, 0.7]), labelled([0.9, 0.1], [0.6, 0.4])]
-    found = numerics.compare(ours, theirs)
-    assert (found.pictures, found.equal) == (4, 0.75)
+    found = numerics.compare(ours, theirs, CLASSIFICATION)
+    assert (found.images, found.equal) == (4, 0.75)
     assert found.difference == pytest.approx(0.1)
 
 
-def segmented(mask: list[list[int]], *scores: float) -> Arrays:
+def segmented(mask: list[list[int]], *scores: float) -> BatchArrays:
     return {"mask": np.array([mask], np.uint8), "class_scores": np.array([scores], np.float32)}
 
 
 def test_masks_are_counted_by_pixel_whatever_their_shapes() -> None:
     ours = [segmented([[0, 0, 0], [0, 0, 0]], 0.5, 0.0), segmented([[0, 1]], 0.5, 0.2)]
     theirs = [segmented([[0, 0, 0], [1, 1, 0]], 0.5, 0.2), segmented([[0, 1]], 0.5, 0.2)]
-    found = numerics.compare(ours, theirs)
-    assert (found.pictures, found.equal) == (2, 6 / 8)
+    found = numerics.compare(ours, theirs, SEGMENTATION)
+    assert (found.images, found.equal) == (2, 6 / 8)
     assert found.difference == pytest.approx(0.05)
 
 

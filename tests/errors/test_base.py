@@ -15,11 +15,11 @@ def test_the_code_is_the_class_name_in_snake_case(error: type[ServiceError], cod
 
 
 def test_a_problem_has_the_members_of_rfc_9457_and_a_code() -> None:
-    assert Overloaded("All 32 places are taken.").problem() == {
+    assert Overloaded("All 32 slots are taken.").problem() == {
         "type": "/problems/overloaded",
         "title": Overloaded.title,
         "status": 503,
-        "detail": "All 32 places are taken.",
+        "detail": "All 32 slots are taken.",
         "code": "overloaded",
     }
 
@@ -50,6 +50,6 @@ def test_a_number_that_json_cannot_carry_is_left_out_of_a_problem(actual: int) -
     assert (problem["limit"], "actual" in problem) == (2**53 - 1, False)
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0.0, 1), (-3.0, 1), (1.0, 1), (2.1, 3), (60, 60)])
-def test_when_to_come_again_is_told_in_whole_seconds_and_at_least_one(seconds: float, told: int) -> None:
-    assert Overloaded("Full.", retry_after_s=seconds).retry_after_s == told
+@pytest.mark.parametrize(("seconds", "sent"), [(0.0, 1), (-3.0, 1), (1.0, 1), (2.1, 3), (60, 60)])
+def test_when_to_come_again_is_told_in_whole_seconds_and_at_least_one(seconds: float, sent: int) -> None:
+    assert Overloaded("Full.", retry_after_s=seconds).retry_after_s == sent

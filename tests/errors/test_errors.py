@@ -1,4 +1,4 @@
-"""The tree of errors as drawn, and the problem document of each."""
+"""The tree of errors in the docstring, and the fields of each error class."""
 
 import re
 
@@ -12,7 +12,7 @@ STATUSES = {400, 401, 403, 404, 405, 406, 408, 412, 413, 415, 422, 429, 431, 500
 
 
 def drawn_tree() -> dict[str, int]:
-    """The classes and statuses that the module's docstring draws."""
+    """Return the classes and statuses in the module's docstring."""
     rows = re.findall(r"[├└]── (\d{3}) (.+)", errors.__doc__ or "")
     return {name: int(status) for status, names in rows for name in names.split()}
 

@@ -17,11 +17,11 @@ from service.config.settings import Settings
 from service.gateway.access import rejection_cache as repeats
 from service.gateway.app import create_app
 from service.gateway.backend.torchserve import Backend, TorchServe
-from service.gateway.components import Gateway
+from service.gateway.components import Components
 from service.gateway.scheduling.admission import Admission
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.server.uvicorn_server import Server
-from service.measure.load.wire import Address, Connection
+from service.measure.load.http_connection import Address, Connection
 from service.models import cards
 from service.models.cards import ModelCard
 from tests.deploy.programs import program
@@ -69,7 +69,7 @@ async def fake(short_folder: Path, served: dict[str, ModelCard]) -> AsyncIterato
 @pytest.fixture
 async def torchserve(fake: FakeTorchServe) -> AsyncIterator[TorchServe]:
     """A client of the fake."""
-    client = TorchServe([fake.place], look_s=0.2)
+    client = TorchServe([fake.place], status_timeout_s=0.2)
     yield client
     await client.close()
 
@@ -103,15 +103,15 @@ def settings(store: Path, fake: FakeTorchServe) -> Settings:
     )
 
 
-def parts_of(app: FastAPI) -> Gateway:
+def components_of(app: FastAPI) -> Components:
     """The parts of a running app."""
-    gateway: Gateway = app.state.gateway
-    return gateway
+    components: Components = app.state.components
+    return components
 
 
 def at_the_model(client: httpx.AsyncClient, model: str = "tiny-classifier") -> int:
     """How many pictures have a place at the model: those it was asked for, and the next batch."""
-    return parts_of(app_of(client)).turns[model]._taken
+    return components_of(app_of(client)).queues[model]._taken
 
 
 def app_of(client: httpx.AsyncClient) -> FastAPI:
@@ -132,7 +132,7 @@ async def until(what: Callable[[], object], seconds: float = 10) -> None:
 
 async def settled(app: FastAPI) -> None:
     """Look at the workers now, and wait for the test pictures."""
-    readiness = parts_of(app).readiness
+    readiness = components_of(app).readiness
     await readiness.poll()
     await readiness.settle()
 
@@ -195,13 +195,13 @@ def opened(listening: Running, monkeypatch: pytest.MonkeyPatch) -> Opened:
         check(admission, cards, terms, pictures)
 
     monkeypatch.setattr(Admission, "check", noted)
-    monkeypatch.setattr(repeats, "KEPT_S", 600)
+    monkeypatch.setattr(repeats, "TTL_S", 600)
 
     @asynccontextmanager
     async def run(**changes: Any) -> AsyncIterator[House]:
         async with listening(**{"max_in_flight": PLACES, "max_images": PLACES, **changes}) as client:
             connection = await Connection.open(Address.of(str(client.base_url)))
-            yield House(client, parts_of(app_of(client)), connection, asked)
+            yield House(client, components_of(app_of(client)), connection, asked)
             connection.close()
 
     return run

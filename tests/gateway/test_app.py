@@ -1,4 +1,4 @@
-"""The app as a whole: its life, and what a mistake in it does."""
+"""The app as a whole: its lifespan, and what a crash in it does."""
 
 import asyncio
 import logging
@@ -12,13 +12,16 @@ import pytest
 
 from service.config.settings import Settings
 from service.gateway.access.middleware import AccessMiddleware
-from service.gateway.app import ROUTERS, UNMATCHED, create_app, templates
-from service.gateway.backend.torchserve import Answer, Pixels, Workers
+from service.gateway.app import ROUTERS, UNMATCHED, create_app, template_finder
+from service.gateway.backend.torchserve import Workers
 from service.gateway.http.middleware import ContextMiddleware, CrashMiddleware, MetricsMiddleware
+from service.gateway.inference.readiness import CANARY
 from service.gateway.metrics import Metrics
+from service.gateway.routes.images import image_routes, router_of
 from service.models.cards import CardError, ModelCard
-from service.tasks.operations import Question
-from tests.gateway.conftest import Running, app_of, parts_of, until
+from service.tasks import PREDICT
+from service.tasks.base import ModelOutput, Pixels
+from tests.gateway.conftest import Running, app_of, components_of, until
 from tests.gateway.fixtures.pictures import picture
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +42,7 @@ PRIVATE = "pr1v4te-bytes-of-an-upload"
     ],
 )
 def test_a_path_is_labelled_by_its_routes_template(path: str, template: str) -> None:
-    assert templates(ROUTERS)(path) == template
+    assert template_finder([router_of(image_routes()), *ROUTERS])(path) == template
 
 
 def test_a_store_that_cannot_be_served_is_a_card_error(tmp_path: Path) -> None:
@@ -52,7 +55,7 @@ async def test_two_apps_in_one_process_count_for_themselves(running: Running) ->
         await one.get("/livez")
         own, foreign = (await one.get("/metrics")).text, (await other.get("/metrics")).text
 
-    assert parts_of(app_of(one)) is not parts_of(app_of(other))
+    assert components_of(app_of(one)) is not components_of(app_of(other))
     assert 'route="/livez"' in own
     assert 'route="/livez"' not in foreign
 
@@ -64,17 +67,17 @@ async def test_the_end_of_an_app_leaves_no_thread_and_no_task(running: Running) 
         await client.post("/v1/segment", content=picture())
 
     assert threading.active_count() <= threads
-    await until(lambda: len(asyncio.all_tasks()) <= tasks)  # the fake's own end with their connections
+    await until(lambda: len(asyncio.all_tasks()) <= tasks)  # the fake server's tasks end with their connections
 
 
 class Crashing:
-    """A backend with a mistake in it."""
+    """A backend with a bug."""
 
     async def predict(
-        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
-    ) -> Answer:
-        if request_id == "canary":
-            return Answer({"scores": np.zeros(7, np.float32)}, 1, 0.0, 0.0)
+        self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
+    ) -> ModelOutput:
+        if request_id == CANARY:
+            return ModelOutput({"scores": np.zeros(7, np.float32)}, 1, 0.0, 0.0)
         try:
             raise KeyError(PRIVATE)
         except KeyError as error:
@@ -111,8 +114,8 @@ async def test_a_crash_tells_and_logs_nothing_of_its_message_but_where_it_was(
 
 async def test_a_crash_behind_fastapis_routing_is_a_problem_too(running: Running) -> None:
     async with running() as client:
-        gateway = parts_of(app_of(client))
-        gateway.versions = None  # type: ignore[assignment]
+        components = components_of(app_of(client))
+        components.versions = None  # type: ignore[assignment]
         response = await client.get("/v1/models")
         text = (await client.get("/metrics")).text
 
@@ -122,13 +125,13 @@ async def test_a_crash_behind_fastapis_routing_is_a_problem_too(running: Running
 
 
 async def test_a_crash_at_the_door_is_a_problem_too(caplog: pytest.LogCaptureFixture) -> None:
-    class Door:
-        """A door that breaks."""
+    class Broken:
+        """A middleware with a bug."""
 
         async def __call__(self, *_: Any) -> None:
             raise RuntimeError(PRIVATE)
 
-    transport = httpx.ASGITransport(ContextMiddleware(CrashMiddleware(Door(), Metrics()), lambda: False))
+    transport = httpx.ASGITransport(ContextMiddleware(CrashMiddleware(Broken(), Metrics()), lambda: False))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         response = await client.get("/v1/models")
 
@@ -145,9 +148,9 @@ def test_the_door_is_within_what_turns_a_crash_into_a_problem(store: Path) -> No
 async def test_a_crash_gives_the_places_and_the_memory_back(running: Running) -> None:
     async with running(Crashing()) as client:
         await client.post("/v1/classify", content=picture())
-        gateway = parts_of(app_of(client))
+        components = components_of(app_of(client))
         text = (await client.get("/metrics")).text
 
-    assert gateway.memory.held == 0
+    assert components.body_buffer.held == 0
     assert 'resnest_inference_in_flight{model="tiny-classifier"} 0.0' in text
     assert 'resnest_http_requests_total{method="POST",route="/v1/classify",status="500"} 1.0' in text

@@ -1,4 +1,4 @@
-"""The parts of an app."""
+"""The composition root of an app."""
 
 import asyncio
 from pathlib import Path
@@ -10,12 +10,13 @@ from service.config.settings import Settings
 from service.gateway.access.callers import Authenticator
 from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.access.token_bucket import LocalTokenBuckets
-from service.gateway.backend.torchserve import Answer, Pixels, Workers
-from service.gateway.components import Gateway
+from service.gateway.backend.torchserve import Workers
+from service.gateway.components import Components
 from service.gateway.inference.registry import ModelRegistry
 from service.gateway.metrics import Metrics
 from service.models.cards import ModelCard
-from service.tasks.operations import Question
+from service.tasks import PREDICT
+from service.tasks.base import ModelOutput, Pixels
 
 pytestmark = pytest.mark.anyio
 
@@ -25,15 +26,15 @@ def unlimited() -> RateLimiter:
 
 
 class Silent:
-    """A backend that never answers, and says whether it was closed."""
+    """A backend that never responds, and records whether it was closed."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.closed = False
 
     async def predict(
-        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
-    ) -> Answer:
+        self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
+    ) -> ModelOutput:
         self.asked.set()
         await asyncio.Event().wait()
         raise AssertionError
@@ -49,11 +50,13 @@ async def test_it_can_be_closed_while_a_test_picture_is_under_way(store: Path, s
     before = asyncio.all_tasks()
     settings = Settings(model_store=store)
     backend = Silent()
-    gateway = Gateway(settings, Metrics(), ModelRegistry(served, settings), backend, Authenticator(None), unlimited())
-    gateway.start()
+    components = Components(
+        settings, Metrics(), ModelRegistry(served, settings), backend, Authenticator(None), unlimited()
+    )
+    components.start()
     await asyncio.wait_for(backend.asked.wait(), 10)
 
-    await gateway.close()
+    await components.close()
 
     assert backend.closed
     assert asyncio.all_tasks() == before
@@ -63,7 +66,7 @@ async def test_it_can_be_closed_before_it_was_started(store: Path, served: dict[
     settings = Settings(model_store=store)
     backend = Silent()
 
-    await Gateway(
+    await Components(
         settings, Metrics(), ModelRegistry(served, settings), backend, Authenticator(None), unlimited()
     ).close()
 
@@ -75,10 +78,12 @@ async def test_the_series_of_the_models_are_there_before_their_first_picture(
 ) -> None:
     settings = Settings(model_store=store)
     metrics = Metrics()
-    gateway = Gateway(settings, metrics, ModelRegistry(served, settings), Silent(), Authenticator(None), unlimited())
-    gateway.start()
+    components = Components(
+        settings, metrics, ModelRegistry(served, settings), Silent(), Authenticator(None), unlimited()
+    )
+    components.start()
     text = metrics.text().decode()
-    await gateway.close()
+    await components.close()
 
     for name in served:
         assert f'resnest_images_total{{model="{name}",outcome="ok"}} 0.0' in text

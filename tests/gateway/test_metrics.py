@@ -1,4 +1,4 @@
-"""What Prometheus sees after known traffic."""
+"""What Prometheus scrapes after known traffic."""
 
 import asyncio
 
@@ -22,21 +22,21 @@ NAMES = {
     "resnest_rate_limit_store_unavailable": set(),
     "resnest_stage_duration_seconds": {"model", "stage"},
     "resnest_upload_bytes": {"route"},
-    "resnest_pictures": {"model", "outcome"},
+    "resnest_images": {"model", "outcome"},
     "resnest_problems": {"code"},
-    "resnest_decoders_lost": {"reason"},
-    "resnest_gateways_replaced": set(),
+    "resnest_decode_processes_lost": {"reason"},
+    "resnest_gateway_restarts": set(),
     "resnest_batch_size": {"model"},
-    "resnest_recalls": {"how"},
+    "resnest_cache_lookups": {"how"},
     "resnest_cache_bytes": set(),
     "resnest_inference_in_flight": {"model"},
     "resnest_workers_ready": {"model"},
     "resnest_workers_configured": {"model"},
     "resnest_circuit_breakers": {"model", "state"},
-    "resnest_second_tries": {"model", "outcome"},
+    "resnest_retries": {"model", "outcome"},
     "resnest_version_share": {"model", "family", "version"},
     "resnest_traffic_stale": set(),
-    "resnest_shadow_pictures": {"family", "version", "outcome"},
+    "resnest_shadow_images": {"family", "version", "outcome"},
     "resnest_shadow_agreement": {"family", "version"},
     "resnest_ready": set(),
     "resnest_build_info": {"version"},
@@ -108,12 +108,12 @@ async def test_pictures_are_counted_by_model_and_outcome(client: httpx.AsyncClie
         ("tiny-classifier-b", "ok"): 0,
         ("tiny-segmenter", "ok"): 0,
     }
-    told = {
+    counted = {
         (dict(labels)["model"], dict(labels)["outcome"]): amount
         for (name, labels), amount in found.items()
         if name == "resnest_images_total"
     }
-    assert told == expected
+    assert counted == expected
 
 
 async def test_second_tries_are_counted_by_what_came_of_them(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
@@ -163,10 +163,10 @@ async def test_pictures_refused_at_the_door_are_counted(running: Running, fake: 
 async def test_no_caller_can_make_new_series(client: httpx.AsyncClient) -> None:
     async def visit(number: int) -> None:
         await client.get(f"/nowhere/{number}")
-        await client.get(f"/v1/models/nobody{number}")
+        await client.get(f"/v1/models/absent{number}")
         await client.get(f"/problems/nothing{number}")
         await client.request(f"VERB{number}", "/livez")
-        await client.post(f"/v1/classify?model=nobody{number}", content=picture())
+        await client.post(f"/v1/classify?model=absent{number}", content=picture())
         await client.post("/v1/classify", content=picture(), headers={"X-Request-ID": f"id{number}"})
         await client.post("/v1/classify", files={f"file{number}": picture()})
 

@@ -1,4 +1,4 @@
-"""How gateway processes are looked after; tests/e2e/test_gateways.py has what they serve and count."""
+"""How gateway processes are restarted; tests/e2e/test_gateways.py tests what they serve and count."""
 
 import os
 import time
@@ -17,16 +17,16 @@ from tests.stores import write_store
 WAIT_S = 120
 
 
-def made(
+def gateway_processes(
     count: int, folder: Path, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic, **settings: str
 ) -> GatewayProcesses:
-    """So many gateways without a model server."""
+    """Return `count` gateway processes without a model server, not started yet."""
     environment = {**os.environ, "RESNEST_PORT": str(free_port()), **settings}
     return GatewayProcesses(count, folder / SHARED, environment, folder, say, clock)
 
 
 def running() -> dict[int, psutil.Process]:
-    """This process's gateways by their ids."""
+    """Return this process's gateway processes by their ids."""
     children = psutil.Process().children()
     return {child.pid: child for child in children if _runs(child)}
 
@@ -34,34 +34,34 @@ def running() -> dict[int, psutil.Process]:
 def test_a_process_that_ends_is_started_again_and_its_counts_go_on(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", "tiny-classifier", weights=False)
     said: list[str] = []
-    gateways = made(2, tmp_path, said.append, RESNEST_MODEL_STORE=str(store))
+    gateways = gateway_processes(2, tmp_path, said.append, RESNEST_MODEL_STORE=str(store))
     try:
         gateways.start()
         shared = tmp_path / SHARED
         until(lambda: len(list(shared.glob("counter_*.db"))) == 2, WAIT_S)
-        assert gateways.code is None
+        assert gateways.exit_code is None
         victim = next(iter(running().values()))
         victim.kill()
-        until(lambda: gateways.code == -9, WAIT_S)
-        gateways.look()
-        assert gateways.code is None
+        until(lambda: gateways.exit_code == -9, WAIT_S)
+        gateways.restart_ended()
+        assert gateways.exit_code is None
         assert list(shared.glob(f"gauge_live*_{victim.pid}.db")) == []
         (new,) = set(running()) - {victim.pid} - {int(path.stem.split("_")[1]) for path in shared.glob("counter_*.db")}
         until((shared / f"counter_{new}.db").exists, WAIT_S)
         assert not (shared / f"counter_{victim.pid}.db").exists()
     finally:
         gateways.stop(WAIT_S, lambda: False)
-    assert said == ["A gateway process ended with code -9; starting it again in 0 s"]
+    assert said == ["A gateway process ended with code -9; restarting it in 0 s"]
 
 
 def test_after_so_many_starts_in_vain_it_gives_up(tmp_path: Path) -> None:
-    """The process ends by itself, over a setting that is none; the clock is this test's."""
+    """The process ends by itself because of an invalid setting. The clock is this test's own."""
     now = 0.0
     said: list[str] = []
-    gateways = made(1, tmp_path, said.append, lambda: now, RESNEST_PORT="none")
+    gateways = gateway_processes(1, tmp_path, said.append, lambda: now, RESNEST_PORT="none")
 
     def ended(times: int) -> bool:
-        gateways.look()
+        gateways.restart_ended()
         return len(said) == times
 
     try:
@@ -69,7 +69,7 @@ def test_after_so_many_starts_in_vain_it_gives_up(tmp_path: Path) -> None:
         for times, pause_s in enumerate(PAUSES_S[:-1], 1):
             until(partial(ended, times), WAIT_S, lambda: said)
             now += pause_s
-        with pytest.raises(GatewayError, match="the gateway does not come back after 5 new starts"):
+        with pytest.raises(GatewayError, match="the gateway still ends after 5 restarts"):
             until(lambda: ended(-1), WAIT_S, lambda: said)
     finally:
         gateways.stop(1, lambda: True)

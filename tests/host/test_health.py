@@ -1,4 +1,4 @@
-"""Asking doors that answer, lie, or are not there."""
+"""Health checks of servers that answer, report failures, or are not there."""
 
 import json
 import threading
@@ -24,8 +24,8 @@ ANSWERS: dict[str, tuple[int, Any]] = {
 }
 
 
-class Door(BaseHTTPRequestHandler):
-    """Answers from the table."""
+class Handler(BaseHTTPRequestHandler):
+    """Answers from the table `ANSWERS`."""
 
     def do_GET(self) -> None:
         status, body = ANSWERS[self.path]
@@ -41,16 +41,16 @@ class Door(BaseHTTPRequestHandler):
 
 @pytest.fixture(params=["tcp", "unix"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A door on TCP, then one on a Unix socket."""
+    """The address of a server on TCP, then of one on a Unix socket."""
     if request.param == "tcp":
-        server: Any = HTTPServer(("127.0.0.1", 0), Door)
-        where = f"http://127.0.0.1:{server.server_address[1]}"
+        server: Any = HTTPServer(("127.0.0.1", 0), Handler)
+        url = f"http://127.0.0.1:{server.server_address[1]}"
     else:
-        server = UnixStreamServer(str(tmp_path / "door"), Door)
-        where = f"unix:{tmp_path / 'door'}"
+        server = UnixStreamServer(str(tmp_path / "socket"), Handler)
+        url = f"unix:{tmp_path / 'socket'}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield where
+    yield url
     server.shutdown()
     thread.join()
     server.server_close()
@@ -61,11 +61,11 @@ def test_a_gateway_is_ready_when_it_says_so(address: str) -> None:
 
 
 def test_a_model_waits_until_one_of_its_workers_is_ready(address: str) -> None:
-    assert health.waiting_models(address, ["up", "down", "none", "gone"]) == ["down", "none", "gone"]
+    assert health.unready_models(address, ["up", "down", "none", "gone"]) == ["down", "none", "gone"]
 
 
 def test_a_model_waits_for_all_of_its_workers_where_the_whole_is_asked_for(address: str) -> None:
-    assert health.waiting_models(address, ["up", "whole", "gone"], whole=True) == ["up", "gone"]
+    assert health.unready_models(address, ["up", "whole", "gone"], whole=True) == ["up", "gone"]
 
 
 def test_torchserve_has_given_up_when_its_ping_is_a_500(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,4 +77,4 @@ def test_torchserve_has_given_up_when_its_ping_is_a_500(address: str, monkeypatc
 def test_a_door_that_is_not_there_is_not_ready(tmp_path: Path) -> None:
     assert not health.has_given_up(f"unix:{tmp_path / 'none'}")
     assert not health.gateway_is_ready(f"http://127.0.0.1:{free_port()}")
-    assert health.waiting_models(f"unix:{tmp_path / 'none'}", ["up"]) == ["up"]
+    assert health.unready_models(f"unix:{tmp_path / 'none'}", ["up"]) == ["up"]

@@ -1,4 +1,4 @@
-"""Child processes: how they end, and that they never stay."""
+"""How child processes end with their parent, and what signals do to a command."""
 
 import os
 import signal
@@ -10,18 +10,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.host.processes import Child, free_ports
+from service.host.processes import Child, free_ports, parent_death_signal, stop_signals
 from tests.e2e.running import until
 
 SLEEP = "import time; time.sleep(60)"
-DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); {SLEEP}"
+IGNORES_SIGTERM = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); {SLEEP}"
 PARENT = (
     f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}]); print('up', flush=True); {SLEEP}"
 )
 
 
 def start(folder: Path, code: str, *, wait: bool = False) -> tuple[Child, psutil.Process]:
-    """A Python of this code, and its process; `wait` for its first line."""
+    """Return a child that runs this Python code, and its process; with `wait`, after its first line of output."""
     log = folder / "log"
     with log.open("wb") as output:
         before = set(psutil.Process().children())
@@ -41,15 +41,15 @@ def gone(process: psutil.Process) -> bool:
 
 def test_a_child_that_ends_leaves_its_exit_code(tmp_path: Path) -> None:
     child, _ = start(tmp_path, "raise SystemExit(3)")
-    until(lambda: child.code is not None, 20)
-    assert child.code == 3
+    until(lambda: child.exit_code is not None, 20)
+    assert child.exit_code == 3
     child.stop(1)
-    assert child.code == 3
+    assert child.exit_code == 3
 
 
 def test_a_child_writes_where_it_is_told_and_runs_in_its_folder(tmp_path: Path) -> None:
     child, _ = start(tmp_path, "import os, sys; print(os.getcwd()); print('oh', file=sys.stderr)")
-    until(lambda: child.code == 0, 20)
+    until(lambda: child.exit_code == 0, 20)
     assert set((tmp_path / "log").read_text(encoding="utf-8").split()) == {str(tmp_path), "oh"}
 
 
@@ -57,21 +57,21 @@ def test_a_child_is_asked_to_end_first(tmp_path: Path) -> None:
     child, _ = start(tmp_path, SLEEP)
     started = time.monotonic()
     child.stop(30)
-    assert child.code == -signal.SIGTERM
+    assert child.exit_code == -signal.SIGTERM
     assert time.monotonic() - started < 20
 
 
 def test_a_child_that_does_not_listen_is_ended_by_force(tmp_path: Path) -> None:
-    child, _ = start(tmp_path, DEAF, wait=True)
+    child, _ = start(tmp_path, IGNORES_SIGTERM, wait=True)
     child.stop(0.2)
-    assert child.code == -signal.SIGKILL
+    assert child.exit_code == -signal.SIGKILL
 
 
 def test_hurry_cuts_the_waiting_short(tmp_path: Path) -> None:
-    child, _ = start(tmp_path, DEAF, wait=True)
+    child, _ = start(tmp_path, IGNORES_SIGTERM, wait=True)
     started = time.monotonic()
     child.stop(60, hurry=lambda: True)
-    assert child.code == -signal.SIGKILL
+    assert child.exit_code == -signal.SIGKILL
     assert time.monotonic() - started < 30
 
 
@@ -103,8 +103,8 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path, end: signal.Sign
 
 
 def test_ports_that_somebody_is_about_to_listen_on_are_not_free() -> None:
-    class Wanted:
-        """The first three that are looked for."""
+    class FirstThree:
+        """The first three ports that `free_ports` checks."""
 
         def __init__(self) -> None:
             self.seen: list[int] = []
@@ -114,8 +114,60 @@ def test_ports_that_somebody_is_about_to_listen_on_are_not_free() -> None:
             self.seen.append(port)
             return len(self.seen) <= 3
 
-    wanted = Wanted()
-    found = free_ports(4, besides=wanted)
+    excluded = FirstThree()
+    found = free_ports(4, excluding=excluded)
 
-    assert found == wanted.seen[3:]
-    assert len({*wanted.seen}) == 7, "each is another"
+    assert found == excluded.seen[3:]
+    assert len({*excluded.seen}) == 7, "each is another"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_asks_to_stop_and_a_second_to_hurry(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_signals() as received:
+        assert not received.to_stop.is_set()
+        os.kill(os.getpid(), number)
+        assert received.to_stop.wait(5)
+        assert not received.to_hurry.is_set()
+        os.kill(os.getpid(), number)
+        assert received.to_hurry.wait(5)
+    assert signal.getsignal(number) is before
+
+
+def test_a_process_whose_parent_is_another_already_ends_at_once() -> None:
+    child = os.fork()
+    if child == 0:
+        parent_death_signal(os.getpid(), signal.SIGTERM)()
+        os._exit(7)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 1
+
+
+def test_a_process_whose_parent_lives_goes_on() -> None:
+    child = os.fork()
+    if child == 0:
+        parent_death_signal(os.getppid(), signal.SIGTERM)()
+        os._exit(7)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 7
+
+
+def test_the_signal_is_the_one_asked_for() -> None:
+    code = (
+        "import os, signal, time\nfrom service.host.processes import parent_death_signal\n"
+        "read, write = os.pipe()\n"
+        "middle = os.fork()\n"
+        "if middle:\n    os.close(write)\n    print(os.read(read, 9).decode())\n    raise SystemExit\n"
+        "parent = os.getpid()\n"
+        "if os.fork():\n    time.sleep(0.2)\n    os._exit(0)\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: (os.write(write, b'sent'), os._exit(0)))\n"
+        "parent_death_signal(parent, signal.SIGUSR1)()\n"
+        "time.sleep(30)\n"
+    )
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.stdout.strip() == "sent"
+    assert time.monotonic() - begun < 60

@@ -1,4 +1,4 @@
-"""A process's folder is short, its own, and gone after it, at the latest when the next one starts."""
+"""The folder of a process has a short path, and is removed at its end or when the next process starts."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from service.host.run_folders import LOCK, remove_abandoned, short_folder
 
 HOLDS = """\
 import sys, time
-from service.folders import short_folder
+from service.host.run_folders import short_folder
 with short_folder(sys.argv[1]) as folder:
     print(folder, flush=True)
     time.sleep(600)
@@ -49,8 +49,8 @@ def test_the_folder_of_a_killed_process_goes_when_the_next_one_starts_and_that_o
         assert remove_abandoned(parent) == []
         os.kill(holders[0].pid, signal.SIGKILL)
         holders[0].wait()
-        with short_folder(str(parent)) as ours:
-            assert {path.name for path in parent.iterdir()} == {ours.name, living.name}
+        with short_folder(str(parent)) as new:
+            assert {path.name for path in parent.iterdir()} == {new.name, living.name}
         assert not killed.exists()
     finally:
         for holder in holders:

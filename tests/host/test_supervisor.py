@@ -1,4 +1,4 @@
-"""What `run` decides before anything starts, and what it does when a child fails; tests/e2e has the rest."""
+"""What `run` checks before it starts anything, and what it does when a child fails. tests/e2e tests the rest."""
 
 import os
 import socket
@@ -13,9 +13,8 @@ import pytest
 from service.config.api_keys import KeysError
 from service.config.traffic import TrafficError
 from service.host import supervisor
-from service.host.processes import free_port, free_ports
-from service.host.signals import StopSignal
-from service.host.supervisor import RunOptions, StartError, chosen, require_free_port, require_traffic
+from service.host.processes import StopSignal, free_port, free_ports
+from service.host.supervisor import RunOptions, StartError, require_free_port, require_traffic, select_models
 from service.models import cards
 from service.models.cards import CardError
 from tests.e2e.running import until
@@ -32,11 +31,11 @@ def folder(tmp_path: Path) -> Path:
 
 def names(options: RunOptions) -> tuple[list[str], list[str]]:
     said: list[str] = []
-    return [card.name for card in chosen(options, said.append)], said
+    return [card.name for card in select_models(options, said.append)], said
 
 
 def fake_java(folder: Path, script: str) -> dict[str, str]:
-    """An environment whose Java runs these lines of shell instead."""
+    """Return an environment in which Java is this shell script."""
     java = folder / "java" / "bin" / "java"
     java.parent.mkdir(parents=True)
     java.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
@@ -106,7 +105,7 @@ def test_a_taken_port_is_told_and_a_free_one_is_not() -> None:
 
 
 def test_it_does_not_serve_everybody_beyond_this_machine_unless_that_is_said(folder: Path) -> None:
-    with pytest.raises(KeysError, match=r"^will not listen on 0\.0\.0\.0 for everybody: make a key with"):
+    with pytest.raises(KeysError, match=r"^will not listen on 0\.0\.0\.0 without authentication: make a key with"):
         supervisor.run(RunOptions(folder, host="0.0.0.0"), print)
     with pytest.raises(CardError):
         supervisor.run(RunOptions(folder, ("dog",), host="0.0.0.0", allow_no_keys=True), print)
@@ -116,10 +115,10 @@ def test_it_does_not_serve_everybody_beyond_this_machine_unless_that_is_said(fol
 
 def test_a_traffic_file_that_does_not_fit_the_models_is_told_before_anything_starts(folder: Path) -> None:
     file = folder / "traffic.toml"
-    file.write_text('[nobody]\nweights = { "1.0" = 1 }\n', encoding="utf-8")
+    file.write_text('[absent]\nweights = { "1.0" = 1 }\n', encoding="utf-8")
     (card,) = cards.read_zoo(write_store(folder / "one", "tiny-classifier", weights=False)).values()
 
-    with pytest.raises(TrafficError, match=r"traffic\.toml: nobody: no model of that name is served$"):
+    with pytest.raises(TrafficError, match=r"traffic\.toml: absent: no model of that name is served$"):
         require_traffic(RunOptions(folder, traffic_file=file), [card])
 
 
@@ -142,7 +141,7 @@ def test_the_address_is_one_that_a_client_here_can_use(host: str, address: str) 
 
 
 def test_the_first_request_to_try_fits_the_models_and_names_the_stores_picture(folder: Path) -> None:
-    classifier, segmenter = chosen(RunOptions(folder, ("tiny-classifier", "tiny-segmenter")), print)
+    classifier, segmenter = select_models(RunOptions(folder, ("tiny-classifier", "tiny-segmenter")), print)
     options = RunOptions(folder, port=9000)
     assert supervisor.example(options, [classifier, segmenter]) == (
         "curl -F file=@photo.jpg http://127.0.0.1:9000/v1/classify"
@@ -156,17 +155,17 @@ def test_the_first_request_to_try_fits_the_models_and_names_the_stores_picture(f
 def test_torchserve_is_given_no_port_that_the_gateway_will_listen_on(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept: list[int] = []
+    excluded: list[int] = []
 
-    def ports(count: int, besides: Sequence[int]) -> list[int]:
-        kept.extend(besides)
-        return free_ports(count, besides)
+    def ports(count: int, excluding: Sequence[int]) -> list[int]:
+        excluded.extend(excluding)
+        return free_ports(count, excluding)
 
     monkeypatch.setattr(supervisor, "free_ports", ports)
     options = RunOptions(folder, ("tiny-classifier",), port=free_port())
-    supervisor.ProcessTree(options, chosen(options, print), tmp_path / "run", StopSignal(), print, {})
+    supervisor.ProcessTree(options, select_models(options, print), tmp_path / "run", StopSignal(), print, {})
 
-    assert kept == [options.port]
+    assert excluded == [options.port]
 
 
 def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(folder: Path, tmp_path: Path) -> None:
@@ -176,43 +175,45 @@ def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(folder: Pa
     (tmp_path / "run").mkdir()
     said: list[str] = []
     tree = supervisor.ProcessTree(
-        options, chosen(options, print), tmp_path / "run", StopSignal(), said.append, environment
+        options, select_models(options, print), tmp_path / "run", StopSignal(), said.append, environment
     )
     try:
         tree.start()
         with pytest.raises(StartError, match="TorchServe ended with code 1 while starting: Error occurred during"):
             tree.wait_until_ready()
-        with pytest.raises(StartError, match="TorchServe does not come back after 3 new starts: Error occurred"):
+        with pytest.raises(StartError, match="TorchServe is still not ready after 3 restarts: Error occurred"):
             tree.watch()
     finally:
         tree.stop()
-    assert said.count("TorchServe ended; starting TorchServe again") == supervisor.RESTARTS
+    assert said.count("TorchServe ended; restarting TorchServe") == supervisor.RESTARTS
 
 
 def test_a_model_without_a_worker_for_too_long_has_torchserve_started_again(folder: Path, tmp_path: Path) -> None:
-    """TorchServe itself gives up on a worker that died too often; here it never had one."""
+    """TorchServe gives up on a worker that died too often. Here it never had one."""
     options = RunOptions(folder, ("tiny-classifier",), port=free_port(), start_timeout_s=0.5)
     (tmp_path / "run").mkdir()
     said: list[str] = []
     java = fake_java(tmp_path, "exec sleep 60")
-    tree = supervisor.ProcessTree(options, chosen(options, print), tmp_path / "run", StopSignal(), said.append, java)
+    tree = supervisor.ProcessTree(
+        options, select_models(options, print), tmp_path / "run", StopSignal(), said.append, java
+    )
     try:
         tree.start()
         with pytest.raises(StartError, match=r"^not ready after 0\.5 s$"):
             tree.wait_until_ready()
-        with pytest.raises(StartError, match=r"^TorchServe does not come back after 3 new starts$"):
+        with pytest.raises(StartError, match=r"^TorchServe is still not ready after 3 restarts$"):
             tree.watch()
     finally:
         tree.stop()
-    again = "A model has had no ready worker for too long; starting TorchServe again"
-    assert said.count(again) == supervisor.RESTARTS
+    restart = "A model has had no ready worker for too long; restarting TorchServe"
+    assert said.count(restart) == supervisor.RESTARTS
 
 
 GIVEN_UP = """\
 import json, os, socketserver, sys
 from http.server import BaseHTTPRequestHandler
 
-class Door(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         workers = [{"status": "READY", "pid": 1}]
         ping = self.path == "/ping"
@@ -225,7 +226,7 @@ class Door(BaseHTTPRequestHandler):
         pass
 
 for name in ("inference", "management"):
-    server = socketserver.ThreadingUnixStreamServer(os.path.join(sys.argv[1], name), Door)
+    server = socketserver.ThreadingUnixStreamServer(os.path.join(sys.argv[1], name), Handler)
     if os.fork() == 0:
         server.serve_forever()
 server.serve_forever()
@@ -235,7 +236,7 @@ server.serve_forever()
 def test_a_worker_that_was_given_up_on_is_worth_some_new_starts_and_not_the_other_workers(
     folder: Path, tmp_path: Path
 ) -> None:
-    """This TorchServe always has one ready worker of two, and says that it starts the other no more."""
+    """This TorchServe always has one ready worker of two, and reports that it no longer starts the other."""
     options = RunOptions(folder, ("tiny-classifier",), port=free_port())
     run = tmp_path / "r"
     run.mkdir()
@@ -244,16 +245,16 @@ def test_a_worker_that_was_given_up_on_is_worth_some_new_starts_and_not_the_othe
     said: list[str] = []
     asked = StopSignal()
     java = fake_java(tmp_path, f"exec '{sys.executable}' '{script}' '{run}'")
-    tree = supervisor.ProcessTree(options, chosen(options, print), run, asked, said.append, java)
-    again = "TorchServe has given a worker up; starting TorchServe again"
+    tree = supervisor.ProcessTree(options, select_models(options, print), run, asked, said.append, java)
+    restart = "TorchServe gave up on a worker; restarting TorchServe"
     watching = threading.Thread(target=tree.watch)
     try:
         tree.start()
         watching.start()
-        until(lambda: said.count(again) == supervisor.RESTARTS, 120, lambda: said)
-        time.sleep(2 * supervisor.LOOK_S)
+        until(lambda: said.count(restart) == supervisor.RESTARTS, 120, lambda: said)
+        time.sleep(2 * supervisor.CHECK_INTERVAL_S)
         assert watching.is_alive()
-        assert said.count(again) == supervisor.RESTARTS
+        assert said.count(restart) == supervisor.RESTARTS
     finally:
         asked.to_stop.set()
         watching.join()
@@ -265,7 +266,7 @@ def test_a_signal_ends_the_waiting_without_an_error(folder: Path, tmp_path: Path
     (tmp_path / "run").mkdir()
     asked = StopSignal()
     environment = fake_java(tmp_path, "exec sleep 60")
-    tree = supervisor.ProcessTree(options, chosen(options, print), tmp_path / "run", asked, print, environment)
+    tree = supervisor.ProcessTree(options, select_models(options, print), tmp_path / "run", asked, print, environment)
     try:
         tree.start()
         asked.to_stop.set()

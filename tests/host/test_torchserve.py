@@ -1,4 +1,4 @@
-"""TorchServe's model directories and configuration, made from cards."""
+"""TorchServe's model directories, configuration and command line, made from cards."""
 
 import hashlib
 import json
@@ -16,7 +16,6 @@ import yaml
 
 from service.config.cores import usable_cores
 from service.host import torchserve
-from service.host.handler_modules import MODULES
 from service.host.torchserve import Addresses
 from service.models import cards
 from service.models.cards import CardError, ModelCard
@@ -26,11 +25,11 @@ from tests.stores import write_store
 
 @pytest.fixture
 def card(tmp_path: Path) -> ModelCard:
-    """A classifier whose weight file is some bytes: packaging reads none of it."""
-    return stand_in(tmp_path / "store")
+    """A classifier with arbitrary bytes as its weight file, because packaging does not read it."""
+    return written_card(tmp_path / "store")
 
 
-def stand_in(store: Path, name: str = "tiny-classifier", changes: Mapping[str, Any] | None = None) -> ModelCard:
+def written_card(store: Path, name: str = "tiny-classifier", changes: Mapping[str, Any] | None = None) -> ModelCard:
     folder = write_store(store, name, weights=False, changes=changes) / name
     data = b"not really weights"
     (folder / "weights.safetensors").write_bytes(data)
@@ -69,18 +68,18 @@ def test_an_archive_holds_what_a_worker_needs(card: ModelCard, tmp_path: Path) -
 def test_the_manifest_names_the_handler_of_the_task(card: ModelCard, tmp_path: Path) -> None:
     archive = torchserve.package(card, tmp_path / "archives")
     manifest = json.loads((archive / "MAR-INF" / "MANIFEST.json").read_bytes())
-    assert manifest["model"]["handler"] == MODULES["classification"]
+    assert manifest["model"]["handler"] == torchserve.HANDLER
     assert (manifest["model"]["modelName"], manifest["model"]["modelVersion"]) == (card.name, card.version)
     assert (archive / manifest["model"]["configFile"]).is_file()
 
 
-@pytest.mark.parametrize(("delay", "together", "wait"), [(7, 3, 7), (0, 1, 1)])
-def test_the_serving_table_becomes_torchserves_own(tmp_path: Path, delay: int, together: int, wait: int) -> None:
-    """Without a delay TorchServe takes each gateway's batch at once; in company one waits at least a millisecond."""
+@pytest.mark.parametrize(("delay", "batch_size", "wait"), [(7, 3, 7), (0, 1, 1)])
+def test_the_serving_table_becomes_torchserves_own(tmp_path: Path, delay: int, batch_size: int, wait: int) -> None:
+    """Without a delay TorchServe takes each of the gateway's batches at once; its smallest delay is 1 ms."""
     serving = {"batch_size": 3, "max_batch_delay_ms": delay, "workers": 2, "deadline_s": 12.5}
-    card = stand_in(tmp_path / "store", changes={"serving": serving})
+    card = written_card(tmp_path / "store", changes={"serving": serving})
     settings = yaml.safe_load((torchserve.package(card, tmp_path / "archives") / "model-config.yaml").read_bytes())
-    assert (settings["batchSize"], settings["maxBatchDelay"]) == (together, wait)
+    assert (settings["batchSize"], settings["maxBatchDelay"]) == (batch_size, wait)
     assert (settings["minWorkers"], settings["maxWorkers"]) == (2, 2)
     assert settings["jobQueueSize"] == torchserve.JOB_QUEUE_SIZE
     assert all(type(value) is int for value in settings.values()), "TorchServe only warns of other types"
@@ -88,7 +87,7 @@ def test_the_serving_table_becomes_torchserves_own(tmp_path: Path, delay: int, t
 
 @pytest.mark.parametrize("deadline", [0.5, 10, 100])
 def test_a_worker_is_given_up_only_after_every_deadline_has_passed(tmp_path: Path, deadline: float) -> None:
-    card = stand_in(tmp_path / "store", changes={"serving": {"deadline_s": deadline}})
+    card = written_card(tmp_path / "store", changes={"serving": {"deadline_s": deadline}})
     settings = yaml.safe_load((torchserve.package(card, tmp_path / "archives") / "model-config.yaml").read_bytes())
     assert settings["responseTimeout"] > deadline
 
@@ -142,7 +141,7 @@ def test_an_archive_that_differs_is_made_anew(card: ModelCard, tmp_path: Path, d
 
 
 def test_nothing_but_archives_is_left_in_their_folder(card: ModelCard, tmp_path: Path) -> None:
-    """TorchServe may try whatever folder it finds there."""
+    """TorchServe may try to load any folder that it finds there."""
     archive = torchserve.package(card, tmp_path / "archives")
     (archive / "labels.txt").unlink()
     torchserve.package(card, tmp_path / "archives")
@@ -179,14 +178,14 @@ def test_labels_that_do_not_fit_are_told_before_a_worker_finds_out(card: ModelCa
 def test_pulled_weights_bring_their_recorded_checksum(card: ModelCard, tmp_path: Path) -> None:
     source = {"urls": ["https://example.org/w.pth"], "sha256": "0" * 64}
     stated = type(card.weights).model_validate({"file": card.weights.file, "sources": [source]})
-    card.record_path.write_text(f"{card.weights.sha256}  {card.weights.file}\n", encoding="utf-8")
+    card.checksum_path.write_text(f"{card.weights.sha256}  {card.weights.file}\n", encoding="utf-8")
     pulled = card.model_copy(update={"weights": stated})
     archive = torchserve.package(pulled, tmp_path / "archives")
-    assert (archive / card.record_path.name).read_bytes() == card.record_path.read_bytes()
+    assert (archive / card.checksum_path.name).read_bytes() == card.checksum_path.read_bytes()
 
 
 def test_a_shared_label_set_is_copied_beside_the_card(tmp_path: Path) -> None:
-    card = stand_in(tmp_path / "store", changes={"labels": {}})
+    card = written_card(tmp_path / "store", changes={"labels": {}})
     rows = "class_id\tlabel\n" + "".join(f"{number}\tkind {number}\n" for number in range(7))
     (tmp_path / "store" / "labels").mkdir()
     (tmp_path / "store" / "labels" / "kinds.tsv").write_text(rows, encoding="utf-8")
@@ -206,25 +205,22 @@ def test_the_configuration_shuts_every_door_that_is_not_used(card: ModelCard, tm
 
 
 def test_the_configuration_names_the_models_and_addresses_it_was_given(card: ModelCard, tmp_path: Path) -> None:
-    other = stand_in(tmp_path / "other", "tiny-segmenter")
+    other = written_card(tmp_path / "other", "tiny-segmenter")
     addresses = Addresses("unix:/a", "unix:/b", "http://127.0.0.1:1", 2, 3)
     found = properties(torchserve.configuration([card, other], tmp_path / "archives", addresses))
     assert found["load_models"] == "tiny-classifier,tiny-segmenter"
     assert found["model_store"] == str(tmp_path / "archives")
-    assert [found[f"{door}_address"] for door in ("inference", "management", "metrics")] == [
-        "unix:/a",
-        "unix:/b",
-        "http://127.0.0.1:1",
-    ]
+    assert [found["inference_address"], found["management_address"]] == ["unix:/a", "unix:/b"]
+    assert found["metrics_address"] == "http://127.0.0.1:1"
     assert (found["grpc_inference_port"], found["grpc_management_port"]) == ("2", "3")
 
 
 def test_the_largest_request_and_answer_fit_the_configured_sizes(tmp_path: Path) -> None:
     input_table = {"size": 520, "multiple": 16}
-    card = stand_in(tmp_path / "store", "tiny-segmenter", changes={"input": input_table})
+    card = written_card(tmp_path / "store", "tiny-segmenter", changes={"input": input_table})
     found = properties(torchserve.configuration([card], tmp_path, Addresses()))
-    side = 528  # 520 to the next multiple of 16
-    request = frame.pack({}, {"picture": np.zeros((side, side, 3), np.uint8)})
+    side = 528  # 520 rounded up to a multiple of 16
+    request = frame.pack({}, {"image": np.zeros((side, side, 3), np.uint8)})
     arrays: dict[str, Any] = {"mask": np.zeros((side, side), np.uint8), "class_scores": np.zeros(3, np.float32)}
     answer = frame.pack({"ok": True, "batch": 1, "inference_ms": 1.0}, arrays)
     assert len(request) < int(found["max_request_size"])
@@ -256,7 +252,7 @@ def test_a_store_may_lie_anywhere(card: ModelCard) -> None:
 def test_health_can_read_back_whom_to_ask(card: ModelCard, tmp_path: Path) -> None:
     addresses = Addresses(management="http://0.0.0.0:8081")
     torchserve.prepare(tmp_path / "run", [card], tmp_path, addresses)
-    assert torchserve.doors(tmp_path / "run") == ("http://127.0.0.1:8081", ["tiny-classifier"])
+    assert torchserve.read_configuration(tmp_path / "run") == ("http://127.0.0.1:8081", ["tiny-classifier"])
 
 
 def test_the_command_is_torchserves_own_and_stays_in_the_foreground(card: ModelCard, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every kind of pixels, from a file that holds it, to RGB."""
+"""Every pixel format, read from a file that has it, converted to RGB."""
 
 import zlib
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def read(data: bytes) -> DecodedImage:
 
 
 def flat(*samples: int, kind: str = "B") -> bytes:
-    """The samples of one pixel, for all of a 16 x 16 picture."""
+    """Return the samples of one pixel, repeated for a 16 x 16 image."""
     return np.array(samples * (W * H), kind).tobytes()
 
 
@@ -34,7 +34,7 @@ COMPOSITED, REDUCED = (colour.ALPHA_COMPOSITED,), (colour.DEPTH_REDUCED,)
 PALETTE = [0] * 256 * 3
 PALETTE[1], PALETTE[257], PALETTE[513] = 0xC8C8, 0x1E1E, 0x1E1E
 
-# What the file is: its bytes, the mode that is told, one pixel's colour and the warnings.
+# By description: the file's bytes, the reported mode, one pixel's colour, and the warnings.
 FILES: dict[str, tuple[bytes, str, tuple[int, int, int], tuple[str, ...]]] = {
     "1 white": (png(W, H, idat(b"\xff\xff"), depth=1, colour=0), "1", WHITE, ()),
     "1 black": (png(W, H, idat(b"\0\0"), depth=1, colour=0), "1", (0, 0, 0), ()),
@@ -135,7 +135,7 @@ def profile(name: Literal["sRGB", "LAB"] = "sRGB") -> bytes:
 
 
 def red_is_green() -> bytes:
-    """An RGB profile in which two primaries have changed places, so that its effect shows."""
+    """Return an RGB profile with two primaries swapped, so that its effect is visible."""
     renamed = profile().replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))
     return renamed.replace(b"rXYZ", b"tmpX").replace(b"gXYZ", b"rXYZ").replace(b"tmpX", b"gXYZ")
 

@@ -1,4 +1,4 @@
-"""A sound upload: its kind, its limits, which way is up, at what scale, and which frame."""
+"""Undamaged uploads: format, limits, orientation, reduced scale, frames and metadata."""
 
 import struct
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from service.imaging.decoder import (
     FORMATS,
     DecodedImage,
     ImageLimits,
-    accepted,
+    accepted_formats,
     decode,
     sniff,
 )
@@ -36,7 +36,7 @@ def assert_shows(found: DecodedImage, pixels: Pixels, kind: str) -> None:
     assert np.abs(np.asarray(found.image).astype(int) - pixels).max() <= LOSSY.get(kind, 0)
 
 
-# Kinds -----------------------------------------------------------------------------------------------------------
+# Formats ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -56,7 +56,7 @@ def test_the_formats_are_these() -> None:
     "data",
     [
         pytest.param(b"", id="nothing"),
-        pytest.param(b"\xff\xd8", id="half a JPEG's mark"),
+        pytest.param(b"\xff\xd8", id="half of a JPEG's magic bytes"),
         pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", id="SVG"),
         pytest.param(b"%PDF-1.7", id="PDF"),
         pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0", id="EPS"),
@@ -72,17 +72,17 @@ def test_anything_else_is_refused_with_the_list_of_what_is_accepted(data: bytes)
     assert sniff(data) is None
     with pytest.raises(UnsupportedMediaType) as caught:
         read(data)
-    assert caught.value.members["accepted"] == accepted()
+    assert caught.value.members["accepted"] == accepted_formats()
 
 
 def test_an_avif_may_name_its_brand_among_the_compatible_ones() -> None:
     data = written("AVIF")
     renamed = data.replace(b"ftypavif", b"ftypmif1", 1)
     assert_shows(read(renamed), upright(), "AVIF")
-    assert sniff(b"\0\0\0\x10ftypmif1\0\0\0\0avif") is None  # the word lies outside the box
+    assert sniff(b"\0\0\0\x10ftypmif1\0\0\0\0avif") is None  # the brand is outside the box
 
 
-# ImageLimits ----------------------------------------------------------------------------------------------------------
+# ImageLimits -----------------------------------------------------------------------------------------------------
 
 
 LIMITS = ImageLimits(max_pixels=1_000, max_side=50, min_side=10)
@@ -121,17 +121,16 @@ def test_a_picture_too_thin_to_see_anything_in_is_too_small() -> None:
 
 # Upright ---------------------------------------------------------------------------------------------------------
 
-# What the file holds, by its orientation, of a picture that is to be seen upright (EXIF 2.32, section 4.6.4): where the
-# first row and the first column of the file are on the picture.
+# The pixels that a file of each orientation stores for an upright image (EXIF 2.32, section 4.6.4).
 STORED: dict[int, Callable[[Pixels], Pixels]] = {
-    1: lambda seen: seen,
-    2: lambda seen: seen[:, ::-1],
-    3: lambda seen: seen[::-1, ::-1],
-    4: lambda seen: seen[::-1],
-    5: lambda seen: seen.swapaxes(0, 1),
-    6: lambda seen: np.rot90(seen, 1),
-    7: lambda seen: seen[::-1, ::-1].swapaxes(0, 1),
-    8: lambda seen: np.rot90(seen, -1),
+    1: lambda image: image,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, 1),
+    7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
+    8: lambda image: np.rot90(image, -1),
 }
 
 
@@ -257,8 +256,8 @@ def test_nothing_of_the_uploads_metadata_is_left_on_the_picture(kind: str) -> No
 
 def test_pictures_are_decoded_in_any_number_of_threads() -> None:
     uploads = [written(kind) for kind in FORMATS] * 8
-    alone = [np.asarray(read(data).image) for data in uploads]
+    sequential = [np.asarray(read(data).image) for data in uploads]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda data: np.asarray(read(data).image), uploads))
-    for one, other in zip(alone, together, strict=True):
+        parallel = list(pool.map(lambda data: np.asarray(read(data).image), uploads))
+    for one, other in zip(sequential, parallel, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -1,4 +1,4 @@
-"""Small files that would cost a decoder minutes or gigabytes. Each is made here, and refused in a moment."""
+"""Small files that would cost a decoder minutes or gigabytes. Each is made here and is rejected at once."""
 
 import re
 import struct
@@ -18,7 +18,7 @@ def read(data: bytes) -> DecodedImage:
 
 
 def progressive(scans: int) -> bytes:
-    """A grey progressive JPEG with its last scan repeated until there are so many."""
+    """Return a grey progressive JPEG with its last scan repeated until it has `scans` scans."""
     data = encode(Image.new("L", (64, 64), 128), "JPEG", progressive=True)
     starts = [found.start() for found in re.finditer(rb"\xff\xda", data)]
     return data[:-2] + data[starts[-1] : -2] * (scans - len(starts)) + b"\xff\xd9"
@@ -35,18 +35,16 @@ def test_a_jpeg_of_endless_scans_is_corrupt() -> None:
 
 
 def test_a_large_jpeg_may_have_fewer_scans_and_never_fewer_than_encoders_write() -> None:
-    data = progressive(decompression_bombs.FEWEST_SCANS + 1)
+    data = progressive(decompression_bombs.MIN_SCANS + 1)
     decompression_bombs.check_scans(data, 10_000_000)
     with pytest.raises(ImageCorrupt) as caught:
         decompression_bombs.check_scans(data, decompression_bombs.MAX_SCANNED_PIXELS)
-    assert caught.value.limit == decompression_bombs.FEWEST_SCANS
-    decompression_bombs.check_scans(
-        progressive(decompression_bombs.FEWEST_SCANS), decompression_bombs.MAX_SCANNED_PIXELS
-    )
+    assert caught.value.limit == decompression_bombs.MIN_SCANS
+    decompression_bombs.check_scans(progressive(decompression_bombs.MIN_SCANS), decompression_bombs.MAX_SCANNED_PIXELS)
 
 
 FLAT = Image.new("RGB", (60, 40))
-THRIFT = ImageLimits(free_pixels=1000, pixels_per_byte=2)
+FEW_FREE_PIXELS = ImageLimits(free_pixels=1000, pixels_per_byte=2)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "TIFF", "AVIF"])
@@ -54,7 +52,7 @@ def test_more_pixels_than_are_free_must_be_worth_their_bytes(kind: str) -> None:
     options = {"compression": "tiff_adobe_deflate"} if kind == "TIFF" else {}
     data = encode(FLAT, kind, **options)
     with pytest.raises(ImageTooCostly) as caught:
-        decode(data, THRIFT)
+        decode(data, FEW_FREE_PIXELS)
     assert (caught.value.limit, caught.value.actual) == (1000 + 2 * len(data), 2400)
     assert decode(data, ImageLimits(free_pixels=2400, pixels_per_byte=1)).width == 60
     assert decode(data, ImageLimits(free_pixels=1000, pixels_per_byte=1400)).width == 60
@@ -99,7 +97,7 @@ def test_a_progressive_jpeg_that_ends_in_a_marker_is_counted_to_its_end() -> Non
 
 
 def giant_tile(side: int) -> bytes:
-    """16 x 16 pixels in one tile of `side` squared zeros, deflated."""
+    """Return a TIFF of 16 x 16 pixels in one tile of `side` squared zeros, deflated."""
     deflate = zlib.compressobj(9)
     body = b"".join(deflate.compress(bytes(side)) for _ in range(side)) + deflate.flush()
     return tiff(
@@ -146,16 +144,16 @@ def test_the_tags_of_a_bigtiff_are_counted_too() -> None:
         decompression_bombs.check_tags(header[:16] + struct.pack("<Q", decompression_bombs.MAX_TAGS + 1))
 
 
-PIECES = decompression_bombs.MAX_READS
+CHUNKS = decompression_bombs.MAX_READS
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(written("PNG")[:33] + chunk(b"abCd") * (PIECES // 2) + written("PNG")[33:], id="PNG, by its head"),
-        pytest.param(written("PNG")[:-12] + chunk(b"abCd") * (PIECES // 2), id="PNG, by its tail"),
-        pytest.param(written("JPEG")[:2] + b"\xff" * PIECES + written("JPEG")[2:], id="JPEG of fill bytes"),
-        pytest.param(b"GIF89a" + bytes(7) + b"!\xfe" + b"\1a" * PIECES, id="GIF of one-byte comments"),
+        pytest.param(written("PNG")[:33] + chunk(b"abCd") * (CHUNKS // 2) + written("PNG")[33:], id="PNG, by its head"),
+        pytest.param(written("PNG")[:-12] + chunk(b"abCd") * (CHUNKS // 2), id="PNG, by its tail"),
+        pytest.param(written("JPEG")[:2] + b"\xff" * CHUNKS + written("JPEG")[2:], id="JPEG of fill bytes"),
+        pytest.param(b"GIF89a" + bytes(7) + b"!\xfe" + b"\1a" * CHUNKS, id="GIF of one-byte comments"),
     ],
 )
 def test_a_file_cut_in_too_many_pieces_is_corrupt(data: bytes) -> None:
@@ -168,5 +166,5 @@ def test_a_reader_counts_its_reads() -> None:
     assert reader.read(1) == b"a"
     assert reader.read() == b"bc"
     reader.reads = decompression_bombs.MAX_READS
-    with pytest.raises(OSError, match="too many pieces"):
+    with pytest.raises(OSError, match="too many chunks"):
         reader.read(1)

@@ -1,4 +1,4 @@
-"""HEIC, where its package is installed and where it is not."""
+"""HEIC, with and without its package."""
 
 import base64
 import importlib.util
@@ -10,7 +10,7 @@ from service.errors import ImageCorrupt, ImageTooLarge, UnsupportedMediaType
 from service.imaging import decoder, heic, image_header
 from tests.odd_images import upright
 
-# `odd_images.upright` in HEVC, 4:4:4, by x265; nothing that the tests install writes it.
+# `odd_images.upright` in HEVC, 4:4:4, written by x265. No package that the tests install can write HEIC.
 UPRIGHT = base64.b64decode(
     "AAAAHGZ0eXBoZWl4AAAAAG1pZjFoZWl4bWlhZgAAAXxtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA"
     "ACJpbG9jAAAAAERAAAEAAQAAAAABoAABAAAAAAAAAYgAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRt"
@@ -25,13 +25,13 @@ UPRIGHT = base64.b64decode(
     "XZdHd5NSAAH3Tcvjb9TyYKIV5UgAPum5fG36nkwUQrvzz9knk7IeRl0GhpzCxe8Lu8dYUGTdzKtsgA=="
 )
 
-reads = pytest.mark.skipif(not heic.installed(), reason="pi-heif, which the extra heic brings, is not installed")
+reads = pytest.mark.skipif(not heic.installed(), reason="pi-heif, of the extra heic, is not installed")
 
 
 def test_heic_is_known_by_its_first_bytes_and_an_avif_is_none() -> None:
     assert decoder.sniff(UPRIGHT) == "HEIC"
     assert decoder.sniff(b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif") == "AVIF"
-    assert image_header.pixels("HEIC", UPRIGHT) == 64 * 64  # as coded; a part of it is shown
+    assert image_header.pixels("HEIC", UPRIGHT) == 64 * 64  # as coded; the image is a crop of it
 
 
 @reads
@@ -56,7 +56,7 @@ def test_one_that_is_cut_off_is_corrupt(end: int) -> None:
 
 
 def test_it_is_among_the_accepted_formats_where_it_can_be_read() -> None:
-    assert ("HEIC" in decoder.accepted()) is (importlib.util.find_spec("pi_heif") is not None)
+    assert ("HEIC" in decoder.accepted_formats()) is (importlib.util.find_spec("pi_heif") is not None)
 
 
 def test_without_its_package_the_refusal_names_the_extra() -> None:

@@ -1,4 +1,4 @@
-"""Bytes that mean harm, or were harmed: `decode` answers with a picture or with what the caller sent wrong."""
+"""Hostile and damaged bytes: `decode` returns an image, or raises an error that says what is wrong with the upload."""
 
 import struct
 import warnings
@@ -21,7 +21,7 @@ def read(data: bytes) -> DecodedImage:
 
 
 def outcome(data: bytes) -> str:
-    """`ok` or the code of the caller's mistake; any other exception is ours, and passes."""
+    """Return `ok` or the code of the caller's error. Any other exception is an error of the service and is raised."""
     try:
         found = read(data)
     except ServiceError as error:
@@ -42,7 +42,7 @@ def webp_header(width: int, height: int) -> bytes:
 BOMBS = {
     "PNG, past Pillow's own limit": png(20_000, 20_000),
     "PNG, one pixel wide": png(1, 83_886_338),
-    "PNG, of the most that its header can say": png(2**31 - 1, 2**31 - 1),
+    "PNG, of the largest size that its header can declare": png(2**31 - 1, 2**31 - 1),
     "BMP": b"BM" + struct.pack("<IIIIiiHHIIIIII", 54, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0),
     "GIF": b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0) + b",\0\0\0\0\1\0\1\0\0\2\2L\1\0;",
     "GIF, by its first frame": b"GIF89a" + struct.pack("<HHBBB", 9, 9, 0, 0, 0)
@@ -66,7 +66,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(data: bytes) -> None:
 def test_a_truncated_picture_is_corrupt_wherever_it_ends(kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
     data = encode(Image.fromarray(noise), kind)
-    # Checksums and the mark of the end come after the last pixel.
+    # Checksums and the end marker come after the last pixel.
     end = len(data) - {"PNG": 24, "JPEG": 2, "GIF": 3}.get(kind, 1)
     assert {outcome(data[:cut]) for cut in [*range(16, end, 7), end]} == {"image_corrupt"}
 
@@ -74,7 +74,7 @@ def test_a_truncated_picture_is_corrupt_wherever_it_ends(kind: str) -> None:
 def test_nothing_of_the_picture_or_of_pillow_is_told() -> None:
     with pytest.raises(ImageCorrupt) as caught:
         read(png(32, 24, chunk(b"IDAT", b"password=secret")))
-    assert caught.value.detail == "The PNG data is damaged or ends too early."
+    assert caught.value.detail == "The PNG data is damaged or incomplete."
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 
@@ -105,7 +105,7 @@ SEEDS = [
     ("TIFF", "RGB"), ("TIFF", "CMYK"), ("AVIF", "RGB"),
 ]  # fmt: skip
 
-CALLERS_MISTAKES = {
+CALLER_ERRORS = {
     "unsupported_media_type", "image_too_large", "image_too_small", "image_corrupt", "image_mode_unsupported",
     "image_too_costly",
 }  # fmt: skip
@@ -119,7 +119,7 @@ def test_changed_bytes_are_a_picture_or_the_callers_mistake(seeded: tuple[str, s
         at = data.draw(st.integers(0, len(changed) - 1), "at")
         span = data.draw(st.sampled_from([0, 1, 1, 1, 8]), "span")
         changed[at : at + span] = data.draw(st.binary(max_size=8), "by")
-    assert outcome(bytes(changed)) in {"ok", *CALLERS_MISTAKES}
+    assert outcome(bytes(changed)) in {"ok", *CALLER_ERRORS}
 
 
 @settings(deadline=None)
@@ -128,21 +128,21 @@ def test_changed_bytes_are_a_picture_or_the_callers_mistake(seeded: tuple[str, s
     st.binary(),
 )
 def test_any_bytes_behind_a_formats_mark_are_the_callers_mistake(mark: bytes, rest: bytes) -> None:
-    assert outcome(mark + rest) in CALLERS_MISTAKES
+    assert outcome(mark + rest) in CALLER_ERRORS
 
 
 # The corpus ------------------------------------------------------------------------------------------------------
 
-needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/data/odd-images is not here")
+needs_corpus = pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/data/odd-images is missing")
 
-# Called ok by the manifest, as a second load of a broken PNG succeeds; the first does not.
+# The manifest calls them ok, because a second load of a broken PNG succeeds. The first load fails.
 BROKEN = {
     "pillow/Tests/images/broken_data_stream.png",
     "pillow/Tests/images/truncated_end_chunk.png",
     "pillow/Tests/images/apng/chunk_no_fctl.png",
 }
 
-# What Pillow made of each file, whether the format is one of ours, and what we answer: how many files.
+# Pillow's verdict on a file, whether the service accepts the format, and the service's answer: the number of files.
 TABLE: dict[tuple[str, bool, str], int] = {
     ("DecompressionBombError", False, "image_too_large"): 2,
     ("DecompressionBombError", False, "unsupported_media_type"): 2,
@@ -156,7 +156,7 @@ TABLE: dict[tuple[str, bool, str], int] = {
     ("UnidentifiedImageError", False, "unsupported_media_type"): 47,
     ("ValueError", False, "unsupported_media_type"): 2,
     ("ValueError", True, "image_corrupt"): 1,
-    ("ok", False, "ok"): 1,  # an MPO, of which the first picture is a JPEG
+    ("ok", False, "ok"): 1,  # an MPO, whose first image is a JPEG
     ("ok", False, "unsupported_media_type"): 70,
     ("ok", True, "image_corrupt"): len(BROKEN),
     ("ok", True, "image_mode_unsupported"): 2,

@@ -1,4 +1,4 @@
-"""Pixels by the header alone."""
+"""The number of pixels, read from the header alone."""
 
 import io
 import random

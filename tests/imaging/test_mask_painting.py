@@ -1,4 +1,4 @@
-"""What is made of a mask without its card."""
+"""Rendering a mask without its model card."""
 
 import io
 from dataclasses import replace
@@ -11,11 +11,11 @@ from PIL import Image
 from service.imaging import masks
 from service.imaging import polygons as outlines
 from service.imaging import rle as run_lengths
-from service.imaging.mask_painting import MaskForm, Painted, Plan, paint
+from service.imaging.mask_painting import MaskForm, MaskPlan, Painted, paint
 
 MASK = np.random.default_rng(0).integers(0, 3, (6, 9), dtype=np.uint8)
-COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
-PLAN = Plan(30, 20, MASK, np.array([0.5, 0.25, 1.0], np.float32), COLOURS)
+PALETTE = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+PLAN = MaskPlan(30, 20, MASK, np.array([0.5, 0.25, 1.0], np.float32), PALETTE)
 
 
 def opened(png: bytes) -> masks.Mask:
@@ -23,11 +23,11 @@ def opened(png: bytes) -> masks.Mask:
 
 
 def test_the_figures_are_those_of_the_mask_at_the_pictures_size() -> None:
-    assert paint(PLAN) == Painted(masks.figures(masks.fit(MASK, 30, 20), PLAN.scores))
+    assert paint(PLAN) == Painted(masks.regions(masks.resize(MASK, 30, 20), PLAN.scores))
 
 
 def test_each_form_is_made_of_the_mask_at_the_pictures_size() -> None:
-    mask = masks.fit(MASK, 30, 20)
+    mask = masks.resize(MASK, 30, 20)
     png, rle, polygons = (paint(replace(PLAN, form=form)) for form in ("png", "rle", "polygons"))
 
     assert png.files.keys() == {"mask"}
@@ -40,8 +40,8 @@ def test_each_form_is_made_of_the_mask_at_the_pictures_size() -> None:
 def test_of_some_classes_alone_nothing_else_is_told(form: MaskForm) -> None:
     painted = paint(replace(PLAN, form=form, classes=frozenset({0, 2, 7})))
 
-    shown = masks.fit(masks.keep(MASK, {0, 2}), 30, 20)
-    assert painted.figures == masks.figures(shown, PLAN.scores)
+    shown = masks.resize(masks.select_classes(MASK, {0, 2}), 30, 20)
+    assert painted.regions == masks.regions(shown, PLAN.scores)
     if form == "png":
         assert np.array_equal(opened(painted.files["mask"]), shown)
     else:
@@ -52,9 +52,9 @@ def test_the_confidence_is_a_grey_picture_beside_the_mask() -> None:
     painted = paint(replace(PLAN, form="png", confidence=MASK))
 
     assert painted.files.keys() == {"mask", "confidence"}
-    assert np.array_equal(opened(painted.files["confidence"]), masks.fit(MASK, 30, 20))
+    assert np.array_equal(opened(painted.files["confidence"]), masks.resize(MASK, 30, 20))
 
 
 def test_what_nobody_asked_for_is_not_made() -> None:
-    assert paint(replace(PLAN, figures=False)) == Painted()
-    assert paint(replace(PLAN, figures=False, form="png")).files == paint(replace(PLAN, form="png")).files
+    assert paint(replace(PLAN, regions=False)) == Painted()
+    assert paint(replace(PLAN, regions=False, form="png")).files == paint(replace(PLAN, form="png")).files

@@ -1,4 +1,4 @@
-"""Masks against arithmetic written out: size, indexed PNG, overlay, figures."""
+"""Masks against reference arithmetic: size, indexed PNG, overlay, regions."""
 
 import io
 import tracemalloc
@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from service.imaging import masks
-from service.imaging.masks import VOID, Figure, figures, fit, keep, overlay, png
+from service.imaging.masks import VOID, Region, overlay, png, regions, resize, select_classes
 
 Mask = npt.NDArray[np.uint8]
 
@@ -20,7 +20,7 @@ PALETTE = [(0, 0, 0), (220, 20, 60), (0, 128, 255), (255, 200, 0)]
 
 
 def mask_of(classes: int, height: int = 48, width: int = 64) -> Mask:
-    """Blocks of classes, so that a mask looks like one."""
+    """Return a mask of blocks of 4 x 4 pixels, so that it compresses like a real one."""
     small = np.random.default_rng(classes).integers(0, classes, (height // 4, width // 4), np.uint8)
     return small.repeat(4, 0).repeat(4, 1)
 
@@ -33,29 +33,29 @@ MASKS = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=2
 
 @given(MASKS, st.integers(1, 40), st.integers(1, 40))
 def test_a_mask_is_fitted_by_the_nearest_pixel(mask: Mask, width: int, height: int) -> None:
-    fitted = fit(mask, width, height)
-    # The pixel under the centre of each; at the border of two, Pillow's arithmetic decides.
+    resized = resize(mask, width, height)
+    # The pixel under the centre of each pixel. On the border of two, Pillow's arithmetic decides.
     rows, columns = ((np.arange(to) + 0.5) * of / to for to, of in ((height, mask.shape[0]), (width, mask.shape[1])))
     nearest = [
         mask[np.ix_(np.floor(rows + down).astype(int), np.floor(columns + right).astype(int))]
         for down in (-1e-6, 1e-6)
         for right in (-1e-6, 1e-6)
     ]
-    assert fitted.shape == (height, width)
-    assert np.logical_or.reduce([fitted == each for each in nearest]).all()
-    assert set(np.unique(fitted)) <= set(np.unique(mask))
+    assert resized.shape == (height, width)
+    assert np.logical_or.reduce([resized == each for each in nearest]).all()
+    assert set(np.unique(resized)) <= set(np.unique(mask))
 
 
 @given(MASKS, st.integers(1, 40), st.integers(1, 40))
 def test_a_fitted_mask_is_what_pillow_makes_of_it(mask: Mask, width: int, height: int) -> None:
     resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
 
-    np.testing.assert_array_equal(fit(mask, width, height), np.asarray(resized))
+    np.testing.assert_array_equal(resize(mask, width, height), np.asarray(resized))
 
 
 def test_a_mask_of_the_right_size_stays_as_it_is() -> None:
     mask = mask_of(4)
-    np.testing.assert_array_equal(fit(mask, 64, 48), mask)
+    np.testing.assert_array_equal(resize(mask, 64, 48), mask)
 
 
 # Indexed PNG -----------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def test_a_class_without_a_colour_is_refused() -> None:
     with pytest.raises(ValueError, match="class 3 has no colour among 3"):
         png(mask_of(4), PALETTE[:3])
     with pytest.raises(ValueError, match="class 3 has no colour among 3"):
-        png(keep(mask_of(4), {1, 3}), PALETTE[:3])
+        png(select_classes(mask_of(4), {1, 3}), PALETTE[:3])
     with pytest.raises(ValueError, match="class 3 has no colour among 3"):
         overlay(Image.new("RGB", (64, 48)), mask_of(4), PALETTE[:3])
 
@@ -126,7 +126,7 @@ def test_the_picture_itself_is_left_as_it_was() -> None:
 
 def test_a_mask_of_another_scale_is_brought_to_the_pictures_size() -> None:
     mask, picture = mask_of(4), photo(160, 120)
-    assert overlay(picture, mask, PALETTE) == overlay(picture, fit(mask, 160, 120), PALETTE)
+    assert overlay(picture, mask, PALETTE) == overlay(picture, resize(mask, 160, 120), PALETTE)
 
 
 def test_bands_leave_no_seam() -> None:
@@ -137,18 +137,18 @@ def test_bands_leave_no_seam() -> None:
     assert np.abs(np.asarray(image) - blended).max() <= 1
 
 
-# Figures ---------------------------------------------------------------------------------------------------------
+# Regions ---------------------------------------------------------------------------------------------------------
 
 
-def slow_figures(mask: Mask, scores: list[float]) -> list[Figure]:
-    """One look at the whole mask for each class."""
+def slow_regions(mask: Mask, scores: list[float]) -> list[Region]:
+    """Return the regions, with one pass over the whole mask for each class."""
     found = []
     for class_id in np.unique(mask).tolist():
         rows, columns = np.nonzero(mask == class_id)
         box = (columns.min(), rows.min(), columns.max() - columns.min() + 1, rows.max() - rows.min() + 1)
         share = len(rows) / mask.size
-        found.append(Figure(class_id, len(rows), share, tuple(int(side) for side in box), scores[class_id]))  # type: ignore[arg-type]
-    return sorted(found, key=lambda figure: (-figure.pixels, figure.class_id))
+        found.append(Region(class_id, len(rows), share, tuple(int(side) for side in box), scores[class_id]))  # type: ignore[arg-type]
+    return sorted(found, key=lambda region: (-region.pixels, region.class_id))
 
 
 SCORES = [0.5, 0.25, 0.125, 1.0]
@@ -156,37 +156,37 @@ SCORES = [0.5, 0.25, 0.125, 1.0]
 
 @given(MASKS)
 def test_the_figures_are_those_of_a_look_at_every_class(mask: Mask) -> None:
-    assert figures(mask, SCORES) == slow_figures(mask, SCORES)
+    assert regions(mask, SCORES) == slow_regions(mask, SCORES)
 
 
 @pytest.mark.parametrize("shape", [(4_000, 200), (200, 4_000), (3, 400_000), (400_000, 3), (1, 600_000), (600_000, 1)])
 def test_figures_of_many_bands_are_put_together(shape: tuple[int, int]) -> None:
     mask = np.random.default_rng(0).choice(4, shape, p=[0.9, 0.09, 0.00999, 0.00001]).astype(np.uint8)
     assert mask.size > 2 * masks.BAND_PIXELS
-    assert figures(mask, SCORES) == slow_figures(mask, SCORES)
-    assert figures(np.asfortranarray(mask), SCORES) == slow_figures(mask, SCORES)
+    assert regions(mask, SCORES) == slow_regions(mask, SCORES)
+    assert regions(np.asfortranarray(mask), SCORES) == slow_regions(mask, SCORES)
 
 
 def test_the_figures_of_a_known_mask() -> None:
     mask = np.zeros((10, 20), np.uint8)
     mask[2:5, 3:13] = 2
     mask[9, 19] = 254
-    assert figures(mask, np.linspace(0, 1, 256, dtype=np.float32)) == [
-        Figure(0, 169, 0.845, (0, 0, 20, 10), 0.0),
-        Figure(2, 30, 0.15, (3, 2, 10, 3), float(np.float32(2 / 255))),
-        Figure(254, 1, 0.005, (19, 9, 1, 1), float(np.float32(254 / 255))),
+    assert regions(mask, np.linspace(0, 1, 256, dtype=np.float32)) == [
+        Region(0, 169, 0.845, (0, 0, 20, 10), 0.0),
+        Region(2, 30, 0.15, (3, 2, 10, 3), float(np.float32(2 / 255))),
+        Region(254, 1, 0.005, (19, 9, 1, 1), float(np.float32(254 / 255))),
     ]
 
 
 def test_classes_of_as_many_pixels_come_in_the_order_of_their_ids() -> None:
-    assert [figure.class_id for figure in figures(np.array([[3, 1], [2, 0]], np.uint8), [0.0] * 4)] == [0, 1, 2, 3]
+    assert [region.class_id for region in regions(np.array([[3, 1], [2, 0]], np.uint8), [0.0] * 4)] == [0, 1, 2, 3]
 
 
 def test_the_figures_are_plain_numbers() -> None:
-    (figure,) = figures(np.zeros((2, 2), np.uint8), np.zeros(1, np.float32))
-    plain = (figure.class_id, figure.pixels, *figure.bbox)
+    (region,) = regions(np.zeros((2, 2), np.uint8), np.zeros(1, np.float32))
+    plain = (region.class_id, region.pixels, *region.bbox)
     assert {type(number) for number in plain} == {int}
-    assert {type(figure.share), type(figure.score)} == {float}
+    assert {type(region.share), type(region.score)} == {float}
 
 
 @pytest.mark.parametrize("noisy", [False, True], ids=["blocks", "noise"])
@@ -196,26 +196,26 @@ def test_the_figures_of_a_large_mask_take_little_memory(*, noisy: bool) -> None:
         mask = np.random.default_rng(0).integers(0, 150, (3_000, 4_000), np.uint8)
     tracemalloc.start()
     try:
-        found = figures(mask, [0.0] * 150)
+        found = regions(mask, [0.0] * 150)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert sum(figure.pixels for figure in found) == mask.size
+    assert sum(region.pixels for region in found) == mask.size
     assert peak < 40e6  # eight bytes for each pixel of the mask alone would be 96 MB
 
 
-# Classes that were asked for ---------------------------------------------------------------------------------------
+# Requested classes -------------------------------------------------------------------------------------------------
 
 
 def test_only_the_classes_asked_for_are_kept() -> None:
     mask = mask_of(4)
-    kept = keep(mask, {1, 3})
-    np.testing.assert_array_equal(kept, np.where(np.isin(mask, [1, 3]), mask, VOID))
-    assert figures(kept, SCORES) == [each for each in figures(mask, SCORES) if each.class_id in {1, 3}]
+    selected = select_classes(mask, {1, 3})
+    np.testing.assert_array_equal(selected, np.where(np.isin(mask, [1, 3]), mask, VOID))
+    assert regions(selected, SCORES) == [each for each in regions(mask, SCORES) if each.class_id in {1, 3}]
 
 
 def test_what_was_not_asked_for_is_transparent_in_the_png_and_clear_in_the_overlay() -> None:
-    mask, picture = keep(mask_of(4), {2}), photo()
+    mask, picture = select_classes(mask_of(4), {2}), photo()
     image = Image.open(io.BytesIO(png(mask, PALETTE)))
     np.testing.assert_array_equal(np.asarray(image), mask)
     np.testing.assert_array_equal(np.asarray(image.convert("RGBA"))[..., 3], np.where(mask == 2, 255, 0))

@@ -1,4 +1,4 @@
-"""Polygons drawn again are the mask."""
+"""Polygons, rasterised again, give the mask."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from service.imaging.masks import fit
+from service.imaging.masks import resize
 from service.imaging.polygons import Polygon, polygons
 
 Mask = npt.NDArray[np.uint8]
@@ -17,19 +17,19 @@ MASKS = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=1
 
 
 def drawn(found: dict[int, list[Polygon]], width: int, height: int) -> Mask:
-    """The class of each pixel by the polygon that its centre is in."""
+    """Return the class of each pixel by the polygon that contains its centre."""
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     mask = np.full((height, width), 254, np.uint8)
     for class_id, parts in found.items():
         for outer, *holes in parts:
             inside = shapely.contains_xy(shapely.Polygon(outer, holes), x, y)
-            assert (mask[inside] == 254).all(), "two polygons hold one pixel"
+            assert (mask[inside] == 254).all(), "two polygons cover one pixel"
             mask[inside] = class_id
     return mask
 
 
 def blobs(height: int = 60, width: int = 80) -> Mask:
-    """Round areas of three classes, one with a hole."""
+    """Return a mask with round areas of three classes, one with a hole."""
     y, x = np.mgrid[:height, :width]
     mask = np.zeros((height, width), np.uint8)
     mask[np.hypot(x - 30, y - 28) < 22] = 1
@@ -46,7 +46,7 @@ def test_polygons_drawn_again_are_the_mask(mask: Mask) -> None:
 
 @given(MASKS, st.integers(1, 40), st.integers(1, 40))
 def test_polygons_of_a_scaled_mask_are_those_of_the_fitted_one(mask: Mask, width: int, height: int) -> None:
-    np.testing.assert_array_equal(drawn(polygons(mask, width, height), width, height), fit(mask, width, height))
+    np.testing.assert_array_equal(drawn(polygons(mask, width, height), width, height), resize(mask, width, height))
 
 
 def test_a_hole_is_kept_and_what_is_in_it_is_a_polygon_of_its_own() -> None:

@@ -1,4 +1,4 @@
-"""Bit for bit what the authors' code makes of a picture, written out here once more with Pillow alone."""
+"""Preprocessing gives the same bits as the authors' code, which is repeated here with Pillow alone."""
 
 import math
 from typing import Literal
@@ -35,20 +35,20 @@ def centre_crop_of_the_authors(image: Image.Image, size: int, interpolation: Int
     """ECenterCrop, as in scripts/torch/verify.py of zhanghang1989/ResNeSt: the crop's box has floats in it."""
     image_width, image_height = image.size
     crop_size = float(size) / (size + 32) * min(image_width, image_height)
-    crop_top = int(round((image_height - crop_size) / 2.0))  # noqa: RUF046 - as it stands there
+    crop_top = int(round((image_height - crop_size) / 2.0))  # noqa: RUF046 - as in the original
     crop_left = int(round((image_width - crop_size) / 2.0))  # noqa: RUF046
     crop = image.crop((crop_left, crop_top, crop_left + crop_size, crop_top + crop_size))
     return crop.resize((size, size), FILTERS[interpolation])
 
 
 def resize_then_centre_crop(image: Image.Image, size: int, ratio: float, interpolation: Interpolation) -> Image.Image:
-    """Resize and CenterCrop of torchvision 0.2x, as timm puts them together: on a PIL image, antialiased."""
+    """Resize and CenterCrop of torchvision 0.2x, as timm combines them: on a PIL image, antialiased."""
     scale = math.floor(size / ratio)
     width, height = image.size
     short, long = (width, height) if width <= height else (height, width)
     new_short, new_long = scale, int(scale * long / short)
     resized = image.resize((new_short, new_long) if width <= height else (new_long, new_short), FILTERS[interpolation])
-    crop_top = int(round((resized.height - size) / 2.0))  # noqa: RUF046 - as it stands there
+    crop_top = int(round((resized.height - size) / 2.0))  # noqa: RUF046 - as in the original
     crop_left = int(round((resized.width - size) / 2.0))  # noqa: RUF046
     return resized.crop((crop_left, crop_top, crop_left + size, crop_top + size))
 
@@ -113,12 +113,12 @@ def test_timms_published_crop_ratios_give_their_short_sides(size: int, ratio: fl
 @pytest.mark.parametrize(
     ("shape", "short", "sides"),
     [
-        ((2048, 1024), 1024, (2048, 1024)),  # Cityscapes, as it is
+        ((2048, 1024), 1024, (2048, 1024)),  # Cityscapes, unchanged
         ((1024, 512), 1024, (2048, 1024)),
         ((1600, 1200), 1024, (1365, 1024)),
-        ((683, 512), 512, (683, 512)),  # ADE20K, as it is
+        ((683, 512), 512, (683, 512)),  # ADE20K, unchanged
         ((800, 600), 512, (683, 512)),
-        ((8000, 600), 512, (2048, 154)),  # the long side is the bound
+        ((8000, 600), 512, (2048, 154)),  # the long side limits
         ((300, 300), 512, (512, 512)),
     ],
 )
@@ -128,7 +128,7 @@ def test_a_segmentation_input_with_a_bound_for_its_short_side_fits_into_the_box(
     """The sizes that mmcv's `rescale_size` gives for a scale of (2048, short)."""
     if turned:
         shape, sides = (shape[1], shape[0]), (sides[1], sides[0])
-    spec = Input(profile="segmentation", size=2048, short=short, interpolation="bilinear")
+    spec = Input(profile="proportional", size=2048, short=short, interpolation="bilinear")
     image = noise(*shape)
     assert needed_side(spec) == short
     same(prepare(spec, image), image.resize(sides, FILTERS["bilinear"]))
@@ -154,11 +154,11 @@ def test_of_a_thin_picture_timms_profile_computes_only_what_is_kept(
 ) -> None:
     size, ratio = 416, 0.875
     assert (size / ratio) ** 2 * 16_384 / 200 > MAX_RESIZED_PIXELS
-    # Away from black and white, where bicubic overshoots and what lies between rows and columns is clipped.
+    # Without black and white, where bicubic overshoots and the result between rows and columns is clipped.
     image = noise(*shape).point(lambda level: 64 + level // 2)
     expected = np.asarray(resize_then_centre_crop(image, size, ratio, interpolation)).astype(int)
-    off = np.abs(prepare(Input(profile="timm", size=size, interpolation=interpolation), image) - expected)
-    assert off.max() <= 2
+    difference = np.abs(prepare(Input(profile="timm", size=size, interpolation=interpolation), image) - expected)
+    assert difference.max() <= 2
 
 
 @settings(deadline=None, max_examples=200)
@@ -166,7 +166,7 @@ def test_of_a_thin_picture_timms_profile_computes_only_what_is_kept(
 def test_the_segmentation_profile_has_the_authors_long_side(
     width: int, height: int, size: int, interpolation: Interpolation
 ) -> None:
-    spec = Input(profile="segmentation", size=size, interpolation=interpolation)
+    spec = Input(profile="proportional", size=size, interpolation=interpolation)
     image = noise(width, height)
     same(prepare(spec, image), long_side(image, size, interpolation))
 
@@ -188,21 +188,21 @@ def test_the_segmentation_profile_has_the_authors_long_side(
 def test_both_sides_go_to_the_nearest_multiple(
     shape: tuple[int, int], multiple: int, expected: tuple[int, int]
 ) -> None:
-    spec = Input(profile="segmentation", size=480, multiple=multiple)
+    spec = Input(profile="proportional", size=480, multiple=multiple)
     assert prepare(spec, Image.new("RGB", shape)).shape == (*expected, 3)
 
 
-@pytest.mark.parametrize(("profile", "needed"), [("official", 256), ("timm", 256), ("segmentation", 224)])
+@pytest.mark.parametrize(("profile", "needed"), [("official", 256), ("timm", 256), ("proportional", 224)])
 def test_the_short_side_that_is_needed_is_the_one_that_is_not_enlarged(
-    profile: Literal["official", "timm", "segmentation"], needed: int
+    profile: Literal["official", "timm", "proportional"], needed: int
 ) -> None:
     assert needed_side(Input(profile=profile, size=224)) == needed
 
 
-@pytest.mark.parametrize("profile", ["official", "timm", "segmentation"])
+@pytest.mark.parametrize("profile", ["official", "timm", "proportional"])
 @pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 16_384), (16_384, 1), (8, 16_384), (16_384, 8)])
 def test_no_shape_is_too_thin_or_too_small(
-    profile: Literal["official", "timm", "segmentation"], shape: tuple[int, int]
+    profile: Literal["official", "timm", "proportional"], shape: tuple[int, int]
 ) -> None:
     prepared = prepare(Input(profile=profile, size=416), Image.new("RGB", shape, "red"))
     assert prepared.dtype == np.uint8
@@ -210,32 +210,32 @@ def test_no_shape_is_too_thin_or_too_small(
     assert (prepared == (255, 0, 0)).all()
 
 
-@pytest.mark.parametrize("profile", ["official", "timm", "segmentation"])
-def test_the_pixels_can_be_sent_as_they_lie(profile: Literal["official", "timm", "segmentation"]) -> None:
+@pytest.mark.parametrize("profile", ["official", "timm", "proportional"])
+def test_the_pixels_can_be_sent_as_they_lie(profile: Literal["official", "timm", "proportional"]) -> None:
     assert prepare(Input(profile=profile, size=64), noise(90, 70)).flags.c_contiguous
 
 
-@pytest.mark.parametrize("profile", ["official", "timm", "segmentation"])
+@pytest.mark.parametrize("profile", ["official", "timm", "proportional"])
 @given(SIDES, SIDES, SIZES)
 def test_the_window_is_what_of_the_picture_changes_the_input(
-    profile: Literal["official", "timm", "segmentation"], width: int, height: int, size: int
+    profile: Literal["official", "timm", "proportional"], width: int, height: int, size: int
 ) -> None:
     left, top, right, bottom = window(Input(profile=profile, size=size), width, height)
     assert 0 <= left < right <= width + 1
     assert 0 <= top < bottom <= height + 1
-    if profile == "segmentation":
+    if profile == "proportional":
         assert (left, top, right, bottom) == (0, 0, width, height)
 
 
 @pytest.mark.parametrize("profile", ["official", "timm"])
 def test_what_is_outside_the_window_does_not_reach_the_network(profile: Literal["official", "timm"]) -> None:
     spec = Input(profile=profile, size=64)
-    picture = noise(600, 400)
+    image = noise(600, 400)
     left, top, right, bottom = window(spec, 600, 400)
     other = Image.new("RGB", (600, 400))
-    margin = 20  # pixels that the filter of a resize before the crop reaches over
+    margin = 20  # pixels outside the crop that the filter of a resize before it reads
     box = (left - margin, top - margin, right + margin, bottom + margin)
-    other.paste(picture.crop(box), box[:2])
-    np.testing.assert_array_equal(prepare(spec, other), prepare(spec, picture))
+    other.paste(image.crop(box), box[:2])
+    np.testing.assert_array_equal(prepare(spec, other), prepare(spec, image))
     other.paste((0, 0, 0), (left, top, left + margin, bottom))
-    assert (prepare(spec, other)[:, :2] != prepare(spec, picture)[:, :2]).any()
+    assert (prepare(spec, other)[:, :2] != prepare(spec, image)[:, :2]).any()

@@ -1,4 +1,4 @@
-"""Run lengths against pycocotools, which is what reads them."""
+"""Run lengths against pycocotools, which reads them."""
 
 import numpy as np
 import numpy.typing as npt
@@ -38,4 +38,4 @@ def test_runs_of_any_length_and_of_many_bands_are_written(shape: tuple[int, int]
 
 
 def test_pixels_whose_class_was_not_asked_for_are_left_out() -> None:
-    check(masks.keep(np.random.default_rng(0).integers(0, 4, (30, 40), np.uint8), {1, 3}))
+    check(masks.select_classes(np.random.default_rng(0).integers(0, 4, (30, 40), np.uint8), {1, 3}))

@@ -81,7 +81,7 @@ def complaints(path: Path) -> Iterator[str]:
 
 def sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a passage; what stands in backticks counts as one word."""
-    plain = CODE.sub("code", LINK.sub(r"\1", ADDRESS.sub("address", text)))
+    plain = CODE.sub("Code", LINK.sub(r"\1", ADDRESS.sub("address", text)))
     yield from (part for part in SENTENCE_END.split(plain) if part and part.strip())
 
 

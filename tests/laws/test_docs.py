@@ -1,5 +1,6 @@
 """What the pages name is there: commands and their options, settings, targets of make, files and sections."""
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,15 +11,19 @@ import click
 import pytest
 
 from service.cli.main import main
-from service.config.settings import Settings
+from service.config.settings import MEBIBYTE, Settings
 from tests.laws.sources import ROOT, listed, python_files
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-RECORDS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+RECORD_FOLDER = ROOT / "docs" / "decisions"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(set((ROOT / "docs").rglob("*.md")) - set(RECORD_FOLDER.rglob("*.md")))]
+RECORDS = sorted(RECORD_FOLDER.glob("*.md"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 INDENTED = re.compile(r"^    (\S.*)$", re.MULTILINE)
+PATH = re.compile(r"(?:\.ci|benchmarks|deploy|docs|service|tests)/[\w./-]+")
+MADE = ("benchmarks/.venvs", "benchmarks/results", "benchmarks/store")  # written by commands
+SETTING = re.compile(r"^\| `(RESNEST_[A-Z_]+)` \| (.*?) \|", re.MULTILINE)
 
 
 @cache
@@ -65,6 +70,39 @@ def test_a_variable_that_a_page_names_is_read(page: Path) -> None:
     unknown = set(re.findall(r"RESNEST_[A-Z_]+[A-Z]", text(page))) - known
 
     assert not unknown, listed(unknown)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_a_path_that_a_page_names_is_there(page: Path) -> None:
+    named = {path for span in SPAN.findall(text(page)) for path in PATH.findall(span) if PATH.match(span)}
+
+    missing = {path for path in named if not path.startswith(MADE) and not (ROOT / path).exists()}
+
+    assert not missing, listed(missing)
+
+
+def test_the_table_of_settings_has_each_of_them_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("RESNEST_")]:
+        monkeypatch.delenv(name)
+    defaults = Settings()
+
+    rows = dict(SETTING.findall(text(ROOT / "docs" / "operations" / "configure.md")))
+
+    expected = {f"RESNEST_{name.upper()}": written(name, getattr(defaults, name)) for name in Settings.model_fields}
+    assert rows == expected
+
+
+def written(name: str, value: object) -> str:
+    """Return a default as the table writes it."""
+    if name in {"decode_processes", "encode_threads"}:
+        return "cores"
+    if isinstance(value, int) and name.endswith("_bytes") and value:
+        return f"{value // MEBIBYTE} MiB"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value) if name.endswith("port") else f"{value:,}".removesuffix(".0")
+    return ",".join(value) if isinstance(value, tuple) and value else str(value or "-")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names)

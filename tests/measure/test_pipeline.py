@@ -1,4 +1,4 @@
-"""The offline pipeline: the serving code, in one process."""
+"""The offline pipeline: the code that serves, in one process."""
 
 import io
 from collections.abc import Callable
@@ -10,12 +10,14 @@ import pytest
 from PIL import Image
 
 from service import engines
-from service.engines import operations
+from service.engines import eager
 from service.errors import ImageCorrupt, ImageTooLarge
 from service.imaging import decoder, masks, preprocess
 from service.imaging.decoder import ImageLimits
 from service.measure.pipeline import Pipeline
 from service.models import cards
+from service.tasks.segmentation.scoring import mask_of
+from service.tasks.segmentation.segment import MULTISCALE
 from tests.imaging.test_preprocess import centre_crop_of_the_authors, resize_then_centre_crop
 
 Pixels = npt.NDArray[np.uint8]
@@ -33,7 +35,7 @@ def test_an_upload_goes_through_the_code_that_serves(store: Path, pictures: Pixe
     (answer,) = Pipeline.load(card, "cpu")(data)
     decoded = decoder.decode(data, ImageLimits(), needed=preprocess.needed_side(card.input))
     expected = engines.load(card, "cpu")(preprocess.prepare(card.input, decoded.image)[None])["scores"][0]
-    np.testing.assert_allclose(answer.scores, expected, atol=1e-6)
+    np.testing.assert_allclose(answer.arrays["scores"], expected, atol=1e-6)
     assert (answer.width, answer.height) == (1600, 1200)
 
 
@@ -45,7 +47,7 @@ WRITTEN_OUT: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def no_engine(pictures: Pixels) -> dict[str, Pixels]:
-    raise AssertionError(f"only the pixels are asked for, not an answer of {len(pictures)}")
+    raise AssertionError(f"this test needs only the pixels, not an output for {len(pictures)} images")
 
 
 @pytest.mark.parametrize("name", WRITTEN_OUT)
@@ -65,12 +67,12 @@ def test_the_pixels_of_a_jpeg_of_less_than_four_times_what_is_needed_are_pillows
 def test_a_mask_has_the_upright_uploads_size(store: Path, pictures: Pixels) -> None:
     card = cards.read(store / "tiny-segmenter")
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
+    exif[0x0112] = 6  # rotated by 90 degrees
     turned = encoded(pictures[0], (160, 120), "JPEG", exif=exif)
     (answer,) = Pipeline.load(card, "cpu")(turned)
-    assert answer.mask.shape == (160, 120)
-    np.testing.assert_array_equal(answer.mask, masks.fit(answer.arrays["mask"], 120, 160))
-    assert answer.class_scores.shape == (3,)
+    assert mask_of(answer).shape == (160, 120)
+    np.testing.assert_array_equal(mask_of(answer), masks.resize(answer.arrays["mask"], 120, 160))
+    assert answer.arrays["class_scores"].shape == (3,)
 
 
 def test_uploads_of_several_shapes_get_their_own_answers(store: Path, pictures: Pixels) -> None:
@@ -80,16 +82,16 @@ def test_uploads_of_several_shapes_get_their_own_answers(store: Path, pictures: 
     together = pipeline(*uploads)
     assert [(answer.width, answer.height) for answer in together] == sizes
     for upload, answer in zip(uploads, together, strict=True):
-        np.testing.assert_allclose(pipeline(upload)[0].class_scores, answer.class_scores, atol=1e-4)
+        np.testing.assert_allclose(pipeline(upload)[0].arrays["class_scores"], answer.arrays["class_scores"], atol=1e-4)
 
 
 def test_the_best_mask_is_made_of_the_whole_upload(store: Path, pictures: Pixels) -> None:
     card = cards.read(store / "tiny-segmenter")
     data = encoded(pictures[0], (150, 90))
-    (answer,) = Pipeline.load(card, "cpu", "best")(data)
-    expected = operations.load(card, "cpu")("best", np.asarray(decoder.decode(data, ImageLimits()).image)[None])
-    assert answer.arrays["mask"].shape == answer.mask.shape == (90, 150)
-    np.testing.assert_array_equal(answer.mask, expected["mask"][0])
+    (answer,) = Pipeline.load(card, "cpu", MULTISCALE)(data)
+    expected = eager.load(card, "cpu")(MULTISCALE, np.asarray(decoder.decode(data, ImageLimits()).image)[None])
+    assert answer.arrays["mask"].shape == mask_of(answer).shape == (90, 150)
+    np.testing.assert_array_equal(mask_of(answer), expected["mask"][0])
 
 
 def test_no_uploads_get_no_answers(store: Path) -> None:

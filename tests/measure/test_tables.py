@@ -1,4 +1,4 @@
-"""Rows as text for a terminal."""
+"""Tests of the text tables."""
 
 from service.measure.tables import table
 

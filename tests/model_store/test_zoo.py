@@ -1,4 +1,4 @@
-"""The published models' cards: each names its file's checksum, builds its network, and has the labels it needs."""
+"""The cards of the published models: their checksums, networks, labels, inputs and documentation."""
 
 import re
 from collections.abc import Iterator
@@ -36,9 +36,9 @@ MMSEG = [
     for data in ("cityscapes", "ade")
     for head in ("fcn", "psp", "deeplab", "deeplabplus")
 ]
-LISTED = [*OFFICIAL, "resnest14", "resnest26", *SEGMENTERS[:7]]  # the last three differ from ADE20K's in two shapes
+LISTED = [*OFFICIAL, "resnest14", "resnest26", *SEGMENTERS[:7]]  # the others differ from ADE20K's in two shapes
 PEERS = ("resnet50", "resnet101", "resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnet50d", "resnet101d")
-# The side at which the authors state each classifier's score; 224 where it is not here.
+# The input side of each classifier's published score; the default is 224.
 SIDES = {
     **{"resnest101": 256, "resnest200": 320, "resnest269": 416, "resnet50d_ra2": 288, "resnet101d_ra2": 320},
     **{"resnetrs101": 288, "resnetrs152": 320, "resnetrs200": 320},
@@ -52,7 +52,7 @@ OF_TIMM = (
 
 @cache
 def network(spec: Network) -> dict[str, torch.Size]:
-    """The keys and shapes of the network, which is built without its numbers; parameters first."""
+    """Return the keys and shapes of the network, built on the meta device."""
     with torch.device("meta"):
         module = of_timm(spec) if spec.library == "timm" else networks.build(**spec.arguments())
     assert sum(each.numel() for each in module.parameters()) == sum(
@@ -96,7 +96,7 @@ def test_the_network_of_a_card_has_the_parameters_it_states(name: str) -> None:
 def test_the_network_of_a_card_has_the_keys_of_the_released_file(name: str) -> None:
     path = LISTS / f"{name}.tsv"
     if not path.exists():
-        pytest.skip(f"the list of the keys of {name} is not here")
+        pytest.skip(f"the key list of {name} is not available")
     rows = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
     listed = {key: torch.Size(int(side) for side in shape.split("x") if side) for key, shape in rows}
     assert built(ZOO[name]) == listed
@@ -109,7 +109,7 @@ def sources() -> Iterator[Any]:
 
 @pytest.mark.parametrize("source", list(sources()))
 def test_an_address_names_the_checksum_that_its_card_states(source: cards.Source) -> None:
-    """The authors put it into the file's name, so that a slip of the pen shows."""
+    """The authors put the checksum into the file name, so a typing error in a card is found."""
     stated = (source.sha256 or str(source.sha1))[:8]
     for url in source.urls:
         assert url.startswith("https://")
@@ -124,7 +124,7 @@ WRITTEN = {"openmmlab": openmmlab, "mmseg": mmseg}
 def test_the_keys_of_a_published_layout_become_those_of_the_cards_network(
     source: cards.Source, request: pytest.FixtureRequest
 ) -> None:
-    """The layouts the other way round are written out in the tests of weights."""
+    """The inverse translations are in the tests of weights."""
     name = request.node.callspec.id.rpartition("-")[0]
     ours = dict.fromkeys(built(ZOO[name]), torch.empty(0))
     theirs = WRITTEN.get(source.profile, dict)(ours)
@@ -137,7 +137,7 @@ def test_no_two_models_are_the_same_file() -> None:
 
 
 def test_no_address_is_of_a_bucket_that_its_owner_gave_up() -> None:
-    """Its name is free for anybody to take, and eight digits of a checksum can be met on purpose."""
+    """Anyone can register the name of such a bucket, and eight digits of a checksum can be forged."""
     given_up = [
         url for card in ZOO.values() for source in card.weights.sources for url in source.urls if "hangzh" in url
     ]
@@ -156,7 +156,7 @@ def test_a_classifier_sees_pictures_as_where_its_score_was_measured(name: str) -
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_a_segmenter_sees_pictures_as_the_authors_evaluation_does_at_scale_1(name: str) -> None:
     card = ZOO[name]
-    assert (card.input.profile, card.input.size, card.network.output_stride) == ("segmentation", 520, 8)
+    assert (card.input.profile, card.input.size, card.network.output_stride) == ("proportional", 520, 8)
     assert card.labels.set == {"ade": "ade20k_150", "pcontext": "pascal_context_59"}[name.rpartition("_")[2]]
     assert card.weights.sources[0].profile == "encoding"
     assert 40 < card.published["miou"] < card.published["pixel_accuracy"] < 85
@@ -165,7 +165,7 @@ def test_a_segmenter_sees_pictures_as_the_authors_evaluation_does_at_scale_1(nam
 @pytest.mark.parametrize("name", MMSEG)
 def test_a_segmenter_of_mmsegmentations_sees_the_whole_picture_within_the_box_of_its_test(name: str) -> None:
     card, data = ZOO[name], name.rpartition("_")[2]
-    assert (card.input.profile, card.input.size, card.network.output_stride) == ("segmentation", 2048, 8)
+    assert (card.input.profile, card.input.size, card.network.output_stride) == ("proportional", 2048, 8)
     assert card.input.short == {"ade": 512, "cityscapes": 1024}[data]
     assert card.labels.set == {"ade": "ade20k_150", "cityscapes": "cityscapes_19"}[data]
     (source,) = card.weights.sources
@@ -177,7 +177,7 @@ def test_a_segmenter_of_mmsegmentations_sees_the_whole_picture_within_the_box_of
 
 
 def label_set(name: str) -> tuple[Label, ...]:
-    """A set's labels, read as a card's are."""
+    """Return the labels of a set, read as for a card."""
     card = next(iter(ZOO.values()))
     count = len((STORE / "labels" / f"{name}.tsv").read_text(encoding="utf-8").splitlines()) - 1
     changed = {
@@ -212,7 +212,7 @@ def test_imagenets_classes_are_in_the_order_of_their_wordnet_ids() -> None:
 
 
 def test_pascal_contexts_classes_are_in_the_order_of_the_checkpoints() -> None:
-    """PyTorch-Encoding's: by the id among the 459 classes, not Pascal VOC's first, as others have it."""
+    """PyTorch-Encoding orders by the id among the 459 classes. Others put the classes of Pascal VOC first."""
     rows = [
         row.split("\t") for row in (STORE / "labels" / "pascal_context_59.tsv").read_text(encoding="utf-8").split("\n")
     ]
@@ -240,7 +240,7 @@ def test_ade20ks_colours_are_the_published_ones_of_which_few_are_alike() -> None
 
 
 def test_models_whose_weights_are_not_here_are_not_served() -> None:
-    absent = {name for name, card in ZOO.items() if not card.record_path.exists()}
+    absent = {name for name, card in ZOO.items() if not card.checksum_path.exists()}
     assert absent & cards.read_all(STORE).keys() == set()
 
 

@@ -1,4 +1,4 @@
-"""What a card may say, and that each mistake in one is told by its place."""
+"""Model cards: which values are valid, and that an error names the key of each mistake."""
 
 import re
 from collections.abc import Callable
@@ -26,7 +26,7 @@ classes = 3
 file = "weights.safetensors"
 sha256 = "{sha256}"
 [input]
-profile = "segmentation"
+profile = "proportional"
 size = 480
 """.format(sha256="0a" * 32)
 
@@ -64,7 +64,7 @@ def test_a_card_is_read_with_its_labels(write: Write) -> None:
 def test_what_a_card_leaves_out_has_the_documented_value(write: Write) -> None:
     card = cards.read(write())
     assert card.input == Input(
-        profile="segmentation",
+        profile="proportional",
         size=480,
         crop_ratio=0.875,
         interpolation="bicubic",
@@ -88,31 +88,31 @@ def test_the_folder_is_no_part_of_the_card_that_is_shown(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         pytest.param('name = "pets"', 'name = "Pets!"', "name: ", id="a name with signs"),
         pytest.param('name = "pets"', 'name = "../pets"', "name: ", id="a name that is a path"),
         pytest.param('"1.2"', '"1.2-beta"', "version: ", id="a version that is not numbers"),
-        pytest.param('"segmentation"\nsummary', '"detection"\nsummary', "task: ", id="another task"),
+        pytest.param('"segmentation"\nsummary', '"Detection!"\nsummary', "task: ", id="another task"),
         pytest.param("classes = 3", "classes = 0", "network.classes: ", id="no classes"),
         pytest.param("0a0a", "XYZW", "weights.sha256: ", id="no checksum"),
         pytest.param("size = 480", "size = 31", "input.size: ", id="too small an input"),
         pytest.param("size = 480", "size = 4097", "input.size: ", id="too large an input"),
-        pytest.param("size = 480", "size = 480\nstd = [1, 0, 1]", "input.std.1: ", id="a deviation of nought"),
-        pytest.param("size = 480", "size = 480\nshort = 481", "input: Value error, the short", id="a box on its end"),
-        pytest.param("size = 480", "size = 480\ncrop = 1", "input.crop: ", id="a word that means nothing"),
+        pytest.param("size = 480", "size = 480\nstd = [1, 0, 1]", "input.std.1: ", id="a standard deviation of 0"),
+        pytest.param("size = 480", "size = 480\nshort = 481", "input: Value error, the short", id="too large a short"),
+        pytest.param("size = 480", "size = 480\ncrop = 1", "input.crop: ", id="an unknown key"),
         pytest.param('licence = "Apache-2.0"', "", "licence: ", id="no licence"),
         pytest.param("[network]", "[serving]\nworkers = 0\n[network]", "serving.workers: ", id="no workers"),
     ],
 )
-def test_a_mistake_in_a_card_is_told_by_its_place(write: Write, old: str, new: str, told: str) -> None:
+def test_a_mistake_in_a_card_is_told_by_its_place(write: Write, old: str, new: str, message: str) -> None:
     with pytest.raises(CardError) as caught:
         cards.read(write(CARD.replace(old, new)))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         *[
             ('file = "weights', f'file = "{path}', "weights.file: Value error, it must")
@@ -125,8 +125,8 @@ def test_a_mistake_in_a_card_is_told_by_its_place(write: Write, old: str, new: s
         ("[input]", "[serving]\nworkers = 1000\n[input]", "serving.workers: "),
     ],
 )
-def test_what_no_worker_could_be_started_with_is_refused(write: Write, old: str, new: str, told: str) -> None:
-    with pytest.raises(CardError, match=re.escape(told)):
+def test_what_no_worker_could_be_started_with_is_refused(write: Write, old: str, new: str, message: str) -> None:
+    with pytest.raises(CardError, match=re.escape(message)):
         cards.read(write(CARD.replace(old, new)))
 
 
@@ -146,7 +146,7 @@ def test_a_folder_without_a_card_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
         pytest.param(None, "cannot be read", id="no file"),
         pytest.param(b"\xff\xfe\xff", "cannot be read", id="not UTF-8"),
@@ -159,8 +159,8 @@ def test_a_folder_without_a_card_cannot_be_read(tmp_path: Path) -> None:
         pytest.param("a\n\nc\n", "label 1 is empty", id="a blank line"),
     ],
 )
-def test_labels_that_do_not_fit_the_network_are_refused(write: Write, labels: Any, told: str) -> None:
-    with pytest.raises(CardError, match=told):
+def test_labels_that_do_not_fit_the_network_are_refused(write: Write, labels: Any, message: str) -> None:
+    with pytest.raises(CardError, match=message):
         cards.read(write(labels=labels))
 
 
@@ -200,19 +200,19 @@ def test_a_sets_copy_beside_the_card_goes_before_the_stores(write: Write, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
-        pytest.param(ROWS.replace("1\tcat", "7\tcat"), "row 1 of its label set is not that of class 1", id="a gap"),
-        pytest.param(ROWS.replace("class_id", "id"), "row 0 of its label set", id="no class ids"),
+        pytest.param(ROWS.replace("1\tcat", "7\tcat"), "row 1 of the label set is not class 1", id="a gap"),
+        pytest.param(ROWS.replace("class_id", "id"), "row 0 of the label set", id="no class ids"),
         pytest.param(ROWS.replace("\tlabel", "\tname"), "label 0 is empty", id="no labels"),
         pytest.param(ROWS.replace("#ff8000", "orange"), "label 1 has the colour 'orange'", id="a colour's name"),
         pytest.param(ROWS.replace('2\t"dog"\t\t\n', ""), "has 2 labels for 3 classes", id="too few"),
-        pytest.param(ROWS.replace("purrs", "purrs" * 100_000), "cannot be read", id="a field past all bounds"),
+        pytest.param(ROWS.replace("purrs", "purrs" * 100_000), "cannot be read", id="a field above the limit of csv"),
     ],
 )
-def test_a_shared_set_that_does_not_fit_is_refused(write: Write, tmp_path: Path, rows: str, told: str) -> None:
+def test_a_shared_set_that_does_not_fit_is_refused(write: Write, tmp_path: Path, rows: str, message: str) -> None:
     share(tmp_path, rows)
-    with pytest.raises(CardError, match=told):
+    with pytest.raises(CardError, match=message):
         cards.read(write(SET, labels=None))
 
 
@@ -236,19 +236,19 @@ def test_the_checksum_of_pulled_weights_is_the_recorded_one(write: Write) -> Non
     folder = write(PULLED)
     card = cards.read(folder)
     assert card.checksum is None
-    card.record_path.write_text(f"# pulled\n{'0b' * 32}  weights.safetensors\n", encoding="utf-8")
+    card.checksum_path.write_text(f"# pulled\n{'0b' * 32}  weights.safetensors\n", encoding="utf-8")
     assert card.checksum == "0b" * 32
 
 
 @pytest.mark.parametrize("record", [b"", b"0b0b  weights.safetensors\n", b"\xff\xfe", b"ZZ" * 32 + b"  weights\n"])
 def test_a_record_that_says_nothing_is_as_good_as_none(write: Write, record: bytes) -> None:
     card = cards.read(write(PULLED))
-    card.record_path.write_bytes(record)
+    card.checksum_path.write_bytes(record)
     assert card.checksum is None
 
 
 @pytest.mark.parametrize(
-    ("card", "told"),
+    ("card", "message"),
     [
         pytest.param(CARD.replace(f'sha256 = "{"0a" * 32}"', ""), "weights need a sha256, or sources", id="nothing"),
         pytest.param(PULLED.replace('sha256 = "0a0a0a0a"', ""), "a source needs a sha256", id="a bare source"),
@@ -256,10 +256,10 @@ def test_a_record_that_says_nothing_is_as_good_as_none(write: Write, record: byt
         pytest.param(PULLED.replace("https:", "file:"), "weights.sources.0.urls.0: ", id="an address that is a file"),
     ],
 )
-def test_weights_that_cannot_be_checked_are_refused(write: Write, card: str, told: str) -> None:
+def test_weights_that_cannot_be_checked_are_refused(write: Write, card: str, message: str) -> None:
     with pytest.raises(CardError) as caught:
         cards.read(write(card))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_model_without_its_weights_is_in_the_zoo_and_not_served(write: Write) -> None:

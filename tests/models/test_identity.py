@@ -1,4 +1,4 @@
-"""One model's answers, told from another's."""
+"""The identity of a model changes when its results may change, and only then."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
         ("weights", {"sha256": "1" * 64}),
         ("network", {"name": "deeplab_resnest50"}),
         ("input", {"size": 96}),
-        ("best", {"scales": (1.0,)}),
+        ("multiscale", {"scales": (1.0,)}),
         ("labels", {"names": {"de": ("Hintergrund", "Katze", "Hund")}}),
         ("serving", {"precision": "int8"}),
         ("serving", {"engine": "torch"}),
@@ -45,5 +45,5 @@ def test_a_corrected_label_file_makes_another_identity(folder: Path, old: str, n
 
 def test_a_model_that_answers_the_same_keeps_its_identity(folder: Path) -> None:
     card = cards.read(folder)
-    told_anew = card.model_copy(update={"summary": "Told anew.", "name": "tiny-segmenter@1.0"})
-    assert identity(serving(told_anew, workers=2, batch_size=1)) == identity(card)
+    renamed = card.model_copy(update={"summary": "Another summary.", "name": "tiny-segmenter@1.0"})
+    assert identity(serving(renamed, workers=2, batch_size=1)) == identity(card)

@@ -1,4 +1,4 @@
-"""Label files: a line for each class, or a shared table."""
+"""Label files: one line per class, or a shared table."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ from service.models.labels import LabelsError
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
-        ("class_id\tlabel\n0\tcat\n2\tdog\n", "row 1 of its label set is not that of class 1"),
+        ("class_id\tlabel\n0\tcat\n2\tdog\n", "row 1 of the label set is not class 1"),
         ("class_id\tname\n0\tcat\n1\tdog\n", "label 0 is empty"),
         ("class_id\tlabel\tcolor\n0\tcat\tred\n1\tdog\tblue\n", "label 0 has the colour 'red'"),
     ],
     ids=["a gap", "no column of labels", "a colour's name"],
 )
-def test_a_shared_table_that_is_broken_is_refused(tmp_path: Path, rows: str, told: str) -> None:
+def test_a_shared_table_that_is_broken_is_refused(tmp_path: Path, rows: str, message: str) -> None:
     (tmp_path / "pets.tsv").write_text(rows, encoding="utf-8")
-    with pytest.raises(LabelsError, match=told):
+    with pytest.raises(LabelsError, match=message):
         labels.read(tmp_path / "pets.tsv", table=True)
 
 

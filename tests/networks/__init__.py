@@ -1,1 +1,1 @@
-"""The networks against the official package, timm, the released key lists and the papers' formulas."""
+"""Tests of the networks against the official package, timm, the released key lists and the papers' formulas."""

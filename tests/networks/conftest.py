@@ -1,4 +1,4 @@
-"""What the networks' tests share."""
+"""Fixtures of the network tests."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from tests.networks import timm_alone
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """These networks are small: on a busy machine waiting for the second thread costs up to ten times its gain."""
+    """Use one thread: on a busy machine waiting for a second thread costs up to ten times what it gains."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -20,5 +20,5 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def timm() -> Any:
-    """The timm package, with or without torchvision."""
+    """Return the timm package, with or without torchvision."""
     return timm_alone.load()

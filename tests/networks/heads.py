@@ -1,4 +1,4 @@
-"""The heads written once more, straight from their description: convolutions by key, batch norm by its formula."""
+"""Reference implementations of the heads, written from the papers: convolutions by key, batch norm by formula."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,9 +10,9 @@ State = Mapping[str, Tensor]
 
 
 def layer(state: State, conv: str, norm: str, x: Tensor, *, rate: int = 1) -> Tensor:
-    """Convolution without bias, batch norm by its formula, ReLU; padding keeps the map's size.
+    """Apply a convolution without bias, batch norm by its formula, and ReLU; padding keeps the size of the map.
 
-    A weight for fewer channels than the map has is one of each group.
+    The number of groups follows from the shape of the weight.
     """
     weight = state[f"{conv}.weight"]
     groups = x.shape[1] // weight.shape[1]
@@ -24,12 +24,12 @@ def layer(state: State, conv: str, norm: str, x: Tensor, *, rate: int = 1) -> Te
 
 
 def classifier(state: State, name: str, x: Tensor) -> Tensor:
-    """The 1x1 convolution with bias that ends every head."""
+    """Apply the 1x1 convolution with bias at the end of every head."""
     return functional.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"])
 
 
 def deeplab(state: State, x: Tensor, root: str = "") -> Tensor:
-    """ASPP with image pooling by interpolation, a 3x3 convolution and the classifier."""
+    """Apply ASPP with image pooling by interpolation, a 3x3 convolution and the classifier."""
     aspp = f"{root}aspp"
     branches = [layer(state, f"{aspp}.b0.0", f"{aspp}.b0.1", x)]
     for branch, rate in (("b1", 12), ("b2", 24), ("b3", 36)):
@@ -42,13 +42,13 @@ def deeplab(state: State, x: Tensor, root: str = "") -> Tensor:
 
 
 def fcn(state: State, x: Tensor, root: str = "") -> Tensor:
-    """A 3x3 convolution and the classifier; the auxiliary head is one too."""
+    """Apply a 3x3 convolution and the classifier. The auxiliary head has the same form."""
     x = layer(state, f"{root}conv5.0", f"{root}conv5.1", x)
     return classifier(state, f"{root}conv5.4", x)
 
 
 def bilinear(out: int, sides: int, *, align_corners: bool) -> Tensor:
-    """The matrix `(out, sides)` that resizes a row, by the two definitions of where a pixel lies."""
+    """Return the matrix `(out, sides)` that resizes a row, for either definition of the pixel positions."""
     matrix = torch.zeros(out, sides, dtype=torch.float64)
     for place in range(out):
         corners, centres = place * (sides - 1) / max(out - 1, 1), max((place + 0.5) * sides / out - 0.5, 0.0)
@@ -61,7 +61,7 @@ def bilinear(out: int, sides: int, *, align_corners: bool) -> Tensor:
 
 
 def resize(x: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
-    """Bilinear, as a product with a matrix for the rows and one for the columns."""
+    """Resize bilinearly by a matrix product for the rows and one for the columns."""
     rows, columns = (
         bilinear(out, sides, align_corners=align_corners).to(x.dtype)
         for out, sides in zip(size, x.shape[2:], strict=True)
@@ -70,7 +70,7 @@ def resize(x: Tensor, size: tuple[int, int], *, align_corners: bool) -> Tensor:
 
 
 def regions(x: Tensor, bins: int) -> Tensor:
-    """The means over `bins` by `bins` regions, whose edges are rounded outwards."""
+    """Return the means over `bins` by `bins` regions, whose edges are rounded outwards."""
     height, width = x.shape[2:]
 
     def edges(side: int) -> list[slice]:
@@ -81,17 +81,17 @@ def regions(x: Tensor, bins: int) -> Tensor:
 
 
 def mmseg_layer(state: State, name: str, x: Tensor, *, rate: int = 1) -> Tensor:
-    """`layer` by MMSegmentation's names."""
+    """Apply `layer` with the names of MMSegmentation."""
     return layer(state, f"{name}.conv", f"{name}.bn", x, rate=rate)
 
 
 def separable(state: State, name: str, x: Tensor, *, rate: int = 1) -> Tensor:
-    """Each channel by itself, then the 1x1."""
+    """Apply a depthwise convolution, then the pointwise 1x1 convolution."""
     return mmseg_layer(state, f"{name}.pointwise_conv", mmseg_layer(state, f"{name}.depthwise_conv", x, rate=rate))
 
 
 def pyramid(state: State, x: Tensor, root: str, atrous: Callable[..., Tensor]) -> Tensor:
-    """Image pooling first, then the four branches, then the 3x3 convolution over all of them."""
+    """Apply ASPP: image pooling, then the four branches, then the 3x3 convolution over all of them."""
     pooled = mmseg_layer(state, f"{root}image_pool.1", x.mean((2, 3), keepdim=True))
     branches = [resize(pooled, (x.shape[2], x.shape[3]), align_corners=False)]
     branches.append(mmseg_layer(state, f"{root}aspp_modules.0", x))
@@ -101,12 +101,12 @@ def pyramid(state: State, x: Tensor, root: str, atrous: Callable[..., Tensor]) -
 
 
 def mmseg_deeplab(state: State, x: Tensor, root: str = "") -> Tensor:
-    """DeepLabV3."""
+    """Apply the DeepLabV3 head."""
     return classifier(state, f"{root}conv_seg", pyramid(state, x, root, mmseg_layer))
 
 
 def mmseg_deeplabplus(state: State, x: Tensor, detail: Tensor, root: str = "") -> Tensor:
-    """DeepLabV3+, of the last map and the first stage's."""
+    """Apply the DeepLabV3+ head to the maps of the last and the first stage."""
     detail = mmseg_layer(state, f"{root}c1_bottleneck", detail)
     coarse = resize(pyramid(state, x, root, separable), (detail.shape[2], detail.shape[3]), align_corners=False)
     x = torch.cat([coarse, detail], dim=1)
@@ -115,7 +115,7 @@ def mmseg_deeplabplus(state: State, x: Tensor, detail: Tensor, root: str = "") -
 
 
 def mmseg_psp(state: State, x: Tensor, root: str = "") -> Tensor:
-    """PSPNet."""
+    """Apply the PSPNet head."""
     size = (x.shape[2], x.shape[3])
     levels = [x]
     for place, bins in enumerate((1, 2, 3, 6)):
@@ -126,18 +126,18 @@ def mmseg_psp(state: State, x: Tensor, root: str = "") -> Tensor:
 
 
 def mmseg_fcn(state: State, x: Tensor, root: str = "") -> Tensor:
-    """FCN with two convolutions and a third over the map and their result."""
+    """Apply FCN with two convolutions and a third over the input and their result."""
     out = mmseg_layer(state, f"{root}convs.1", mmseg_layer(state, f"{root}convs.0", x))
     out = mmseg_layer(state, f"{root}conv_cat", torch.cat([x, out], dim=1))
     return classifier(state, f"{root}conv_seg", out)
 
 
 def mmseg_auxiliary(state: State, x: Tensor, root: str = "") -> Tensor:
-    """One convolution and the classifier."""
+    """Apply one convolution and the classifier."""
     return classifier(state, f"{root}conv_seg", mmseg_layer(state, f"{root}convs.0", x))
 
 
-# PyTorch-Encoding's, then MMSegmentation's; each takes the maps that its network gives it.
+# The heads of PyTorch-Encoding, then those of MMSegmentation. Each takes the maps that the network gives it.
 HEADS: dict[str, Callable[..., Tensor]] = {"deeplab": deeplab, "fcn": fcn}
 MMSEG: dict[str, Callable[..., Tensor]] = {
     "mmseg_deeplab": mmseg_deeplab,
@@ -148,6 +148,6 @@ MMSEG: dict[str, Callable[..., Tensor]] = {
 
 
 def features(channels: int, height: int, width: int) -> Tensor:
-    """Random float64 maps, `(2, channels, height, width)`."""
+    """Return random float64 maps, `(2, channels, height, width)`."""
     generator = torch.Generator().manual_seed(4)
     return torch.randn(2, channels, height, width, generator=generator, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The one block against the official package's, in combinations that were never released too."""
+"""The bottleneck block against the official package, also in combinations that were never released."""
 
 import pytest
 import torch
@@ -9,9 +9,9 @@ from service.networks.bottleneck import BlockStyle, Bottleneck
 from tests.networks.sharing import FINE_TOLERANCE, distance, give, random_state
 
 CHANNELS, PLANES = 64, 32
-# Radix, cardinality, width: 24 of 64 leaves groups whose widths are no powers of two.
+# Radix, cardinality, width. With a width of 24 the group widths are not powers of two.
 COMBINATIONS = [(r, k, w) for r in (0, 1, 2, 4) for k, w in ((1, 64), (2, 40), (4, 24), (1, 24))]
-# Stride, dilation, first of its stage: as in stages 1, 2, and the two ends of a dilated stage.
+# Stride, dilation, first block of the stage: as in stages 1 and 2, and in the first and last block of a dilated stage.
 PLACES = [(1, 1, False), (2, 1, True), (1, 2, True), (1, 4, False)]
 
 

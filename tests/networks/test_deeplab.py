@@ -1,4 +1,4 @@
-"""The DeepLabV3 head against the reference."""
+"""The DeepLabV3 head against the reference implementation."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The FCN head against the reference."""
+"""The FCN head against the reference implementation."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The released key layouts: names, shapes and order, against the lists beside the project, and the published counts."""
+"""The state_dict keys, shapes and order against the released key lists, and the published parameter counts."""
 
 from functools import cache
 from pathlib import Path
@@ -11,8 +11,8 @@ from service.networks import build
 
 LISTS = Path(__file__).parents[3] / "shared" / "data" / "keys"
 
-# name -> (tensors in the state dict, trainable parameters). The parameters of the 50, 101, 200 and 269 are those that
-# the authors and the ONNX zoo publish; the tensors agree with the sizes of the released files.
+# name -> (tensors in the state dict, trainable parameters). The parameter counts of the 50, 101, 200 and 269 are those
+# published by the authors and the ONNX zoo; the tensors agree with the sizes of the released files.
 CLASSIFIERS = {
     "resnest14": (152, 10_611_688),
     "resnest26": (260, 17_069_448),
@@ -42,23 +42,23 @@ SEGMENTERS = {
     "fcn_resnest50_pcontext": (490, 37_277_686),
 }
 PUBLISHED = CLASSIFIERS | SEGMENTERS
-# MMSegmentation states no counts; these follow from its heads' shapes, written out in `mmseg_parameters`.
+# MMSegmentation publishes no counts. These follow from the shapes of its heads; see `mmseg_parameters`.
 MMSEG = {"mmseg_fcn": 961, "mmseg_psp": 973, "mmseg_deeplab": 979, "mmseg_deeplabplus": 1027}
-# These files' lists were never written down; they differ from the ADE20K ones in the classifiers' rows alone.
+# No key lists exist for these files. They differ from the ADE20K lists only in the shapes of the classifiers.
 UNLISTED = {"deeplab_resnest101_pcontext", "deeplab_resnest200_pcontext", "deeplab_resnest269_pcontext"}
 DATASETS = {"ade": 150, "pcontext": 59}
 
 
 @cache
 def network_of(published: str) -> nn.Module:
-    """The network of a released file's name: `deeplab_resnest50_ade` is `deeplab_resnest50` with ADE20K's classes."""
+    """Return the network of a released file: `deeplab_resnest50_ade` is `deeplab_resnest50` with ADE20K's classes."""
     name, _, dataset = published.rpartition("_")
     with torch.device("meta"):
         return build(name, DATASETS[dataset]) if dataset in DATASETS else build(published, 1000)
 
 
 def layout(network: nn.Module) -> list[str]:
-    """`key<tab>shape` for every tensor, as the lists have it; a scalar has the empty shape."""
+    """Return `key<tab>shape` for every tensor, as in the lists; a scalar has the empty shape."""
     return [f"{key}\t{'x'.join(map(str, value.shape))}" for key, value in network.state_dict().items()]
 
 
@@ -72,10 +72,10 @@ def test_a_network_has_the_published_number_of_tensors_and_parameters(published:
 
 
 def mmseg_parameters(head: str, classes: int) -> int:
-    """Weights of ResNeSt-101 without its classifier, of the head at 512 channels, and of the auxiliary head at 256."""
+    """Count the weights of ResNeSt-101 without its classifier, the head (512 channels) and the auxiliary head (256)."""
 
     def conv(channels: int, out: int, kernel: int) -> int:
-        return channels * out * kernel**2 + 2 * out  # with the norm's scale and shift
+        return channels * out * kernel**2 + 2 * out  # plus scale and shift of the norm
 
     def separable(channels: int, out: int) -> int:
         return 9 * channels + 2 * channels + conv(channels, out, 1)
@@ -104,7 +104,7 @@ def test_a_segmenter_of_mmsegmentations_has_the_weights_of_its_description(head:
     assert counts == (MMSEG[head], mmseg_parameters(head, classes))
 
 
-@pytest.mark.skipif(not LISTS.is_dir(), reason="the released key lists are not beside this checkout")
+@pytest.mark.skipif(not LISTS.is_dir(), reason="the released key lists are not available")
 def test_every_released_key_list_is_that_of_a_network() -> None:
     assert {path.stem for path in LISTS.glob("*.tsv")} == set(PUBLISHED) - UNLISTED
 
@@ -113,6 +113,6 @@ def test_every_released_key_list_is_that_of_a_network() -> None:
 def test_a_networks_keys_are_the_released_ones_in_their_order(published: str) -> None:
     path = LISTS / f"{published}.tsv"
     if not path.exists():
-        pytest.skip(f"the released key list of {published} is not beside this checkout")
+        pytest.skip(f"the released key list of {published} is not available")
 
     assert layout(network_of(published)) == path.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""What `networks.build` promises, whatever the name."""
+"""Properties of `networks.build` that hold for every name."""
 
 from dataclasses import replace
 
@@ -9,11 +9,11 @@ from torch import nn
 from service import networks
 from service.networks.resnet import ResNet
 from service.networks.segmentation import Segmenter
-from tests.networks.sharing import distance, give, picture, random_state
+from tests.networks.sharing import distance, give, random_images, random_state
 
-# Every way through the block: radix 0, 1, 2 and 4, cardinality 1, 2, 4 and 32, and both stems.
+# Every path through the block: radix 0, 1, 2 and 4, cardinality 1, 2, 4 and 32, and both stems.
 KINDS = ["resnet50", "resnext50_32x4d", "resnet50d", "resnest50", "resnest50_fast_1s4x24d", "resnest50_fast_4s2x40d"]
-SEGMENTERS = [f"{head}_resnest14" for head in networks.HEADS]
+SEGMENTERS = [f"{head}_resnest14" for head in networks.SEGMENTATION_HEADS]
 
 
 def ready(network: nn.Module) -> nn.Module:
@@ -28,7 +28,7 @@ def built(name: str, classes: int = 5, output_stride: int | None = None) -> nn.M
 
 
 def shallow(name: str) -> nn.Module:
-    """The network with one block in each stage: all of its formulas at a tenth of its time."""
+    """Return the network with one block in each stage: all of its operations in a tenth of the time."""
     if name in SEGMENTERS:
         return built(name)
     with torch.device("meta"):
@@ -45,24 +45,23 @@ def test_an_unknown_name_is_a_key_error() -> None:
 def test_every_name_builds() -> None:
     with torch.device("meta"):
         for name in networks.names():
-            if name in networks.ARCHITECTURES or name.endswith("_resnest14"):  # a head is the same on any backbone
+            if name in networks.ARCHITECTURES or name.endswith("_resnest14"):  # a head does not depend on the backbone
                 networks.build(name, 3)
 
-    assert (
-        len(networks.names()) == len(set(networks.names())) == (1 + len(networks.HEADS)) * len(networks.ARCHITECTURES)
-    )
+    names, heads = networks.names(), networks.SEGMENTATION_HEADS
+    assert len(names) == len(set(names)) == (1 + len(heads)) * len(networks.ARCHITECTURES)
 
 
 def test_a_classifier_gives_one_logit_a_class() -> None:
     with torch.inference_mode():
-        assert built("resnest14", classes=7)(picture(64, 64, count=2)).shape == (2, 7)
+        assert built("resnest14", classes=7)(random_images(64, 64, count=2)).shape == (2, 7)
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)
 @pytest.mark.parametrize("output_stride", [None, 8, 16, 32])
 def test_a_segmenter_answers_at_the_pictures_size(name: str, output_stride: int | None) -> None:
     with torch.inference_mode():
-        assert built(name, 3, output_stride)(picture(65, 97)).shape == (1, 3, 65, 97)
+        assert built(name, 3, output_stride)(random_images(65, 97)).shape == (1, 3, 65, 97)
 
 
 def test_segmenters_have_output_stride_8_and_classifiers_32_unless_told() -> None:
@@ -79,7 +78,7 @@ def test_segmenters_have_output_stride_8_and_classifiers_32_unless_told() -> Non
 def test_zero_classes_give_the_pooled_features() -> None:
     network, embedding = built("resnest14"), built("resnest14", classes=0)
     embedding.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("fc.")})
-    x = picture(64, 64)
+    x = random_images(64, 64)
     assert isinstance(network.fc, nn.Linear)
 
     with torch.inference_mode():
@@ -90,18 +89,18 @@ def test_zero_classes_give_the_pooled_features() -> None:
 
 @pytest.mark.parametrize("name", [*KINDS, *SEGMENTERS])
 def test_a_picture_gets_the_same_answer_alone_and_in_a_batch(name: str) -> None:
-    network, pictures = shallow(name), picture(64, 64, count=3)
+    network, images = shallow(name), random_images(64, 64, count=3)
 
     with torch.inference_mode():
-        together = network(pictures)
-        alone = torch.cat([network(pictures[i : i + 1]) for i in range(3)])
+        together = network(images)
+        alone = torch.cat([network(images[i : i + 1]) for i in range(3)])
 
     assert distance(together, alone) < 1e-5  # another batch size may take another convolution algorithm
 
 
 @pytest.mark.parametrize("name", [*KINDS, *SEGMENTERS])
 def test_answering_changes_neither_the_network_nor_the_picture(name: str) -> None:
-    network, x = shallow(name), picture(64, 64, count=2)
+    network, x = shallow(name), random_images(64, 64, count=2)
     state, pixels = {key: value.clone() for key, value in network.state_dict().items()}, x.clone()
 
     with torch.inference_mode():
@@ -115,7 +114,7 @@ def test_answering_changes_neither_the_network_nor_the_picture(name: str) -> Non
 def test_in_training_every_parameter_of_a_classifier_gets_a_gradient(name: str) -> None:
     network = shallow(name).train()
 
-    network(picture(64, 64, count=4)).square().mean().backward()
+    network(random_images(64, 64, count=4)).square().mean().backward()
 
     assert without_gradient(network) == []
 
@@ -125,7 +124,7 @@ def test_in_training_the_auxiliary_head_of_a_segmenter_gets_a_gradient_too(name:
     network = shallow(name).train()
     assert isinstance(network, Segmenter)
 
-    main, auxiliary = network.forward_with_auxiliary(picture(64, 64, count=2))
+    main, auxiliary = network.forward_with_auxiliary(random_images(64, 64, count=2))
     (main.square().mean() + 0.2 * auxiliary.square().mean()).backward()
 
     assert main.shape == auxiliary.shape == (2, 5, 64, 64)
@@ -133,7 +132,7 @@ def test_in_training_the_auxiliary_head_of_a_segmenter_gets_a_gradient_too(name:
 
 
 def without_gradient(network: nn.Module) -> list[str]:
-    """Parameters with no finite gradient, or none but zeros."""
+    """Return the parameters without a gradient, or with one that is not finite or all zeros."""
     gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
     return [
         name
@@ -145,19 +144,19 @@ def without_gradient(network: nn.Module) -> list[str]:
 @pytest.mark.parametrize("name", ["resnest50", *SEGMENTERS])
 @pytest.mark.filterwarnings("ignore:`torch.jit.:DeprecationWarning")
 def test_a_trace_answers_for_other_batches_and_sizes(name: str) -> None:
-    network, other = built(name), picture(65, 97, count=2)
+    network, other = built(name), random_images(65, 97, count=2)
 
     with torch.inference_mode():
-        traced = torch.jit.trace(network, picture(64, 64), check_trace=False)
+        traced = torch.jit.trace(network, random_images(64, 64), check_trace=False)
         assert distance(traced(other), network(other)) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["resnest50", "deeplab_resnest14"])
 def test_an_export_answers_for_other_batches(name: str) -> None:
-    network, other = built(name), picture(64, 64, count=3)
+    network, other = built(name), random_images(64, 64, count=3)
 
     exported = torch.export.export(
-        network, (picture(64, 64, count=2),), dynamic_shapes=({0: torch.export.Dim("batch", max=64)},)
+        network, (random_images(64, 64, count=2),), dynamic_shapes=({0: torch.export.Dim("batch", max=64)},)
     )
     with torch.inference_mode():
         assert distance(exported.module()(other), network(other)) < 1e-5

@@ -1,4 +1,4 @@
-"""Every ResNeSt variant against the official package, plain and dilated."""
+"""Every ResNeSt variant against the official package, with and without dilation."""
 
 from typing import Any
 
@@ -13,20 +13,20 @@ from torch import Tensor
 from service.networks import ARCHITECTURES, build
 from service.networks.resnest import DEPTHS, FAST_50
 from service.networks.resnet import ResNet
-from tests.networks.sharing import TOLERANCE, distance, give, picture, random_state
+from tests.networks.sharing import TOLERANCE, distance, give, random_images, random_state
 
 RELEASED = [
     *(f"resnest{depth}" for depth in DEPTHS if depth >= 50),
     *(f"resnest50_fast_{name}" for name in FAST_50),
 ]
-# Not in the official package: GluonCV's two small ones, and the 101 that PyTorch-Encoding defines.
+# Not in the official package: two small variants of GluonCV, and the fast 101 of PyTorch-Encoding.
 COMMON = {"radix": 2, "deep_stem": True, "avg_down": True, "avd": True}
 BY_ARGUMENTS = {
     "resnest14": ([1, 1, 1, 1], {"stem_width": 32}),
     "resnest26": ([2, 2, 2, 2], {"stem_width": 32}),
     "resnest101_fast": ([3, 4, 23, 3], {"stem_width": 64, "avd_first": True}),
 }
-DILATION = {8: 4, 16: 2}  # output stride -> the official argument
+DILATION = {8: 4, 16: 2}  # output stride -> `dilation` of the official package
 
 
 def official(name: str, **options: Any) -> Any:
@@ -60,7 +60,7 @@ def test_the_list_of_variants_is_complete() -> None:
 def test_a_variant_equals_the_official_one(name: str) -> None:
     network, reference = ours(name), official(name)
     give(random_state(network), network, reference)
-    x = picture(65, 97)  # odd sides: pools round up in the shortcut and down beside it
+    x = random_images(65, 97)  # odd sides: pools round up in the shortcut and down in the block
 
     with torch.inference_mode():
         answer = reference(x)
@@ -77,7 +77,7 @@ def test_a_variant_equals_the_official_one_at_any_size(name: str, sides: tuple[i
     give(random_state(network), network, reference)
 
     with torch.inference_mode():
-        assert distance(network(picture(*sides)), reference(picture(*sides))) < TOLERANCE
+        assert distance(network(random_images(*sides)), reference(random_images(*sides))) < TOLERANCE
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
@@ -85,7 +85,7 @@ def test_a_variant_equals_the_official_one_at_any_size(name: str, sides: tuple[i
 def test_a_dilated_backbone_equals_the_official_one(name: str, output_stride: int) -> None:
     network, reference = ours(name, output_stride), official(name, dilation=DILATION[output_stride])
     give(random_state(network), network, reference)
-    x = picture(65, 80)
+    x = random_images(65, 80)
 
     with torch.inference_mode():
         for answer, expected in zip(network.stages(x)[2:], official_stages(reference, x), strict=True):
@@ -96,7 +96,7 @@ def test_a_dilated_backbone_equals_the_official_one(name: str, output_stride: in
 def test_dilation_changes_the_answer_and_the_maps_but_no_key() -> None:
     plain, dilated = ours("resnest14"), ours("resnest14", 8)
     give(random_state(plain), plain, dilated)
-    x = picture(64, 96)
+    x = random_images(64, 96)
 
     with torch.inference_mode():
         assert [tuple(each.shape[2:]) for each in plain.stages(x)] == [(16, 24), (8, 12), (4, 6), (2, 3)]

@@ -1,4 +1,4 @@
-"""The families of the one trunk against timm, whose ResNet and ResNeXt have torchvision's keys."""
+"""The families of the backbone against timm, whose ResNet and ResNeXt have torchvision's keys."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from torch import nn
 
 from service.networks import ARCHITECTURES, build
 from service.networks.resnet import ResNet
-from tests.networks.sharing import TOLERANCE, distance, give, picture, random_state
+from tests.networks.sharing import TOLERANCE, distance, give, random_images, random_state
 
-# Our name, timm's name, tensors, parameters; torchvision publishes the same of its own, which 32x4d is not of.
+# Our name, timm's name, tensors, parameters. torchvision publishes the same counts; it has no resnext101_32x4d.
 PEERS = [
     ("resnet50", "resnet50", 320, 25_557_032),
     ("resnet101", "resnet101", 626, 44_549_160),
@@ -23,7 +23,7 @@ PEERS = [
     ("resnest26", "resnest26d", 260, 17_069_448),
     ("resnest50_fast_4s2x40d", "resnest50d_4s2x40d", 476, 30_417_592),
 ]
-# A row of every kind in torchvision's state dict of ResNet-50.
+# One key of each kind in torchvision's state dict of ResNet-50.
 TORCHVISION_KEYS = [
     ("conv1.weight", (64, 3, 7, 7)),
     ("bn1.running_var", (64,)),
@@ -48,7 +48,7 @@ def test_a_network_equals_timms_and_has_its_keys_in_order(
     timm: Any, name: str, peer: str, tensors: int, parameters: int
 ) -> None:
     network, reference = pair(timm, name, peer)
-    x = picture(65, 97)
+    x = random_images(65, 97)
 
     with torch.inference_mode():
         assert distance(network(x), reference(x)) < TOLERANCE
@@ -66,7 +66,7 @@ def test_resnet_14_d_equals_timms_with_one_block_a_stage(timm: Any) -> None:
     give(random_state(network), network, reference)
 
     with torch.inference_mode():
-        assert distance(network(picture(65, 97)), reference(picture(65, 97))) < TOLERANCE
+        assert distance(network(random_images(65, 97)), reference(random_images(65, 97))) < TOLERANCE
 
 
 def test_every_plain_architecture_has_a_peer() -> None:

@@ -1,4 +1,4 @@
-"""The whole segmenter: the official dilated backbone, a head, an auxiliary head, and the way back to full size."""
+"""The complete segmenter: the official dilated backbone, a head, an auxiliary head, and upsampling."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from torch.nn import functional
 from service.networks import build
 from service.networks.segmentation import Segmenter
 from tests.networks.heads import HEADS, MMSEG, State, fcn, mmseg_auxiliary, resize
-from tests.networks.sharing import TOLERANCE, distance, give, picture, random_state
+from tests.networks.sharing import TOLERANCE, distance, give, random_images, random_state
 
 
 def pair(name: str, output_stride: int, dilation: int) -> tuple[Segmenter, Any, State]:
-    """A segmenter, the official backbone with the same weights, and those weights."""
+    """Return a segmenter, the official backbone with the same weights, and those weights."""
     with torch.device("meta"):
         network = build(name, 6, output_stride)
         backbone = OfficialResNet(
@@ -37,7 +37,7 @@ def test_a_segmenter_is_the_official_dilated_backbone_with_a_head_and_an_auxilia
     head: str, output_stride: int, dilation: int, sides: tuple[int, int]
 ) -> None:
     network, backbone, state = pair(f"{head}_resnest14", output_stride, dilation)
-    x = picture(*sides)
+    x = random_images(*sides)
 
     with torch.inference_mode():
         stem = backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(x))))
@@ -56,10 +56,10 @@ def test_a_segmenter_is_the_official_dilated_backbone_with_a_head_and_an_auxilia
 def test_a_segmenter_of_mmsegmentations_is_that_backbone_without_the_pools_that_dilation_left_over(
     head: str, sides: tuple[int, int]
 ) -> None:
-    """Its blocks pool only where they stride, and corners do not align."""
+    """Its blocks pool only where they have a stride, and upsampling does not align corners."""
     network, backbone, state = pair(f"{head}_resnest14", 8, 4)
     backbone.layer3[0].avd = backbone.layer4[0].avd = False
-    x = picture(*sides)
+    x = random_images(*sides)
 
     with torch.inference_mode():
         c1 = backbone.layer1(backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(x)))))
@@ -99,7 +99,7 @@ def test_a_segmenter_without_its_auxiliary_head_answers_the_same_and_cannot_trai
     give(state, whole)
     give({key: value for key, value in state.items() if not key.startswith("auxlayer.")}, bare)
     assert isinstance(bare, Segmenter)
-    x = picture(64, 64)
+    x = random_images(64, 64)
 
     with torch.inference_mode():
         assert torch.equal(bare(x), whole(x))

@@ -1,4 +1,4 @@
-"""The Split-Attention convolution against a naive form, one cardinal group at a time, and the official package."""
+"""The Split-Attention convolution against a naive implementation, group by group, and the official package."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def features(height: int = 7, width: int = 10) -> Tensor:
 
 
 def group_by_group(module: SplitAttentionConv2d, x: Tensor, radix: int, cardinality: int) -> Tensor:
-    """Figure 2 of the paper as it is drawn: every cardinal group has splits and two dense layers of its own."""
+    """Compute figure 2 of the paper literally: every cardinal group has its own splits and two dense layers."""
     splits = module.relu(module.bn0(module.conv(x))).chunk(radix * cardinality, dim=1)  # radix-major
     inner = module.fc1.out_channels // cardinality
     answers = []
@@ -109,7 +109,7 @@ def test_the_weights_of_a_channel_sum_to_one_over_the_splits(radix: int, cardina
     weights = convolution(radix, cardinality).attention(splits)
 
     assert weights.shape == (2, radix, CHANNELS, 1, 1)
-    assert weights.std(dim=1).max() > 0.1  # they do tell the splits apart
+    assert weights.std(dim=1).max() > 0.1  # the weights of the splits differ
     torch.testing.assert_close(weights.sum(dim=1), torch.ones_like(weights[:, 0]))
 
 

@@ -1,4 +1,4 @@
-"""timm's classifiers, served by a card."""
+"""timm's classifiers as models of the store."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from service.measure.pipeline import Pipeline
 from service.models import cards
 from service.models.cards import CardError, Network
 from service.models.weights import checkpoint
-from service.models.weights.importing import Model, add
+from service.models.weights.importing import ImportSpec, import_checkpoint
 from service.networks import timm_networks
+from service.tasks import task_of_network
 from tests.measure.test_pipeline import encoded
 from tests.models.weights.checkpoints import pth
 
-# Squeeze-and-Excitation, selective kernels, ResNet-RS, and one that keeps tables outside its weights.
+# Squeeze-and-Excitation, selective kernels, ResNet-RS, and one with tables outside its state dict.
 SMALL = [("seresnet18", 64), ("skresnet18", 64), ("resnetrs50", 64), ("swin_tiny_patch4_window7_224", 224)]
 
 
@@ -29,19 +30,30 @@ def test_a_checkpoint_of_timm_is_imported_and_answers_as_timm_does(
     reference = timm.create_model(name, num_classes=3).eval()
     (tmp_path / "my.pth").write_bytes(pth(reference.state_dict()))
     (tmp_path / "labels.txt").write_text("a\nb\nc\n", encoding="utf-8")
-    model = Model("mine", name, str(tmp_path / "labels.txt"), "timm", "timm", size, library="timm")
-    card = cards.read(add(tmp_path, model, tmp_path / "my.pth"))
-    picture = np.random.default_rng(1).integers(0, 256, (size, size, 3), np.uint8)
+    task = task_of_network(name, "timm")
+    model = ImportSpec(
+        "mine",
+        name,
+        str(tmp_path / "labels.txt"),
+        task.name,
+        task.imported_input,
+        profile="timm",
+        input_profile="timm",
+        size=size,
+        library="timm",
+    )
+    card = cards.read(import_checkpoint(tmp_path, model, tmp_path / "my.pth"))
+    image = np.random.default_rng(1).integers(0, 256, (size, size, 3), np.uint8)
 
-    scores = engines.ENGINES["torch"](card, "cpu")(picture[None])["scores"]
+    scores = engines.ENGINES["torch"](card, "cpu")(image[None])["scores"]
 
     mean, std = np.array(card.input.mean), np.array(card.input.std)
-    x = torch.from_numpy(((picture / 255 - mean) / std).astype(np.float32)).permute(2, 0, 1)[None]
+    x = torch.from_numpy(((image / 255 - mean) / std).astype(np.float32)).permute(2, 0, 1)[None]
     with torch.inference_mode():
         expected = reference(x).softmax(dim=1).numpy()
     np.testing.assert_allclose(scores, expected, atol=1e-4)
-    (answer,) = Pipeline.load(card, "cpu")(encoded(picture))
-    assert answer.scores.shape == (3,)
+    (answer,) = Pipeline.load(card, "cpu")(encoded(image))
+    assert answer.arrays["scores"].shape == (3,)
 
 
 @pytest.mark.usefixtures("timm")

@@ -1,4 +1,4 @@
-"""timm where torchvision is not: its networks use none of it, and its data loading is not called."""
+"""Import timm without torchvision, which its networks do not use; only its data loading does."""
 
 import importlib
 import importlib.util
@@ -9,21 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-STAND_IN = Path(__file__).parent / "torchvision_stand_in"  # has the names that timm imports from torchvision
+STAND_IN = Path(__file__).parent / "torchvision_stand_in"  # defines the names that timm imports from torchvision
 TORCHVISION_IS_HERE = importlib.util.find_spec("torchvision") is not None
 
 
 def load() -> Any:
-    """The timm package. A stand-in for torchvision is there only while it is being imported."""
+    """Return the timm package. A stand-in replaces torchvision only during the import."""
     with _stand_in():
         return importlib.import_module("timm")
 
 
 def python_path() -> str:
-    """PYTHONPATH for other processes that are to import timm: this one's, behind the stand-in where it is needed."""
+    """Return the PYTHONPATH for other processes that import timm: this process's, after the stand-in if needed."""
     inherited = os.environ.get("PYTHONPATH", "")
-    places = [*([] if TORCHVISION_IS_HERE else [str(STAND_IN)]), *([inherited] if inherited else [])]
-    return os.pathsep.join(places)
+    paths = [*([] if TORCHVISION_IS_HERE else [str(STAND_IN)]), *([inherited] if inherited else [])]
+    return os.pathsep.join(paths)
 
 
 @contextmanager

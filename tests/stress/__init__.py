@@ -1,1 +1,1 @@
-"""What takes too long for every commit: `make stress`."""
+"""Tests that take too long for every commit: `make stress`."""

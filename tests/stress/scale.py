@@ -1,8 +1,8 @@
-"""How many of the requests that a bar names are sent: `make stress STRESS_SHARE=0.1` sends a tenth."""
+"""Scales the number of requests of the stress tests: `make stress STRESS_SHARE=0.1` sends a tenth."""
 
 import os
 
 
 def scaled(count: int) -> int:
-    """That share of `count`, at least one."""
+    """Return the share STRESS_SHARE of `count`, at least one."""
     return max(1, round(count * float(os.environ.get("STRESS_SHARE", "1"))))

@@ -1,4 +1,4 @@
-"""Ten thousand requests while workers are killed, and model servers and gateways replaced, over and over."""
+"""Ten thousand requests while workers are killed and model servers and gateways are replaced again and again."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,32 +10,32 @@ import pytest
 from service.host.processes import free_port
 from tests.e2e.fleet import Fleet, fleet, kill_a_worker, loaded
 from tests.e2e.running import START_S, Running, running, until
-from tests.e2e.test_faults import more, replace_gateways, replace_workers
+from tests.e2e.test_faults import replace_gateways, replace_workers, wait_for_more
 from tests.stores import write_store
 from tests.stress.scale import scaled
 
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(3600)]
 
 REQUESTS = scaled(10_000)
-# On a busy machine a worker takes longer to start than a card's usual ten seconds.
+# On a busy machine, a worker takes longer to start than a card's default deadline of ten seconds.
 PATIENT = {"serving": {"deadline_s": 60}}
 ROUNDS = 3  # at least, however fast the requests are
 
 
 def until_all(answers: Counter[int], disturb: Callable[[], None]) -> None:
-    """Disturb over and over, until enough was answered; what was answered must all be good."""
+    """Call `disturb` until there are enough answers."""
     rounds = 0
     while answers.total() < REQUESTS or rounds < ROUNDS:
         disturb()
         rounds += 1
-    more(answers)
-    print(f"{dict(answers)} over {rounds} disturbances")  # noqa: T201 - told with `-rP`
+    wait_for_more(answers)
+    print(f"{dict(answers)} over {rounds} disturbances")  # noqa: T201 - shown with `-rP`
 
 
-def whole_again(service: Running) -> bool:
-    """Whether the one worker there is answers."""
-    told = service.client.get("/readyz").json()
-    return bool(told["models"]["tiny-classifier"]["answered"])
+def worker_answers(service: Running) -> bool:
+    """Return whether the only worker answers."""
+    readiness = service.client.get("/readyz").json()
+    return bool(readiness["models"]["tiny-classifier"]["answered"])
 
 
 def test_workers_killed_in_a_fleet_lose_none_of_ten_thousand_requests(tmp_path: Path) -> None:
@@ -44,10 +44,10 @@ def test_workers_killed_in_a_fleet_lose_none_of_ten_thousand_requests(tmp_path: 
 
         def kill() -> None:
             for worker in servers.workers:
-                more(answers, REQUESTS // 20)
+                wait_for_more(answers, REQUESTS // 20)
                 worker.kill_a_worker()
                 until(lambda: servers.ready_workers() < len(servers.workers), START_S)
-                servers.await_whole()
+                servers.await_all_ready()
 
         until_all(answers, kill)
 
@@ -55,17 +55,17 @@ def test_workers_killed_in_a_fleet_lose_none_of_ten_thousand_requests(tmp_path: 
 
 
 def test_killings_of_the_only_worker_lose_none_of_ten_thousand_requests(tmp_path: Path) -> None:
-    """Eight callers then wait for the next worker."""
+    """The eight callers then wait for the next worker."""
     store = write_store(tmp_path / "store", "tiny-classifier", changes=PATIENT)
     with running(store, tmp_path / "run", free_port()) as service:
         service.await_ready()
         with loaded([str(service.client.base_url)]) as answers:
 
             def kill() -> None:
-                more(answers, REQUESTS // 10)
+                wait_for_more(answers, REQUESTS // 10)
                 kill_a_worker(psutil.Process(service.process.pid))
-                until(lambda: not whole_again(service), START_S)
-                until(lambda: whole_again(service), START_S)
+                until(lambda: not worker_answers(service), START_S)
+                until(lambda: worker_answers(service), START_S)
 
             until_all(answers, kill)
 

@@ -1,4 +1,4 @@
-"""A real service under many thousand bodies and requests that are nearly right."""
+"""A real service that receives many thousand slightly damaged bodies and requests."""
 
 import asyncio
 import io
@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.running import Running
 from tests.e2e.test_answers import upload
-from tests.fuzzing import STATUS, answers, choose, enveloped, spoilt, written
+from tests.fuzzing import STATUS, corrupt_request, encode_request, exchange, mutate_one, request_body
 from tests.imaging.test_heic import UPRIGHT
 from tests.stress.scale import scaled
 
@@ -26,7 +26,7 @@ Work = Callable[[aiohttp.ClientSession, int], Awaitable[None]]
 
 
 async def all_of(service: Running, count: int, work: Work) -> None:
-    """`work` with each number below `count`, over a bounded number of connections."""
+    """Run `work` with each number below `count`, over a bounded number of connections."""
     numbers = iter(range(count))
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     async with aiohttp.ClientSession(str(service.client.base_url), connector=connector) as session:
@@ -46,7 +46,7 @@ def test_no_mutated_upload_is_answered_by_a_5xx(service: Running) -> None:
     statuses: Counter[int] = Counter()
 
     async def work(session: aiohttp.ClientSession, _number: int) -> None:
-        body, headers = enveloped(chance, choose(chance, originals))
+        body, headers = request_body(chance, mutate_one(chance, originals))
         headers |= PATIENT
         route = chance.choice(("/v1/classify", "/v1/segment?mask=none", "/v1/segment?overlay=webp&mask=none"))
         async with session.post(route, data=io.BytesIO(body), headers=headers) as response:
@@ -68,10 +68,10 @@ def test_no_spoilt_request_is_answered_by_a_5xx(service: Running) -> None:
 
     async def one_connection() -> None:
         for _ in numbers:
-            body, headers = enveloped(chance, content)
-            request = spoilt(chance, written("/v1/classify", body, {**headers, **PATIENT}))
-            told = await answers(service.client.base_url.port, request, patience_s=1)
-            statuses.update(int(status) for status in STATUS.findall(told[:64]))
+            body, headers = request_body(chance, content)
+            request = corrupt_request(chance, encode_request("/v1/classify", body, {**headers, **PATIENT}))
+            reply = await exchange(service.client.base_url.port, request, patience_s=1)
+            statuses.update(int(status) for status in STATUS.findall(reply[:64]))
 
     async def all_connections() -> None:
         await asyncio.gather(*(one_connection() for _ in range(CONNECTIONS)))

@@ -1,11 +1,12 @@
-"""A real service under a hundred thousand requests, some of whose callers leave before their answer.
+"""A hundred thousand requests to a real service. Some callers close their connection before the response.
 
-The model costs next to nothing (benchmarks/contest/null_handler.py), and its answers are still those of their pictures.
+The null model (tests/null_model) costs almost nothing, and still gives each image its own scores.
 """
 
 import asyncio
 import base64
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -17,15 +18,16 @@ import httpx
 import orjson
 import pytest
 
-from benchmarks.bars.rounds import IN_FLIGHT
-from benchmarks.contest.contestants import CONTESTANTS
-from benchmarks.contest.model import Null
-from benchmarks.contest.runner import Contest, Entry, started
-from service.measure.load import wire
-from service.measure.load.corpus import Picture
-from service.measure.load.wire import Connection, ConnectionLostError
+from service.host.processes import free_port
+from service.measure.load import http_connection
+from service.measure.load.corpus import Upload
+from service.measure.load.http_connection import Address, Connection, ConnectionLostError
 from service.measure.pipeline import Pipeline
+from service.models import cards
+from tests.e2e.running import running
 from tests.e2e.test_answers import upload
+from tests.null_model import service as null_service
+from tests.null_model.engine import NullEngine
 from tests.stores import write_store
 from tests.stress.scale import scaled
 
@@ -36,74 +38,81 @@ CONNECTIONS = 64
 MODEL = "tiny-classifier"
 SIZES = ((96, 72), (64, 200), (300, 220))
 KINDS = ("JPEG", "PNG", "WEBP")
-EACH = 24
-LEAVING, CUTTING = 0.05, 0.02  # shares of callers that leave before their answer, and amid their own body
-PATIENCE_S = 0.03  # of those, at the most
-DIGITS = 6  # of a score
+IMAGES_PER_KIND = 24
+# Shares of callers that close their connection before the response, and within their own body.
+LEAVING, CUTTING = 0.05, 0.02
+MAX_LEAVE_S = 0.03  # the longest time after which such a caller closes its connection
+DIGITS = 6  # decimals of a score
+IN_FLIGHT = "512"  # images: the default of 64 would reject some requests of this test
 
 Scores = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A body and its media type, and the scores that its picture has."""
+class Case:
+    """A body with its media type, and the scores that its image must get."""
 
     body: tuple[bytes, str]
     expected: Scores
 
 
-def in_json(picture: Picture) -> tuple[bytes, str]:
-    content = base64.b64encode(picture.content).decode()
+def in_json(image: Upload) -> tuple[bytes, str]:
+    content = base64.b64encode(image.content).decode()
     return orjson.dumps({"images": [{"content": content}]}), "application/json"
 
 
-SHAPES = (lambda picture: (picture.content, picture.media_type), lambda picture: wire.form([picture]), in_json)
+def as_raw(image: Upload) -> tuple[bytes, str]:
+    return image.content, image.media_type
 
 
-def asked_of(store: Path) -> list[Asked]:
-    """Every picture in each shape of a body; no two pictures have the same answer."""
-    contest = Contest("null", store, MODEL)
-    pipeline = Pipeline(contest.card, Null(contest.card.network.classes))
-    forms = product(SIZES, KINDS, range(EACH))
-    uploads = [upload(seed, *size, kind) for seed, (size, kind, _) in enumerate(forms)]
-    answers = [tuple(round(float(score), DIGITS) for score in answer.scores) for answer in pipeline(*uploads)]
-    assert len(set(answers)) == len(uploads), "two pictures alike would hide a swapped answer"
-    pictures = [Picture("", "image/*", content) for content in uploads]
-    pairs = product(zip(pictures, answers, strict=True), SHAPES)
-    return [Asked(shape(picture), answer) for (picture, answer), shape in pairs]
+def in_form(image: Upload) -> tuple[bytes, str]:
+    return http_connection.form([image])
+
+
+def make_cases(store: Path) -> list[Case]:
+    """Return each image in each kind of body. No two images have the same scores."""
+    card = cards.read(store / MODEL)
+    pipeline = Pipeline(card, NullEngine(card.network.classes))
+    variants = product(SIZES, KINDS, range(IMAGES_PER_KIND))
+    uploads = [upload(seed, *size, kind) for seed, (size, kind, _) in enumerate(variants)]
+    answers = [tuple(round(float(score), DIGITS) for score in answer.arrays["scores"]) for answer in pipeline(*uploads)]
+    assert len(set(answers)) == len(uploads), "two equal images would hide a swapped answer"
+    images = [Upload("", "image/*", content) for content in uploads]
+    pairs = product(zip(images, answers, strict=True), (as_raw, in_form, in_json))
+    return [Case(encode(image), answer) for (image, answer), encode in pairs]
 
 
 class Callers:
-    """Connections over which requests are sent, and what became of them."""
+    """Callers that send requests over their own connections, and the counts of the outcomes."""
 
-    def __init__(self, entry: Entry, asked: Sequence[Asked]) -> None:
+    def __init__(self, address: Address, cases: Sequence[Case]) -> None:
         self.counts: Counter[str] = Counter()
-        self._entry = entry
-        self._asked = asked
+        self._address = address
+        self._cases = cases
         self._numbers: Iterator[int] = iter(range(REQUESTS))
-        self._chance = random.Random(1)
+        self._random = random.Random(1)
 
     async def all(self) -> None:
         await asyncio.gather(*(self._one() for _ in range(CONNECTIONS)))
 
     async def _one(self) -> None:
-        connection = await Connection.open(self._entry.plan.address)
+        connection = await Connection.open(self._address)
         for number in self._numbers:
             if not connection.usable:
-                connection = await Connection.open(self._entry.plan.address)
-            asked = self._chance.choice(self._asked)
+                connection = await Connection.open(self._address)
+            case = self._random.choice(self._cases)
             headers = {"X-Request-ID": f"r{number}", "Request-Timeout": "60"}
-            url = f"{self._entry.url}?top_k={len(asked.expected)}"
-            request = wire.post(url, *asked.body, headers).wire
-            await self._send(connection, request, number, asked.expected)
+            url = f"http://{self._address.host}:{self._address.port}/v1/classify?top_k={len(case.expected)}"
+            request = http_connection.post(url, *case.body, headers).wire
+            await self._send(connection, request, number, case.expected)
         connection.close()
 
     async def _send(self, connection: Connection, request: bytes, number: int, expected: Scores) -> None:
-        drawn = self._chance.random()
+        drawn = self._random.random()
         if drawn < LEAVING + CUTTING:
-            cut = len(request) if drawn < LEAVING else self._chance.randrange(len(request))
+            cut = len(request) if drawn < LEAVING else self._random.randrange(len(request))
             with suppress(TimeoutError, ConnectionLostError):
-                async with asyncio.timeout(self._chance.uniform(0, PATIENCE_S)):
+                async with asyncio.timeout(self._random.uniform(0, MAX_LEAVE_S)):
                     await connection.exchange(request[:cut])
                     self.counts["too late to leave"] += 1
             connection.close()
@@ -114,7 +123,7 @@ class Callers:
         assert reply.headers["x-request-id"] == f"r{number}"
         (result,) = orjson.loads(reply.body)["results"]
         found = {each["class_id"]: each["score"] for each in result["predictions"]}
-        assert tuple(found[place] for place in range(len(expected))) == pytest.approx(expected, abs=2e-6)
+        assert tuple(found[index] for index in range(len(expected))) == pytest.approx(expected, abs=2e-6)
         self.counts["answered"] += 1
 
 
@@ -123,12 +132,16 @@ def metric(text: str, beginning: str) -> float:
 
 
 def test_every_answer_belongs_to_its_request_while_callers_come_and_go(tmp_path: Path) -> None:
-    """An answer that came twice would be taken for that of the connection's next request, and have another's id."""
+    """A response that came twice would be read as that of the connection's next request, with the wrong request ID."""
     store = write_store(tmp_path / "store", MODEL)
-    with started(CONTESTANTS["ours"], Contest("null", store, MODEL), IN_FLIGHT) as entry:
-        base = f"http://127.0.0.1:{entry.plan.address.port}"
+    port = free_port()
+    program = (sys.executable, "-m", null_service.__name__)
+    settings = {"RESNEST_MAX_IN_FLIGHT": IN_FLIGHT, "PYTHONPATH": str(null_service.ROOT)}
+    with running(store, tmp_path / "run", port, program=program, **settings) as service:
+        service.await_ready()
+        base = f"http://127.0.0.1:{port}"
         before = httpx.get(f"{base}/metrics").text
-        callers = Callers(entry, asked_of(store))
+        callers = Callers(Address("127.0.0.1", port), make_cases(store))
         asyncio.run(callers.all())
         after = httpx.get(f"{base}/metrics").text
         assert httpx.get(f"{base}/readyz").status_code == 200
@@ -139,4 +152,4 @@ def test_every_answer_belongs_to_its_request_while_callers_come_and_go(tmp_path:
     computed = metric(after, "resnest_batch_size_count") - metric(before, "resnest_batch_size_count")
     assert counts["answered"] + counts["too late to leave"] <= computed <= REQUESTS, "none is computed twice"
     assert metric(after, "resnest_retries_total") == 0
-    print(f"{dict(counts)}, {computed:.0f} computed")  # noqa: T201 - told with `-rP`
+    print(f"{dict(counts)}, {computed:.0f} computed")  # noqa: T201 - shown with `-rP`

@@ -1,4 +1,4 @@
-"""Every card: its network, a checkpoint of its layout, its archive, and an answer through a real TorchServe."""
+"""Every model card: its network, a checkpoint of its layout, its archive, and an answer from a real TorchServe."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ pytestmark = [pytest.mark.stress, pytest.mark.timeout(1800)]
 def test_a_card_is_served_with_weights_of_its_published_layout(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On an input of 64 pixels: what its size costs is not asked here.
+    """Use an input of 64 pixels, to save time.
 
-    Where torchvision is not installed, timm's own networks find a stand-in of its names in the workers.
+    If torchvision is not installed, the workers get a stand-in for it, for the networks of timm.
     """
     if ZOO[name].network.library == "timm":
         timm_alone.load()

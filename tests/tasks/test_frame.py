@@ -67,12 +67,12 @@ def test_frames_behind_one_another_are_unpacked_in_their_order(
 
 @pytest.mark.parametrize("tail", [b"\0", b"\0\0\0\0", b"\xff\xff\xff\xff{}", frame([])])
 def test_a_frame_with_something_else_behind_it_is_a_value_error(tail: bytes) -> None:
-    with pytest.raises(ValueError, match="not an envelope"):
+    with pytest.raises(ValueError, match="not a frame"):
         envelope.unpack_all(envelope.pack({}) + tail)
 
 
 def test_a_body_of_nothing_has_no_frames() -> None:
-    with pytest.raises(ValueError, match="not an envelope"):
+    with pytest.raises(ValueError, match="not a frame"):
         envelope.unpack_all(b"")
 
 

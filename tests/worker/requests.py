@@ -19,7 +19,7 @@ def context(folder: Path, gpu: int | None = None) -> Any:
 
 def request(picture: npt.NDArray[Any], **head: Any) -> dict[str, Any]:
     """A request with a picture, as the gateway sends it."""
-    return {"body": bytearray(frame.pack(head, {"picture": picture}))}
+    return {"body": bytearray(frame.pack(head, {"image": picture}))}
 
 
 def flat(grey: int, side: int = 64) -> Pixels:

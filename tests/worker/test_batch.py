@@ -6,42 +6,43 @@ import numpy as np
 import pytest
 import torch
 
-from service.engines import Arrays, Pictures
+from service.engines import Images
+from service.tasks.torch_head import BatchArrays
 from service.worker import batch
-from service.worker.batch import Answered
+from service.worker.batch import BatchedOutput
 from tests.worker.requests import flat
 
 POISON = 13
 
 
 class FakeEngine:
-    """Arrays each picture's own grey, after `check`; remembers how many were in each pass."""
+    """BatchArrays each picture's own grey, after `check`; remembers how many were in each pass."""
 
-    def __init__(self, check: Callable[[Pictures], None] = lambda _: None) -> None:
+    def __init__(self, check: Callable[[Images], None] = lambda _: None) -> None:
         self.passes: list[int] = []
         self._check = check
 
-    def __call__(self, pictures: Pictures) -> Arrays:
+    def __call__(self, pictures: Images) -> BatchArrays:
         self.passes.append(len(pictures))
         self._check(pictures)
         return {"scores": pictures[:, 0, 0, :1].astype(np.float32)}
 
 
-def fail_on_poison(pictures: Pictures) -> None:
+def fail_on_poison(pictures: Images) -> None:
     if (pictures == POISON).any():
         raise RuntimeError("a weight went astray")
 
 
-def fail_beyond(size: int, error: Exception) -> Callable[[Pictures], None]:
-    def check(pictures: Pictures) -> None:
+def fail_beyond(size: int, error: Exception) -> Callable[[Images], None]:
+    def check(pictures: Images) -> None:
         if len(pictures) > size:
             raise error
 
     return check
 
 
-def answered(outcomes: list[Answered | Exception]) -> list[float | None]:
-    return [float(each.arrays["scores"][0]) if isinstance(each, Answered) else None for each in outcomes]
+def answered(outcomes: list[BatchedOutput | Exception]) -> list[float | None]:
+    return [float(each.arrays["scores"][0]) if isinstance(each, BatchedOutput) else None for each in outcomes]
 
 
 def test_a_batch_is_one_forward_pass() -> None:
@@ -49,7 +50,7 @@ def test_a_batch_is_one_forward_pass() -> None:
     outcomes = batch.run(engine, [flat(grey) for grey in range(5)])
     assert engine.passes == [5]
     assert answered(outcomes) == [0, 1, 2, 3, 4]
-    assert all(isinstance(each, Answered) and each.batch == 5 and each.inference_ms > 0 for each in outcomes)
+    assert all(isinstance(each, BatchedOutput) and each.batch == 5 and each.inference_ms > 0 for each in outcomes)
 
 
 def test_one_bad_picture_costs_its_neighbours_nothing_but_time() -> None:
@@ -66,7 +67,7 @@ def test_a_lack_of_memory_halves_the_batch_until_it_fits(error: Exception) -> No
     outcomes = batch.run(engine, [flat(grey) for grey in range(8)])
     assert answered(outcomes) == [0, 1, 2, 3, 4, 5, 6, 7]
     assert engine.passes == [8, 4, 2, 2, 4, 2, 2]
-    assert {each.batch for each in outcomes if isinstance(each, Answered)} == {2}
+    assert {each.batch for each in outcomes if isinstance(each, BatchedOutput)} == {2}
 
 
 def test_a_single_picture_without_room_fails_alone() -> None:

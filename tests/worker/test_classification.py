@@ -8,14 +8,14 @@ import numpy.typing as npt
 from service import engines
 from service.models import cards
 from service.tasks import frame
-from service.worker.classification import ClassificationHandler
+from service.worker.handler import BatchHandler
 from tests.worker.requests import context, request
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def test_the_classification_handler_answers_what_its_engine_does(store: Path, pictures: Pixels) -> None:
-    handler = ClassificationHandler()
+    handler = BatchHandler()
     handler.initialize(context(store / "tiny-classifier"))
     replies = handler.handle([request(picture) for picture in pictures], None)
     expected = engines.load(cards.read(store / "tiny-classifier"), "cpu")(pictures)["scores"]

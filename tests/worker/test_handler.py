@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.engines import Arrays, Pictures
-from service.host.handler_modules import CANNOT_LOAD
+from service.engines import Images
+from service.host.torchserve_log import CANNOT_LOAD
 from service.models import cards
 from service.models.cards import CardError
 from service.tasks import frame
-from service.worker.classification import ClassificationHandler
 from service.worker.handler import BatchHandler
-from service.worker.segmentation import SegmentationHandler
 from tests.stores import write_store
 from tests.worker.requests import context, flat, request
 from tests.worker.test_batch import POISON, FakeEngine, fail_on_poison
@@ -60,8 +58,8 @@ NOW = 1_700_000_000.0
 def started(folder: Path, engine: FakeEngine, name: str = "tiny-classifier") -> BatchHandler:
     """A handler after `initialize`."""
     handlers: dict[str, type[BatchHandler]] = {
-        "tiny-classifier": ClassificationHandler,
-        "tiny-segmenter": SegmentationHandler,
+        "tiny-classifier": BatchHandler,
+        "tiny-segmenter": BatchHandler,
     }
     handler = handlers[name](load=lambda _card, _device: engine, clock=lambda: NOW)
     handler.initialize(context(folder / name))
@@ -152,7 +150,7 @@ def test_a_picture_the_model_fails_on_fails_alone(folder: Path, service_log: log
     service_log.handlers = [kept]
     replies = handler.handle([request(flat(grey)) for grey in (1, POISON, 3, POISON)], None)
     assert [head["ok"] for head in heads(replies)] == [True, False, True, False]
-    assert heads(replies)[1] == {"ok": False, "code": "internal", "detail": "The model failed on this picture."}
+    assert heads(replies)[1] == {"ok": False, "code": "internal", "detail": "The model failed on this image."}
     assert [each[0] for each in scores(replies) if each is not None] == [1, 3]
     (record,) = kept.buffer
     assert "[1, 3]" in record.getMessage()
@@ -177,20 +175,20 @@ def test_the_engine_gets_the_device_that_torchserve_names_or_the_choice(
         asked.append(where)
         return FakeEngine()
 
-    ClassificationHandler(load).initialize(context(folder / "tiny-classifier", gpu))
+    BatchHandler(load).initialize(context(folder / "tiny-classifier", gpu))
     assert asked == [device]
 
 
 def test_a_worker_that_cannot_load_says_why_in_one_line(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(CardError):
-        ClassificationHandler().initialize(context(folder / "tiny-classifier"))
+        BatchHandler().initialize(context(folder / "tiny-classifier"))
     (line,) = capfd.readouterr().err.splitlines()
     assert CANNOT_LOAD in line
     assert "weights.safetensors" in line
 
 
 def test_a_worker_whose_first_batch_fails_says_so_too(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    def fail(_pictures: Pictures) -> None:
+    def fail(_pictures: Images) -> None:
         raise MemoryError
 
     with pytest.raises(MemoryError):
@@ -200,9 +198,11 @@ def test_a_worker_whose_first_batch_fails_says_so_too(folder: Path, capfd: pytes
     assert "MemoryError" in line
 
 
-def test_a_model_of_another_task_is_refused(folder: Path) -> None:
-    with pytest.raises(CardError, match="tiny-segmenter is a segmentation model"):
-        ClassificationHandler().initialize(context(folder / "tiny-segmenter"))
+def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:
+    card = write_store(tmp_path, "tiny-segmenter", weights=False) / "tiny-segmenter" / "card.toml"
+    card.write_text(card.read_text(encoding="utf-8").replace('"segmentation"', '"depth"', 1), encoding="utf-8")
+    with pytest.raises(CardError, match="tiny-segmenter: task: there is no task 'depth'"):
+        BatchHandler().initialize(context(card.parent))
 
 
 def test_answers_are_copied_out_of_the_batch(folder: Path) -> None:
@@ -211,7 +211,7 @@ def test_answers_are_copied_out_of_the_batch(folder: Path) -> None:
 
         memory = np.zeros((8, 1), np.float32)
 
-        def __call__(self, pictures: Pictures) -> Arrays:
+        def __call__(self, pictures: Images) -> dict[str, Any]:
             self.memory[: len(pictures)] = super().__call__(pictures)["scores"]
             return {"scores": self.memory[: len(pictures)]}
 
@@ -232,8 +232,8 @@ def test_a_picture_that_nobody_waits_for_any_more_is_not_computed_and_its_neighb
     assert heads(replies)[0]["batch"] == 2
 
 
-def asking(question: str, grey: int) -> dict[str, Any]:
-    return {"body": bytearray(frame.pack({"question": question}, {"picture": flat(grey)}))}
+def asking(operation: str, grey: int) -> dict[str, Any]:
+    return {"body": bytearray(frame.pack({"operation": operation}, {"image": flat(grey)}))}
 
 
 def test_other_questions_share_the_batch_and_get_their_own_pass(folder: Path) -> None:
@@ -241,35 +241,35 @@ def test_other_questions_share_the_batch_and_get_their_own_pass(folder: Path) ->
     asked: list[tuple[str, int]] = []
     loads: list[str | None] = []
 
-    def load_insight(_card: cards.ModelCard, device: str | None) -> Any:
+    def load_eager(_card: cards.ModelCard, device: str | None) -> Any:
         loads.append(device)
 
-        def tell(question: str, pictures: Pictures) -> Arrays:
-            asked.append((question, len(pictures)))
+        def tell(operation: str, pictures: Images) -> dict[str, Any]:
+            asked.append((operation, len(pictures)))
             return {"embedding": -pictures[:, 0, 0, :1].astype(np.float32)}
 
         return tell
 
-    handler = ClassificationHandler(lambda _card, _device: engine, load_insight=load_insight)
+    handler = BatchHandler(lambda _card, _device: engine, load_eager=load_eager)
     handler.initialize(context(folder / "tiny-classifier"))
     assert loads == []
     engine.passes.clear()
     replies = handler.handle(
-        [request(flat(1)), asking("embedding", 2), request(flat(3)), asking("embedding", 4), asking("confidence", 5)],
+        [request(flat(1)), asking("embed", 2), request(flat(3)), asking("embed", 4), asking("predict_confidence", 5)],
         None,
     )
-    handler.handle([asking("embedding", 6)], None)
-    assert (engine.passes, asked, loads) == ([2], [("embedding", 2), ("embedding", 1)], [None])
+    handler.handle([asking("embed", 6)], None)
+    assert (engine.passes, asked, loads) == ([2], [("embed", 2), ("embed", 1)], [None])
     told = [frame.unpack(reply)[1] for reply in replies]
     assert [float(next(iter(arrays.values()))[0]) for arrays in told[:4]] == [1, -2, 3, -4]
     assert heads(replies)[4]["ok"] is False
 
 
 def test_a_question_whose_network_cannot_be_loaded_fails_alone(folder: Path) -> None:
-    def load_insight(_card: cards.ModelCard, _device: str | None) -> Any:
+    def load_eager(_card: cards.ModelCard, _device: str | None) -> Any:
         raise CardError("the weights went away")
 
-    handler = ClassificationHandler(lambda _card, _device: FakeEngine(), load_insight=load_insight)
+    handler = BatchHandler(lambda _card, _device: FakeEngine(), load_eager=load_eager)
     handler.initialize(context(folder / "tiny-classifier"))
-    replies = handler.handle([request(flat(1)), asking("embedding", 2)], None)
+    replies = handler.handle([request(flat(1)), asking("embed", 2)], None)
     assert [head["ok"] for head in heads(replies)] == [True, False]

@@ -8,14 +8,14 @@ import numpy.typing as npt
 from service import engines
 from service.models import cards
 from service.tasks import frame
-from service.worker.segmentation import SegmentationHandler
+from service.worker.handler import BatchHandler
 from tests.worker.requests import context, request
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def test_the_segmentation_handler_answers_what_its_engine_does(store: Path, pictures: Pixels) -> None:
-    handler = SegmentationHandler()
+    handler = BatchHandler()
     handler.initialize(context(store / "tiny-segmenter"))
     wide = pictures[:, :48]
     replies = handler.handle([request(wide[0]), request(pictures[1]), request(wide[2])], None)
@@ -29,10 +29,15 @@ def test_the_segmentation_handler_answers_what_its_engine_does(store: Path, pict
 def test_the_best_mask_of_a_picture_of_any_sides_is_answered_beside_a_single_pass(
     store: Path, pictures: Pixels
 ) -> None:
-    handler = SegmentationHandler()
+    handler = BatchHandler()
     handler.initialize(context(store / "tiny-segmenter"))
     odd = np.repeat(pictures[0], 2, axis=0)[:101, :50]
-    requests = [request(pictures[0]), request(odd, question="best"), request(odd), request(odd[:0], question="best")]
+    requests = [
+        request(pictures[0]),
+        request(odd, operation="predict_multiscale"),
+        request(odd),
+        request(odd[:0], operation="predict_multiscale"),
+    ]
     single, best, refused, empty = map(frame.unpack, handler.handle(requests, None))
     assert single[0]["ok"]
     assert best[0]["ok"]

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from service.host import supervisor, torchserve
+from service.host.processes import stop_signals
 from service.host.run_folders import short_folder
-from service.host.signals import signals
 from service.host.supervisor import RunOptions
 from service.models.cards import ModelCard
 
@@ -20,10 +20,10 @@ def main() -> None:
     if os.environ["BENCH_KIND"] != "null":
         supervisor.run(options, print)
         return
-    models = supervisor.chosen(options, print)
+    models = supervisor.select_models(options, print)
     for card in models:
         package_with(NULL_HANDLER, card, options.store / torchserve.ARCHIVES)
-    with signals() as asked, short_folder("/tmp") as folder:  # noqa: S108 - made anew
+    with stop_signals() as asked, short_folder("/tmp") as folder:  # noqa: S108 - made anew
         tree = supervisor.ProcessTree(options, models, folder, asked, print, os.environ)
         try:
             tree.start()

@@ -32,6 +32,7 @@ import uvloop
 from service.gateway.backend.http_client import HttpClient
 from service.host.processes import Child, free_port
 from service.measure.tables import table
+from service.tasks.classification.task import CLASSIFICATION
 
 RESULTS = Path("benchmarks/results/choices.json")
 UPLOAD, FRAME, ANSWER = bytes(50_000), bytes(150_528 + 200), b"x" * 4_300  # an answer of 1000 scores
@@ -39,7 +40,7 @@ IN_FLIGHT = 16
 START_S = 180.0  # five workers that import torch for the first time, beside other work
 DOCUMENT = {
     "request_id": "0" * 32,
-    "model": {"name": "resnest50", "version": "1.0", "task": "classification"},
+    "model": {"name": "resnest50", "version": "1.0", "task": CLASSIFICATION.name},
     "results": [
         {
             "index": 0,

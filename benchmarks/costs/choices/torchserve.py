@@ -94,7 +94,7 @@ def _choices(what: str, sends: Mapping[str, Send]) -> list[Choice]:
 
 def _frame() -> bytes:
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    return envelope.pack({"expires": 1e12}, {"picture": picture})
+    return envelope.pack({"expires": 1e12}, {"image": picture})
 
 
 async def _predict(door: HttpClient, model: str, frame: bytes = _frame()) -> None:

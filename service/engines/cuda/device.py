@@ -1,6 +1,6 @@
-"""What the engine of buckets asks of a device, as CUDA does it and, to test that engine by, as a CPU does."""
+"""The device on which the CUDA engine runs, and a CPU with the same interface for its tests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -9,147 +9,156 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Run = Callable[[Tensor], Tensor]
-Arrays = dict[str, npt.NDArray[Any]]
-Shape = tuple[int, int, int, int]  # pictures, height, width, channels
+from service.tasks.torch_head import BatchArrays, Outputs, to_arrays
 
-REHEARSALS = 2  # passes before one is recorded, in which libraries make and keep what they need
+Run = Callable[[Tensor], Tensor]
+Shape = tuple[int, int, int, int]  # images, height, width, channels
+
+WARMUP_PASSES = 2  # passes before a recording, in which libraries allocate their workspaces
 
 
 class Device(Protocol):
-    """Where a network runs. All but `host` is called within `working`."""
+    """Where a network runs. Every method except `stage` must be called within `active`."""
 
-    where: torch.device
-    fastest: torch.dtype  # of those that change no answer that matters
+    torch_device: torch.device
+    fastest_dtype: torch.dtype  # without a relevant change of results
 
     @property
     def name(self) -> str:
-        """The device's own name."""
+        """Return the name of the device."""
 
-    def working(self) -> Any:
-        """The context of every pass."""
+    def active(self) -> Any:
+        """Return the context in which every pass runs."""
 
-    def host(self, pictures: npt.NDArray[np.uint8]) -> Tensor:
-        """A copy of the pictures in memory that the device reads by itself."""
+    def stage(self, images: npt.NDArray[np.uint8]) -> Tensor:
+        """Return a copy of the images in host memory that the device can read directly."""
 
     def record(self, run: Run, shape: Shape) -> Run:
-        """`run` for up to `shape[0]` pictures on the host, recorded once. What it answers holds until the next one.
+        """Return a recording of `run` for up to `shape[0]` staged images.
 
-        Raises `RuntimeError` where it cannot be recorded.
+        An output of the recording is overwritten by its next run. Raises `RuntimeError` if `run` cannot be recorded.
         """
 
-    def arrays(self, outputs: dict[str, Tensor]) -> Arrays:
-        """The answers on the host, once all that was begun is over."""
+    def to_arrays(self, outputs: Outputs) -> BatchArrays:
+        """Wait for the device, and return the outputs as arrays on the host."""
 
-    def release(self) -> None:
-        """Give memory back that no tensor uses."""
+    def release_memory(self) -> None:
+        """Free cached memory that no tensor uses."""
 
 
 class Cuda:
-    """A CUDA device, and a stream of its own on which copies and passes follow each other without the host waiting."""
+    """A CUDA device with its own stream, on which copies and passes run in order while the host does not wait."""
 
-    def __init__(self, where: str) -> None:
-        self.where = torch.device(where)
-        major, _ = torch.cuda.get_device_capability(self.where)
-        self.fastest = by_capability(major)
-        self._stream = torch.cuda.Stream(self.where)
+    def __init__(self, name: str) -> None:
+        self.torch_device = torch.device(name)
+        major, _ = torch.cuda.get_device_capability(self.torch_device)
+        self.fastest_dtype = dtype_for_capability(major)
+        self._stream = torch.cuda.Stream(self.torch_device)
         self._memory = torch.cuda.graph_pool_handle()
 
     @property
     def name(self) -> str:
-        """As the driver has it."""
-        return torch.cuda.get_device_name(self.where)
+        """Return the name that the driver gives the device."""
+        return torch.cuda.get_device_name(self.torch_device)
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """Nothing but what happens there, on the stream of its own."""
+    def active(self) -> Iterator[None]:
+        """Run on this device and its stream, in inference mode and without TF32."""
         with (
             torch.inference_mode(),
-            torch.cuda.device(self.where),
+            torch.cuda.device(self.torch_device),
             torch.cuda.stream(self._stream),
-            single_precision(),
+            without_tf32(),
         ):
             yield
 
-    def host(self, pictures: npt.NDArray[np.uint8]) -> Tensor:
-        """Pinned; PyTorch keeps pinned memory that was given back, and hands it out again."""
-        staged = torch.empty(pictures.shape, dtype=torch.uint8, pin_memory=True)
-        np.copyto(staged.numpy(), pictures)
+    def stage(self, images: npt.NDArray[np.uint8]) -> Tensor:
+        """Return a copy in pinned memory, which PyTorch caches and reuses."""
+        staged = torch.empty(images.shape, dtype=torch.uint8, pin_memory=True)
+        np.copyto(staged.numpy(), images)
         return staged
 
     def record(self, run: Run, shape: Shape) -> Run:
-        """A CUDA graph, whose kernels are launched as one; all graphs share their memory, since one runs at a time."""
-        given = torch.zeros(shape, dtype=torch.uint8, device=self.where)
-        for _ in range(REHEARSALS):
-            run(given)
+        """Record a CUDA graph. All graphs share one memory pool, because only one runs at a time."""
+        static_input = torch.zeros(shape, dtype=torch.uint8, device=self.torch_device)
+        for _ in range(WARMUP_PASSES):
+            run(static_input)
         graph = torch.cuda.CUDAGraph()
-        # Other threads may allocate meanwhile. The stream is that of the rehearsals: libraries keep handles by stream.
+        # Other threads may allocate meanwhile. The stream is that of the warm-up, because libraries cache per stream.
         with torch.cuda.graph(graph, pool=self._memory, stream=self._stream, capture_error_mode="thread_local"):
-            found = run(given)
+            static_output = run(static_input)
 
-        def replay(pictures: Tensor) -> Tensor:
-            given[: len(pictures)].copy_(pictures, non_blocking=True)
+        def replay(images: Tensor) -> Tensor:
+            static_input[: len(images)].copy_(images, non_blocking=True)
             graph.replay()
-            return found[: len(pictures)]
+            return static_output[: len(images)]
 
         return replay
 
-    def arrays(self, outputs: dict[str, Tensor]) -> Arrays:
-        """By pinned memory too, which is given back at once: whoever keeps answers shall not keep it."""
-        staged = {
-            name: torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
-            for name, tensor in outputs.items()
-        }
+    def to_arrays(self, outputs: Outputs) -> BatchArrays:
+        """Copy through pinned memory and then out of it, so that a caller that keeps outputs does not hold it."""
+        staged = {name: _stage_outputs(value) for name, value in outputs.items()}
         self._stream.synchronize()
-        return {name: tensor.numpy().copy() for name, tensor in staged.items()}
+        return {name: _copy_to_arrays(value) for name, value in staged.items()}
 
-    def release(self) -> None:
-        """To the driver, from which recordings and other processes take."""
+    def release_memory(self) -> None:
+        """Return cached memory to the driver, so that recordings and other processes can use it."""
         torch.cuda.empty_cache()
 
 
 class Cpu:
-    """The same on the CPU, where a recording computes all of its places anew: it is to test by, and not fast."""
+    """The same interface on the CPU, for tests. A recording always computes its full batch size, so it is slow."""
 
-    where = torch.device("cpu")
-    fastest = torch.bfloat16  # CUDA's
+    torch_device = torch.device("cpu")
+    fastest_dtype = torch.bfloat16  # as on CUDA
     name = "the CPU"
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """Nothing but that no gradients are kept."""
+    def active(self) -> Iterator[None]:
+        """Run in inference mode."""
         with torch.inference_mode():
             yield
 
-    def host(self, pictures: npt.NDArray[np.uint8]) -> Tensor:
-        """Ordinary memory."""
-        return torch.tensor(pictures)
+    def stage(self, images: npt.NDArray[np.uint8]) -> Tensor:
+        """Return a copy in ordinary memory."""
+        return torch.tensor(images)
 
     def record(self, run: Run, shape: Shape) -> Run:
-        """Raises what `run` raises at this shape."""
-        given = torch.zeros(shape, dtype=torch.uint8)
-        run(given)
+        """Return a function that runs the full batch size. Raises what `run` raises at this shape."""
+        static_input = torch.zeros(shape, dtype=torch.uint8)
+        run(static_input)
 
-        def replay(pictures: Tensor) -> Tensor:
-            given[: len(pictures)].copy_(pictures)
-            return run(given)[: len(pictures)]
+        def replay(images: Tensor) -> Tensor:
+            static_input[: len(images)].copy_(images)
+            return run(static_input)[: len(images)]
 
         return replay
 
-    def arrays(self, outputs: dict[str, Tensor]) -> Arrays:
-        """As they are."""
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
+    def to_arrays(self, outputs: Outputs) -> BatchArrays:
+        """Return the outputs as arrays, without a copy."""
+        return to_arrays(outputs)
 
-    def release(self) -> None:
-        """Nothing to give back."""
+    def release_memory(self) -> None:
+        """Do nothing."""
 
 
-def single_precision() -> AbstractContextManager[None]:
-    """Where single precision means it: by default CUDA's convolutions would round to TF32's ten bits."""
+def _stage_outputs(value: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+    """Return copies in pinned memory, which are complete once the stream is synchronised."""
+    if isinstance(value, Tensor):
+        return torch.empty(value.shape, dtype=value.dtype, pin_memory=True).copy_(value, non_blocking=True)
+    return [torch.empty(each.shape, dtype=each.dtype, pin_memory=True).copy_(each, non_blocking=True) for each in value]
+
+
+def _copy_to_arrays(staged: Tensor | list[Tensor]) -> Any:
+    return staged.numpy().copy() if isinstance(staged, Tensor) else [each.numpy().copy() for each in staged]
+
+
+def without_tf32() -> AbstractContextManager[None]:
+    """Return a context in which CUDA convolves in full float32. The default rounds to TF32 with a 10-bit mantissa."""
     flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
     return flags
 
 
-def by_capability(major: int) -> torch.dtype:
-    """The fastest type of a compute capability: tensor cores take float16 from 7 (Volta), bfloat16 from 8 (Ampere)."""
+def dtype_for_capability(major: int) -> torch.dtype:
+    """Return the fastest type of a compute capability: tensor cores have float16 from 7 (Volta), bfloat16 from 8."""
     return torch.bfloat16 if major >= 8 else torch.float16 if major >= 7 else torch.float32

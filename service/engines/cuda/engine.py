@@ -1,4 +1,4 @@
-"""PyTorch on CUDA: recorded passes of a few batch sizes, which any batch is made of, and plain ones for the rest."""
+"""The CUDA engine: PyTorch with CUDA graphs recorded for a few batch sizes, of which every batch is composed."""
 
 import copy
 import gc
@@ -14,27 +14,28 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from service.engines import graph, postprocess, torch_cpu
+from service.engines import graph, torch_cpu
 from service.engines.cuda import batch_sizes
-from service.engines.cuda.device import Arrays, Cuda, Device, Run
+from service.engines.cuda.device import Cuda, Device, Run
 from service.engines.failures import out_of_memory
+from service.engines.heads import head_of
 from service.models.cards import ModelCard
+from service.tasks.torch_head import BatchArrays, ImageSize, Postprocess, join
 
 log = logging.getLogger("service.worker")
 
-Size = postprocess.Size
-Pixels = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.uint8]
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
-SHAPES = 8  # whose passes are recorded, the first that come often; each takes memory for its inputs and its kernels
-OFTEN = 4  # batches of a shape until it is worth a recording, which takes as long as some ten full batches
-NOTED = 4096  # shapes whose batches are counted
-TIMED = 3  # passes of each size before the first request; of a shape that comes later, whose caller waits, one
+MAX_RECORDED_SHAPES = 8  # the first frequent ones; each takes memory for its inputs and its kernels
+RECORD_AFTER = 4  # batches of one shape; a recording takes as long as about ten full batches
+MAX_COUNTED_SHAPES = 4096
+TIMED_PASSES = 3  # per batch size before the first request; one for a shape recorded later, while a caller waits
 
 
-class Entry(nn.Module):
-    """`(n, h, w, 3)` uint8 to `(n, 3, h, w)` as `normalise` makes it, in the network's precision and layout."""
+class InputConversion(nn.Module):
+    """Normalisation of the images, and conversion to the precision and memory format of the network."""
 
     def __init__(self, normalise: nn.Module, dtype: torch.dtype, layout: torch.memory_format) -> None:
         super().__init__()
@@ -42,15 +43,15 @@ class Entry(nn.Module):
         self.dtype = dtype
         self.layout = layout
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """The network's input."""
-        x: Tensor = self.normalise(pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        """Map `(n, h, w, 3)` uint8 to `(n, 3, h, w)`."""
+        x: Tensor = self.normalise(images)
         return x.to(self.dtype, memory_format=self.layout)
 
 
 @dataclass
-class Recorded:
-    """A shape's passes by the number of pictures that they have room for, what each takes in ms, and the plan."""
+class RecordedPasses:
+    """The recorded passes of one image size by batch size, their times in ms, and the plan of `batch_sizes`."""
 
     runs: dict[int, Run]
     times: dict[int, float]
@@ -58,120 +59,120 @@ class Recorded:
     def __post_init__(self) -> None:
         self.first = batch_sizes.plan(self.times) if self.times else []
 
-    def upto(self, most: int) -> "Recorded":
-        """Those with room for at most so many pictures."""
+    def up_to(self, most: int) -> "RecordedPasses":
+        """Return the passes with a batch size of at most `most`."""
         kept = {count: run for count, run in self.runs.items() if count <= most}
-        return Recorded(kept, {count: self.times[count] for count in kept})
+        return RecordedPasses(kept, {count: self.times[count] for count in kept})
 
 
-class GpuEngine:
-    """A network for one caller at a time; see `service.engines.Engine` for its answers.
+class CudaEngine:
+    """A network for one caller at a time; see `service.engines.Engine` for its outputs.
 
-    A batch that there is no memory for is run in halves, and no later one is as large.
+    If memory runs out, the batch is run in halves, and no later pass is as large.
     """
 
-    def __init__(self, name: str, network: Run, finish: postprocess.Finish, device: Device, largest: int) -> None:
-        """`network` makes logits of `(n, h, w, 3)` uint8 on the device, of at most `largest` pictures at a time."""
+    def __init__(self, name: str, network: Run, postprocess: Postprocess, device: Device, largest: int) -> None:
+        """Take a `network` that maps `(n, h, w, 3)` uint8 on the device to logits, for at most `largest` images."""
         self._name = name
         self._network = network
-        self._finish = finish
+        self._postprocess = postprocess
         self._device = device
         self._sizes = batch_sizes.sizes(largest)
-        self._room: int | None = None  # pixels of a pass, known once there was no memory for more
-        self._records = True
-        self._recorded: dict[Size, Recorded] = {}
-        self._seen: Counter[Size] = Counter()
+        self._max_pixels: int | None = None  # of a pass; None until memory ran out
+        self._can_record = True
+        self._recorded: dict[ImageSize, RecordedPasses] = {}
+        self._batches_seen: Counter[ImageSize] = Counter()
 
-    def __call__(self, pictures: Pixels) -> Arrays:
-        """`(n, h, w, 3)`, in as few passes as it takes."""
-        size = (pictures.shape[1], pictures.shape[2])
-        parts: list[Arrays] = []
-        with self._device.working():
-            self._notice(size)
-            while len(pictures):
-                count, run = self._next(size, len(pictures))
-                done = self._attempt(run, pictures[:count])
+    def __call__(self, images: Images) -> BatchArrays:
+        """Run images `(n, h, w, 3)`, in one pass or several."""
+        size = (images.shape[1], images.shape[2])
+        parts: list[BatchArrays] = []
+        with self._device.active():
+            self._record_if_frequent(size)
+            while len(images):
+                count, run = self._next_pass(size, len(images))
+                done = self._attempt(run, images[:count])
                 if done is None:
                     self._shrink(size, count)
                 else:
                     parts.append(done)
-                    pictures = pictures[count:]
-        return {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
+                    images = images[count:]
+        return join(parts)
 
-    def prepare(self, size: Size, timed: int = TIMED) -> dict[int, float]:
-        """Record the passes of pictures of this size, the largest first: smaller ones then have its memory.
+    def prepare(self, size: ImageSize, timed: int = TIMED_PASSES) -> dict[int, float]:
+        """Record the passes for images of this size, the largest batch first, whose memory smaller ones then share.
 
-        Tells what a pass takes by its number of pictures, in ms, the median of `timed` passes.
+        Return the time of a pass in ms by batch size: the median of `timed` passes.
         """
         runs: dict[int, Run] = {}
         times: dict[int, float] = {}
-        with self._device.working():
+        with self._device.active():
             for count in reversed(self._sizes):
-                if count > self._most(size):
+                if count > self._max_images(size):
                     continue
                 run = self._record(count, size)
-                found = self._time(run, count, size, timed)
-                if found is None:
-                    del run  # with its memory
+                time_ms = self._time(run, count, size, timed)
+                if time_ms is None:
+                    del run  # frees its memory
                     self._shrink(size, count)
                 else:
-                    runs[count], times[count] = run, found
-        if self._records:
-            self._recorded[size] = Recorded(runs, times).upto(self._most(size))
+                    runs[count], times[count] = run, time_ms
+        if self._can_record:
+            self._recorded[size] = RecordedPasses(runs, times).up_to(self._max_images(size))
         return times
 
-    def _notice(self, size: Size) -> None:
-        """Record the passes of a shape that comes often, as long as there are few."""
-        if not self._records or size in self._recorded or len(self._recorded) >= SHAPES:
+    def _record_if_frequent(self, size: ImageSize) -> None:
+        """Record the passes of a frequent image size, up to `MAX_RECORDED_SHAPES` sizes."""
+        if not self._can_record or size in self._recorded or len(self._recorded) >= MAX_RECORDED_SHAPES:
             return
-        if len(self._seen) >= NOTED:
-            self._seen.clear()
-        self._seen[size] += 1
-        if self._seen[size] >= OFTEN:
-            self._recorded[size] = Recorded({}, {})  # where preparing fails, it is not tried again
+        if len(self._batches_seen) >= MAX_COUNTED_SHAPES:
+            self._batches_seen.clear()
+        self._batches_seen[size] += 1
+        if self._batches_seen[size] >= RECORD_AFTER:
+            self._recorded[size] = RecordedPasses({}, {})  # so that a failure is not retried
             self.prepare(size, timed=1)
 
-    def _most(self, size: Size) -> int:
-        """The most pictures of a pass."""
+    def _max_images(self, size: ImageSize) -> int:
+        """Return the maximum number of images in a pass."""
         largest = self._sizes[-1]
-        return largest if self._room is None else max(1, min(largest, self._room // (size[0] * size[1])))
+        return largest if self._max_pixels is None else max(1, min(largest, self._max_pixels // (size[0] * size[1])))
 
-    def _next(self, size: Size, count: int) -> tuple[int, Run]:
-        """How many of `count` pictures go through the network next, and by what."""
+    def _next_pass(self, size: ImageSize, count: int) -> tuple[int, Run]:
+        """Return how many of `count` images the next pass takes, and the function that runs it."""
         recorded = self._recorded.get(size)
         if recorded is None or not recorded.runs:
-            return min(count, self._most(size)), self._plain
-        bucket = recorded.first[min(count, len(recorded.first) - 1)]
-        return min(count, bucket), recorded.runs[bucket]
+            return min(count, self._max_images(size)), self._run_plain
+        batch_size = recorded.first[min(count, len(recorded.first) - 1)]
+        return min(count, batch_size), recorded.runs[batch_size]
 
-    def _attempt(self, run: Run, pictures: Pixels) -> Arrays | None:
-        """The answers, or None where there is no memory for them and fewer pictures may do."""
-        size = (pictures.shape[1], pictures.shape[2])
+    def _attempt(self, run: Run, images: Images) -> BatchArrays | None:
+        """Return the outputs, or None if memory ran out and fewer images may fit."""
+        size = (images.shape[1], images.shape[2])
         try:
-            return self._device.arrays(self._finish(run(self._device.host(pictures)), size))
+            return self._device.to_arrays(self._postprocess(run(self._device.stage(images)), size))
         except Exception as error:
-            if len(pictures) == 1 or not out_of_memory(error):
+            if len(images) == 1 or not out_of_memory(error):
                 raise
             return None
 
-    def _plain(self, pictures: Tensor) -> Tensor:
-        return self._network(pictures.to(self._device.where, non_blocking=True))
+    def _run_plain(self, images: Tensor) -> Tensor:
+        return self._network(images.to(self._device.torch_device, non_blocking=True))
 
-    def _record(self, count: int, size: Size) -> Run:
-        """The recorded pass, or the plain one, and then all others plain too."""
-        if not self._records:
-            return self._plain
+    def _record(self, count: int, size: ImageSize) -> Run:
+        """Return the recorded pass. If recording fails, return the plain pass, now and from then on."""
+        if not self._can_record:
+            return self._run_plain
         try:
             return self._device.record(self._network, (count, *size, 3))
         except RuntimeError as error:
             if out_of_memory(error):
-                return self._plain  # which finds out whether there is memory without a recording
-            self._records = False
-            log.warning("%s: no pass is recorded, so that small batches are slower: %s", self._name, error)
-            return self._plain
+                return self._run_plain  # shows whether the memory suffices without a recording
+            self._can_record = False
+            log.warning("%s: CUDA graphs cannot be recorded, so small batches are slower: %s", self._name, error)
+            return self._run_plain
 
-    def _time(self, run: Run, count: int, size: Size, timed: int) -> float | None:
-        """Milliseconds of a pass with its copies; None where there is no memory for it."""
+    def _time(self, run: Run, count: int, size: ImageSize, timed: int) -> float | None:
+        """Return the time of a pass with its copies in ms, or None if there is not enough memory."""
         black = np.zeros((count, *size, 3), np.uint8)
         taken = []
         for _ in range(1 + timed):
@@ -181,63 +182,65 @@ class GpuEngine:
             taken.append((time.perf_counter() - begun) * 1e3)
         return median(taken[1:])
 
-    def _shrink(self, size: Size, count: int) -> None:
-        """Let no pass be as large as one of `count` pictures of this size, for which there was no memory."""
+    def _shrink(self, size: ImageSize, count: int) -> None:
+        """Limit later passes to half of `count` images of this size, for which memory ran out."""
         fewer = count // 2
-        self._room = fewer * size[0] * size[1]
-        self._recorded = {each: recorded.upto(self._most(each)) for each, recorded in self._recorded.items()}
-        self._device.release()
-        log.warning("%s: no memory for %d pictures of %dx%d; at most %d from now on", self._name, count, *size, fewer)
+        self._max_pixels = fewer * size[0] * size[1]
+        self._recorded = {each: recorded.up_to(self._max_images(each)) for each, recorded in self._recorded.items()}
+        self._device.release_memory()
+        log.warning("%s: no memory for %d images of %dx%d; at most %d from now on", self._name, count, *size, fewer)
 
 
-def load(card: ModelCard, where: str, on: Callable[[str], Device] = Cuda) -> GpuEngine:
-    """The card's network with its weights, all of its batch sizes ready, in the layout that is faster there.
+def load(card: ModelCard, device_name: str, device_type: Callable[[str], Device] = Cuda) -> CudaEngine:
+    """Return the engine of a card with its batch sizes recorded, in the faster of two memory formats.
 
-    Raises `CardError` where the weights cannot be had or do not fit, `torch.OutOfMemoryError` where there is no memory
-    for one picture.
+    Raises `CardError` if the weights are missing or do not fit, and `torch.OutOfMemoryError` if there is not enough
+    memory for one image.
     """
     torch_cpu.refuse_int8(card)
-    device = on(where)
-    dtype = PRECISIONS.get(card.serving.precision, device.fastest)
+    device = device_type(device_name)
+    dtype = PRECISIONS.get(card.serving.precision, device.fastest_dtype)
     module = graph.build(card)
     torch_cpu.halve(module.network, dtype)
     size = (card.input.square, card.input.square)
     times: dict[str, dict[int, float]] = {}
     for name, layout in LAYOUTS.items():
-        times[name] = _placed(module, card, on(where), dtype, layout).prepare(size)
-        _emptied(device)  # each layout is tried, and then serves, with all of the memory for itself
+        times[name] = _engine(module, card, device_type(device_name), dtype, layout).prepare(size)
+        _free_memory(device)  # so that each layout is timed, and later serves, with all of the memory
     count = max(set.intersection(*(set(each) for each in times.values())))
-    best = min(times, key=lambda name: times[name][count])
-    told = ", ".join(f"{name} {each[count]:.2f} ms" for name, each in times.items())
-    log.info("%s: %s on %s, %s: %d pictures take %s", card.name, dtype, device.name, best, count, told)
-    engine = _placed(module, card, device, dtype, LAYOUTS[best])
+    fastest = min(times, key=lambda name: times[name][count])
+    measured = ", ".join(f"{name} {each[count]:.2f} ms" for name, each in times.items())
+    log.info("%s: %s on %s, %s: %d images take %s", card.name, dtype, device.name, fastest, count, measured)
+    engine = _engine(module, card, device, dtype, LAYOUTS[fastest])
     engine.prepare(size)
     return engine
 
 
-def _emptied(device: Device) -> None:
-    """Give back what an engine had that is gone, those included that were in a cycle of references."""
+def _free_memory(device: Device) -> None:
+    """Free the memory of deleted engines, also of objects in reference cycles."""
     gc.collect()
-    with device.working():
-        device.release()
+    with device.active():
+        device.release_memory()
 
 
-def _placed(
+def _engine(
     module: graph.Graph, card: ModelCard, device: Device, dtype: torch.dtype, layout: torch.memory_format
-) -> GpuEngine:
-    """The engine of a copy of the network on the device.
+) -> CudaEngine:
+    """Return the engine of a copy of the network on the device.
 
-    Ours compute all in `dtype`. What timm's keep besides is not ours to know: there autocast decides by operation.
+    Our own networks compute everything in `dtype`. For timm's networks, whose needs are unknown, autocast decides by
+    operation.
     """
-    with device.working():
-        network = copy.deepcopy(module.network).to(device.where, memory_format=layout)  # type: ignore[call-overload]
-        entry = Entry(copy.deepcopy(module.normalise), dtype, layout).to(device.where)
-    whole = graph.Graph(entry, network).eval()
+    with device.active():
+        network = copy.deepcopy(module.network).to(device.torch_device, memory_format=layout)  # type: ignore[call-overload]
+        conversion = InputConversion(copy.deepcopy(module.normalise), dtype, layout).to(device.torch_device)
+    head = head_of(card)
+    whole = graph.Graph(conversion, network, head.forward).eval()
     by_operation = card.network.library != "own" and dtype != torch.float32
 
-    def run(pictures: Tensor) -> Tensor:
-        with torch.autocast(device.where.type, dtype, enabled=by_operation, cache_enabled=False):
-            logits: Tensor = whole(pictures)
+    def run(images: Tensor) -> Tensor:
+        with torch.autocast(device.torch_device.type, dtype, enabled=by_operation, cache_enabled=False):
+            logits: Tensor = whole(images)
         return logits
 
-    return GpuEngine(card.name, run, postprocess.finish(network), device, card.serving.batch_size)
+    return CudaEngine(card.name, run, head.postprocess(network), device, card.serving.batch_size)

@@ -1,4 +1,4 @@
-"""Compiled models on disk, so that a worker's start need not make them again: each is whole and sound, or not there."""
+"""A cache of compiled models on disk, so that a worker starts faster. Files are written atomically and checked."""
 
 import hashlib
 import logging
@@ -6,18 +6,18 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.models import files
+from service.models import atomic_write
 
 log = logging.getLogger("service.worker")
 
 FOLDER = "resnest-service"
 SUFFIX = ".compiled"
-KEPT = 4  # files of a model: those of other versions, precisions and machines that share the folder go with time
+MAX_FILES = 4  # per model; older files, of other versions, precisions or machines, are deleted
 DIGEST = hashlib.sha256().digest_size
 
 
 def default_folder(environment: Mapping[str, str]) -> Path | None:
-    """Where a user's caches belong (XDG Base Directory Specification), or None for a user without a home."""
+    """Return the user's cache folder (XDG Base Directory Specification), or None for a user without a home."""
     stated = Path(environment.get("XDG_CACHE_HOME", ""))
     if stated.is_absolute():
         return stated / FOLDER
@@ -27,14 +27,14 @@ def default_folder(environment: Mapping[str, str]) -> Path | None:
         return None
 
 
-class Cache:
-    """Files by model and key. Many processes may use a folder at once; without a folder nothing is kept."""
+class CompileCache:
+    """Files by model and key. Several processes may share the folder. Without a folder nothing is cached."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def read(self, model: str, key: str) -> bytearray | None:
-        """What was kept, or None where nothing was, or not all of it can be read as it was written."""
+        """Return the cached content, or None if there is none or its checksum is wrong."""
         if self._folder is None:
             return None
         path = self._path(self._folder, model, key)
@@ -46,25 +46,25 @@ class Cache:
         except OSError:
             return None
         if hashlib.sha256(content).digest() != digest:
-            log.warning("leaving out a damaged file: %s", path)
+            log.warning("ignoring a damaged file: %s", path)
             return None
         return content
 
     def write(self, model: str, key: str, content: bytes | memoryview) -> None:
-        """Keep this, in place of the model's oldest; where that cannot be, say so in one line and go on."""
+        """Cache the content and delete the model's oldest files. A failure is only logged."""
         if self._folder is None:
             return
         path = self._path(self._folder, model, key)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files.write(path, hashlib.sha256(content).digest(), content)
-            _thin_out(path.parent)
+            atomic_write.write(path, hashlib.sha256(content).digest(), content)
+            _delete_oldest(path.parent)
         except OSError as error:
             log.warning("the next start will be as slow as this one: %s cannot be written: %s", path, error.strerror)
 
     @classmethod
-    def of_this_user(cls) -> "Cache":
-        """The cache in the user's own folder."""
+    def of_this_user(cls) -> "CompileCache":
+        """Return the cache in the cache folder of the user."""
         return cls(default_folder(os.environ))
 
     @staticmethod
@@ -72,7 +72,7 @@ class Cache:
         return folder / model / f"{key}{SUFFIX}"
 
 
-def _thin_out(folder: Path) -> None:
-    kept = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in kept[KEPT:]:
+def _delete_oldest(folder: Path) -> None:
+    files = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in files[MAX_FILES:]:
         path.unlink(missing_ok=True)

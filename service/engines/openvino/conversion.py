@@ -1,4 +1,4 @@
-"""A card's network in OpenVINO's own form, not compiled yet."""
+"""Convert the network of a card to an OpenVINO model, before compilation."""
 
 import importlib
 import io
@@ -9,64 +9,67 @@ from typing import Any
 import torch
 
 from service.engines import graph
+from service.engines.heads import head_of
 from service.engines.openvino import runtime as openvino_runtime
 from service.models.cards import CardError, ModelCard
 from service.models.weights import checksums
 
-# Large enough for the strides of our networks and small enough to be traced in a second; the sides of what is compiled
-# are free. timm's may be made for one size.
-TRACED_SIDE = 64
-XML, BIN = "model.xml", "model.bin"  # in an int8 file, which is a zip of them
+# Large enough for the strides of our networks, and small enough to be traced in a second. The compiled model accepts
+# other sizes. Networks of timm may be made for one size, so they are traced at that size.
+TRACE_SIDE = 64
+XML, BIN = "model.xml", "model.bin"  # members of an int8 file, which is a zip
 
 
 class ConversionError(RuntimeError):
-    """A network that OpenVINO cannot take or compile; PyTorch may still run it."""
+    """OpenVINO cannot convert or compile the network; PyTorch may still run it."""
 
 
-def model(card: ModelCard) -> Any:
-    """The form that the card's precision asks for. Raises `CardError` and `ConversionError`."""
-    return quantised(card) if card.serving.precision == "int8" else converted(card)
+def load_model(card: ModelCard) -> Any:
+    """Return the model in the precision of the card. Raises `CardError` and `ConversionError`."""
+    return read_int8_model(card) if card.serving.precision == "int8" else convert(card)
 
 
-def converted(card: ModelCard) -> Any:
-    """The network with its weights in single precision, batch and, of a segmenter, sides free.
+def convert(card: ModelCard) -> Any:
+    """Return the network with its float32 weights. The batch size is dynamic, and so are the sides of a segmenter.
 
-    Raises `CardError` where the weights cannot be had or do not fit, `ConversionError` where OpenVINO cannot take it.
+    Raises `CardError` if the weights are missing or do not fit, and `ConversionError` if OpenVINO refuses the network.
     """
     module = graph.build(card)
-    short = TRACED_SIDE if card.network.library == "own" else card.input.size
-    example = torch.zeros((2, short, short, 3), dtype=torch.uint8)
+    side = TRACE_SIDE if card.network.library == "own" else card.input.size
+    example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
     try:
         with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the converter wants a trace, as does the pinned torch
-            found = openvino_runtime.package().convert_model(_traced(module, example), example_input=example)
-        side = card.input.size if card.task == "classification" else -1
-        found.reshape([-1, side, side, 3])
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # torch.jit.trace is deprecated, but the converter needs it
+            converted = openvino_runtime.package().convert_model(_traced(module, example), example_input=example)
+        free_or_size = card.input.size if head_of(card).has_fixed_size else -1  # -1: dynamic
+        converted.reshape([-1, free_or_size, free_or_size, 3])
     except RuntimeError as error:
-        raise refusal(card, error) from error
-    return found
+        raise conversion_error(card, error) from error
+    return converted
 
 
 def _traced(module: torch.nn.Module, example: torch.Tensor) -> Any:
-    """As `convert_model` itself does, but that the trace is not checked.
+    """Trace the module as `convert_model` does, but without a check of the trace.
 
-    Checking it loads torch.distributed and sympy (PyTorch 2.13), seconds of a start and 90 MB that stay.
+    The check imports torch.distributed and sympy (PyTorch 2.13), which takes seconds and 90 MB of memory.
     """
     openvino_runtime.package()
     decoders: Any = importlib.import_module("openvino.frontend.pytorch.ts_decoder")
     return decoders.TorchScriptPythonDecoder(module, example_input=example, trace_kwargs={"check_trace": False})
 
 
-def quantised(card: ModelCard) -> Any:
-    """The network in int8, from the file on the card. Raises `CardError` where that is missing or another."""
-    data = checksums.int8(card)
+def read_int8_model(card: ModelCard) -> Any:
+    """Return the int8 model from the file named on the card. Raises `CardError` if it is missing or unusable."""
+    data = checksums.read_int8(card)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
             return openvino_runtime.core().read_model(packed.read(XML), packed.read(BIN))
     except (RuntimeError, KeyError, zipfile.BadZipFile) as error:
-        raise CardError(f"{card.name}: its int8 form cannot be read: {openvino_runtime.last_line(error)}") from error
+        raise CardError(f"{card.name}: its int8 file cannot be read: {openvino_runtime.last_line(error)}") from error
 
 
-def refusal(card: ModelCard, error: RuntimeError) -> ConversionError:
-    """What OpenVINO's error means: the model, the network and the deepest reason."""
+def conversion_error(card: ModelCard, error: RuntimeError) -> ConversionError:
+    """Return the error for OpenVINO's exception, with the model, the network and the innermost reason."""
     return ConversionError(f"{card.name}: OpenVINO cannot run {card.network.name}: {openvino_runtime.last_line(error)}")

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the same graph, made faster by its compiler, in bfloat16 where the processor computes in it."""
+"""The OpenVINO engine for the CPU: the network compiled by OpenVINO, in bfloat16 if the processor supports it."""
 
 import gc
 import hashlib
@@ -17,119 +17,121 @@ import torch
 
 from service import networks
 from service.config.cores import threads
-from service.engines import graph, postprocess
+from service.engines import graph
+from service.engines.heads import head_of
 from service.engines.openvino import conversion
 from service.engines.openvino import runtime as openvino_runtime
-from service.engines.openvino.compile_cache import Cache
+from service.engines.openvino.compile_cache import CompileCache
 from service.engines.openvino.streams import Streams
 from service.models.cards import CardError, ModelCard
 from service.models.weights import checksums
+from service.tasks.torch_head import BatchArrays, Postprocess, to_arrays
 
 log = logging.getLogger("service.worker")
 
-HEAD = 48  # bytes that OpenVINO reads of what is in memory before it looks at the length
-HINTS = {"fp32": "f32", "bf16": "bf16"}  # in int8 too some operations stay in one of them
+MIN_FILE_BYTES = 48  # header of a compiled model, which OpenVINO reads without a length check
+PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}  # with int8, the operations that are not quantised use one of them
 
 
 class OpenVinoEngine:
-    """A compiled graph, for one caller at a time; see `service.engines.Engine` for what it answers.
+    """A compiled network, for one caller at a time; see `service.engines.Engine` for its outputs.
 
-    A batch of another size or shape than before costs 25 to 100 ms once, in which its kernels are made.
+    The first batch of each size or shape takes 25 to 100 ms longer, while its kernels are compiled.
     """
 
-    def __init__(self, model: Any, finish: postprocess.Finish, streams: Streams | None, memory: Any) -> None:
-        """`model` has all the threads, for what is left when each of the `streams` has as much as the others.
+    def __init__(self, model: Any, postprocess: Postprocess, streams: Streams | None, memory: Any) -> None:
+        """Take a `model` that uses all threads, for the rest of a batch that the `streams` cannot share equally.
 
-        Both read their weights in `memory`.
+        Both read their weights from `memory`.
         """
         self.threads = int(model.get_property("INFERENCE_NUM_THREADS"))
         self._request = model.create_infer_request()
-        self._finish = finish
+        self._postprocess = postprocess
         self.streams = streams
-        self._memory = memory  # the last, so that it is given back the last
+        self._memory = memory  # last attribute, so that it is freed last
 
     @torch.inference_mode()
-    def __call__(self, pictures: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
-        """One forward pass over `(n, h, w, 3)`."""
-        logits = torch.from_numpy(self._logits(np.ascontiguousarray(pictures)))
-        return postprocess.arrays(self._finish(logits, (pictures.shape[1], pictures.shape[2])))
+    def __call__(self, images: npt.NDArray[np.uint8]) -> BatchArrays:
+        """Run one forward pass over images `(n, h, w, 3)`."""
+        logits = torch.from_numpy(self._logits(np.ascontiguousarray(images)))
+        return to_arrays(self._postprocess(logits, (images.shape[1], images.shape[2])))
 
-    def _logits(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        found = []
-        rest = len(pictures) if self.streams is None else len(pictures) % self.streams.count
-        if self.streams is not None and rest < len(pictures):
-            found.append(self.streams.infer(pictures[: len(pictures) - rest]))
+    def _logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        outputs = []
+        rest = len(images) if self.streams is None else len(images) % self.streams.count
+        if self.streams is not None and rest < len(images):
+            outputs.append(self.streams.infer(images[: len(images) - rest]))
         if rest:
-            found.append(self._request.infer([pictures[len(pictures) - rest :]])[0])
-        return found[0] if len(found) == 1 else np.concatenate(found)
+            outputs.append(self._request.infer([images[len(images) - rest :]])[0])
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
 
-def load(card: ModelCard, _: str = "cpu", cache: Cache | None = None) -> OpenVinoEngine:
-    """The card's network, compiled, or from the cache, where PyTorch's form of it is never built.
+def load(card: ModelCard, _: str = "cpu", cache: CompileCache | None = None) -> OpenVinoEngine:
+    """Return the compiled network of the card. If it comes from the cache, the PyTorch network is never built.
 
-    Raises `CardError` where the weights are missing, are not those of the card's checksum, or do not fit its network,
-    and `conversion.ConversionError` where this network and OpenVINO do not agree.
+    Raises `CardError` if the weights are missing, have another checksum or do not fit the network, and
+    `conversion.ConversionError` if OpenVINO cannot run the network.
     """
-    if not openvino_runtime.installed():
-        raise CardError(f"{card.name}: OpenVINO is not installed; it comes with resnest-service[worker]")
-    cache = cache or Cache.of_this_user()
-    finish = postprocess.finish(graph.skeleton(card))
+    if not openvino_runtime.is_installed():
+        raise CardError(f"{card.name}: OpenVINO is not installed; install resnest-service[worker]")
+    cache = cache or CompileCache.of_this_user()
+    postprocess = head_of(card).postprocess(graph.skeleton(card))
     checksums.verify(card)
     if card.serving.precision == "int8":
-        checksums.int8(card)
+        checksums.read_int8(card)
     settings = _settings(card)
     name = key(card, settings["INFERENCE_PRECISION_HINT"])
     content = cache.read(card.name, name)
-    kept = None if content is None else _kept(card, settings, content, finish)
-    return kept or _anew(card, settings, cache, name, finish)
+    cached = None if content is None else _from_cache(card, settings, content, postprocess)
+    return cached or _compile_and_cache(card, settings, cache, name, postprocess)
 
 
-def _anew(
-    card: ModelCard, settings: dict[str, Any], cache: Cache, name: str, finish: postprocess.Finish
+def _compile_and_cache(
+    card: ModelCard, settings: dict[str, Any], cache: CompileCache, name: str, postprocess: Postprocess
 ) -> OpenVinoEngine:
-    """The engine of what is compiled and kept now. Raises as `load` does."""
+    """Compile the network, cache the result and return its engine. Raises as `load` does."""
     stream = io.BytesIO()
-    compiled(card, settings).export_model(stream)
+    compile_model(card, settings).export_model(stream)
     cache.write(card.name, name, stream.getbuffer())
     try:
-        return _engine(card, settings, stream.getbuffer(), finish)
+        return _engine(card, settings, stream.getbuffer(), postprocess)
     except RuntimeError as error:
-        raise conversion.refusal(card, error) from error
+        raise conversion.conversion_error(card, error) from error
 
 
-def _kept(
-    card: ModelCard, settings: dict[str, Any], content: bytearray, finish: postprocess.Finish
+def _from_cache(
+    card: ModelCard, settings: dict[str, Any], content: bytearray, postprocess: Postprocess
 ) -> OpenVinoEngine | None:
     try:
-        return _engine(card, settings, content, finish)
+        return _engine(card, settings, content, postprocess)
     except RuntimeError as error:
-        log.warning("compiling anew, because what was kept cannot be used: %s", openvino_runtime.last_line(error))
+        log.warning("compiling again, because the cached model is unusable: %s", openvino_runtime.last_line(error))
         return None
 
 
 def _engine(
-    card: ModelCard, settings: dict[str, Any], content: bytearray | memoryview, finish: postprocess.Finish
+    card: ModelCard, settings: dict[str, Any], content: bytearray | memoryview, postprocess: Postprocess
 ) -> OpenVinoEngine:
-    """The engine of a compiled model's file, which stays in memory: the weights are there once for all streams."""
-    if len(content) < HEAD:
-        raise RuntimeError("too short")
+    """Return the engine of a compiled model's file. The file stays in memory, and all streams share its weights."""
+    if len(content) < MIN_FILE_BYTES:
+        raise RuntimeError("the file is too short")
     memory = openvino_runtime.package().Tensor(np.frombuffer(content, np.uint8), shared_memory=True)
     model = openvino_runtime.core().import_model(memory, "CPU", settings)
     count = min(int(model.get_property("INFERENCE_NUM_THREADS")), card.serving.batch_size)
     if count == 1:
-        return OpenVinoEngine(model, finish, None, memory)
+        return OpenVinoEngine(model, postprocess, None, memory)
     several = openvino_runtime.core().import_model(memory, "CPU", {**settings, "NUM_STREAMS": count})
-    return OpenVinoEngine(model, finish, Streams(several), memory)
+    return OpenVinoEngine(model, postprocess, Streams(several), memory)
 
 
 def native_bf16() -> bool:
-    """Whether this processor multiplies bfloat16; one that only emulates it is faster in single precision."""
-    able = torch.cpu.get_capabilities()
-    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    """Return whether this processor multiplies bfloat16. One that only emulates it is faster in float32."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _settings(card: ModelCard) -> dict[str, Any]:
-    hint = HINTS.get(card.serving.precision) or HINTS["bf16" if native_bf16() else "fp32"]
+    hint = PRECISION_HINTS.get(card.serving.precision) or PRECISION_HINTS["bf16" if native_bf16() else "fp32"]
     return {
         "INFERENCE_PRECISION_HINT": hint,
         "NUM_STREAMS": 1,
@@ -138,20 +140,20 @@ def _settings(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def compiled(card: ModelCard, settings: dict[str, Any]) -> Any:
-    """The model of a card, ready to run. Raises `CardError` and `ConversionError` as `load` does."""
-    model = conversion.model(card)
+def compile_model(card: ModelCard, settings: dict[str, Any]) -> Any:
+    """Return the compiled model of a card. Raises `CardError` and `ConversionError` as `load` does."""
+    model = conversion.load_model(card)
     try:
         return openvino_runtime.core().compile_model(model, "CPU", settings)
     except RuntimeError as error:
-        raise conversion.refusal(card, error) from error
+        raise conversion.conversion_error(card, error) from error
     finally:
         del model
-        gc.collect()  # a traced network keeps its weights in cycles: 110 MB of a ResNeSt-50
+        gc.collect()  # a traced network holds its weights in reference cycles: 110 MB for a ResNeSt-50
 
 
 def key(card: ModelCard, precision: str) -> str:
-    """All that the compiled form depends on, as one name: weights, network, code, compiler, processor."""
+    """Return the cache key: a hash of all that the compiled model depends on."""
     facts = {
         "weights": card.checksum,
         "network": card.network.model_dump(),
@@ -168,7 +170,7 @@ def key(card: ModelCard, precision: str) -> str:
 
 
 def _code() -> str:
-    """The checksum of the code that makes the graph: an edited network is another network."""
+    """Return the checksum of the code that defines the network, so that an edit invalidates the cache."""
     files = sorted(Path(networks.__file__).parent.rglob("*.py"))
     digest = hashlib.sha256()
     for path in (*files, Path(graph.__file__), Path(conversion.__file__), Path(__file__)):

@@ -1,1 +1,1 @@
-"""Who may call: authentication, rate limits, and the cache of rejections."""
+"""Access control: authentication, rate limits and the rejection cache."""

@@ -1,4 +1,4 @@
-"""Who calls: keys and tokens out of a request's headers, and the keys that are in force."""
+"""Identify the caller of a request by the API key or token in its headers."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,86 +10,88 @@ from typing import Protocol
 from starlette.datastructures import Headers
 
 from service.config import api_keys as keys
-from service.config.api_keys import NO_QUOTA, Key, KeysError, Quota, Scope
+from service.config.api_keys import NO_QUOTA, Key, KeysError, Quota
 from service.config.watched_file import RELOAD_S, WatchedFile
 from service.errors import Unauthenticated
 
 ANONYMOUS = "anonymous"
-REMEMBERED = 4096
+MAX_ANONYMOUS = 4096  # addresses whose caller is cached
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent a request: its name, its label in metrics, of which there are few, what it may do and how much of it."""
+    """The sender of a request: its name, its label in metrics (of few values), its scopes and its quota."""
 
     name: str
     label: str
-    scopes: frozenset[Scope]
+    scopes: frozenset[str]
     quota: Quota = NO_QUOTA
 
 
 class Keyring:
-    """The keys in force: the environment's, and a file's, which is read again when it changes."""
+    """The valid API keys: those of a setting, and those of a file that is reloaded when it changes."""
 
-    def __init__(self, text: str, file: Path | None, tell: Callable[[int], object], reload_s: float = RELOAD_S) -> None:
-        """`tell` hears 1 when the file cannot be read any more, and the former keys stay in force, and 0 else.
+    def __init__(
+        self, text: str, file: Path | None, set_stale: Callable[[int], object], reload_s: float = RELOAD_S
+    ) -> None:
+        """Read the keys of `text` and `file`. Raise `KeysError` if they cannot be read or there are none.
 
-        Raises `KeysError` where the keys cannot be read now, or there are none.
+        Each reload calls `set_stale`: with 1 if the file cannot be read, so that the previous keys stay valid, or 0.
         """
         self._fixed = keys.parse(text)
-        self._followed = WatchedFile(file, keys.read, tell, reload_s) if file else None
+        self._file = WatchedFile(file, keys.read, set_stale, reload_s) if file else None
         if not self.keys:
-            raise KeysError(f"{file or 'RESNEST_KEYS'} holds no key; `resnest-service keys new NAME` makes one")
+            raise KeysError(f"{file or 'RESNEST_KEYS'} contains no key; `resnest-service keys new NAME` creates one")
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """Those in force."""
-        return self._fixed + (self._followed.value if self._followed else ())
+        """The valid keys."""
+        return self._fixed + (self._file.value if self._file else ())
 
     def find(self, secret: str) -> Key | None:
-        """The key that this is."""
+        """Return the key with this secret, or None."""
         return keys.find(self.keys, secret)
 
     async def watch(self) -> None:
-        """Take over what the file holds whenever it changes; a file that cannot be read changes nothing."""
-        if self._followed:
-            await self._followed.watch()
+        """Reload the file whenever it changes. A file that cannot be read changes nothing."""
+        if self._file:
+            await self._file.watch()
 
 
 class TokenVerifier(Protocol):
-    """What verifies tokens."""
+    """A verifier of bearer tokens."""
 
-    def read(self, token: str) -> Caller | None:
-        """Whose token it is; None where it is no good. Raises `KeysUnavailable`."""
+    def verify(self, token: str) -> Caller | None:
+        """Return the caller of a token, or None if it is invalid. Raise `KeysUnavailable`."""
 
     async def watch(self) -> None:
-        """Follow what may change of the keys that it verifies by."""
+        """Keep the keys for verification up to date."""
 
 
 class Authenticator:
-    """Tells who calls; without a keyring and tokens everybody may do everything."""
+    """Authentication by API key or token. Without a keyring and tokens, every caller may do everything."""
 
     def __init__(self, keyring: Keyring | None, tokens: TokenVerifier | None = None) -> None:
         self._keyring = keyring
         self._tokens = tokens
 
     async def watch(self) -> None:
-        """Follow what may change of the keys."""
+        """Keep the keys up to date."""
         await asyncio.gather(*(each.watch() for each in (self._keyring, self._tokens) if each is not None))
 
     def identify(self, headers: Headers, address: str) -> Caller:
-        """Who sent these headers; where nobody is asked, whoever is at that address.
+        """Return the caller that sent these headers, or without authentication the one at that address.
 
-        Raises `Unauthenticated`, `KeysUnavailable`.
+        Raise `Unauthenticated` or `KeysUnavailable`.
         """
         if self._keyring is None and self._tokens is None:
             return _anonymous(address)
         secret = headers.get("x-api-key") or _bearer(headers)
         if secret is None:
-            raise Unauthenticated("The request carries no key.", reason="missing")
-        caller = self._by_key(secret) or (self._tokens.read(secret) if self._tokens else None)
+            raise Unauthenticated("The request has no key.", reason="missing")
+        caller = self._by_key(secret) or (self._tokens.verify(secret) if self._tokens else None)
         if caller is None:
-            raise Unauthenticated("The key is not one of those in force.", reason="invalid")
+            raise Unauthenticated("The key is not valid.", reason="invalid")
         return caller
 
     def _by_key(self, secret: str) -> Caller | None:
@@ -97,9 +99,9 @@ class Authenticator:
         return None if key is None else Caller(key.name, key.name, key.scopes, key.quota)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(MAX_ANONYMOUS)
 def _anonymous(address: str) -> Caller:
-    return Caller(address, ANONYMOUS, frozenset(keys.SCOPES))
+    return Caller(address, ANONYMOUS, frozenset(keys.scopes()))
 
 
 def _bearer(headers: Headers) -> str | None:

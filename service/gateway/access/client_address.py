@@ -1,4 +1,4 @@
-"""The address that a request came from, through proxies that are trusted and through no others."""
+"""Find the client's address of a request that came through trusted proxies."""
 
 import ipaddress
 import re
@@ -11,17 +11,17 @@ from starlette.types import Scope
 
 Network = IPv4Network | IPv6Network
 
-SUBSCRIBER = 64  # bits of an IPv6 address that one subscriber shares; the others are its own to choose
-LONGEST = 128  # characters of what may be an address, with a zone and a port
-REMEMBERED = 4096
+SUBSCRIBER_BITS = 64  # of an IPv6 address; a subscriber chooses the other bits itself
+MAX_CHARACTERS = 128  # of an address with a zone and a port
+MAX_CACHED = 4096
 WITH_PORT = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([0-9.]+):\d+")
 
 
 def client_of(scope: Scope, trusted: Sequence[Network]) -> str:
-    """The client's address, of IPv6 the subscriber's network; empty where there is none.
+    """Return the client's address, for IPv6 the subscriber's network; empty if there is none.
 
-    `X-Forwarded-For` is read from its end, where the nearest proxy wrote, as long as a trusted one says who called it:
-    what a client writes itself stands before that and is never reached.
+    `X-Forwarded-For` is read from its end, where the nearest proxy wrote, and only as far as trusted proxies wrote it.
+    A value that the client wrote comes before that and is never reached.
     """
     peer = scope.get("client")
     hops = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",") if trusted else []
@@ -31,24 +31,24 @@ def client_of(scope: Scope, trusted: Sequence[Network]) -> str:
         if nearer is None:
             break
         address = nearer
-    return "" if address is None else _place(address)
+    return "" if address is None else _network(address)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     text = text.strip()
-    return _read(text) if len(text) <= LONGEST else None
+    return _read(text) if len(text) <= MAX_CHARACTERS else None
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(MAX_CACHED)
 def _read(text: str) -> IPv4Address | IPv6Address | None:
-    named = WITH_PORT.fullmatch(text)
+    match = WITH_PORT.fullmatch(text)
     try:
-        address = ipaddress.ip_address((named[1] or named[2]) if named else text.partition("%")[0])
+        address = ipaddress.ip_address((match[1] or match[2]) if match else text.partition("%")[0])
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
 
 
-@lru_cache(REMEMBERED)
-def _place(address: IPv4Address | IPv6Address) -> str:
-    return str(address) if address.version == 4 else str(ipaddress.ip_network((address, SUBSCRIBER), strict=False))
+@lru_cache(MAX_CACHED)
+def _network(address: IPv4Address | IPv6Address) -> str:
+    return str(address) if address.version == 4 else str(ipaddress.ip_network((address, SUBSCRIBER_BITS), strict=False))

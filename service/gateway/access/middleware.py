@@ -1,37 +1,37 @@
-"""Which path is open to whom, and how often: the door of every request, before anything of its body is read."""
+"""Check each request's caller, scope and rate limit before its body is read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.config.api_keys import Scope as KeyScope
 from service.errors import Forbidden, RouteNotFound, ServiceError, Unauthenticated
 from service.gateway.access.callers import Authenticator, Caller
 from service.gateway.access.client_address import Network, client_of
 from service.gateway.access.rate_limit import Permit, RateLimiter
 from service.gateway.http.problems import respond
 from service.gateway.metrics import Metrics
+from service.tasks import TASKS
 
 
 class AccessRule(NamedTuple):
-    """Who may use a route: everybody, every caller with a key, or every key of a scope.
+    """The callers that may use a route: all, those with any key, or those whose key has a scope.
 
-    Where administrators have a door of their own, what is theirs is there alone, a probe at both doors, and all else at
-    the public one. Whoever reaches their door needs no key for what is `open_inside`.
+    With an admin port, admin routes are served there only, probes on both ports, and all other routes on the public
+    port only. Routes that are `open_on_admin_port` need no key there.
     """
 
     is_open: bool = False
-    scope: KeyScope | None = None
+    scope: str | None = None
     is_probe: bool = False
-    open_inside: bool = False
+    open_on_admin_port: bool = False
 
-    def at(self, *, inside: bool) -> "AccessRule | None":
-        """The rule at administrators' own door, or at the public one beside it; None where the route is not there."""
-        if not (self.is_probe or inside == (self.scope == "admin")):
+    def on_port(self, *, admin: bool) -> "AccessRule | None":
+        """Return the rule on the admin port, or on the public port beside it; None if the route is not served there."""
+        if not (self.is_probe or admin == (self.scope == "admin")):
             return None
-        return OPEN if inside and self.open_inside else self
+        return OPEN if admin and self.open_on_admin_port else self
 
 
 UNKNOWN, LET_IN = "unknown", "let_in"
@@ -39,15 +39,11 @@ UNKNOWN, LET_IN = "unknown", "let_in"
 REALM = 'Bearer realm="resnest-service"'
 
 OPEN, ANY_KEY = AccessRule(is_open=True), AccessRule()
-CLASSIFY, SEGMENT, ADMIN = AccessRule(scope="classify"), AccessRule(scope="segment"), AccessRule(scope="admin")
-PROBE, WATCHED = AccessRule(is_open=True, is_probe=True), AccessRule(scope="admin", open_inside=True)
+ADMIN = AccessRule(scope="admin")
+PROBE, MONITORING = AccessRule(is_open=True, is_probe=True), AccessRule(scope="admin", open_on_admin_port=True)
 
-# By the template of the route. One that is forgotten here is for administrators.
+# By route template, beside the routes of the tasks. A route that is missing is for administrators.
 RULES: Final[dict[str, AccessRule]] = {
-    "/v1/classify": CLASSIFY,
-    "/v1/segment": SEGMENT,
-    "/v1/embed": CLASSIFY,
-    "/v1/explain": CLASSIFY,
     "/v2": ANY_KEY,
     "/v2/health/live": OPEN,
     "/v2/health/ready": OPEN,
@@ -55,15 +51,15 @@ RULES: Final[dict[str, AccessRule]] = {
     "/v2/models/{name}/versions/{version}": ANY_KEY,
     "/v2/models/{name}/ready": OPEN,
     "/v2/models/{name}/versions/{version}/ready": OPEN,
-    # The scope is that of the model's task, which the route looks at.
+    # The route checks the scope of the model's task.
     "/v2/models/{name}/infer": ANY_KEY,
     "/v2/models/{name}/versions/{version}/infer": ANY_KEY,
     "/v1/models": ANY_KEY,
     "/v1/models/{name}": ANY_KEY,
-    "/v1/traffic": WATCHED,
+    "/v1/traffic": MONITORING,
     "/livez": PROBE,
     "/readyz": PROBE,
-    "/metrics": WATCHED,
+    "/metrics": MONITORING,
     "/": OPEN,
     "/docs": OPEN,
     "/docs/{asset}": OPEN,
@@ -73,15 +69,21 @@ RULES: Final[dict[str, AccessRule]] = {
 }
 
 
-def rule_of(route: str, unmatched: str) -> AccessRule:
-    """Who may use a route by its template; what matches none is answered 404 to everybody."""
-    return OPEN if route == unmatched else RULES.get(route, ADMIN)
+def all_rules() -> dict[str, AccessRule]:
+    """Return the rule of each route template. The routes of a task need its scope."""
+    of_tasks = {each.path: AccessRule(scope=task.scope) for task in TASKS.values() for each in task.endpoints}
+    return of_tasks | RULES
+
+
+def rule_of(rules: Mapping[str, AccessRule], route: str, unmatched: str) -> AccessRule:
+    """Return the rule of a route template. A path that matches no route is open, so that every caller gets 404."""
+    return OPEN if route == unmatched else rules.get(route, ADMIN)
 
 
 class AccessMiddleware:
-    """Lets in who may come in, and leaves its name and its `Permit` in the request's state.
+    """ASGI middleware that rejects requests without access, and puts the caller and its `Permit` into the state.
 
-    Administrators have no limits: what they watch matters most when somebody sends too much.
+    Administrators have no limits, because monitoring matters most when a caller sends too much.
     """
 
     def __init__(
@@ -95,20 +97,21 @@ class AccessMiddleware:
         unmatched: str,
         admin_port: int | None = None,
     ) -> None:
-        """`proxies` are believed when they say who called them; `admin_port` is administrators' own door."""
+        """Trust the addresses that `proxies` report, and serve admin routes on `admin_port` only, if there is one."""
         self.app = app
         self._callers = callers
         self._limits = limits
         self._proxies = proxies
         self._metrics = metrics
         self._unmatched = unmatched
+        self._rules = all_rules()
         self._admin_port = admin_port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         rule = self._rule(scope) if scope["type"] == "http" else OPEN
         if rule is None:
-            await self._refuse(RouteNotFound("Nothing is served at this path."), {}, scope, receive, send)
+            await self._reject(RouteNotFound("Nothing is served at this path."), {}, scope, receive, send)
             return
         if rule.is_open:
             await self.app(scope, receive, send)
@@ -116,7 +119,7 @@ class AccessMiddleware:
         try:
             caller = self._identify(scope, rule)
         except ServiceError as error:
-            await self._refuse(error, challenge(error), scope, receive, send)
+            await self._reject(error, challenge(error), scope, receive, send)
             return
         scope["state"]["caller"] = caller.name
         scope["state"]["scopes"] = caller.scopes
@@ -124,12 +127,12 @@ class AccessMiddleware:
             self._count(caller.label)
             await self.app(scope, receive, send)
         else:
-            await self._visit(caller, scope, receive, send)
+            await self._serve_limited(caller, scope, receive, send)
 
     def _rule(self, scope: Scope) -> AccessRule | None:
-        """Who may use what this request asks for; None where it is not served at the door that the request came to."""
-        rule = rule_of(scope["state"]["route"], self._unmatched)
-        return rule if self._admin_port is None else rule.at(inside=scope["server"][1] == self._admin_port)
+        """Return the rule of the request's route; None if the route is not served on the request's port."""
+        rule = rule_of(self._rules, scope["state"]["route"], self._unmatched)
+        return rule if self._admin_port is None else rule.on_port(admin=scope["server"][1] == self._admin_port)
 
     def _identify(self, scope: Scope, rule: AccessRule) -> Caller:
         label = UNKNOWN
@@ -137,40 +140,40 @@ class AccessMiddleware:
             caller = self._callers.identify(Headers(scope=scope), client_of(scope, self._proxies))
             label = caller.label
             if rule.scope is not None and rule.scope not in caller.scopes:
-                raise Forbidden(f"This path needs a key of the scope {rule.scope}.", required_scope=rule.scope)
+                raise Forbidden(f"This path needs a key with the scope {rule.scope}.", required_scope=rule.scope)
         except ServiceError as error:
             self._count(label, error.code())
             raise
         return caller
 
-    async def _visit(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve what a caller with limits asks for; `Context` tells it in each answer where it stands."""
-        visit: Permit = self._limits.visit(caller, scope["state"]["request_id"])
-        scope["state"]["visit"] = visit
+    async def _serve_limited(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request within its caller's limits; `ContextMiddleware` adds the headers of the permit."""
+        permit: Permit = self._limits.permit(caller, scope["state"]["request_id"])
+        scope["state"]["permit"] = permit
         try:
-            await visit.begin()
+            await permit.begin()
         except ServiceError as error:
             self._count(caller.label, error.code())
-            await self._refuse(error, {}, scope, receive, send)
+            await self._reject(error, {}, scope, receive, send)
             return
         self._count(caller.label)
         try:
             await self.app(scope, receive, send)
         finally:
-            await visit.end()
+            await permit.end()
 
-    async def _refuse(
+    async def _reject(
         self, error: ServiceError, headers: dict[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        refusal = respond(self._metrics, scope, error, headers)
-        await refusal(scope, receive, send)
+        response = respond(self._metrics, scope, error, headers)
+        await response(scope, receive, send)
 
     def _count(self, label: str, outcome: str = LET_IN) -> None:
         self._metrics.callers.labels(label, outcome).inc()
 
 
 def challenge(error: ServiceError) -> dict[str, str]:
-    """The `WWW-Authenticate` of a refusal (RFC 6750, section 3)."""
+    """Return the `WWW-Authenticate` header of a rejection (RFC 6750, section 3)."""
     if isinstance(error, Unauthenticated):
         return {
             "WWW-Authenticate": REALM if error.members["reason"] == "missing" else f'{REALM}, error="invalid_token"'

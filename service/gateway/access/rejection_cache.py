@@ -1,6 +1,7 @@
-"""Refusals told again: to who asks the same once more while nothing was given back, before any of the app is asked.
+"""Repeat an overload rejection to an identical request, in the protocol layer, while no slot was released.
 
-Of a flood by few callers most are such, and a whole one takes several times as much of a processor (decision 0046).
+When a few callers flood the gateway, most requests repeat a rejected one. Rejecting one in the application takes
+several times as much CPU time (decision 0046).
 """
 
 import time
@@ -18,14 +19,14 @@ from service.gateway.access.rate_limit import Permit
 from service.gateway.http.problems import document, headers_of
 from service.gateway.metrics import Metrics
 
-KEPT_S = 0.05  # meanwhile keys may be withdrawn, and workers come
-MOST = 256
-MOST_BYTES = 4096  # of a head
+TTL_S = 0.05  # short, because keys may be withdrawn and workers may start
+MAX_ENTRIES = 256
+MAX_HEAD_BYTES = 4096  # of a request that is cached
 KEY_BYTES = 32
-# What no refusal at the door depends on, and what may differ from one request to the next.
-ASIDE: Final = frozenset((b"content-length", b"content-type", b"traceparent", b"tracestate", b"x-request-id"))
-# With these an answer says or does more.
-APART: Final = frozenset((b"expect", b"origin", b"transfer-encoding", b"upgrade"))
+# Headers that may differ between requests and that no overload rejection depends on.
+IGNORED_HEADERS: Final = frozenset((b"content-length", b"content-type", b"traceparent", b"tracestate", b"x-request-id"))
+# Headers that change the response itself, or how it is sent.
+UNCACHEABLE_HEADERS: Final = frozenset((b"expect", b"origin", b"transfer-encoding", b"upgrade"))
 
 Lines = Iterable[tuple[bytes, bytes]]
 Client = tuple[str, int] | None
@@ -34,9 +35,9 @@ Server = tuple[str, int | None] | None
 
 @dataclass(frozen=True)
 class CachedRejection:
-    """A refusal as it is told again: by whom it was asked for, where, and what its problem is."""
+    """A rejection to repeat: its problem and headers, and the labels with which it is counted."""
 
-    until: float
+    until: float  # on the clock of `time.perf_counter`
     caller: str
     route: str
     method: str
@@ -44,11 +45,11 @@ class CachedRejection:
     headers: Lines
 
     def content(self, request_id: str) -> bytes:
-        """The problem document."""
+        """Return the problem document as JSON."""
         return orjson.dumps({**self.problem, "request_id": request_id})
 
     def count(self, metrics: Metrics, took_s: float) -> None:
-        """Count it as the app would have."""
+        """Count the repeated rejection as the application would have."""
         metrics.callers.labels(self.caller, LET_IN).inc()
         metrics.problems.labels(self.problem["code"]).inc()
         metrics.requests.labels(self.route, self.method, str(self.problem["status"])).inc()
@@ -56,36 +57,36 @@ class CachedRejection:
 
 
 class RejectionCache:
-    """The latest refusals for want of room, by who asked and what."""
+    """The latest overload rejections, by a digest of the request's head."""
 
-    def __init__(self, given_back: Callable[[], int], is_draining: Callable[[], bool]) -> None:
-        """`given_back` grows whenever there is more room than before."""
-        self._given_back = given_back
+    def __init__(self, released: Callable[[], int], is_draining: Callable[[], bool]) -> None:
+        """Cache until `released`, which counts released slots, returns another number."""
+        self._released = released
         self._is_draining = is_draining
-        self._kept: dict[bytes, CachedRejection] = {}
-        self._before = 0
+        self._entries: dict[bytes, CachedRejection] = {}
+        self._released_before = 0
 
-    def keep(self, scope: Scope, error: Overloaded) -> None:
-        """Keep the refusal of a request of which nothing but its head was looked at.
+    def add(self, scope: Scope, error: Overloaded) -> None:
+        """Cache the rejection of a request of which only the head was read.
 
-        Not for callers with limits, who pay for refusals too, nor where chance chose the model.
+        Do nothing for callers with limits, which also count rejected requests, or if the model was chosen at random.
         """
         state, lines = scope["state"], scope["headers"]
-        visit: Permit = state["visit"]
-        if visit.is_limited or state.get("by_chance") or any(name in APART for name, _ in lines):
+        permit: Permit = state["permit"]
+        if permit.is_limited or state.get("by_chance") or any(name in UNCACHEABLE_HEADERS for name, _ in lines):
             return
         query, path = scope["query_string"], scope["raw_path"]
         url = path + b"?" + query if query else path
         key = key_of(scope["method"], url, scope["client"], scope["server"], lines)
         if key is None:
             return
-        given_back = self._given_back()
-        if self._before != given_back or (len(self._kept) >= MOST and key not in self._kept):
-            self._kept.clear()
-            self._before = given_back
-        self._kept[key] = CachedRejection(
-            time.perf_counter() + KEPT_S,
-            visit.caller.label,
+        released = self._released()
+        if self._released_before != released or (len(self._entries) >= MAX_ENTRIES and key not in self._entries):
+            self._entries.clear()
+            self._released_before = released
+        self._entries[key] = CachedRejection(
+            time.perf_counter() + TTL_S,
+            permit.caller.label,
             state["route"],
             scope["method"],
             document(scope["path"], error, ""),
@@ -93,21 +94,24 @@ class RejectionCache:
         )
 
     def __bool__(self) -> bool:
-        """Whether anything is kept."""
-        return bool(self._kept)
+        """Return whether anything is cached."""
+        return bool(self._entries)
 
     def find(self, method: str, url: bytes, client: Client, server: Server, lines: Lines) -> CachedRejection | None:
-        """What a request with that head would be refused with, if it would be."""
-        if self._before != self._given_back():
-            self._kept.clear()
+        """Return the cached rejection for a request with this head, or None."""
+        if self._released_before != self._released():
+            self._entries.clear()
             return None
         key = None if self._is_draining() else key_of(method, url, client, server, lines)
-        found = self._kept.get(key) if key else None
+        found = self._entries.get(key) if key else None
         return found if found is not None and time.perf_counter() < found.until else None
 
 
 def key_of(method: str, url: bytes, client: Client, server: Server, lines: Lines) -> bytes | None:
-    """A digest of all of a head that a refusal may depend on; None for a long one. No header has a line's end in it."""
-    told = [name + b": " + value for name, value in lines if name not in ASIDE]
-    text = b"\r\n".join([f"{method} {client and client[0]} {server}".encode(), url, *told])
-    return blake2b(text, digest_size=KEY_BYTES).digest() if len(text) <= MOST_BYTES else None
+    """Return a digest of all of a head that a rejection may depend on, or None for a long head.
+
+    The parts are joined by line ends, which no header contains.
+    """
+    headers = [name + b": " + value for name, value in lines if name not in IGNORED_HEADERS]
+    text = b"\r\n".join([f"{method} {client and client[0]} {server}".encode(), url, *headers])
+    return blake2b(text, digest_size=KEY_BYTES).digest() if len(text) <= MAX_HEAD_BYTES else None

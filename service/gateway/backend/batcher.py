@@ -1,8 +1,8 @@
-"""What waits for a model, gathered into batches, so that nothing waits for company that does not come.
+"""Gather the items that wait for a model into batches (adaptive batching), without a batching delay.
 
-A batch leaves as soon as a worker has nothing to do, with whatever is there; while the workers compute, it gathers. A
-full one leaves at once, so that a busy worker finds its next before it asks. None overtakes what is older: where much
-of one kind comes, the little of another would wait for ever.
+A batch is sent as soon as a worker is idle, with the items that wait then. While the workers compute, items gather. A
+full batch is sent at once, so that a busy worker has its next batch before it asks. Batches are sent in the order of
+their oldest item: otherwise many items of one kind could delay a few of another forever.
 """
 
 import asyncio
@@ -23,80 +23,84 @@ Send = Callable[[Sequence[Item]], Awaitable[Sequence[Value | ServiceError]]]
 class _Waiter(Generic[Item, Value]):
     item: Item
     kind: Hashable
-    answered: asyncio.Future[Value]
+    future: asyncio.Future[Value]
 
 
 class Batcher(Generic[Item, Value]):
-    """Batcher of at most `most` items of one kind, in the order in which they came."""
+    """A queue that sends items in batches of one kind, in the order of arrival."""
 
-    def __init__(self, send: Send[Item, Value], most: int, workers: Callable[[], int]) -> None:
-        """`send` gives an outcome for each item, or raises one for all; `workers` is asked how many there are now."""
+    def __init__(self, send: Send[Item, Value], max_size: int, workers: Callable[[], int]) -> None:
+        """Make batches of at most `max_size` items.
+
+        `send` returns an outcome for each item, or raises an error for all. `workers` returns the current number of
+        workers.
+        """
         self._send = send
-        self._most = most
+        self._max_size = max_size
         self._workers = workers
         self._waiting: list[_Waiter[Item, Value]] = []
         self._running: set[asyncio.Task[None]] = set()
-        self._due = False
+        self._is_scheduled = False
         self._closed = False
 
-    async def ask(self, item: Item, kind: Hashable = None) -> Value:
-        """The outcome of one item, which is never sent if nobody waits for it any more by then."""
+    async def submit(self, item: Item, kind: Hashable = None) -> Value:
+        """Return the outcome of one item. An item that is cancelled while it waits is never sent."""
         loop = asyncio.get_running_loop()
         waiter = _Waiter[Item, Value](item, kind, loop.create_future())
         self._waiting.append(waiter)
-        if not self._due:  # what comes in the same turn of the loop leaves together
-            self._due = True
-            loop.call_soon(self._leave)
-        return await waiter.answered
+        if not self._is_scheduled:  # items of the same event loop iteration are sent together
+            self._is_scheduled = True
+            loop.call_soon(self._dispatch)
+        return await waiter.future
 
     async def close(self) -> None:
-        """Cancel what is sent and what waits; whoever asks from now on is cancelled too."""
+        """Cancel the items that were sent, that wait, and that are submitted from now on."""
         self._closed = True
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        self._leave()
+        self._dispatch()
 
-    def _leave(self) -> None:
-        self._due = False
+    def _dispatch(self) -> None:
+        self._is_scheduled = False
         if self._closed:
             for waiter in self._waiting:
-                waiter.answered.cancel()
-        self._waiting = [waiter for waiter in self._waiting if not waiter.answered.done()]
+                waiter.future.cancel()
+        self._waiting = [waiter for waiter in self._waiting if not waiter.future.done()]
         while batch := self._next():
             self._waiting = [waiter for waiter in self._waiting if waiter not in batch]
-            task = asyncio.create_task(self._answer(batch))
+            task = asyncio.create_task(self._run(batch))
             self._running.add(task)
             task.add_done_callback(partial(self._ended, batch))
 
     def _next(self) -> "list[_Waiter[Item, Value]]":
-        """The oldest and what is like it, where a worker is free or they are a full batch."""
-        alike = [waiter for waiter in self._waiting if waiter.kind == self._waiting[0].kind][: self._most]
-        return alike if len(alike) == self._most or len(self._running) < self._workers() else []
+        """Return the oldest item and others of its kind, if a worker is idle or they are a full batch."""
+        batch = [waiter for waiter in self._waiting if waiter.kind == self._waiting[0].kind][: self._max_size]
+        return batch if len(batch) == self._max_size or len(self._running) < self._workers() else []
 
-    async def _answer(self, batch: "list[_Waiter[Item, Value]]") -> None:
+    async def _run(self, batch: "list[_Waiter[Item, Value]]") -> None:
         try:
             outcomes = await self._send([waiter.item for waiter in batch])
-            answers = list(zip(batch, outcomes, strict=True))
+            results = list(zip(batch, outcomes, strict=True))
         except Exception as error:
             for waiter in batch:
-                _fail(waiter.answered, error)
+                _fail(waiter.future, error)
             raise
-        for waiter, outcome in answers:
+        for waiter, outcome in results:
             if isinstance(outcome, ServiceError):
-                _fail(waiter.answered, outcome)
-            elif not waiter.answered.done():
-                waiter.answered.set_result(outcome)
+                _fail(waiter.future, outcome)
+            elif not waiter.future.done():
+                waiter.future.set_result(outcome)
 
     def _ended(self, batch: "list[_Waiter[Item, Value]]", task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         for waiter in batch:
-            waiter.answered.cancel()  # those that have an outcome keep it
+            waiter.future.cancel()  # no effect on those that have an outcome
         if not task.cancelled():
-            task.exception()  # those who waited have it
-        self._leave()
+            task.exception()  # retrieved; the waiters have it already
+        self._dispatch()
 
 
-def _fail(answered: asyncio.Future[Value], error: Exception) -> None:
-    if not answered.done():
-        answered.set_exception(error)
+def _fail(future: asyncio.Future[Value], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

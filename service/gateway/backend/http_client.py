@@ -1,4 +1,4 @@
-"""Pooled HTTP connections to one server, none of them old, and every way they can fail as one of three errors."""
+"""Send HTTP requests to one server over pooled connections, and raise one of three errors for every failure."""
 
 import asyncio
 import io
@@ -7,50 +7,53 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-AGE_S = 300.0  # behind one address there may be others by now, that only new connections get to
-CONNECT_S = 2.0  # a host that has gone without a word answers nothing at all
+AGE_S = 300.0  # servers behind the same address may have changed; only new connections reach the new ones
+CONNECT_S = 2.0  # a host that has vanished does not even refuse connections
 
 
 class UnreachableError(Exception):
-    """Nothing listens there; nothing was sent."""
+    """Nothing listens at the address; nothing was sent."""
 
 
 class BrokenError(Exception):
-    """The connection broke over an exchange; what became of the request is not known."""
+    """The connection broke during an exchange; whether the request was processed is unknown."""
 
 
-class GibberishError(Exception):
-    """What answers does not speak HTTP."""
+class InvalidResponseError(Exception):
+    """The response is not HTTP."""
 
 
-class Pinned(AbstractResolver):
-    """Gives one address for every name, so that a name with several addresses is a server by each of them."""
+class FixedResolver(AbstractResolver):
+    """Resolves every name to one address, so that each address of a name can be used as a server of its own."""
 
     def __init__(self, address: str) -> None:
         self._address = address
 
     async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
-        """The one address, for `host` as the connection's name."""
+        """Return the address, with `host` as the name of the connection."""
         return [ResolveResult(hostname=host, host=self._address, port=port, family=family, proto=0, flags=0)]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing; the resolver holds no resources."""
 
 
 @dataclass
 class _Pool:
-    """A pool without a bound (admission is the bound), clocks (deadlines are ours) or cookies; and who uses it."""
+    """A connection pool and the number of its users.
+
+    It has no size limit (admission control is the limit), no timeouts (callers have deadlines) and no cookies.
+    """
 
     session: aiohttp.ClientSession
-    born: float
+    created: float
     users: int = 0
 
 
 class HttpClient:
-    """A server at `http://host:port`, at one `address` of that host if given, or at `unix:/path`.
+    """A client of the server at `http://host:port`, at one `address` of that host if given, or at `unix:/path`.
 
-    Connections are used again, until their pool is `age_s` old or one of them broke: what stands behind an address
-    changes, and one that was closed is seldom alone. Use it inside the event loop.
+    Connections are reused until their pool is `age_s` old or one of them broke: servers behind an address change, and
+    when one connection was closed, others usually were too. Use it inside the event loop.
     """
 
     def __init__(self, url: str, address: str | None = None, age_s: float = AGE_S) -> None:
@@ -65,12 +68,15 @@ class HttpClient:
     async def exchange(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Status and body of the answer. Raises `UnreachableError`, `BrokenError` or `GibberishError`."""
+        """Return status and body of the response.
+
+        Raise `UnreachableError`, `BrokenError` or `InvalidResponseError`.
+        """
         if self._closed:
             raise UnreachableError
-        pool = await self._current()
+        pool = await self._fresh_pool()
         pool.users += 1
-        data = None if body is None else io.BytesIO(body)  # in pieces: above 1 MiB aiohttp warns of bytes
+        data = None if body is None else io.BytesIO(body)  # sent in pieces: aiohttp warns about bytes above 1 MiB
         url = self._base + path
         try:
             async with pool.session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
@@ -82,26 +88,26 @@ class HttpClient:
                 self._pool = None
             raise BrokenError from error
         except aiohttp.ClientError as error:
-            raise GibberishError from error
+            raise InvalidResponseError from error
         finally:
             pool.users -= 1
             if self._pool is not pool and not pool.users:
                 await pool.session.close()
 
     async def close(self) -> None:
-        """Give back the connections: those in use after their exchanges. There are none from now on."""
+        """Close the connections, those in use after their exchanges, and refuse further exchanges."""
         self._closed = True
-        await self._give_back()
+        await self._retire_pool()
 
-    async def _give_back(self) -> None:
+    async def _retire_pool(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None and not pool.users:
             await pool.session.close()
 
-    async def _current(self) -> _Pool:
+    async def _fresh_pool(self) -> _Pool:
         now = asyncio.get_running_loop().time()
-        if self._pool is not None and now - self._pool.born >= self._age_s:
-            await self._give_back()
+        if self._pool is not None and now - self._pool.created >= self._age_s:
+            await self._retire_pool()
         if self._pool is None:
             self._pool = _Pool(self._session(), now)
         return self._pool
@@ -111,7 +117,7 @@ class HttpClient:
         if self._socket:
             connector = aiohttp.UnixConnector(self._socket, limit=0)
         elif self._address:
-            connector = aiohttp.TCPConnector(limit=0, resolver=Pinned(self._address), use_dns_cache=False)
+            connector = aiohttp.TCPConnector(limit=0, resolver=FixedResolver(self._address), use_dns_cache=False)
         else:
             connector = aiohttp.TCPConnector(limit=0)
         return aiohttp.ClientSession(

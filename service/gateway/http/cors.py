@@ -1,4 +1,4 @@
-"""What browsers are told: which other sites' pages may ask us, and how little our own pages may do."""
+"""Set the headers for browsers: which other sites may call the service (CORS), and security headers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -8,20 +8,20 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-# Of every answer; a page that needs more says so in a policy of its own. Encryption, and HSTS with it, is the proxy's.
-SAFE: Final[Mapping[str, str]] = {
+# Sent with every response; a page that needs more has its own policy. Encryption, and so HSTS, is the proxy's task.
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-# What an answer has that says nothing else of it, as ASGI sends it.
-STANDING: Final = tuple(
-    (name.lower().encode(), value.encode()) for name, value in {**SAFE, "Cache-Control": "no-store"}.items()
+# Headers, in ASGI form, of a response that does not set them itself.
+DEFAULT_HEADERS: Final = tuple(
+    (name.lower().encode(), value.encode()) for name, value in {**SECURITY_HEADERS, "Cache-Control": "no-store"}.items()
 )
 METHODS: Final = ("GET", "HEAD", "POST")
-# What a page may send beyond what every page may (CORS-safelisted: Accept, a form's Content-Type), and may read.
-SENT: Final = (
+# What a page may send and read, beyond the CORS-safelisted headers (Accept, the Content-Type of a form).
+ALLOWED_HEADERS: Final = (
     "Authorization",
     "Content-Type",
     "If-None-Match",
@@ -32,7 +32,7 @@ SENT: Final = (
     "X-Model-Version",
     "X-Request-ID",
 )
-READ: Final = (
+EXPOSED_HEADERS: Final = (
     "Accept-Post",
     "Allow",
     "Cache-Status",
@@ -46,29 +46,30 @@ READ: Final = (
     "X-Model-Version",
     "X-Request-ID",
 )
-MAX_AGE_S: Final = 600  # that a browser may remember a permission; a change of the origins is slower by that
+MAX_AGE_S: Final = 600  # a browser caches the permission; a change of the origins takes effect after that time
 
 
 class CorsMiddleware(CORSMiddleware):
-    """Starlette's, for pages that send a key themselves: never with cookies, which we have none of.
+    """Starlette's CORS middleware, for pages that send an API key; the service uses no cookies.
 
-    What is not allowed is a permission less and no error: the browser, which asked for its user, is who refuses.
+    A preflight request for something forbidden gets a response without the permission, not an error: the browser then
+    blocks the request.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
-        """`origins` are exact, or `*` alone for those of every site."""
+        """Allow `origins`, which are exact, or `*` alone for every site."""
         super().__init__(
             app,
             allow_origins=origins,
             allow_methods=METHODS,
-            allow_headers=SENT,
-            expose_headers=READ,
+            allow_headers=ALLOWED_HEADERS,
+            expose_headers=EXPOSED_HEADERS,
             max_age=MAX_AGE_S,
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Starlette's permissions, without its page of text."""
-        told = super().preflight_response(request_headers).headers
+        """Return Starlette's preflight response as 204 without its text body."""
+        headers = super().preflight_response(request_headers).headers
         return Response(
-            status_code=204, headers={name: value for name, value in told.items() if not name.startswith("content-")}
+            status_code=204, headers={name: value for name, value in headers.items() if not name.startswith("content-")}
         )

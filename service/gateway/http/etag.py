@@ -1,4 +1,4 @@
-"""What tells one answer from another, and whether the client has it already (RFC 9110, sections 8.8.3 and 13.1.2)."""
+"""Make entity tags and check `If-None-Match` (RFC 9110, sections 8.8.3 and 13.1.2)."""
 
 import hashlib
 import re
@@ -9,24 +9,24 @@ from starlette.requests import Request
 from service import __version__
 from service.errors import PreconditionFailed
 
-HEADERS = ("accept", "accept-language")  # that the form of an answer depends on
+HEADERS = ("accept", "accept-language")  # the form of a response depends on them
 TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
-def tag_of(request: Request, parts: Iterable[bytes]) -> str:
-    """The entity tag of the answer to a request about `parts`: weak, as its id and times are others each time."""
+def entity_tag(request: Request, parts: Iterable[bytes]) -> str:
+    """Return the entity tag of the response for `parts`: weak, because request id and times differ every time."""
     digest = hashlib.sha256()
-    asked = (request.url.path, request.url.query, *(request.headers.get(name, "") for name in HEADERS), __version__)
-    for part in [*(text.encode() for text in asked), *parts]:
+    key = (request.url.path, request.url.query, *(request.headers.get(name, "") for name in HEADERS), __version__)
+    for part in [*(text.encode() for text in key), *parts]:
         digest.update(len(part).to_bytes(8, "big") + part)
     return f'W/"{digest.hexdigest()[:32]}"'
 
 
 def check(request: Request, tag: str) -> None:
-    """Raise `PreconditionFailed` where `If-None-Match` names the answer that would be sent.
+    """Raise `PreconditionFailed` if `If-None-Match` names the response that would be sent.
 
-    `*` names what is stored, and nothing is.
+    `*` matches nothing: it stands for stored representations, and this service stores none.
     """
-    ours = TAG.findall(tag)
-    if set(ours) & set(TAG.findall(",".join(request.headers.getlist("if-none-match")))):
-        raise PreconditionFailed("If-None-Match names the answer that would be sent.")
+    current = TAG.findall(tag)
+    if set(current) & set(TAG.findall(",".join(request.headers.getlist("if-none-match")))):
+        raise PreconditionFailed("If-None-Match names the response that would be sent.")

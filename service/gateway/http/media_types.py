@@ -1,4 +1,4 @@
-"""The media types of requests and responses."""
+"""Name the media types of requests and responses."""
 
 from service.imaging import decoder
 
@@ -8,10 +8,10 @@ OCTETS = "application/octet-stream"
 
 
 def media_type(kind: str) -> str:
-    """The media type of a format of `decoder.accepted`."""
+    """Return the media type of an image format that `decoder.accepted_formats` names."""
     return f"image/{kind.lower()}"
 
 
 def accepted() -> list[str]:
-    """The media types of a request's body."""
-    return [*map(media_type, decoder.accepted()), OCTETS, MULTIPART, JSON]
+    """Return the media types that a request body may have."""
+    return [*map(media_type, decoder.accepted_formats()), OCTETS, MULTIPART, JSON]

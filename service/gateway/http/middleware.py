@@ -1,4 +1,4 @@
-"""What happens around every request, as plain ASGI classes, outermost first."""
+"""Wrap every request in plain ASGI middleware, outermost first."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BodyTooLarge, Internal
-from service.gateway.http.cors import STANDING
+from service.gateway.http.cors import DEFAULT_HEADERS
 from service.gateway.http.problems import ClientGoneError, respond
 from service.gateway.metrics import Metrics
 
@@ -20,25 +20,25 @@ log = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-CLIENT_GONE = "499"  # nginx's word for it
+CLIENT_GONE = "499"  # nginx's status for a client that closed the connection
 LINGER_S = 2.0
 LINGER_BYTES = 1 << 22
-SOON_S = 0.005  # that an answer before the body's end waits for that end
-SOON_BYTES = 1 << 20
+BODY_WAIT_S = 0.005  # a response that is ready before the end of a small body waits so long for that end
+SMALL_BODY_BYTES = 1 << 20
 LENGTH_DIGITS = 9
-WHOLE = "whole"  # in a request's state: its body has arrived, as the protocol knows before anybody reads it
+BODY_COMPLETE = "body_complete"  # set in a request's state by the protocol, possibly before the body is read
 
 TemplateOf = Callable[[str], str]
 
 
 class HeadMiddleware:
-    """Answers HEAD wherever GET is answered, without the body."""
+    """Answers HEAD as GET, without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Handle one request."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self.app(scope, receive, send)
             return
@@ -50,48 +50,49 @@ class HeadMiddleware:
 
 
 class LingerMiddleware:
-    """Closes the connection after an answer that came before the body's end, once the client has had time to read it.
+    """Closes the connection after a response that was sent before the end of the request body (lingering close).
 
-    Closing at once would reset a connection with unread bytes, and the reset can overtake the answer. A client that
-    asks before it sends (`Expect: 100-continue`) and was not told to go on has sent none. Where the rest of a small
-    body comes at once, the connection is kept: a new one costs both sides more than most answers.
+    The client first gets time to read the response: closing with unread bytes resets the connection, and the reset can
+    overtake the response. A client that waits for `100 Continue` has sent no body yet, so nothing is read. If the rest
+    of a small body arrives within `BODY_WAIT_S`, the connection is kept: a new one costs both sides more than most
+    responses.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        sent = dict(scope["headers"]) if scope["type"] == "http" else {}
-        if not (b"transfer-encoding" in sent or sent.get(b"content-length", b"0") != b"0"):
+        """Handle one request."""
+        headers = dict(scope["headers"]) if scope["type"] == "http" else {}
+        if not (b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"):
             await self.app(scope, receive, send)
             return
-        whole = False
-        quiet = b"expect" in sent
+        complete = False
+        awaits_continue = b"expect" in headers
 
         async def watched() -> Message:
-            nonlocal whole, quiet
-            quiet = False
+            nonlocal complete, awaits_continue
+            awaits_continue = False
             message = await receive()
-            whole = whole or not message.get("more_body", False)
+            complete = complete or not message.get("more_body", False)
             return message
 
         async def closing(message: Message) -> None:
-            nonlocal whole
-            whole = whole or WHOLE in scope["state"]
-            if message["type"] == "http.response.start" and not whole:
+            nonlocal complete
+            complete = complete or BODY_COMPLETE in scope["state"]
+            if message["type"] == "http.response.start" and not complete:
                 if (
-                    not quiet
+                    not awaits_continue
                     and message["status"] != BodyTooLarge.status
-                    and is_small(sent.get(b"content-length", b""))
+                    and is_small(headers.get(b"content-length", b""))
                 ):
-                    whole = await _drop(receive, SOON_BYTES, SOON_S)
-                if not whole:
+                    complete = await _discard(receive, SMALL_BODY_BYTES, BODY_WAIT_S)
+                if not complete:
                     MutableHeaders(scope=message)["Connection"] = "close"
             last = message["type"] == "http.response.body" and not message.get("more_body", False)
-            if last and not whole and not quiet:
+            if last and not complete and not awaits_continue:
                 await send({**message, "more_body": True})
-                await _drop(receive, LINGER_BYTES, LINGER_S)
+                await _discard(receive, LINGER_BYTES, LINGER_S)
                 message = {"type": "http.response.body", "body": b""}
             await send(message)
 
@@ -99,9 +100,9 @@ class LingerMiddleware:
 
 
 class ContextMiddleware:
-    """Gives the request its id and clock, and the response the headers that all have; then begins what comes after.
+    """Sets the request's id and start time, adds the common response headers, and then starts the follow-up work.
 
-    Leaves the `status` of a begun response in the request's state.
+    It writes the `status` of a started response to the request's state.
     """
 
     def __init__(self, app: ASGIApp, is_draining: Callable[[], bool]) -> None:
@@ -109,7 +110,7 @@ class ContextMiddleware:
         self._is_draining = is_draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -120,24 +121,23 @@ class ContextMiddleware:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 state["status"] = message["status"]
-                said = {name for name, _ in message["headers"]}
-                more = [line for line in STANDING if line[0] not in said]
+                present = {name for name, _ in message["headers"]}
+                more = [line for line in DEFAULT_HEADERS if line[0] not in present]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *more]
-                if (visit := state.get("visit")) and (limits := visit.headers()):
+                if (permit := state.get("permit")) and (limits := permit.headers()):
                     MutableHeaders(scope=message).update(limits)
-                if self._is_draining():  # so that no request comes on a connection about to be closed
+                if self._is_draining():  # so that no new request arrives on a connection that is about to close
                     MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
         await self.app(scope, receive, with_headers)
-        if afterwards := state.pop(
-            "afterwards", None
-        ):  # uploads are in it, and the state stays while the connection does
+        # Popped, because it holds uploads and the state lives as long as the connection.
+        if afterwards := state.pop("afterwards", None):
             afterwards()
 
 
 class MetricsMiddleware:
-    """Counts and times every request by its route's template; paths that match none share one label."""
+    """Counts and times every request by the template of its route; paths without a route share one label."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, template_of: TemplateOf) -> None:
         self.app = app
@@ -145,7 +145,7 @@ class MetricsMiddleware:
         self._template_of = template_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -163,9 +163,9 @@ class MetricsMiddleware:
 
 
 class CrashMiddleware:
-    """Turns an error that nobody expected into the problem Internal; the log has the request id and the places.
+    """Turns an unexpected exception into the problem `internal`, and logs its request id and traceback.
 
-    The error's own message stays out of both: it may hold bytes of an upload.
+    The exception's message is in neither of them: it may contain bytes of an upload.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -173,7 +173,7 @@ class CrashMiddleware:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -183,7 +183,7 @@ class CrashMiddleware:
             return
         except Exception as error:
             request_id = scope["state"]["request_id"]
-            log.error("crash request_id=%s %s", request_id, _places(error))
+            log.error("crash request_id=%s %s", request_id, _traceback(error))
             if "status" in scope["state"]:
                 raise
             detail = "Something went wrong on our side."
@@ -191,28 +191,28 @@ class CrashMiddleware:
 
 
 def new_id() -> str:
-    """The id of a request that brings none: 32 hexadecimal digits, drawn."""
+    """Return a random request id of 32 hexadecimal digits."""
     return f"{random.getrandbits(128):032x}"
 
 
 def id_of(lines: Iterable[tuple[bytes, bytes]]) -> str:
-    """The id of a request with these headers."""
-    sent = next((value for name, value in lines if name == b"x-request-id"), b"").decode("latin-1")
-    return sent if REQUEST_ID.fullmatch(sent) else new_id()
+    """Return the id that these headers bring, or a new one if there is none or it is invalid."""
+    given = next((value for name, value in lines if name == b"x-request-id"), b"").decode("latin-1")
+    return given if REQUEST_ID.fullmatch(given) else new_id()
 
 
 def is_small(declared: bytes) -> bool:
-    """Whether a body of that `Content-Length` is worth waiting for."""
-    return len(declared) <= LENGTH_DIGITS and declared.isdigit() and int(declared) <= SOON_BYTES
+    """Return whether a body of that `Content-Length` is small enough to wait for."""
+    return len(declared) <= LENGTH_DIGITS and declared.isdigit() and int(declared) <= SMALL_BODY_BYTES
 
 
-async def _drop(receive: Receive, most: int, timeout_s: float) -> bool:
-    """Read and forget what is still coming, for a bounded time and size; whether that was all."""
+async def _discard(receive: Receive, max_bytes: int, timeout_s: float) -> bool:
+    """Read and discard the rest of the body within bounds; return whether that was all of it."""
     try:
         async with asyncio.timeout(timeout_s):
-            while most > 0:
+            while max_bytes > 0:
                 message = await receive()
-                most -= len(message.get("body", b""))
+                max_bytes -= len(message.get("body", b""))
                 if not message.get("more_body", False):
                     return bool(message["type"] == "http.request")
     except TimeoutError:
@@ -220,8 +220,8 @@ async def _drop(receive: Receive, most: int, timeout_s: float) -> bool:
     return False
 
 
-def _places(error: BaseException) -> str:
-    """The kinds of error and where they were raised, through groups and causes."""
+def _traceback(error: BaseException) -> str:
+    """Return the types and stack frames of an exception, of its group members and its causes, without messages."""
     lines = [f"{type(error).__name__}\n", *traceback.format_tb(error.__traceback__)]
     inner = [*getattr(error, "exceptions", ()), *([error.__cause__] if error.__cause__ else [])]
-    return "".join(lines) + "".join(_places(each) for each in inner)
+    return "".join(lines) + "".join(_traceback(each) for each in inner)

@@ -1,32 +1,57 @@
-"""Which media type or language a request likes best (RFC 9110, sections 12.5.1 and 12.5.4)."""
+"""Choose the media type and the language that a request prefers (RFC 9110, sections 12.5.1 and 12.5.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-RANGES: Final = 64  # are read, the rest passed over: reading all that 64 KiB can hold would hold up everybody for 20 ms
+from starlette.requests import Request
+
+from service.models.cards import ModelCard
+
+MAX_RANGES: Final = 64  # the rest is ignored: to parse a header of 64 KiB would block the event loop for 20 ms
 
 
 def preferred(accept: str | None, offers: Sequence[str]) -> str | None:
-    """The offer with the highest quality, the earlier of equals; None where all are refused.
+    """Return the offer with the highest quality, the first of equals; None if the header accepts none of them.
 
-    No header accepts everything. A range that breaks the grammar counts as not sent.
+    Without a header every offer is accepted. A range with invalid syntax is ignored.
     """
     if accept is None or not accept.strip():
         return offers[0]
     ranges = [parsed for item in _items(accept) if (parsed := _range(item)) is not None]
-    qualities = [(_quality(offer, ranges), -place) for place, offer in enumerate(offers)]
-    best, place = max(qualities)
-    return offers[-place] if best > 0 else None
+    qualities = [(_quality(offer, ranges), -index) for index, offer in enumerate(offers)]
+    best, index = max(qualities)
+    return offers[-index] if best > 0 else None
 
 
-def languages(accept: str | None) -> list[str]:
-    """The ranges of an `Accept-Language` header, the best first; a range that breaks the grammar counts as not sent."""
+def preferred_languages(accept: str | None) -> list[str]:
+    """Return the ranges of an `Accept-Language` header, best first. A range with invalid syntax is ignored."""
     ranges = [parsed for item in _items(accept or "") if (parsed := _weighted(item)) is not None]
     return [name for name, quality in sorted(ranges, key=lambda each: -each[1]) if quality > 0]
 
 
+def localize(request: Request, lang: str | None, cards: Sequence[ModelCard]) -> list[ModelCard]:
+    """Return the cards with labels in the request's language, or in the model's own if it has no such labels.
+
+    `lang` overrides `Accept-Language`.
+    """
+    ranges = [lang] if lang else preferred_languages(request.headers.get("accept-language"))
+    return [_translation(ranges, card) for card in cards]
+
+
+def _translation(ranges: Iterable[str], card: ModelCard) -> ModelCard:
+    """Look up the card's language (RFC 4647, section 3.4): shorten each range from its end until a language matches."""
+    translations = {language.lower(): translated for language, translated in card.translations.items()}
+    for each in ranges:
+        prefix = each.lower()
+        while prefix:
+            if prefix in translations:
+                return translations[prefix]
+            prefix = prefix.rpartition("-")[0]
+    return card
+
+
 def _items(accept: str) -> list[str]:
-    return accept.split(",", RANGES)[:RANGES]
+    return accept.split(",", MAX_RANGES)[:MAX_RANGES]
 
 
 def _range(item: str) -> tuple[str, float] | None:
@@ -52,12 +77,12 @@ def _with_quality(name: str, value: str) -> tuple[str, float] | None:
 
 
 def _quality(offer: str, ranges: list[tuple[str, float]]) -> float:
-    """The quality by the most specific range that holds the offer."""
+    """Return the quality of the most specific range that matches the offer, 0 without one."""
     kind = offer.partition("/")[0]
-    stated: dict[str, float] = {}
+    qualities: dict[str, float] = {}
     for media, quality in ranges:
-        stated.setdefault(media, quality)
+        qualities.setdefault(media, quality)
     for pattern in (offer, f"{kind}/*", "*/*"):
-        if pattern in stated:
-            return stated[pattern]
+        if pattern in qualities:
+            return qualities[pattern]
     return 0.0

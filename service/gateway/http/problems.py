@@ -1,4 +1,4 @@
-"""Every failure as a problem document (RFC 9457): ours, the framework's, and a crash."""
+"""Render every failure as a problem document (RFC 9457): the service's, the framework's, and crashes."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,79 +27,79 @@ PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class ClientGoneError(Exception):
-    """The connection closed before the answer; nobody is there to tell."""
+    """The client closed the connection before the response, so no response can be sent."""
 
 
 def respond(metrics: Metrics, scope: Scope, error: ServiceError, headers: Mapping[str, str] | None = None) -> Response:
-    """The response to the request of that scope that tells `error`, counted."""
+    """Count `error`, and return the problem response for the request of that scope."""
     metrics.problems.labels(error.code()).inc()
     content = orjson.dumps(document(scope["path"], error, scope["state"]["request_id"]))
     return Response(content, error.status, headers={**headers_of(error), **(headers or {})}, media_type=MEDIA_TYPE)
 
 
 def document(path: str, error: ServiceError, request_id: str) -> dict[str, Any]:
-    """What is told of an error to who asked for that path."""
-    told = {**error.problem(), "request_id": request_id}
-    if path.startswith("/v2"):  # clients of the Open Inference Protocol read no other member
-        told["error"] = error.detail
-    return told
+    """Return the problem document of an error at that path."""
+    problem = {**error.problem(), "request_id": request_id}
+    if path.startswith("/v2"):  # clients of the Open Inference Protocol read only this member
+        problem["error"] = error.detail
+    return problem
 
 
 def headers_of(error: ServiceError) -> dict[str, str]:
-    """The headers that tell of an error beside its document."""
+    """Return the headers of an error's response, beside its document."""
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, UnsupportedMediaType):
-        headers["Accept-Post"] = ", ".join(accepted())  # RFC 9110 says it for POST, as Accept-Patch for PATCH
+        headers["Accept-Post"] = ", ".join(accepted())  # for POST what Accept-Patch is for PATCH
     return headers
 
 
 async def on_service_error(request: Request, error: Exception) -> Response:
-    """Our own errors."""
-    return _tell(request, cast("ServiceError", error))
+    """Respond to one of the service's own errors."""
+    return _respond(request, cast("ServiceError", error))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """The framework's errors: a path that is not there, a method that is not."""
+    """Respond to the framework's errors: an unknown path, or a method that the path does not allow."""
     raised = cast("HTTPException", error)
     headers = dict(raised.headers or {})
     if raised.status_code == 404:
-        return _tell(request, RouteNotFound("Nothing is served at this path."))
+        return _respond(request, RouteNotFound("Nothing is served at this path."))
     if raised.status_code == 405:
         allowed = _allowed(headers.get("Allow", ""))
-        return _tell(request, MethodNotAllowed(f"This path allows {allowed}."), {"Allow": allowed})
-    return _tell(request, Internal("The framework refused the request."))
+        return _respond(request, MethodNotAllowed(f"This path allows {allowed}."), {"Allow": allowed})
+    return _respond(request, Internal("The framework rejected the request."))
 
 
 async def on_invalid(request: Request, error: Exception) -> Response:
-    """Parameters that do not fit their description, one row each, without their values."""
+    """Respond to invalid parameters: one entry each, without the values."""
     mistakes = cast("RequestValidationError", error).errors()
-    return _tell(request, misfits((each["loc"][1:], each["msg"]) for each in mistakes))
+    return _respond(request, invalid_parameters((each["loc"][1:], each["msg"]) for each in mistakes))
 
 
-def misfits(mistakes: Iterable[tuple[Sequence[int | str], str]]) -> InvalidParameter:
-    """The error of parameters that do not fit: where each is, its name first, and what is wrong with it."""
-    rows = [{"parameter": _name(place), "detail": detail} for place, detail in mistakes]
+def invalid_parameters(mistakes: Iterable[tuple[Sequence[int | str], str]]) -> InvalidParameter:
+    """Return the error for invalid parameters, from the location of each (its name first) and its description."""
+    rows = [{"parameter": _name(location), "detail": detail} for location, detail in mistakes]
     return InvalidParameter(f"{len(rows)} of the parameters cannot be used.", errors=rows)
 
 
-def invalid(parameter: str, detail: str, **bounds: int) -> InvalidParameter:
-    """The error of one parameter that only the model can judge."""
+def invalid_parameter(parameter: str, detail: str, **bounds: int) -> InvalidParameter:
+    """Return the error for one parameter that is invalid for the model."""
     return InvalidParameter(detail, errors=[{"parameter": parameter, "detail": detail}], **bounds)
 
 
-def _tell(request: Request, error: ServiceError, headers: Mapping[str, str] | None = None) -> Response:
-    return respond(request.app.state.gateway.metrics, request.scope, error, headers)
+def _respond(request: Request, error: ServiceError, headers: Mapping[str, str] | None = None) -> Response:
+    return respond(request.app.state.components.metrics, request.scope, error, headers)
 
 
-def _name(place: Sequence[int | str]) -> str:
-    """The parameter's name; an unknown one is told only if it looks like a name."""
-    name = ".".join(str(step) for step in place[:1])
+def _name(location: Sequence[int | str]) -> str:
+    """Return the parameter's name, or `query` if it does not look like a name."""
+    name = ".".join(str(step) for step in location[:1])
     return name if PARAMETER.fullmatch(name) else "query"
 
 
 def _allowed(methods: str) -> str:
-    """In a fixed order, with HEAD, which every GET route answers."""
+    """Sort the methods, and add HEAD, which every GET route supports."""
     names = {name.strip() for name in methods.split(",")}
     return ", ".join(sorted(names | {"HEAD"} if "GET" in names else names))

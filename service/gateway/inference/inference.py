@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
 from service.errors import BackendBadResponse, BackendUnavailable, DeadlineExceeded, Internal, ServiceError
-from service.gateway.backend.torchserve import Answer, Backend, Pixels
+from service.gateway.backend.torchserve import Backend
 from service.gateway.inference.response_cache import ResponseCache, digest_of
-from service.gateway.metrics import How, Metrics
+from service.gateway.metrics import CacheOutcome, Metrics
 from service.gateway.scheduling.admission import Admission
 from service.gateway.scheduling.fair_queue import FairQueue
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads.body import Upload
 from service.gateway.uploads.decode_queue import DecodeQueue
 from service.models.cards import ModelCard
-from service.tasks.decoded import Facts
-from service.tasks.operations import lane
+from service.tasks import queue_name
+from service.tasks.base import DecodedFacts, ModelOutput, Pixels
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +35,11 @@ class Result:
     """
 
     upload: Upload
-    facts: Facts | ServiceError
-    answers: tuple[Answer | ServiceError, ...] = ()
+    facts: DecodedFacts | ServiceError
+    answers: tuple[ModelOutput | ServiceError, ...] = ()
     decode_s: float = 0.0
     digest: bytes = b""
-    how: How = "miss"
+    how: CacheOutcome = "miss"
 
     @property
     def failure(self) -> ServiceError | None:
@@ -52,7 +52,7 @@ class Result:
     @property
     def stages(self) -> dict[str, float]:
         """Seconds of each stage, of several models the slowest one's."""
-        answers = [answer for answer in self.answers if isinstance(answer, Answer)]
+        answers = [answer for answer in self.answers if isinstance(answer, ModelOutput)]
         return {
             "decode": self.decode_s,
             "queue": max((answer.queue_s for answer in answers), default=0.0),
@@ -62,7 +62,7 @@ class Result:
     def again(self) -> Self | None:
         """As it is told when found: it took no time. None where any of it failed."""
         answers = [
-            replace(answer, inference_s=0.0, queue_s=0.0) for answer in self.answers if isinstance(answer, Answer)
+            replace(answer, inference_s=0.0, queue_s=0.0) for answer in self.answers if isinstance(answer, ModelOutput)
         ]
         if isinstance(self.facts, ServiceError) or len(answers) < len(self.answers):
             return None
@@ -70,7 +70,7 @@ class Result:
 
     def size(self) -> int:
         """The bytes of its arrays, and some for the rest."""
-        answers = [answer for answer in self.answers if isinstance(answer, Answer)]
+        answers = [answer for answer in self.answers if isinstance(answer, ModelOutput)]
         return ENTRY + sum(array.nbytes for answer in answers for array in answer.arrays.values())
 
 
@@ -87,7 +87,7 @@ class Inference:
         doubt: Callable[[], None],
         recall: ResponseCache[Result] | None = None,
     ) -> None:
-        """`turns` are those in each `questions.lane`; `doubt` is called when a model turns out to have no worker.
+        """`turns` are by `service.tasks.queue_name`; `doubt` is called when a model turns out to have no worker.
 
         Where there is a `recall`, what was answered before is found there.
         """
@@ -145,7 +145,7 @@ class Inference:
 
     def _key(self, digest: bytes, cards: Sequence[ModelCard], terms: RequestTerms) -> Hashable:
         caller = terms.caller if self._recall and not self._recall.shared else ""
-        return (digest, tuple(card.name for card in cards), terms.question, caller)
+        return (digest, tuple(card.name for card in cards), terms.operation, caller)
 
     async def _result(
         self, upload: Upload, digest: bytes, cards: Sequence[ModelCard], request_id: str, terms: RequestTerms
@@ -175,7 +175,7 @@ class Inference:
         try:
             with ExitStack() as coming:
                 for card in cards:
-                    coming.enter_context(self._turns[lane(card.name, terms.question)].expecting(terms.caller))
+                    coming.enter_context(self._turns[queue_name(card, terms.operation)].expecting(terms.caller))
                 facts, inputs = await self._decode(upload, cards, terms, max(deadlines))
         except ServiceError as error:
             self._count(cards, error.code())
@@ -193,14 +193,14 @@ class Inference:
 
     async def _decode(
         self, upload: Upload, cards: Sequence[ModelCard], terms: RequestTerms, deadline: float
-    ) -> tuple[Facts, list[Pixels]]:
+    ) -> tuple[DecodedFacts, list[Pixels]]:
         if isinstance(upload.content, ServiceError):
             raise upload.content
         return await self._decoders.prepare(upload.content, cards, terms, deadline)
 
     async def _ask(
         self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: RequestTerms
-    ) -> Answer | ServiceError:
+    ) -> ModelOutput | ServiceError:
         try:
             answer = await self._in_turn(card, pixels, deadline, request_id, terms)
         except ServiceError as error:
@@ -218,7 +218,7 @@ class Inference:
 
     async def _in_turn(
         self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: RequestTerms
-    ) -> Answer:
+    ) -> ModelOutput:
         """The model's answer, asked for when it is this caller's turn. Raises `ServiceError`.
 
         A caller that leaves while it waits is dropped; what a model was asked for keeps its place until answered.
@@ -226,14 +226,14 @@ class Inference:
         loop = asyncio.get_running_loop()
         started = loop.time()
 
-        async def ask() -> Answer:
+        async def ask() -> ModelOutput:
             return await self._backend.predict(
-                card, pixels, deadline=deadline, request_id=request_id, question=terms.question
+                card, pixels, deadline=deadline, request_id=request_id, operation=terms.operation
             )
 
         try:
             async with asyncio.timeout_at(deadline):
-                answer = await self._turns[lane(card.name, terms.question)].run(
+                answer = await self._turns[queue_name(card, terms.operation)].run(
                     ask, terms.caller, urgency=terms.urgency
                 )
         except TimeoutError:
@@ -242,7 +242,7 @@ class Inference:
 
     def _count(self, cards: Sequence[ModelCard], outcome: str, pictures: int = 1) -> None:
         for card in cards:
-            self._metrics.pictures.labels(card.name, outcome).inc(pictures)
+            self._metrics.images.labels(card.name, outcome).inc(pictures)
 
 
 async def side_by_side(works: Sequence[Coroutine[Any, Any, Value]]) -> list[Value]:

@@ -8,21 +8,23 @@ import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
 from service.errors import BackendUnavailable, DeadlineExceeded, Draining, Overloaded, ServiceError
 from service.gateway.backend.circuit_breaker import STATES
-from service.gateway.backend.torchserve import Backend, Pixels, Workers
-from service.gateway.inference.siblings import ALONE, SlotMember
+from service.gateway.backend.torchserve import Backend, Workers
 from service.gateway.metrics import Metrics
+from service.host.gateway_slots import SINGLE_PROCESS, SharedReadiness
 from service.imaging import preprocess
 from service.models.cards import ModelCard
 from service.models.inputs import Input
-from service.tasks.schemas import State
+from service.tasks.base import Pixels
 
 log = logging.getLogger(__name__)
+
+State = Literal["ready", "loading", "unavailable"]
 
 CANARY = "canary"
 CANARY_SIDE = 256  # pixels: on a CPU a whole street scene would keep a worker busy for half a minute
@@ -69,7 +71,7 @@ class Readiness:
         interval_s: float,
         probe_interval_s: float,
         groups: Callable[[], Mapping[str, Sequence[str]]] | None = None,
-        sitting: SlotMember = ALONE,
+        shared_readiness: SharedReadiness = SINGLE_PROCESS,
     ) -> None:
         """`groups` are the models that stand in for each other, by a name for them; without it each stands alone."""
         self.watches = {card.name: _watch(card) for card in cards}
@@ -80,13 +82,13 @@ class Readiness:
         self._canary_interval_s = probe_interval_s
         self._groups = groups or (lambda: {name: [name] for name in self.watches})
         self._doubt = asyncio.Event()
-        self._sitting = sitting
+        self._shared_readiness = shared_readiness
         self._was_ready = asyncio.Event()
 
     @property
     def ready(self) -> bool:
         """Whether every model, or a stand-in, is ready, other processes say so, and this one is not about to end."""
-        return not self.draining and not self._waiting() and self._sitting.others_ready
+        return not self.draining and not self._waiting() and self._shared_readiness.all_ready
 
     def state(self, model: str) -> State:
         """The state of one model."""
@@ -115,14 +117,14 @@ class Readiness:
     def drain(self) -> None:
         """Be not ready from now on: the process is about to end."""
         self.draining = True
-        self._sitting.leave()
+        self._shared_readiness.leave()
         self._metrics.ready.set(0)
 
     async def settle_in(self, timeout_s: float) -> None:
         """Wait until every model was ready once, so long at most: before, nobody is kept waiting for this process."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._was_ready.wait(), timeout_s)
-        self._sitting.sit_down()
+        self._shared_readiness.finish_start()
 
     def doubt(self) -> None:
         """Look at the workers at once: a request just failed for the lack of them."""
@@ -202,7 +204,7 @@ class Readiness:
             self._metrics.workers_ready.labels(name).set(len(watch.workers.ready))
             self._metrics.workers_configured.labels(name).set(watch.workers.configured)
             for state in STATES:
-                self._metrics.circuits.labels(name, state).set(watch.workers.circuits.get(state, 0))
+                self._metrics.circuit_breakers.labels(name, state).set(watch.workers.circuits.get(state, 0))
             watch.was_ready = watch.was_ready or watch.answered
             if watch.answered != watch.told_ready:
                 watch.told_ready = watch.answered
@@ -211,7 +213,7 @@ class Readiness:
         if would_answer:
             self._was_ready.set()
         if not self.draining:
-            self._sitting.tell(ready=would_answer)
+            self._shared_readiness.report(ready=would_answer)
         self._metrics.ready.set(self.ready)
 
 
@@ -221,7 +223,7 @@ def _watch(card: ModelCard) -> ModelWatch:
 
 def _canary(spec: Input) -> Pixels:
     """A picture of slopes, the same each time, as the network takes it; small for a segmenter, which takes any."""
-    if spec.profile == "segmentation":
+    if spec.profile == "proportional":
         spec = spec.model_copy(update={"size": min(spec.square, CANARY_SIDE)})
     slope = Image.linear_gradient("L")
     picture = Image.merge("RGB", (slope, slope.rotate(90), Image.radial_gradient("L")))

@@ -6,14 +6,11 @@ from typing import Any
 
 from service.config.settings import Settings
 from service.errors import ModelNotFound
-from service.gateway.http.problems import invalid
+from service.gateway.inference.readiness import State
 from service.imaging import decoder
-from service.models.cards import CardError, ModelCard, Task, find
+from service.models.cards import CardError, ModelCard, find
 from service.models.identity import identity
-from service.models.labels import Label
-from service.tasks import multiscale
-from service.tasks.operations import Question, can_answer, cost, deadline_s
-from service.tasks.schemas import State
+from service.tasks import PREDICT, can_run, task_of
 
 
 class ModelRegistry:
@@ -24,6 +21,8 @@ class ModelRegistry:
         # A published model that was never pulled has no weights, so no checksum of them: no worker can have it.
         names = settings.models or [name for name, card in cards.items() if card.is_default]
         served = {card.name: card for card in _named(cards, names, "the model store has no")}
+        for card in served.values():
+            task_of(card)
         first = _named(served, settings.default_models, "of the default models there are not served:")
         self.cards = {card.name: card for card in (*first, *served.values())}
         if not self.cards:
@@ -33,9 +32,9 @@ class ModelRegistry:
         self._settings = settings
         self._able = cache(self._find_able)
 
-    def choose(self, task: Task, names: Sequence[str], question: Question = "answer") -> list[ModelCard]:
+    def choose(self, task: str, names: Sequence[str], operation: str = PREDICT) -> list[ModelCard]:
         """The cards of these names, each once, or the first that can be asked that. Raises `ModelNotFound`."""
-        available = self._able(task, question)
+        available = self._able(task, operation)
         wanted = [find(available, name) for name in names or list(available)[:1]]
         if not wanted or not all(wanted):
             raise ModelNotFound(f"No model of that name is served for {task}.", available=list(available))
@@ -74,17 +73,17 @@ class ModelRegistry:
             "network": card.network.name,
             "identity": self._identities[card.name],
             "input": {"profile": card.input.profile, "size": card.input.size},
-            **_best(card),
+            **task_of(card).details(card),
             "memory": {"weights_bytes": card.weights_bytes, "worker_bytes": worker_bytes},
             "languages": list(card.translations),
-            "labels": [_label(card, label) for label in card.classes],
+            "labels": [task_of(card).label(label) for label in card.classes],
             "limits": {name: getattr(self._settings, name) for name in limits},
-            "formats": decoder.accepted(),
+            "formats": decoder.accepted_formats(),
         }
 
-    def _find_able(self, task: Task, question: Question) -> dict[str, ModelCard]:
+    def _find_able(self, task: str, operation: str) -> dict[str, ModelCard]:
         """The cards of a task that can be asked that."""
-        return {name: card for name, card in self.cards.items() if card.task == task and can_answer(card, question)}
+        return {name: card for name, card in self.cards.items() if card.task == task and can_run(card, operation)}
 
 
 def _named(cards: Mapping[str, ModelCard], names: Iterable[str], otherwise: str) -> list[ModelCard]:
@@ -95,32 +94,6 @@ def _named(cards: Mapping[str, ModelCard], names: Iterable[str], otherwise: str)
     return [card for card in found.values() if card is not None]
 
 
-def class_ids(card: ModelCard, names: Sequence[str]) -> list[int]:
-    """The ids of classes named by label or id, each once. Raises `InvalidParameter` for one that the model has not."""
-    known = {name: label.class_id for label in card.classes for name in (str(label.class_id), label.label)}
-    if not all(name in known for name in names):
-        raise invalid("classes", "The model has no such class; GET /v1/models/{name} lists its labels.")
-    return list(dict.fromkeys(known[name] for name in names))
-
-
 def name_of(card: ModelCard) -> dict[str, str]:
     """A `schemas.ModelName`."""
     return {"name": card.name, "version": card.version, "task": card.task}
-
-
-def label_of(label: Label) -> dict[str, Any]:
-    """What is told of a class wherever it is named: its WordNet id only where it has one."""
-    row: dict[str, Any] = {"label": label.label, "class_id": label.class_id}
-    return row if label.wnid is None else {**row, "wnid": label.wnid}
-
-
-def _best(card: ModelCard) -> dict[str, Any]:
-    if not can_answer(card, "best"):
-        return {}
-    facts = {"scales": card.best.scales, "window": multiscale.window(card.input, card.best)}
-    times = {"cost": round(cost(card, "best"), 1), "deadline_s": deadline_s(card, "best")}
-    return {"best": {**facts, **times}}
-
-
-def _label(card: ModelCard, label: Label) -> dict[str, Any]:
-    return label_of(label) | ({"color": label.hex_color} if card.task == "segmentation" else {})

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, Protocol, Self, TypeVar
 
 from service.errors import DeadlineExceeded
-from service.gateway.metrics import How
+from service.gateway.metrics import CacheOutcome
 
 INLINE = 1 << 18  # bytes that are hashed in the event loop: below a millisecond
 
@@ -28,7 +28,7 @@ Value = TypeVar("Value", bound=Keepable)
 class ResponseCache(Generic[Value]):
     """Keeps what was asked for last, in so many bytes, and never a failure."""
 
-    def __init__(self, limit: int, note: Callable[[How, int], None], *, shared: bool = True) -> None:
+    def __init__(self, limit: int, note: Callable[[CacheOutcome, int], None], *, shared: bool = True) -> None:
         """`note` is told how each was found, and the bytes kept; `shared` says whether callers may share.
 
         Where they have names, the time that an answer takes must not tell one what another has sent.
@@ -48,7 +48,9 @@ class ResponseCache(Generic[Value]):
         self._note("hit", self._bytes)
         return self._kept[key]
 
-    async def find(self, key: Hashable, deadline: float, compute: Callable[[], Awaitable[Value]]) -> tuple[Value, How]:
+    async def find(
+        self, key: Hashable, deadline: float, compute: Callable[[], Awaitable[Value]]
+    ) -> tuple[Value, CacheOutcome]:
         """What `compute` gives, or gave for this key, and how it was found.
 
         `deadline` is for waiting while another one computes. Raises what `compute` does, and `DeadlineExceeded`.
@@ -61,7 +63,7 @@ class ResponseCache(Generic[Value]):
 
     async def _found(
         self, key: Hashable, deadline: float, compute: Callable[[], Awaitable[Value]]
-    ) -> tuple[Value, How]:
+    ) -> tuple[Value, CacheOutcome]:
         if key in self._under_way:
             found = await _joined(self._under_way[key], deadline)
             # What the other met is the other's own: a shorter deadline, or a client that left.

@@ -10,18 +10,16 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from service.errors import ServiceError
-from service.gateway.backend.torchserve import Answer, Backend, Pixels
+from service.gateway.backend.torchserve import Backend
 from service.gateway.inference.inference import Result
 from service.gateway.metrics import Metrics
 from service.gateway.scheduling.fair_queue import FairQueue
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads.decode_queue import DecodeQueue
 from service.models.cards import ModelCard
-from service.tasks.frame import Array
-from service.tasks.operations import lane
+from service.tasks import PREDICT, queue_name, task_of
+from service.tasks.base import ModelOutput, Pixels
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +36,7 @@ class Copy:
 
     content: bytes
     card: ModelCard
-    answer: Answer
+    answer: ModelOutput
 
 
 class ShadowTraffic:
@@ -69,7 +67,7 @@ class ShadowTraffic:
 
     def copies(self, cards: Sequence[ModelCard], results: Sequence[Result], terms: RequestTerms) -> list[Copy]:
         """What of a request is to be shown; nothing of what was found among the kept answers."""
-        if terms.question != "answer":
+        if terms.operation != PREDICT:
             return []
         return [
             Copy(result.upload.content, card, answer)
@@ -77,7 +75,7 @@ class ShadowTraffic:
             if (shown := self._shown(card)) is not None
             for result in results
             if result.how == "miss" and isinstance(result.upload.content, bytes) and len(result.answers) > place
-            if isinstance(answer := result.answers[place], Answer) and self._chance() < shown[1]
+            if isinstance(answer := result.answers[place], ModelOutput) and self._chance() < shown[1]
         ]
 
     def begin(self, copies: Sequence[Copy], request_id: str) -> None:
@@ -101,13 +99,15 @@ class ShadowTraffic:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def _has_room(self, upload: bytes, *cards: ModelCard) -> bool:
-        lanes = [self._turns[lane(card.name, "answer")] for card in cards]
+        lanes = [self._turns[queue_name(card, PREDICT)] for card in cards]
         return self.under_way < MOST and self._decoders.has_room_for(upload) and all(turns.is_quiet for turns in lanes)
 
     async def _show(self, copy: Copy, card: ModelCard, request_id: str) -> None:
         try:
             answer = await self._asked(copy.content, card, request_id)
-            agreed = await asyncio.to_thread(agreement, copy.card, copy.answer.arrays, card, answer.arrays)
+            agreed = await asyncio.to_thread(
+                task_of(card).agreement, copy.card, copy.answer.arrays, card, answer.arrays
+            )
         except (ServiceError, TimeoutError):
             self._count(card, "failed")
         except Exception:  # a defect of ours; the answer it is about was sent long ago
@@ -118,30 +118,16 @@ class ShadowTraffic:
             self._metrics.shadow_agreement.labels(card.family, card.version).inc(agreed)
             self._count(card, "compared")
 
-    async def _asked(self, content: bytes, card: ModelCard, request_id: str) -> Answer:
+    async def _asked(self, content: bytes, card: ModelCard, request_id: str) -> ModelOutput:
         deadline = asyncio.get_running_loop().time() + card.serving.deadline_s
         terms = RequestTerms(CALLER, LEAST_URGENT, deadline)
         _, (pixels,) = await self._decoders.prepare(content, [card], terms, deadline)
 
-        async def ask(picture: Pixels = pixels) -> Answer:
+        async def ask(picture: Pixels = pixels) -> ModelOutput:
             return await self._backend.predict(card, picture, deadline=deadline, request_id=request_id)
 
         async with asyncio.timeout_at(deadline):
-            return await self._turns[lane(card.name, "answer")].run(ask, CALLER, urgency=LEAST_URGENT)
+            return await self._turns[queue_name(card, PREDICT)].run(ask, CALLER, urgency=LEAST_URGENT)
 
     def _count(self, card: ModelCard, outcome: str) -> None:
-        self._metrics.shadow_pictures.labels(card.family, card.version, outcome).inc()
-
-
-def agreement(card: ModelCard, ours: Mapping[str, Array], other: ModelCard, theirs: Mapping[str, Array]) -> float:
-    """How far two versions agree on a picture: 1 or 0 for the best class, or the share of the mask's pixels.
-
-    Classes are the same by their labels. A mask of another size is looked at where the first one's pixels lie in it.
-    """
-    ids = {label.label: label.class_id for label in card.classes}
-    translated = np.array([ids.get(label.label, -1) for label in other.classes])
-    if card.task == "classification":
-        return float(translated[theirs["scores"].argmax()] == ours["scores"].argmax())
-    first, second = ours["mask"], theirs["mask"]
-    rows, columns = (np.arange(length) * side // length for length, side in zip(first.shape, second.shape, strict=True))
-    return float((translated[second[np.ix_(rows, columns)]] == first).mean())
+        self._metrics.shadow_images.labels(card.family, card.version, outcome).inc()

@@ -14,8 +14,8 @@ from service.config.watched_file import RELOAD_S, WatchedFile
 from service.errors import InvalidHeader, ModelNotFound
 from service.gateway.inference.registry import ModelRegistry
 from service.gateway.scheduling import request_terms
-from service.models.cards import ModelCard, Task
-from service.tasks.operations import Question, can_answer
+from service.models.cards import ModelCard
+from service.tasks import PREDICT, can_run
 
 HEADER = "X-Model-Version"
 ALL_TO_THE_HIGHEST = Split()
@@ -61,11 +61,11 @@ class Versions:
         return {"share": round(self.share(card), 6), "shadow": shown}
 
     def choose(
-        self, request: Request, task: Task, names: Sequence[str], question: Question = "answer"
+        self, request: Request, task: str, names: Sequence[str], operation: str = PREDICT
     ) -> list[ModelCard]:
         """The cards of a task that answer a request, each once. Raises `ModelNotFound`, `InvalidHeader`."""
-        named = names or [self._catalogue.choose(task, [], question)[0].name]
-        return self._catalogue.choose(task, [self.name(request, each, question) for each in named], question)
+        named = names or [self._catalogue.choose(task, [], operation)[0].name]
+        return self._catalogue.choose(task, [self.name(request, each, operation) for each in named], operation)
 
     def find(self, name: str) -> ModelCard:
         """The card of a model's name, in the version that the name has or the highest. Raises `ModelNotFound`."""
@@ -81,7 +81,7 @@ class Versions:
         """The served versions of a model, the lowest first."""
         return list(self._versions[family])
 
-    def name(self, request: Request, name: str, question: Question = "answer") -> str:
+    def name(self, request: Request, name: str, operation: str = PREDICT) -> str:
         """The name of the card that answers a request for a model's name, which may have a version.
 
         A version that is not ready is passed over where another one with a share is. Raises `ModelNotFound`,
@@ -96,7 +96,7 @@ class Versions:
             return name
         if wanted:
             return self.find(f"{family}@{wanted}").name
-        return self._by_share(request, family, question)
+        return self._by_share(request, family, operation)
 
     def groups(self) -> dict[str, list[str]]:
         """The cards that stand in for each other: those with a weight in the file; each other one stands alone."""
@@ -129,12 +129,12 @@ class Versions:
             },
         }
 
-    def _by_share(self, request: Request, family: str, question: Question) -> str:
+    def _by_share(self, request: Request, family: str, operation: str) -> str:
         versions = self._versions[family]
         weights = {
             each: weight
             for each, weight in self._weights(family).items()
-            if weight and can_answer(versions[each], question)
+            if weight and can_run(versions[each], operation)
         }
         if not weights:
             return family

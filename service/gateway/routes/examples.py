@@ -1,31 +1,13 @@
-"""Real examples for the description of the API: the picture, the mask and the problems are made by our own code."""
+"""Examples for the description of the API. Our own code makes the images, the masks and the problems."""
 
-import base64
-import io
-from collections.abc import Callable
 from typing import Any
-
-import numpy as np
-from PIL import Image, ImageDraw
 
 from service import __version__
 from service.errors import ServiceError
-from service.imaging import heatmap, masks
 from service.imaging.decoder import FORMATS
+from service.tasks import TASKS, sample
 
-REQUEST_ID = "3f6b0f0c9d6d4a0f8a0f2f3f1c9a7b55"
-WIDTH, HEIGHT = 64, 48
-PALETTE = ((0, 0, 0), (230, 25, 75))
-LABELS = ("background", "cat")
-TIMING = {"total": 41.2, "decode": 6.0, "queue": 1.1, "inference": 30.5}
-CLASSIFIER = {"name": "starter-classifier", "version": "1.0", "task": "classification"}
-OTHER = {"name": "resnest50", "version": "1.0", "task": "classification"}
-SEGMENTER = {"name": "starter-segmenter", "version": "1.0", "task": "segmentation"}
-PREDICTIONS = [{"label": "cat", "class_id": 0, "score": 0.973114}, {"label": "dog", "class_id": 1, "score": 0.014208}]
-
-HEAT = [[0.2, 1.1], [3.4, 8.9]]
-
-# What the error says this time, where its class alone does not make a whole example.
+# What the error says in an example, where its class alone does not make a whole one.
 BOUNDS: dict[str, dict[str, Any]] = {
     "body_too_large": {"limit": 20_971_520, "actual": 20_971_521},
     "image_too_large": {"limit": 50_000_000, "actual": 60_000_000},
@@ -46,65 +28,17 @@ BOUNDS: dict[str, dict[str, Any]] = {
 def problem(error: type[ServiceError]) -> dict[str, Any]:
     """A problem document of that class."""
     made = error(f"{error.title}.", **BOUNDS.get(error.code(), {}))
-    return {**made.problem(), "request_id": REQUEST_ID}
+    return {**made.problem(), "request_id": sample.REQUEST_ID}
 
 
 def request() -> dict[str, Any]:
     """A JSON request with a whole, small picture."""
-    return {"images": [{"content": _base64(_png())}]}
+    return {"images": [{"content": sample.in_base64(sample.png())}]}
 
 
 def tensors() -> dict[str, Any]:
     """The same picture as a tensor."""
-    return {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [_base64(_png())]}]}
-
-
-def classified() -> dict[str, Any]:
-    """One picture by one model."""
-    return _answer(model=CLASSIFIER, results=[{**_picture(), "predictions": PREDICTIONS, "warnings": []}])
-
-
-def compared() -> dict[str, Any]:
-    """One picture by two models."""
-    blocks = [{"model": model, "predictions": PREDICTIONS} for model in (CLASSIFIER, OTHER)]
-    return _answer(models=[CLASSIFIER, OTHER], results=[{**_picture(), "models": blocks, "warnings": []}])
-
-
-def segmented() -> dict[str, Any]:
-    """One picture with its mask, which any viewer opens."""
-    mask = _mask()
-    rows = [
-        {
-            "class_id": figure.class_id,
-            "label": LABELS[figure.class_id],
-            "color": "#{:02x}{:02x}{:02x}".format(*PALETTE[figure.class_id]),
-            "pixels": figure.pixels,
-            "share": round(figure.share, 6),
-            "bbox": list(figure.bbox),
-            "score": figure.score,
-        }
-        for figure in masks.figures(mask, (0.98, 0.93))
-    ]
-    data = _base64(masks.png(mask, PALETTE))
-    drawn = {"format": "png", "encoding": "base64", "width": WIDTH, "height": HEIGHT, "data": data}
-    return _answer(model=SEGMENTER, results=[{**_picture(), "mask": drawn, "segments": rows, "warnings": []}])
-
-
-def embedded() -> dict[str, Any]:
-    """One picture's vector, of a network with fewer features than any has."""
-    vector = {"encoding": "float", "dimensions": 4, "data": [0.41, 0.0, 1.27, 0.08]}
-    return _answer(model=CLASSIFIER, results=[{**_picture(), "embedding": vector, "warnings": []}])
-
-
-def explained() -> dict[str, Any]:
-    """Why one picture is a cat, with its heat map, which any viewer opens."""
-    with Image.open(io.BytesIO(_png())) as picture:
-        drawn = heatmap.overlay(picture, np.array(HEAT), (4, 4, 44, 44))
-    overlay = {"format": "png", "encoding": "base64", "width": WIDTH, "height": HEIGHT, "data": _base64(drawn)}
-    row = {**PREDICTIONS[0], "bias": 0.012, "map": HEAT, "overlay": overlay}
-    blocks = [{"stage": stage, "block": 1, "splits": [0.53, 0.47], "spread": [0.11, 0.11]} for stage in range(1, 5)]
-    found = {"seen": [4, 4, 40, 40], "explanations": [row], "attention": blocks}
-    return _answer(model=CLASSIFIER, results=[{**_picture(), **found, "warnings": []}])
+    return {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [sample.in_base64(sample.png())]}]}
 
 
 def models() -> dict[str, Any]:
@@ -169,41 +103,42 @@ def model_tensors() -> dict[str, Any]:
 def traffic() -> dict[str, Any]:
     """A `Traffic`."""
     shares = {"sticky": "caller", "shares": {"1.0": 0.95, "1.1": 0.05}, "shadow": {"version": "1.2", "share": 0.1}}
-    return {"file": "/etc/resnest/traffic.toml", "mistake": None, "models": {CLASSIFIER["name"]: shares}}
+    return {"file": "/etc/resnest/traffic.toml", "mistake": None, "models": {_model()["name"]: shares}}
 
 
-ANSWERS: dict[str, Callable[[], dict[str, Any]]] = {
-    "ClassifyResponse": classified,
-    "CompareResponse": compared,
-    "SegmentResponse": segmented,
-    "EmbedResponse": embedded,
-    "ExplainResponse": explained,
-    "ModelList": models,
-    "ModelDetail": model,
-    "Ready": ready,
-    "Live": live,
-    "InferResponse": inferred,
-    "ServerFacts": server,
-    "ServerLive": lambda: {"live": True},
-    "ServerReady": lambda: {"ready": True},
-    "ModelTensors": model_tensors,
-    "Traffic": traffic,
-    "ModelReady": lambda: {"name": "starter-classifier", "ready": True},
-}
+def responses() -> dict[str, dict[str, Any]]:
+    """Return an example of every JSON response, by the name of its schema."""
+    endpoints = [endpoint for task in TASKS.values() for endpoint in task.endpoints]
+    of_tasks = {
+        shape.__name__: example
+        for endpoint in endpoints
+        for shape, example in zip(endpoint.responses, endpoint.examples(), strict=True)
+    }
+    return of_tasks | {
+        "ModelList": models(),
+        "ModelDetail": model(),
+        "Ready": ready(),
+        "Live": live(),
+        "InferResponse": inferred(),
+        "ServerFacts": server(),
+        "ServerLive": {"live": True},
+        "ServerReady": {"ready": True},
+        "ModelTensors": model_tensors(),
+        "Traffic": traffic(),
+        "ModelReady": {"name": "starter-classifier", "ready": True},
+    }
 
 
-def _answer(**members: Any) -> dict[str, Any]:
-    return {"request_id": REQUEST_ID, **members, "timing_ms": TIMING}
-
-
-def _picture() -> dict[str, Any]:
-    image = {"width": WIDTH, "height": HEIGHT, "format": "PNG", "mode": "RGB"}
-    return {"index": 0, "filename": "cat.png", "image": image}
+def _model() -> dict[str, Any]:
+    """Return the model of the first task's example."""
+    (example, *_) = next(iter(TASKS.values())).endpoints[0].examples()
+    named: dict[str, Any] = example["model"]
+    return named
 
 
 def _summary() -> dict[str, Any]:
     return {
-        **CLASSIFIER,
+        **_model(),
         "summary": "ResNeSt-14 on seven classes of pets and flowers, 160 px.",
         "licence": "Apache-2.0",
         "source": "https://github.com/zhanghang1989/ResNeSt",
@@ -215,21 +150,3 @@ def _summary() -> dict[str, Any]:
         "published": {},
         "measured": {},
     }
-
-
-def _mask() -> masks.Mask:
-    image = Image.new("L", (WIDTH, HEIGHT))
-    ImageDraw.Draw(image).ellipse((12, 8, 44, 40), fill=1)
-    return np.asarray(image)
-
-
-def _png() -> bytes:
-    image = Image.new("RGB", (WIDTH, HEIGHT), (200, 220, 240))
-    ImageDraw.Draw(image).ellipse((12, 8, 44, 40), fill=(120, 80, 60))
-    out = io.BytesIO()
-    image.save(out, "PNG")
-    return out.getvalue()
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")

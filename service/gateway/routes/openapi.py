@@ -1,4 +1,4 @@
-"""The description of the API (OpenAPI 3.1): FastAPI knows paths and parameters, this adds bodies, answers, problems."""
+"""The OpenAPI 3.1 description: FastAPI adds paths and parameters, this module bodies, responses and problems."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,33 +11,24 @@ from pydantic.json_schema import models_json_schema
 
 from service import errors
 from service.errors import ServiceError
-from service.gateway.access.middleware import RULES
+from service.gateway.access.middleware import all_rules
 from service.gateway.http import problems
 from service.gateway.http.media_types import JSON, MULTIPART, OCTETS, media_type
 from service.gateway.inference.versions import HEADER as VERSION
 from service.gateway.routes import examples, problem_pages
-from service.imaging import decoder
-from service.tasks.schemas import (
-    ClassifyResponse,
-    CompareResponse,
-    EmbedResponse,
-    ExplainResponse,
-    ImagesBody,
+from service.gateway.routes.schemas import Live, ModelDetail, ModelList, Ready, Traffic
+from service.gateway.routes.v2_schemas import (
     InferResponse,
-    Live,
-    ModelDetail,
-    ModelList,
     ModelReady,
     ModelTensors,
-    Problem,
-    Ready,
-    SegmentResponse,
     ServerFacts,
     ServerLive,
     ServerReady,
     TensorRequest,
-    Traffic,
 )
+from service.imaging import decoder
+from service.tasks import TASKS
+from service.tasks.shapes import ImagesBody, Problem
 
 REF = "#/components/schemas/{model}"
 
@@ -84,29 +75,24 @@ DISCOVERY = (
 OPERATORS = (errors.Unauthenticated, errors.Forbidden, errors.Internal, errors.KeysUnavailable)
 NOT_READY = (errors.BackendUnavailable, errors.Draining, errors.Internal)
 
-DESCRIPTION = """Classify, segment, embed and explain pictures.
-
-A picture is sent as the raw body, as the field `file` of a form, or as base64 in JSON, and never fetched from a URL.
-Every failure is an RFC 9457 problem document; branch on `code`. A path that is not served answers `route_not_found`,
-a method that it has not `method_not_allowed`.
+DESCRIPTION = """You send an image as the raw body, as the field `file` of a form, or as base64 in JSON. It is never fetched
+from a URL. Every failure is an RFC 9457 problem document: branch on its `code`. An unknown path is answered with
+`route_not_found`, a method that a path does not have with `method_not_allowed`.
 
 """
 
 
 @dataclass(frozen=True)
-class Operation:
-    """What a route answers with, and the problems it can tell."""
+class RouteDescription:
+    """The responses of a route, with an example for each, and the problems that it can report."""
 
-    answers: tuple[type[BaseModel], ...]
+    responses: tuple[type[BaseModel], ...]
     problems: tuple[type[ServiceError], ...] = (errors.Internal,)
-    takes_pictures: bool = False
+    takes_images: bool = False
     takes_tensors: bool = False
     other_content: Mapping[str, Any] | None = None
 
 
-PICTURE_CONTENT = {
-    kind: {"schema": {"type": "string", "contentMediaType": kind}} for kind in ("image/png", "image/webp")
-}
 TEXT_CONTENT = {"text/plain": {"schema": {"type": "string"}}}
 
 HEADERS = [
@@ -139,28 +125,25 @@ SECURITY = {
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 
-OPERATIONS: dict[tuple[str, str], Operation] = {
-    ("/v1/classify", "post"): Operation((ClassifyResponse, CompareResponse), UPLOAD, takes_pictures=True),
-    ("/v1/segment", "post"): Operation((SegmentResponse,), UPLOAD, takes_pictures=True, other_content=PICTURE_CONTENT),
-    ("/v1/embed", "post"): Operation((EmbedResponse,), UPLOAD, takes_pictures=True),
-    ("/v1/explain", "post"): Operation((ExplainResponse,), UPLOAD, takes_pictures=True, other_content=PICTURE_CONTENT),
-    ("/v1/models", "get"): Operation((ModelList,), DISCOVERY),
-    ("/v1/models/{name}", "get"): Operation((ModelDetail,), (*DISCOVERY, errors.ModelNotFound)),
-    ("/v1/traffic", "get"): Operation((Traffic,), OPERATORS),
-    ("/v2", "get"): Operation((ServerFacts,), DISCOVERY),
-    ("/v2/health/live", "get"): Operation((ServerLive,)),
-    ("/v2/health/ready", "get"): Operation((ServerReady,), NOT_READY),
-    ("/v2/models/{name}", "get"): Operation((ModelTensors,), (*DISCOVERY, errors.ModelNotFound)),
-    ("/v2/models/{name}/ready", "get"): Operation((ModelReady,), (errors.ModelNotFound, *NOT_READY)),
-    ("/v2/models/{name}/infer", "post"): Operation(
+# Beside the routes of the tasks.
+OPERATIONS: dict[tuple[str, str], RouteDescription] = {
+    ("/v1/models", "get"): RouteDescription((ModelList,), DISCOVERY),
+    ("/v1/models/{name}", "get"): RouteDescription((ModelDetail,), (*DISCOVERY, errors.ModelNotFound)),
+    ("/v1/traffic", "get"): RouteDescription((Traffic,), OPERATORS),
+    ("/v2", "get"): RouteDescription((ServerFacts,), DISCOVERY),
+    ("/v2/health/live", "get"): RouteDescription((ServerLive,)),
+    ("/v2/health/ready", "get"): RouteDescription((ServerReady,), NOT_READY),
+    ("/v2/models/{name}", "get"): RouteDescription((ModelTensors,), (*DISCOVERY, errors.ModelNotFound)),
+    ("/v2/models/{name}/ready", "get"): RouteDescription((ModelReady,), (errors.ModelNotFound, *NOT_READY)),
+    ("/v2/models/{name}/infer", "post"): RouteDescription(
         (InferResponse,),
         tuple(error for error in UPLOAD if error not in {errors.MalformedMultipart, errors.NotAcceptable}),
         takes_tensors=True,
         other_content={OCTETS: {"schema": {"type": "string", "contentMediaType": OCTETS}}},
     ),
-    ("/livez", "get"): Operation((Live,)),
-    ("/readyz", "get"): Operation((Ready,), NOT_READY),
-    ("/metrics", "get"): Operation((), OPERATORS, other_content=TEXT_CONTENT),
+    ("/livez", "get"): RouteDescription((Live,)),
+    ("/readyz", "get"): RouteDescription((Ready,), NOT_READY),
+    ("/metrics", "get"): RouteDescription((), OPERATORS, other_content=TEXT_CONTENT),
 }
 
 
@@ -176,34 +159,66 @@ def _cached(app: FastAPI) -> dict[str, Any]:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    document = get_openapi(
-        title=app.title, version=app.version, routes=app.routes, description=DESCRIPTION + problem_pages.described()
-    )
-    answers = [shape for operation in OPERATIONS.values() for shape in operation.answers]
-    shapes: list[type[BaseModel]] = [*dict.fromkeys(answers), Problem, ImagesBody, TensorRequest]
-    _, schemas = models_json_schema([(shape, "serialization") for shape in shapes], ref_template=REF)
-    document["components"] = {"schemas": schemas["$defs"], "securitySchemes": SECURITY}
-    for (path, method), operation in OPERATIONS.items():
-        described = document["paths"][path][method]
-        if not RULES[path].is_open:
-            described["security"] = [{name: []} for name in SECURITY]
-        described["responses"] = {"200": _success(operation), **_failures(operation.problems)}
-        if operation.takes_pictures or operation.takes_tensors:
-            described["requestBody"] = _request_body() if operation.takes_pictures else _tensor_body()
-            described["parameters"] = [*described.get("parameters", []), *HEADERS]
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=_introduction())
+    routes, rules = descriptions(), all_rules()
+    document["components"] = {"schemas": _schemas(routes.values()), "securitySchemes": SECURITY}
+    for (path, method), description in routes.items():
+        operation = document["paths"][path][method]
+        if not rules[path].is_open:
+            operation["security"] = [{name: []} for name in SECURITY]
+        operation["responses"] = {"200": _success(description), **_failures(description.problems)}
+        if description.takes_images or description.takes_tensors:
+            operation["requestBody"] = _request_body() if description.takes_images else _tensor_body()
+            operation["parameters"] = [*operation.get("parameters", []), *HEADERS]
     return document
 
 
-def _success(operation: Operation) -> dict[str, Any]:
-    content: dict[str, Any] = dict(operation.other_content or {})
-    if operation.answers:
-        told = {name: {"value": examples.ANSWERS[name]()} for name in (shape.__name__ for shape in operation.answers)}
-        content = {JSON: {"schema": _one_of(operation.answers), "examples": told}} | content
-    return {"description": "The answer.", "content": content}
+def _introduction() -> str:
+    first, *others = (endpoint.name for task in TASKS.values() for endpoint in task.endpoints)
+    listed = f"{', '.join([first, *others[:-1]])} and {others[-1]}" if others else first
+    return f"{listed.capitalize()} images.\n\n{DESCRIPTION}{problem_pages.described()}"
+
+
+def descriptions() -> dict[tuple[str, str], RouteDescription]:
+    """Return the description of each route by path and method: those of the tasks, and `OPERATIONS`."""
+    of_tasks = {
+        (endpoint.path, "post"): RouteDescription(
+            endpoint.responses,
+            UPLOAD,
+            takes_images=True,
+            other_content={
+                kind: {"schema": {"type": "string", "contentMediaType": kind}} for kind in endpoint.image_types
+            },
+        )
+        for task in TASKS.values()
+        for endpoint in task.endpoints
+    }
+    return of_tasks | OPERATIONS
+
+
+def _schemas(descriptions: Iterable[RouteDescription]) -> dict[str, Any]:
+    """Return the schemas of all bodies by name. Where one names a task, the registered tasks are its values."""
+    shapes = [shape for description in descriptions for shape in description.responses]
+    known: list[type[BaseModel]] = [*dict.fromkeys(shapes), Problem, ImagesBody, TensorRequest]
+    _, schemas = models_json_schema([(shape, "serialization") for shape in known], ref_template=REF)
+    found: dict[str, Any] = schemas["$defs"]
+    for schema in found.values():
+        if "task" in schema.get("properties", {}):
+            schema["properties"]["task"]["enum"] = list(TASKS)
+    return found
+
+
+def _success(description: RouteDescription) -> dict[str, Any]:
+    content: dict[str, Any] = dict(description.other_content or {})
+    if description.responses:
+        known = examples.responses()
+        shown = {shape.__name__: {"value": known[shape.__name__]} for shape in description.responses}
+        content = {JSON: {"schema": _one_of(description.responses), "examples": shown}} | content
+    return {"description": "The response.", "content": content}
 
 
 def _failures(classes: Iterable[type[ServiceError]]) -> dict[str, Any]:
-    """A response for each status, with an example for each of its problems."""
+    """Return a response for each status, with an example for each of its problems."""
     by_status: dict[str, list[type[ServiceError]]] = {}
     for error in classes:
         by_status.setdefault(str(error.status), []).append(error)
@@ -235,7 +250,7 @@ def _request_body() -> dict[str, Any]:
         "required": ["file"],
     }
     body = {"schema": {"$ref": REF.format(model="ImagesBody")}, "example": examples.request()}
-    content = dict.fromkeys([*map(media_type, decoder.accepted()), OCTETS], picture)
+    content = dict.fromkeys([*map(media_type, decoder.accepted_formats()), OCTETS], picture)
     return {"required": True, "content": {**content, MULTIPART: {"schema": form}, JSON: body}}
 
 

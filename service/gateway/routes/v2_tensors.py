@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 
 from service.errors import EmptyBody, InvalidHeader, InvalidParameter, MalformedJson, ServiceError, TooManyImages
-from service.gateway.uploads.body import Upload, check_encoding, in_base64, malformed, upload_of
+from service.gateway.routes.v2_schemas import OutputParameters, TensorInput, TensorOutput, TensorRequest
+from service.gateway.uploads.body import Upload, check_encoding, from_base64, malformed_json, upload_of
 from service.tasks.frame import Array
-from service.tasks.schemas import OutputParameters, TensorInput, TensorOutput, TensorRequest
 
 INPUT = "image"
 HEAD_LENGTH = "Inference-Header-Content-Length"
@@ -78,7 +78,7 @@ class TensorBody:
         try:
             return TensorRequest.model_validate_json(text)
         except ValidationError as error:
-            raise malformed(error) from None
+            raise malformed_json(error) from None
 
     def _wants(self, head: TensorRequest) -> list[Wanted]:
         default = bool(head.parameters and head.parameters.binary_data_output)
@@ -111,7 +111,7 @@ class TensorBody:
 
 def _in_json(data: Sequence[str | list[str]]) -> list[Upload]:
     rows = [[row] if isinstance(row, str) else row for row in data]
-    return [in_base64(content) for row in rows for content in row]
+    return [from_base64(content) for row in rows for content in row]
 
 
 def _in_bytes(rest: memoryview) -> list[Upload]:

@@ -1,85 +1,89 @@
-"""Who is let in: so many pictures a model, so many bytes in memory, and nobody whose answer would come too late.
+"""Admit or reject requests by free slots, buffered bytes and the estimated wait.
 
-What does not fit is refused at once, with the time after which it would.
+A request that does not fit is rejected at once, with the time after which it may be sent again.
 """
 
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 from prometheus_client import Gauge
 
 from service.errors import Overloaded
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.models.cards import ModelCard
-from service.tasks.operations import BEST_PLACES, Question
+from service.tasks import operation_of
 
-# Beyond `places` a caller with less than an equal share of them is still let in, up to so many times the places: a
-# flood fills the house, and whoever comes beside it finds a door.
+# When all slots are taken, a caller that holds no more than its equal share is still admitted, up to so many times the
+# slots in total. So one caller's flood cannot lock others out.
 STRETCH = 2
-LONGEST_RETRY_S = 60
-PLACES: Final[dict[Question, int]] = {"best": BEST_PLACES}  # that a picture takes, where it is more than one
+MAX_RETRY_S = 60
 
-WaitEstimate = Callable[[ModelCard, RequestTerms, int], float]
+EstimateWait = Callable[[ModelCard, RequestTerms, int], float]
 
 
 class Admission:
-    """Counts each caller's pictures that wait for a model or are in it; `taken` shows the sum to the autoscaler."""
+    """Admission control by the slots that each caller's images hold, from admission to the model's answer."""
 
-    def __init__(self, places: int, taken: Gauge, outlook: WaitEstimate = lambda _card, _terms, _pictures: 0.0) -> None:
-        """`outlook` foretells in how many seconds so many more pictures of a caller would be answered by a model."""
-        self.places = places
-        self.returned = 0  # so often places were given back
+    def __init__(
+        self, slots: int, taken: Gauge, estimate_wait: EstimateWait = lambda _card, _terms, _images: 0.0
+    ) -> None:
+        """Admit up to `slots` images for each model.
+
+        `taken` shows each model's slots in use to the autoscaler. `estimate_wait` returns the seconds until a model
+        would have answered so many more images of a caller.
+        """
+        self.slots = slots
+        self.released = 0  # how often slots were released
         self._taken = taken
-        self._outlook = outlook
+        self._estimate_wait = estimate_wait
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def check(self, cards: Sequence[ModelCard], terms: RequestTerms, pictures: int = 1) -> None:
-        """Raise `Overloaded` if a model has no room for that many, or could not answer them before the deadline."""
+    def check(self, cards: Sequence[ModelCard], terms: RequestTerms, images: int = 1) -> None:
+        """Raise `Overloaded` if a model has no slots for the images, or would answer them after the deadline."""
         now = asyncio.get_running_loop().time()
         for card in cards:
-            outlook_s = self._outlook(card, terms, pictures)
-            self._check_room(card.name, terms.caller, pictures * PLACES.get(terms.question, 1), outlook_s)
-            late_s = now + outlook_s - terms.deadline(card, now)
-            if outlook_s > 0 and late_s > 0:
+            wait_s = self._estimate_wait(card, terms, images)
+            self._check_slots(card.name, terms.caller, _slots(cards, terms) * images, wait_s)
+            late_s = now + wait_s - terms.deadline(card, now)
+            if wait_s > 0 and late_s > 0:
                 raise Overloaded(
-                    f"{card.name} would answer in {outlook_s:.1f} s, {late_s:.1f} s after the deadline",
-                    retry_after_s=min(late_s, LONGEST_RETRY_S),
+                    f"{card.name} would answer in {wait_s:.1f} s, {late_s:.1f} s after the deadline",
+                    retry_after_s=min(late_s, MAX_RETRY_S),
                 )
 
     @contextmanager
-    def enter(self, cards: Sequence[ModelCard], terms: RequestTerms, pictures: int) -> Iterator[None]:
-        """Hold a place for each picture at each model, all of them or none. Raises `Overloaded`."""
-        self.check(cards, terms, pictures)
-        places = pictures * PLACES.get(terms.question, 1)
-        self._add(cards, terms.caller, places)
+    def enter(self, cards: Sequence[ModelCard], terms: RequestTerms, images: int) -> Iterator[None]:
+        """Hold the slots of the images at every model, or at none. Raise `Overloaded`."""
+        self.check(cards, terms, images)
+        slots = _slots(cards, terms) * images
+        self._add(cards, terms.caller, slots)
         try:
             yield
         finally:
-            self._add(cards, terms.caller, -places)
-            self.returned += 1
+            self._add(cards, terms.caller, -slots)
+            self.released += 1
 
-    def _check_room(self, model: str, caller: str, places: int, outlook_s: float) -> None:
+    def _check_slots(self, model: str, caller: str, slots: int, wait_s: float) -> None:
         counts = self._counts[model]
-        total, mine = counts.total() + places, counts[caller] + places
-        share = self.places // len({*counts, caller})
-        if total > self.places and (mine > share or total > STRETCH * self.places):
-            retry_s = min(outlook_s, LONGEST_RETRY_S)
-            raise Overloaded(f"{model} has no place free", limit=self.places, actual=total, retry_after_s=retry_s)
+        total, own = counts.total() + slots, counts[caller] + slots
+        share = self.slots // len({*counts, caller})
+        if total > self.slots and (own > share or total > STRETCH * self.slots):
+            retry_s = min(wait_s, MAX_RETRY_S)
+            raise Overloaded(f"{model} has no free slot", limit=self.slots, actual=total, retry_after_s=retry_s)
 
-    def _add(self, cards: Sequence[ModelCard], caller: str, places: int) -> None:
+    def _add(self, cards: Sequence[ModelCard], caller: str, slots: int) -> None:
         for card in cards:
             counts = self._counts[card.name]
-            counts[caller] += places
+            counts[caller] += slots
             if not counts[caller]:
                 del counts[caller]
             self._taken.labels(card.name).set(counts.total())
 
 
 class BodyBuffer:
-    """The bytes that bodies may hold at one time, over all requests."""
+    """The memory for request bodies, bounded over all requests; sizes are in bytes."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -87,7 +91,7 @@ class BodyBuffer:
 
     @contextmanager
     def reserve(self) -> Iterator["Reservation"]:
-        """A request's share, empty at first; what it grew to is given back at the end."""
+        """Yield a request's reservation, empty at first, and release its bytes at the end."""
         reservation = Reservation(self)
         try:
             yield reservation
@@ -96,15 +100,20 @@ class BodyBuffer:
 
 
 class Reservation:
-    """What one request holds of a `BodyBuffer`."""
+    """The bytes of a `BodyBuffer` that one request holds."""
 
-    def __init__(self, memory: BodyBuffer) -> None:
-        self._memory = memory
+    def __init__(self, buffer: BodyBuffer) -> None:
+        self._buffer = buffer
         self.held = 0
 
     def grow(self, size: int) -> None:
-        """Take `size` bytes more. Raises `Overloaded` where they are not free."""
-        if self._memory.held + size > self._memory.limit:
-            raise Overloaded("too many uploads are arriving at one time")
-        self._memory.held += size
+        """Take `size` more bytes. Raise `Overloaded` if they are not free."""
+        if self._buffer.held + size > self._buffer.limit:
+            raise Overloaded("too many uploads are arriving at the same time")
+        self._buffer.held += size
         self.held += size
+
+
+def _slots(cards: Sequence[ModelCard], terms: RequestTerms) -> int:
+    """Return the slots that one image takes at each model."""
+    return operation_of(cards[0], terms.operation).slots

@@ -1,4 +1,4 @@
-"""On what terms a request is served: who asks what, how urgent it is, and until when the answer is of use."""
+"""Read the terms of a request from its headers: caller, urgency, deadline and operation."""
 
 import asyncio
 import re
@@ -9,51 +9,51 @@ from starlette.requests import Request
 
 from service.errors import InvalidHeader
 from service.models.cards import ModelCard
-from service.tasks.operations import Question, deadline_s
+from service.tasks import PREDICT, operation_of
 
-URGENCY = 3  # RFC 9218, section 4.1: 0 is the most urgent, 7 the least, 3 what is meant where nothing is said
+DEFAULT_URGENCY = 3  # RFC 9218, section 4.1: 0 is the most urgent, 7 the least, 3 the default
 SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
 URGENT = re.compile(r"(?:^|,)[ \t]*u=([0-7])[ \t]*(?=[,;]|$)")
 
 
 @dataclass(frozen=True)
 class RequestTerms:
-    """Who asks, the urgency (RFC 9218), the end in the loop's time where the request names one, and the question."""
+    """Who sent a request, its urgency (RFC 9218), its own deadline in loop time if it names one, and its operation."""
 
     caller: str = ""
-    urgency: int = URGENCY
+    urgency: int = DEFAULT_URGENCY
     end: float | None = None
-    question: Question = "answer"
+    operation: str = PREDICT
 
     def deadline(self, card: ModelCard, begun: float) -> float:
-        """Until when a picture is to be answered by this model, if work on it began at `begun`; the loop's time."""
-        return begun + deadline_s(card, self.question) if self.end is None else self.end
+        """Return the loop time by which the model must answer an image on which work began at `begun`."""
+        return begun + operation_of(card, self.operation).deadline_s(card) if self.end is None else self.end
 
 
-def of(request: Request, longest_s: float, question: Question = "answer") -> RequestTerms:
-    """The terms of a request: `Request-Timeout` counts from its first byte. Raises `InvalidHeader`."""
-    timeout_s = _timeout(request.headers.getlist("request-timeout"), longest_s)
+def of(request: Request, max_timeout_s: float, operation: str = PREDICT) -> RequestTerms:
+    """Return the terms of a request. `Request-Timeout` counts from its first byte. Raise `InvalidHeader`."""
+    timeout_s = _timeout(request.headers.getlist("request-timeout"), max_timeout_s)
     begun = asyncio.get_running_loop().time() - (time.perf_counter() - request.state.started)
     end = None if timeout_s is None else begun + timeout_s
-    return RequestTerms(caller_of(request), _urgency(request.headers.getlist("priority")), end, question)
+    return RequestTerms(caller_of(request), _urgency(request.headers.getlist("priority")), end, operation)
 
 
 def caller_of(request: Request) -> str:
-    """Who sent a request: its key's name, its token's subject, or where nobody is asked, its address."""
+    """Return who sent a request: the name of its key, the subject of its token or, without either, its address."""
     return str(getattr(request.state, "caller", None) or (request.client.host if request.client else ""))
 
 
-def _timeout(sent: list[str], longest_s: float) -> float | None:
+def _timeout(sent: list[str], max_timeout_s: float) -> float | None:
     if not sent:
         return None
     seconds = float(sent[0]) if len(sent) == 1 and SECONDS.fullmatch(sent[0]) else 0.0
-    if not 0 < seconds <= longest_s:
-        detail = f"Request-Timeout is seconds, more than 0 and at most {longest_s:g}, as in 2.5."
+    if not 0 < seconds <= max_timeout_s:
+        detail = f"Request-Timeout must be in seconds, above 0 and at most {max_timeout_s:g}, for example 2.5."
         raise InvalidHeader(detail, errors=[{"parameter": "Request-Timeout", "detail": detail}])
     return seconds
 
 
 def _urgency(sent: list[str]) -> int:
-    """The last `u` of the header; what is malformed is ignored (RFC 9218, section 4)."""
+    """Return the last `u` of the header. Malformed values are ignored (RFC 9218, section 4)."""
     named: list[str] = URGENT.findall(",".join(sent))
-    return int(named[-1]) if named else URGENCY
+    return int(named[-1]) if named else DEFAULT_URGENCY

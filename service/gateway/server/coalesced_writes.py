@@ -1,4 +1,4 @@
-"""What is written to a connection one after the other, sent as one."""
+"""Coalesce consecutive writes to a connection into one."""
 
 import asyncio
 
@@ -6,20 +6,19 @@ UNREAD_S = 60.0
 
 
 class CoalescedWriter:
-    """A connection to which an answer's head is sent with what is written next to it in the same turn of the loop.
+    """Sends the head and the body of a response together if both are written in the same event loop iteration.
 
-    Uvicorn writes head and body one after the other, and uvloop sends each of them at once, so that both ends would pay
-    for two packets.
+    Uvicorn writes them separately, and uvloop sends each write at once, so both ends would handle two packets.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self._held = b""
-        self._clock: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
 
     def write(self, data: bytes) -> None:
-        """Send with what is written next, when the loop turns, or at `flush`, whichever is first."""
+        """Send with the next write, at the end of the loop iteration, or at `flush`, whichever is first."""
         if not data:
             return
         if self._held:
@@ -30,38 +29,40 @@ class CoalescedWriter:
             self._loop.call_soon(self.flush)
 
     def send(self, data: bytes) -> None:
-        """Send at once, behind what is held."""
+        """Send at once, after the held data."""
         self.flush()
         if not self._transport.is_closing():
             self._transport.write(data)
 
     def close(self) -> None:
-        """Close, when all is sent."""
+        """Close after everything is sent."""
         self.flush()
         self._transport.close()
 
     def is_closing(self) -> bool:
-        """Whether it is closed, or will be."""
+        """Return whether the connection is closed or closing."""
         return self._transport.is_closing()
 
     def flush(self) -> None:
-        """Send what is still held."""
+        """Send the held data."""
         if self._held and not self._transport.is_closing():
             self._transport.write(self._held)
         self._held = b""
 
-    def expect_reading(self) -> None:
-        """End the connection where in `UNREAD_S` the client takes nothing of what is written, and so on."""
-        self._clock = self._loop.call_later(UNREAD_S, self._look, self._transport.get_write_buffer_size())
+    def start_read_timer(self) -> None:
+        """Abort the connection if the client reads nothing of the written data for `UNREAD_S`."""
+        self._read_timer = self._loop.call_later(
+            UNREAD_S, self._check_progress, self._transport.get_write_buffer_size()
+        )
 
-    def expect_nothing(self) -> None:
-        """Expect it no longer."""
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
+    def stop_read_timer(self) -> None:
+        """Stop waiting for the client to read."""
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
 
-    def _look(self, before: int) -> None:
+    def _check_progress(self, before: int) -> None:
         if self._transport.get_write_buffer_size() < before:
-            self.expect_reading()
+            self.start_read_timer()
         else:
             self._transport.abort()

@@ -1,7 +1,7 @@
-"""Uvicorn's HTTP protocol with what it lacks: a clock and a bound for a request's headers, and problems.
+"""Extend uvicorn's HTTP protocol: a timeout and a size limit for headers, problem documents, cached rejections.
 
-Uvicorn's parser also takes a request that offers another protocol (`Upgrade: h2c`, which Java's client sends by
-default) for one without a body, and the body that follows for the next request.
+Uvicorn's parser also misreads a request that offers another protocol: it takes the request for one without a body, and
+the body for the next request. Java's client sends such an offer (`Upgrade: h2c`) by default.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, MalformedRequest, ServiceError, UploadTimeout
 from service.gateway.access.rejection_cache import CachedRejection, RejectionCache
-from service.gateway.http.cors import STANDING
-from service.gateway.http.middleware import LINGER_S, SOON_S, WHOLE, id_of, is_small, new_id
+from service.gateway.http.cors import DEFAULT_HEADERS
+from service.gateway.http.middleware import BODY_COMPLETE, BODY_WAIT_S, LINGER_S, id_of, is_small, new_id
 from service.gateway.http.problems import MEDIA_TYPE
 from service.gateway.metrics import Metrics
 from service.gateway.server.coalesced_writes import CoalescedWriter
 
-# Bytes that are not body: the request line, headers, trailers and what frames chunks. As headers of four letters each,
-# 60 MB of them took 1.2 GB, measured.
+# Bytes that are not body: the request line, headers, trailers and chunk framing. Measured: 60 MB of headers of four
+# letters each took 1.2 GB.
 MAX_FRAMING = 65_536
 
-# Requests sent behind one that is being answered: parsed, each takes some 2.5 kB. Of 30 bytes each, 26 MB of them took
-# 2 GB, measured.
+# Pipelined requests behind the one in progress; parsed, each takes about 2.5 kB. Measured: 26 MB of requests of 30 B
+# each took 2 GB.
 MAX_QUEUED = 32
 CLOSING = (b"connection", b"close")
 
@@ -41,10 +41,10 @@ STATUS_LINES = {
 
 
 class Protocol(HttpToolsProtocol):
-    """Closes a connection that opens, or begins a request, and does not send whole headers in `header_timeout_s`.
+    """An HTTP connection that must send complete headers within `header_timeout_s` of opening or of a request's start.
 
-    What it refuses no application sees, so it counts that itself. What the application refused just now `repeats` find
-    by the head of the next that would be refused, and the application is not asked again.
+    It counts the requests that it rejects, since the application never sees them. A request that the application has
+    just rejected for overload is answered from the cache `rejections`, without calling the application.
     """
 
     def __init__(
@@ -52,145 +52,145 @@ class Protocol(HttpToolsProtocol):
         *args: Any,
         header_timeout_s: float,
         metrics: Metrics,
-        repeats: Callable[[], RejectionCache],
+        rejections: Callable[[], RejectionCache],
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self._metrics = metrics
-        self._repeats = repeats
-        self._repeated: CachedRejection | None = None
+        self._rejections = rejections
+        self._cached_rejection: CachedRejection | None = None
         self._header_timeout_s = header_timeout_s
         self._header_timer: asyncio.TimerHandle | None = None
-        self._between = True  # requests: the next byte begins one
+        self._between_requests = True  # the next byte begins a request
         self._in_head = False
         self._framing = 0
         self._head = 0
         self._body = 0
-        self._refused = False
-        self._left = -1  # of a body that a refusal did not wait for
-        self._refusal: ServiceError = MalformedRequest("The request breaks the grammar of HTTP/1.1.")
+        self._rejected = False
+        self._unread_body = -1  # bytes still to come of a body that an early rejection did not wait for
+        self._error: ServiceError = MalformedRequest("The request is not valid HTTP/1.1.")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect the first request."""
+        """Start the timeout of the first request."""
         super().connection_made(transport)
-        self._together = CoalescedWriter(transport, self.loop)
-        self.transport = cast("asyncio.Transport", self._together)  # whatever is written goes in its order
-        self._expect_headers()
+        self._writer = CoalescedWriter(transport, self.loop)
+        self.transport = cast("asyncio.Transport", self._writer)  # so that all writes keep their order
+        self._start_header_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Read on, and refuse what is mostly framing; after a refusal forget what still comes."""
-        if self._refused:
-            self._drop(len(data))
+        """Parse data, and reject a request that is mostly framing; after a rejection, discard data."""
+        if self._rejected:
+            self._discard(len(data))
             return
-        if self._between:
+        if self._between_requests:
             data = _without_upgrade(data)
         self._framing += len(data)
         super().data_received(data)
-        if self._header_timer is None and not self._refused:
-            if self._repeated is not None:
-                self._header_timer = self.loop.call_later(SOON_S, self._tell_early)
-            elif self._in_head or (self._is_idle and self.timeout_keep_alive_task is None):  # line ends alone
-                self._expect_headers()
-        # A body in chunks of a few bytes each has as much framing as body.
-        if self._framing > MAX_FRAMING + self._body and not self._refused:
-            self._refuse_framing()
+        if self._header_timer is None and not self._rejected:
+            if self._cached_rejection is not None:
+                self._header_timer = self.loop.call_later(BODY_WAIT_S, self._reject_early)
+            elif self._in_head or (self._is_idle and self.timeout_keep_alive_task is None):  # only line ends came
+                self._start_header_timer()
+        # A body in chunks of a few bytes each may have as much framing as body.
+        if self._framing > MAX_FRAMING + self._body and not self._rejected:
+            self._set_framing_error()
             self.send_400_response("")
 
     def on_message_begin(self) -> None:
-        """Begin a head; its clock starts when what is here of it was read, and seldom has to."""
+        """Begin a head. Its timer starts in `data_received`, and only if the head is not complete by then."""
         super().on_message_begin()
-        self._stop()
-        self._between, self._in_head, self._head = False, True, 0
+        self._stop_timer()
+        self._between_requests, self._in_head, self._head = False, True, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; trailers, which come behind the body, are dropped and never mixed with the headers."""
+        """Add a header. Trailers, which follow the body, are discarded and never mixed with the headers."""
         if self._in_head:
             self._head += len(name) + len(value) + 4
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Go on without the clock. An error raised here makes the parser give up, and uvicorn answer 400."""
-        self._stop()
+        """Check the head. An error raised here stops the parser, and uvicorn calls `send_400_response`."""
+        self._stop_timer()
         self._in_head = False
         if len(self.pipeline) >= MAX_QUEUED:
-            raise self._refusal
+            raise self._error
         if len(self.url) + self._head > MAX_FRAMING:
-            self._refuse_framing()
-            raise self._refusal
+            self._set_framing_error()
+            raise self._error
         if self.parser.should_upgrade() and {b"content-length", b"transfer-encoding"} & {
             name for name, _ in self.headers
         }:
-            raise self._refusal
-        self._repeated = self._found()
-        if self._repeated is None:
-            self._unset_keepalive_if_required()  # of a refusal that was told since this was read
+            raise self._error
+        self._cached_rejection = self._find_rejection()
+        if self._cached_rejection is None:
+            self._unset_keepalive_if_required()  # uvicorn set it again after a rejection
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take some of the body."""
+        """Add a part of the body."""
         self._framing -= len(body)
         self._body += len(body)
-        if self._repeated is None:
+        if self._cached_rejection is None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Begin to count anew, and let `Linger` know that nothing more of the body will come."""
-        if self._repeated is None:
+        """Reset the counters, and tell `LingerMiddleware` that the body is complete."""
+        if self._cached_rejection is None:
             super().on_message_complete()
-            self.scope["state"][WHOLE] = True
+            self.scope["state"][BODY_COMPLETE] = True
         else:
-            self._stop()
-            self._tell(self._repeated)
+            self._stop_timer()
+            self._send_rejection(self._cached_rejection)
             super().on_response_complete()
-        self._between, self._framing, self._body = True, 0, 0
+        self._between_requests, self._framing, self._body = True, 0, 0
 
     def send_400_response(self, msg: str) -> None:
-        """Tell why the request was refused before the application saw it, and close."""
-        error, request_id = self._refusal, new_id()
+        """Send the problem of a request that never reached the application, and close."""
+        error, request_id = self._error, new_id()
         content = orjson.dumps({**error.problem(), "request_id": request_id})
-        self._refused, self._repeated = True, None
-        if self._answering():
+        self._rejected, self._cached_rejection = True, None
+        if self._is_responding():
             if self.cycle.more_body:
                 self.transport.close()
-            self.cycle.keep_alive = False  # the last whole request's answer, and then no more
+            self.cycle.keep_alive = False  # close after the response to the last complete request
             return
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self._metrics.refused(error)
+        self._metrics.count_rejected(error)
         self._write(error.status, content, request_id, [CLOSING])
         self._close_soon()
 
     def on_response_complete(self) -> None:
-        """Send an answer that has no body, too, before anything else is read, and keep no body that nobody read."""
-        self._together.flush()
+        """Send the response, also one without a body, before reading on, and drop a request body that was not read."""
+        self._writer.flush()
         if not self.pipeline:
             self.cycle.body = bytearray()
         super().on_response_complete()
 
     def shutdown(self) -> None:
-        """Tell a refusal that still waits for the end of its body, too; what was refused closes by itself."""
-        if self._repeated is not None:
-            self._tell_early()
-        elif not (self._refused and self._is_idle):
+        """Send a pending cached rejection at once; a rejected connection closes by itself."""
+        if self._cached_rejection is not None:
+            self._reject_early()
+        elif not (self._rejected and self._is_idle):
             super().shutdown()
 
     def pause_writing(self) -> None:
-        """Expect the client to read; the transport says it."""
+        """Start the read timer; the transport calls this when its buffer is full."""
         super().pause_writing()
-        self._together.expect_reading()
+        self._writer.start_read_timer()
 
     def resume_writing(self) -> None:
-        """Expect nothing more; the transport says it."""
-        self._together.expect_nothing()
+        """Stop the read timer; the transport calls this when its buffer has drained."""
+        self._writer.stop_read_timer()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leave no timer behind."""
-        self._stop()
-        self._together.expect_nothing()
+        """Stop all timers."""
+        self._stop_timer()
+        self._writer.stop_read_timer()
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()  # which uvicorn leaves after a reset
+        self._unset_keepalive_if_required()  # uvicorn leaves this timer after a reset
 
     @property
     def _is_idle(self) -> bool:
@@ -198,99 +198,100 @@ class Protocol(HttpToolsProtocol):
 
     @property
     def _length(self) -> bytes:
-        """What the head says of its body's length; of chunks it says nothing, and they are never refused again."""
+        """The `Content-Length`, 0 without one; a chunked request is never answered from the cache."""
         return next((value for name, value in self.headers if name == b"content-length"), b"0")
 
-    def _found(self) -> CachedRejection | None:
-        """What this request is refused with once more; not where another answer is on its way, or its body is long."""
-        repeats = self._repeats()
-        if not repeats or not self._is_idle:
+    def _find_rejection(self) -> CachedRejection | None:
+        """Return the cached rejection for this request; None if a response is in progress or the body is large."""
+        rejections = self._rejections()
+        if not rejections or not self._is_idle:
             return None
         if self.parser.get_http_version() != "1.1" or not self.parser.should_keep_alive():
             return None
         if not is_small(self._length) or self.flow.write_paused or self.transport.is_closing():
             return None
-        return repeats.find(self.parser.get_method().decode(), self.url, self.client, self.server, self.headers)
+        return rejections.find(self.parser.get_method().decode(), self.url, self.client, self.server, self.headers)
 
-    def _tell(self, repeated: CachedRejection, *more: tuple[bytes, bytes]) -> None:
-        begun = time.perf_counter()
-        self._repeated = None
+    def _send_rejection(self, rejection: CachedRejection, *more: tuple[bytes, bytes]) -> None:
+        started = time.perf_counter()
+        self._cached_rejection = None
         request_id = id_of(self.headers)
-        self._write(503, repeated.content(request_id), request_id, [*repeated.headers, *more])
-        repeated.count(self._metrics, time.perf_counter() - begun)
+        self._write(503, rejection.content(request_id), request_id, [*rejection.headers, *more])
+        rejection.count(self._metrics, time.perf_counter() - started)
 
-    def _tell_early(self) -> None:
-        """Refuse before the body's end, as `Linger` does, and close."""
-        self._left = int(self._length) - self._body
-        if self._repeated is not None:
-            self._tell(self._repeated, CLOSING)
+    def _reject_early(self) -> None:
+        """Send the rejection before the end of the body, as `LingerMiddleware` does, and close."""
+        self._unread_body = int(self._length) - self._body
+        if self._cached_rejection is not None:
+            self._send_rejection(self._cached_rejection, CLOSING)
         self._close_soon()
 
-    def _drop(self, size: int) -> None:
-        """Forget what still comes; with the last of the body the client has read its answer, or will."""
-        if self._left > 0:
-            self._left -= size
-            if self._left <= 0:
+    def _discard(self, size: int) -> None:
+        """Discard data; close after the last byte of the body, since the client then reads its response."""
+        if self._unread_body > 0:
+            self._unread_body -= size
+            if self._unread_body <= 0:
                 self.transport.close()
 
     def _close_soon(self) -> None:
-        """Closing at once would reset a connection with unread bytes, and the reset can overtake the answer."""
-        self._refused = True
-        self._stop()
+        """Close later: closing with unread bytes resets the connection, and the reset can overtake the response."""
+        self._rejected = True
+        self._stop_timer()
         self._header_timer = self.loop.call_later(LINGER_S, self.transport.close)
 
     def _write(self, status: int, content: bytes, request_id: str, more: Iterable[tuple[bytes, bytes]]) -> None:
-        """Send a problem."""
+        """Send a problem document."""
         headers = [
             *self.server_state.default_headers,
             (b"content-length", str(len(content)).encode()),
             (b"content-type", MEDIA_TYPE.encode()),
             (b"x-request-id", request_id.encode()),
-            *STANDING,
+            *DEFAULT_HEADERS,
             *more,
         ]
         lines = b"".join([name + b": " + value + b"\r\n" for name, value in headers])
-        self._together.send(STATUS_LINES[status] + lines + b"\r\n" + content)
+        self._writer.send(STATUS_LINES[status] + lines + b"\r\n" + content)
 
-    def _answering(self) -> bool:
-        """Whether another answer is on its way, which nothing may be mixed with."""
+    def _is_responding(self) -> bool:
+        """Return whether another response is in progress, which nothing may be mixed with."""
         if self._is_idle:
             return False
         return bool(self.pipeline) or self.cycle.response_started or not self.cycle.more_body
 
-    def _refuse_framing(self) -> None:
-        self._refusal = HeadersTooLarge(
+    def _set_framing_error(self) -> None:
+        self._error = HeadersTooLarge(
             f"The request line and headers, or the framing of chunks, have more than {MAX_FRAMING} bytes.",
             limit=MAX_FRAMING,
         )
 
-    def _expect_headers(self) -> None:
-        self._stop()
-        self._header_timer = self.loop.call_later(self._header_timeout_s, self._late)
+    def _start_header_timer(self) -> None:
+        self._stop_timer()
+        self._header_timer = self.loop.call_later(self._header_timeout_s, self._on_header_timeout)
 
-    def _late(self) -> None:
-        """Close, but not under an answer to the request before, which may still be on its way.
+    def _on_header_timeout(self) -> None:
+        """Close the connection, unless the previous response is still in progress.
 
-        Who has begun a request is told; who has sent nothing may be a browser that only keeps a connection ready.
+        A client that has begun a request gets 408. One that has sent nothing gets no response: it may be a browser that
+        keeps a spare connection.
         """
         if not self._is_idle:
-            self._expect_headers()
-        elif self._between:
+            self._start_header_timer()
+        elif self._between_requests:
             self.transport.close()
         else:
-            self._refusal = UploadTimeout(f"The headers did not arrive within {self._header_timeout_s:g} s.")
+            self._error = UploadTimeout(f"The headers did not arrive within {self._header_timeout_s:g} s.")
             self.send_400_response("")
 
-    def _stop(self) -> None:
+    def _stop_timer(self) -> None:
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
 
 
 def _without_upgrade(data: bytes) -> bytes:
-    """A request's first bytes without the offer of another protocol, which a server may ignore (RFC 9110, 7.8).
+    """Return the head without its `Upgrade` header, which a server may ignore (RFC 9110, section 7.8).
 
-    Headers that are not whole yet stay as they are: with a body behind them they are refused.
+    Headers that are not complete yet stay as they are; such a request is rejected if it has a body.
     """
     end = data.find(b"\r\n\r\n")
     if end < 0 or UPGRADE.search(data, 0, end) is None:

@@ -1,7 +1,7 @@
-"""Python objects over a socket to a process of our own; large buffers travel beside the pickle and not in it.
+"""Sends Python objects over a socket to a process of this service, with large buffers outside the pickle.
 
-A frame is the pickle's length and the number of buffers, the buffers' lengths, the pickle, the buffers (pickle
-protocol 5, out of band). A picture's bytes and pixels are so copied into the socket and out of it, and nowhere else.
+A frame consists of the pickle's length and the number of buffers, the buffers' lengths, the pickle, and the buffers
+(pickle protocol 5, out of band). So an image's bytes and pixels are only copied into the socket and out of it.
 """
 
 import pickle
@@ -12,11 +12,11 @@ from typing import Any, BinaryIO, Final
 
 HEAD: Final = struct.Struct("<QI")
 LENGTH: Final = struct.Struct("<Q")
-IN_BAND: Final = 1024  # bytes; what is shorter is not worth a buffer of its own
+IN_BAND: Final = 1024  # bytes; up to this length a separate buffer does not pay
 
 
 def pack(value: Any) -> list[memoryview]:
-    """The parts of a frame; the buffers among them are `value`'s own."""
+    """Return the parts of a frame. Its buffers are those of `value`, not copies."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     raw = [buffer.raw() for buffer in buffers]
@@ -24,13 +24,13 @@ def pack(value: Any) -> list[memoryview]:
     return [memoryview(HEAD.pack(len(pickled), len(raw)) + lengths + pickled), *raw]
 
 
-def beside(value: Any) -> Any:
-    """Long bytes as what `pack` leaves where they are; they arrive as bytes again. All else as it is."""
+def out_of_band(value: Any) -> Any:
+    """Wrap long bytes so that `pack` sends them as a buffer; they arrive as bytes. Return other values unchanged."""
     return pickle.PickleBuffer(value) if isinstance(value, bytes) and len(value) > IN_BAND else value
 
 
-def rest(parts: Sequence[memoryview], sent: int) -> Iterator[memoryview]:
-    """What is left of the parts behind their first `sent` bytes."""
+def remaining(parts: Sequence[memoryview], sent: int) -> Iterator[memoryview]:
+    """Yield what is left of the parts after their first `sent` bytes."""
     for part in parts:
         if sent < part.nbytes:
             yield part[sent:]
@@ -38,17 +38,17 @@ def rest(parts: Sequence[memoryview], sent: int) -> Iterator[memoryview]:
 
 
 def unpack(head: bytes | bytearray, count: int, buffers: Sequence[bytes | bytearray]) -> Any:
-    """The value of a frame, from what stands between its head and its `count` buffers; it keeps the buffers."""
-    return pickle.loads(memoryview(head)[count * LENGTH.size :], buffers=buffers)  # noqa: S301 - our own process wrote it
+    """Return the value of a frame from its lengths and pickle (`head`) and its `count` buffers, which it keeps."""
+    return pickle.loads(memoryview(head)[count * LENGTH.size :], buffers=buffers)  # noqa: S301 - from our own process
 
 
 def lengths(head: bytes | bytearray, count: int) -> list[int]:
-    """The lengths of the `count` buffers."""
+    """Return the lengths of the `count` buffers."""
     return [length for (length,) in LENGTH.iter_unpack(memoryview(head)[: count * LENGTH.size])]
 
 
 def read(incoming: BinaryIO) -> Any:
-    """The next value. Raises `EOFError` where the other end has closed."""
+    """Read the next value. Raises `EOFError` if the other end has closed."""
     first = incoming.read(HEAD.size)
     if len(first) < HEAD.size:
         raise EOFError
@@ -58,7 +58,7 @@ def read(incoming: BinaryIO) -> Any:
 
 
 def write(link: socket.socket, value: Any) -> None:
-    """Send a value whole, over a socket that blocks."""
+    """Send a whole value over a blocking socket."""
     parts = pack(value)
-    for part in rest(parts, link.sendmsg(parts)):
+    for part in remaining(parts, link.sendmsg(parts)):
         link.sendall(part)

@@ -1,4 +1,4 @@
-"""Work on our own and on harmless bytes, in a bounded pool of threads."""
+"""Runs work on trusted bytes in a bounded pool of threads."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 class ThreadPool:
-    """ThreadPool for work that would hold up the event loop; it starts none before the first job."""
+    """Threads for work that would block the event loop. None is started before the first job."""
 
     def __init__(self, threads: int, name: str) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -18,10 +18,10 @@ class ThreadPool:
     async def run(
         self, work: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
     ) -> Result:
-        """What `work` returns or raises. A job that is cancelled while it waits is never begun."""
+        """Return what `work` returns, or raise what it raises. A job that is cancelled while it waits never starts."""
         future = self._threads.submit(work, *args, **kwargs)
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Drop the jobs that wait and end after the running ones."""
+        """Cancel the jobs that wait, and end after the running ones."""
         self._threads.shutdown(cancel_futures=True)

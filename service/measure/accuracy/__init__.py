@@ -1,1 +1,1 @@
-"""Accuracy: a model scored over a data set."""
+"""Accuracy: the scores of models on labelled data sets."""

@@ -1,31 +1,27 @@
-"""How far another form of a network answers as its first one does."""
+"""Measure how far two forms of a network agree."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from service.engines import Arrays
+from service.tasks.scoring_base import Batch, Comparison
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Over `pictures`: the share of likeliest labels, or of masks' pixels, that are the same, 0 to 1, and the mean
-    absolute difference of the scores.
-    """
+    """The share of best labels, or of pixels of masks, that are the same, and the mean absolute score difference."""
 
-    pictures: int
+    images: int
     same: float
     difference: float
 
 
-def agreement(pairs: Iterable[tuple[Arrays, Arrays]]) -> Agreement:
-    """What pairs of answers to the same pictures, of batches of one task, have in common."""
-    same, differences, pictures = [], [], 0
-    for first, second in pairs:
-        labels, scores = ("mask", "class_scores") if "mask" in first else ("scores", "scores")
-        chosen = [each[labels] if labels == "mask" else each[labels].argmax(axis=1) for each in (first, second)]
-        same.append((chosen[0] == chosen[1]).reshape(-1))
-        differences.append(np.abs(first[scores] - second[scores]).reshape(-1))
-        pictures += len(first[scores])
-    return Agreement(pictures, float(np.concatenate(same).mean()), float(np.concatenate(differences).mean()))
+def agreement(pairs: Iterable[tuple[Batch, Batch]], compare: Callable[[Batch, Batch], Comparison]) -> Agreement:
+    """Return the agreement of pairs of outputs for the same batch. `compare` is that of the task's scoring."""
+    found = [compare(first, second) for first, second in pairs]
+    return Agreement(
+        sum(each.images for each in found),
+        float(np.concatenate([each.same for each in found]).mean()),
+        float(np.concatenate([each.differences for each in found]).mean()),
+    )

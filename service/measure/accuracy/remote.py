@@ -1,74 +1,69 @@
-"""A model behind a running service: pictures out, the same answers back as a pipeline in this process gives."""
+"""Models behind a running service, with the same outputs as a pipeline in this process."""
 
 import http.client
-import io
 import json
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from typing import Any, Final
 from urllib import request
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 
-import numpy as np
-from PIL import Image
-
 from service.errors import every_error
-from service.measure.accuracy.scores import BEST
+from service.measure.accuracy.scoring import scoring_of
 from service.measure.accuracy.subjects import Run, Subject
-from service.measure.pipeline import Answer
 from service.models.cards import CardError
 from service.models.labels import Label
-from service.tasks.operations import Quality
+from service.tasks import PREDICT, TASKS
+from service.tasks.scoring_base import PipelineOutput
 
-TIMEOUT_S = 120.0  # for one pass, and beyond the deadline of many
-TRIES = 5  # of a request that is told to come again
-LONGEST_PAUSE_S = 30.0
-AT_ONCE = 8  # requests under way: a batch for the worker
-BUSY = (429, 503)
-REFUSED = (400, 413, 415, 422)  # a picture's own fault, and no reason to stop
-ERRORS = {error.code(): error for error in every_error()}
+TIMEOUT_S: Final = 120.0  # for one pass; operations with a deadline of their own get it in addition
+ATTEMPTS: Final = 5  # of a request that the service answers with 429 or 503
+MAX_PAUSE_S: Final = 30.0
+CONCURRENCY: Final = 8  # requests in flight: a batch for the worker
+BUSY: Final = (429, 503)
+REJECTED: Final = (400, 413, 415, 422)  # errors of one image, after which the run continues
+ERRORS: Final = {error.code(): error for error in every_error()}
 
 
 @dataclass(frozen=True)
 class Service:
-    """Where it is, the header fields that every request has, a key for instance, and seconds for an answer to begin."""
+    """A running service: its URL, header fields of every request such as an API key, and the timeout of a response."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = TIMEOUT_S
 
-    def ask(self, path: str, picture: bytes | None = None, accept: str = "application/json") -> bytes:
-        """The body of the answer; a full service is asked again when it says so.
+    def ask(self, path: str, upload: bytes | None = None, accept: str = "application/json") -> bytes:
+        """Return the body of the response. A request to a busy service is repeated after its `Retry-After`.
 
-        Raises the service's own `ServiceError` for a picture that it refuses, else `CardError`.
+        Raises the service's own `ServiceError` for an image that it rejects, else `CardError`.
         """
-        for _ in range(TRIES - 1):
+        for _ in range(ATTEMPTS - 1):
             try:
-                return self._once(path, picture, accept)
+                return self._send(path, upload, accept)
             except _BusyError as busy:
                 time.sleep(busy.pause_s)
         try:
-            return self._once(path, picture, accept)
+            return self._send(path, upload, accept)
         except _BusyError as busy:
             raise CardError(f"{self.url} is too busy: {busy}") from busy
 
-    def _once(self, path: str, picture: bytes | None, accept: str) -> bytes:
+    def _send(self, path: str, upload: bytes | None, accept: str) -> bytes:
         headers = {"Accept": accept, **self.headers}
-        if picture is not None:
+        if upload is not None:
             headers["Content-Type"] = "application/octet-stream"
-        wanted = request.Request(f"{self.url.rstrip('/')}{path}", picture, headers)  # noqa: S310 - `_checked`
+        sent = request.Request(f"{self.url.rstrip('/')}{path}", upload, headers)  # noqa: S310 - `served` checks it
         try:
-            with request.urlopen(wanted, timeout=self.timeout_s) as answer:  # noqa: S310
-                body: bytes = answer.read()
+            with request.urlopen(sent, timeout=self.timeout_s) as response:  # noqa: S310
+                body: bytes = response.read()
                 return body
         except HTTPError as error:
-            raise _told(self.url, error) from error
+            raise _error_of(self.url, error) from error
         except (URLError, OSError, http.client.HTTPException) as error:
-            raise CardError(f"{self.url} cannot be asked: {getattr(error, 'reason', None) or error!r}") from error
+            raise CardError(f"{self.url} cannot be reached: {getattr(error, 'reason', None) or error!r}") from error
 
 
 class _BusyError(Exception):
@@ -77,25 +72,26 @@ class _BusyError(Exception):
         self.pause_s = pause_s
 
 
-def served(service: Service, name: str, quality: Quality = "fast") -> Subject:
-    """The model of that name; `quality` is a segmenter's. Raises `CardError`."""
+def served(service: Service, name: str, quality: str = "fast") -> Subject:
+    """Return the model of that name. Raises `CardError`."""
     if urlsplit(service.url).scheme not in ("http", "https"):
-        raise CardError(f"{service.url} is no address of a service: it begins with http:// or https://")
+        raise CardError(f"{service.url} is not the URL of a service: it begins with http:// or https://")
     try:
         card = json.loads(service.ask(f"/v1/models/{quote(name, safe='')}"))
+        operation = TASKS[card["task"]].by_name[scoring_of(card["task"]).qualities.get(quality, PREDICT)]
         classes = tuple(_label(row) for row in card["labels"])
-        best = quality == "best" and card["task"] == "segmentation"
-        if best:
-            service = replace(service, timeout_s=card["best"]["deadline_s"] + TIMEOUT_S)
+        more = "" if operation.name == PREDICT else f"&quality={quality}"
+        if more:
+            service = replace(service, timeout_s=card[quality]["deadline_s"] + TIMEOUT_S)
         return Subject(
             name=card["name"],
             version=card["version"],
             task=card["task"],
             classes=classes,
             published=card["published"],
-            identity=f"{service.url} {card['identity']} {quality if best else ''}",
-            batch=1 if best else AT_ONCE,
-            open=lambda: _run(service, card, len(classes), "&quality=best" if best else ""),
+            identity=f"{service.url} {card['identity']} {more}",
+            batch=1 if operation.has_own_queue else CONCURRENCY,
+            open=lambda: _run(service, card, len(classes), more),
         )
     except CardError:
         raise
@@ -108,33 +104,18 @@ def _label(row: dict[str, Any]) -> Label:
 
 
 def _run(service: Service, card: dict[str, Any], classes: int, more: str) -> Run:
-    ask = _segment if card["task"] == "segmentation" else partial(_classify, classes=classes)
+    ask = scoring_of(card["task"]).ask
     query = f"?model={quote(card['name'], safe='')}{more}"
 
-    def run(*uploads: bytes) -> list[Answer]:
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            return list(threads.map(lambda upload: ask(service, query, upload), uploads))
+    def run(*uploads: bytes) -> list[PipelineOutput]:
+        with ThreadPoolExecutor(CONCURRENCY) as threads:
+            return list(threads.map(lambda upload: ask(service, query, upload, classes), uploads))
 
     return run
 
 
-def _classify(service: Service, query: str, upload: bytes, classes: int) -> Answer:
-    """Of the scores only the best are asked for; the others, which nothing reads, are 0."""
-    document = json.loads(service.ask(f"/v1/classify{query}&top_k={min(BEST, classes)}", upload))
-    (result,) = document["results"]
-    scores = np.zeros(classes, np.float32)
-    for row in result["predictions"]:
-        scores[row["class_id"]] = row["score"]
-    return Answer({"scores": scores}, result["image"]["width"], result["image"]["height"])
-
-
-def _segment(service: Service, query: str, upload: bytes) -> Answer:
-    with Image.open(io.BytesIO(service.ask(f"/v1/segment{query}", upload, "image/png"))) as mask:
-        return Answer({"mask": np.asarray(mask)}, mask.width, mask.height)
-
-
-def _told(url: str, error: HTTPError) -> Exception:
-    """What an error of the service becomes: one to wait for, one about the picture, or the end."""
+def _error_of(url: str, error: HTTPError) -> Exception:
+    """Return the exception for an error response: one to retry, one about the image, or one that ends the run."""
     try:
         with error:
             problem = json.loads(error.read())
@@ -142,8 +123,8 @@ def _told(url: str, error: HTTPError) -> Exception:
     except (ValueError, KeyError, TypeError, OSError):
         return CardError(f"{url} answered {error.code} {error.reason}")
     if error.code in BUSY:
-        asked = error.headers.get("Retry-After", "1")
-        return _BusyError(detail, min(float(asked) if asked.isdecimal() else 1.0, LONGEST_PAUSE_S))
-    if code in ERRORS and error.code in REFUSED:
+        retry_after = error.headers.get("Retry-After", "1")
+        return _BusyError(detail, min(float(retry_after) if retry_after.isdecimal() else 1.0, MAX_PAUSE_S))
+    if code in ERRORS and error.code in REJECTED:
         return ERRORS[code](detail)
     return CardError(f"{url} answered {error.code}: {detail}")

@@ -1,31 +1,31 @@
-"""What is scored: a model as scoring sees it, in this process or behind a running service."""
+"""The models to score, in this process or behind a running service."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from service.measure.pipeline import Answer, Pipeline
-from service.models.cards import CardError, ModelCard, Task
+from service.measure.accuracy.scoring import scoring_of
+from service.measure.pipeline import Pipeline
+from service.models.cards import CardError, ModelCard
 from service.models.identity import identity
 from service.models.labels import Label
-from service.tasks.operations import OF_QUALITY, Quality, can_answer
+from service.tasks import PREDICT, can_run, operation_of, task_of
+from service.tasks.scoring_base import PipelineOutput, Scoring
 
-Run = Callable[..., list[Answer]]
+Run = Callable[..., list[PipelineOutput]]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model as scoring sees it; `open` loads it, and what that gives answers `batch` pictures best at once.
+    """A model to score. `open` loads it and returns a function from uploads, best `batch` of them, to outputs.
 
-    `identity` differs where its answers may: the card's, how it is asked and, of a service, the address.
+    `identity` differs if outputs may: it has the card's identity, the operation and the address of a service.
     """
 
     name: str
     version: str
-    task: Task
+    task: str
     classes: tuple[Label, ...]
     published: dict[str, Any]
     identity: str
@@ -33,25 +33,30 @@ class Subject:
     open: Callable[[], Run]
 
     @property
+    def scoring(self) -> Scoring[Any, Any]:
+        """How models of the task are scored."""
+        return scoring_of(self.task)
+
+    @property
     def labels(self) -> Sequence[str]:
         """The labels in the order of their class ids."""
         return [label.label for label in self.classes]
 
     @cached_property
-    def places(self) -> dict[str, int]:
+    def class_ids(self) -> dict[str, int]:
         """The class id of each label that only one class has, and of each WordNet id."""
         labels = list(self.labels)
-        named = {label: place for place, label in enumerate(labels) if labels.count(label) == 1}
-        return named | {label.wnid: label.class_id for label in self.classes if label.wnid}
+        unique = {label: index for index, label in enumerate(labels) if labels.count(label) == 1}
+        return unique | {label.wnid: label.class_id for label in self.classes if label.wnid}
 
 
-def of_card(card: ModelCard, run: Run | None = None, quality: Quality = "fast") -> Subject:
-    """The model of a card by the very code that serves it. `run` is it, where it is loaded already.
+def of_card(card: ModelCard, run: Run | None = None, quality: str = "fast") -> Subject:
+    """Return the model of a card, which runs in this process by the code that serves it.
 
-    `quality` is a segmenter's. Raises `CardError` where a model cannot be asked for that.
+    `run` is the model, if it is loaded already. Raises `CardError` if the model cannot be asked for that quality.
     """
-    question = OF_QUALITY[quality] if card.task == "segmentation" else "answer"
-    if not can_answer(card, question):
+    operation = scoring_of(task_of(card).name).qualities.get(quality, PREDICT)
+    if not can_run(card, operation):
         raise CardError(f"{card.name} cannot be asked for quality={quality}")
     return Subject(
         name=card.name,
@@ -59,13 +64,7 @@ def of_card(card: ModelCard, run: Run | None = None, quality: Quality = "fast") 
         task=card.task,
         classes=card.classes,
         published=card.published,
-        identity=f"{identity(card)} {question}",
-        batch=1 if question == "best" else card.serving.batch_size,
-        open=lambda: run or Pipeline.load(card, question=question),
+        identity=f"{identity(card)} {operation}",
+        batch=operation_of(card, operation).batch_size(card),
+        open=lambda: run or Pipeline.load(card, operation=operation),
     )
-
-
-def best(answer: Answer, count: int) -> tuple[list[int], float]:
-    """The likeliest classes, equal ones by class id, and the probability of the first."""
-    order = np.argsort(-answer.scores, kind="stable")[:count].tolist()
-    return order, float(answer.scores[order[0]])

@@ -1,1 +1,1 @@
-"""`resnest-service bench`: load on a running service, and what of it came back when."""
+"""The load generator of `resnest-service bench`: it sends requests to a running service and measures the replies."""

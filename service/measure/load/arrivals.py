@@ -1,4 +1,4 @@
-"""When an open loop sends: times that no answer delays."""
+"""Arrival processes: the times at which an open loop sends, independent of the replies."""
 
 import itertools
 import random
@@ -7,14 +7,14 @@ from typing import Final
 
 
 def constant(rate: float, _seed: int = 0) -> Iterator[float]:
-    """Seconds from the start, `rate` of them a second, evenly."""
-    return (place / rate for place in itertools.count())
+    """Return evenly spaced send times in seconds from the start, at `rate` requests per second."""
+    return (index / rate for index in itertools.count())
 
 
 def poisson(rate: float, seed: int = 0) -> Iterator[float]:
-    """Seconds from the start as many independent callers choose them: exponential gaps of mean 1 / rate."""
-    draw = random.Random(seed)
-    return itertools.accumulate(draw.expovariate(rate) for _ in itertools.count())
+    """Return the send times of many independent callers, in seconds: exponential gaps with mean 1 / `rate`."""
+    generator = random.Random(seed)
+    return itertools.accumulate(generator.expovariate(rate) for _ in itertools.count())
 
 
 ARRIVALS: Final[dict[str, Callable[[float, int], Iterator[float]]]] = {"poisson": poisson, "constant": constant}

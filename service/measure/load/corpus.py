@@ -1,4 +1,4 @@
-"""The pictures that are sent: a folder's, or made ones that cost a decoder what photographs do."""
+"""The images to send: read from a folder, or generated so that they cost a decoder as much as photographs."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -12,63 +12,63 @@ from service.imaging import decoder
 
 Size = tuple[int, int]
 
-# JPEG's usual quality in cameras and editors; with the octaves below, 335x500 has 50 kB and 4032x3024 3 MB.
+# The usual JPEG quality of cameras and editors. With the octaves below, 335x500 has 50 kB and 4032x3024 has 3 MB.
 QUALITY = 90
 OCTAVES = (2, 4, 8, 16, 32, 64, 128, 256)
-FALL = 0.62  # an octave's contrast to that of the one below, as in photographs: power falls with frequency
-OF_EACH_SIZE = 4
+CONTRAST_RATIO = 0.62  # of an octave to the one below it: in photographs, power falls with frequency
+IMAGES_PER_SIZE = 4
 
 
 class CorpusError(ValueError):
-    """No pictures to send; the message is one sentence for who measures."""
+    """There are no images to send. The message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An upload: its name, its media type and its bytes."""
+class Upload:
+    """An image to send: its name, its media type and its bytes."""
 
     name: str
     media_type: str
     content: bytes
 
 
-def make(sizes: Sequence[Size], of_each: int = OF_EACH_SIZE, seed: int = 0) -> list[Picture]:
-    """JPEGs of these sizes (width, height), the same for the same seed; the sizes take turns."""
-    draw = np.random.default_rng(seed)
-    places = [(width, height, place) for place in range(of_each) for width, height in sizes]
+def make(sizes: Sequence[Size], per_size: int = IMAGES_PER_SIZE, seed: int = 0) -> list[Upload]:
+    """Return `per_size` JPEGs of each size (width, height), the sizes interleaved. The seed determines the content."""
+    random = np.random.default_rng(seed)
+    variants = [(width, height, index) for index in range(per_size) for width, height in sizes]
     return [
-        Picture(f"{width}x{height}-{place}.jpg", "image/jpeg", _jpeg((width, height), draw))
-        for width, height, place in places
+        Upload(f"{width}x{height}-{index}.jpg", "image/jpeg", _jpeg((width, height), random))
+        for width, height, index in variants
     ]
 
 
-def read(folder: Path) -> list[Picture]:
-    """The pictures in a folder and its folders, in the order of their names. Raises `CorpusError` for none."""
-    found = list(_pictures(folder))
+def read(folder: Path) -> list[Upload]:
+    """Return the images in a folder and its subfolders, sorted by path. Raises `CorpusError` if there are none."""
+    found = list(_images(folder))
     if not found:
-        raise CorpusError(f"{folder} holds no picture")
+        raise CorpusError(f"{folder} contains no images")
     return found
 
 
-def _pictures(folder: Path) -> Iterator[Picture]:
+def _images(folder: Path) -> Iterator[Upload]:
     for path in sorted(folder.rglob("*")):
         content = path.read_bytes() if path.is_file() else b""
         kind = decoder.sniff(content)
         if kind is not None:
-            yield Picture(path.name, f"image/{kind.lower()}", content)
+            yield Upload(path.name, f"image/{kind.lower()}", content)
 
 
-def _jpeg(size: Size, draw: np.random.Generator) -> bytes:
-    """Octaves of noise, each with less contrast, over one another."""
-    picture = np.zeros((size[1], size[0], 3), np.float32)
+def _jpeg(size: Size, random: np.random.Generator) -> bytes:
+    """Return a JPEG of summed octaves of noise, each octave with less contrast than the one before."""
+    image = np.zeros((size[1], size[0], 3), np.float32)
     for octave, cells in enumerate(OCTAVES):
         if cells > max(size):
             break
-        noise = draw.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+        noise = random.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
         layer = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
-        picture += (np.asarray(layer, np.float32) - 128) * FALL**octave
-    grain = draw.integers(-6, 7, picture.shape[:2], dtype=np.int8)[:, :, None]
-    pixels = (picture * 0.6 + grain + 128).clip(0, 255).astype(np.uint8)
+        image += (np.asarray(layer, np.float32) - 128) * CONTRAST_RATIO**octave
+    grain = random.integers(-6, 7, image.shape[:2], dtype=np.int8)[:, :, None]
+    pixels = (image * 0.6 + grain + 128).clip(0, 255).astype(np.uint8)
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, "JPEG", quality=QUALITY)
     return encoded.getvalue()

@@ -1,10 +1,10 @@
-"""Sending: a closed loop that waits for answers, and an open one that sends when it is time to."""
+"""The load generator: a closed loop that waits for each reply, and an open loop that sends on a schedule."""
 
 import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
 from itertools import cycle, takewhile
 from typing import Any, NamedTuple, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 import uvloop
 
-from service.measure.load.wire import Address, Connection, ConnectionLostError, Reply, Request
+from service.measure.load.http_connection import Address, Connection, ConnectionLostError, Reply, Request
 
 OK = "ok"
 TIMED_OUT = "timeout"
@@ -23,34 +23,34 @@ Response = TypeVar("Response")
 
 
 def run(main: Coroutine[Any, Any, Response]) -> Response:
-    """What `main` returns, which sends: on uvloop, as the gateway."""
+    """Run `main` on uvloop, as the gateway does, and return its result."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 
 
 class Sample(NamedTuple):
-    """One request: when it was due, sent and over (seconds of a clock), how it went, its pictures, `Server-Timing`."""
+    """A finished request. Times are seconds of `time.perf_counter`."""
 
     scheduled: float
     sent: float
     ended: float
     outcome: str
-    pictures: int
+    images: int
     server_timing: str
 
     @property
     def latency_s(self) -> float:
-        """From when it was due, not from when it was sent: waiting for a late generator or connection counts."""
+        """Seconds from the scheduled time to the reply, so that a late generator or a wait for a connection counts."""
         return self.ended - self.scheduled
 
     @property
     def stages(self) -> dict[str, float]:
-        """The milliseconds that the server told: read when they are asked for, which is not under load."""
-        return stages_of(self.server_timing)
+        """The milliseconds of each stage in `Server-Timing`. The header is parsed on access, not under load."""
+        return parse_server_timing(self.server_timing)
 
 
 class Client:
-    """Sends requests over as many connections as are needed, at most `connections`, and writes down what came back."""
+    """Sends requests over at most `connections` connections, opened on demand, and records a sample of each."""
 
     def __init__(self, address: Address, connections: int, timeout_s: float) -> None:
         self.samples: list[Sample] = []
@@ -61,7 +61,7 @@ class Client:
         self._idle: deque[Connection] = deque()
 
     async def send(self, request: Request, scheduled: float | None = None) -> Reply | None:
-        """Send one request and add its sample; `scheduled` is now where it is not given."""
+        """Send a request, record its sample and return the reply, or None if none came. `scheduled` defaults to now."""
         scheduled = time.perf_counter() if scheduled is None else scheduled
         self.in_flight += 1
         async with self._free:
@@ -70,11 +70,11 @@ class Client:
             ended = time.perf_counter()
         self.in_flight -= 1
         server_timing = reply.headers.get("server-timing", "") if reply else ""
-        self.samples.append(Sample(scheduled, sent, ended, outcome, request.pictures, server_timing))
+        self.samples.append(Sample(scheduled, sent, ended, outcome, request.images, server_timing))
         return reply
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the idle connections."""
         for connection in self._idle:
             connection.close()
 
@@ -83,7 +83,7 @@ class Client:
         deadline = loop.time() + self._timeout_s
         try:
             connection = await self._connection(deadline)
-            # 2.5 us of a core, where `asyncio.timeout` takes 5.
+            # A timer takes 2.5 us of CPU time, `asyncio.timeout` takes 5.
             timer = loop.call_at(deadline, connection.give_up)
             try:
                 reply = await connection.exchange(request.wire)
@@ -108,52 +108,49 @@ class Client:
             return await Connection.open(self._address)
 
 
-async def closed(client: Client, requests: Sequence[Request], concurrency: int, until: float) -> None:
-    """`concurrency` callers, each of whom sends its next request when it has its answer, until the clock says so."""
-    turns = cycle(requests)
+async def closed_loop(client: Client, requests: Sequence[Request], concurrency: int, until: float) -> None:
+    """Run `concurrency` callers, each of which sends its next request after a reply, until the time `until`."""
+    repeated = cycle(requests)
 
     async def caller() -> None:
         while time.perf_counter() < until:
-            await client.send(next(turns))
+            await client.send(next(repeated))
 
     await asyncio.gather(*(caller() for _ in range(concurrency)))
 
 
-async def opened(client: Client, requests: Sequence[Request], times: Iterator[float], until: float) -> None:
-    """Send when `times` (seconds from now) say so, whatever is still unanswered; wait for the answers at the end."""
+async def open_loop(client: Client, requests: Sequence[Request], times: Iterator[float], until: float) -> None:
+    """Send at each of `times` (seconds from now) without waiting for replies, then wait for all replies."""
     start = time.perf_counter()
-    turns = cycle(requests)
+    repeated = cycle(requests)
     async with asyncio.TaskGroup() as group:
         for due in takewhile(lambda due: due < until, (start + each for each in times)):
-            await not_before(due)
-            group.create_task(client.send(next(turns), due))
+            await sleep_until(due)
+            group.create_task(client.send(next(repeated), due))
 
 
-async def not_before(due: float) -> None:
-    """Wait until `time.perf_counter()` has come to `due`: uvloop's timers end up to 1.4 ms early."""
-    while (pause := due - time.perf_counter()) > 0:  # noqa: ASYNC110 - rarely twice
+async def sleep_until(due: float) -> None:
+    """Sleep until `time.perf_counter()` reaches `due`, in several sleeps: uvloop's timers end up to 1.4 ms early."""
+    while (pause := due - time.perf_counter()) > 0:  # noqa: ASYNC110 - rarely more than one sleep
         await asyncio.sleep(math.ceil(pause * 1e3) / 1e3)
 
 
-Send = Callable[[Client, Sequence[Request], float], Awaitable[None]]
-
-
-def stages_of(server_timing: str) -> dict[str, float]:
-    """Milliseconds by name of a `Server-Timing` header (W3C Server Timing); metrics without a duration are left out."""
+def parse_server_timing(server_timing: str) -> dict[str, float]:
+    """Return the milliseconds of each metric in a `Server-Timing` header (W3C). Skip metrics without a duration."""
     found: dict[str, float] = {}
     for metric in server_timing.split(","):
         name, *parameters = (part.strip() for part in metric.split(";"))
         for parameter in parameters:
             key, _, value = parameter.partition("=")
             if key == "dur":
-                with suppress(ValueError):  # what one odd answer says must not end a measurement
-                    if math.isfinite(told := float(value)):
-                        found[name] = told
+                with suppress(ValueError):  # one invalid header must not end a measurement
+                    if math.isfinite(duration := float(value)):
+                        found[name] = duration
     return found
 
 
 def outcome_of(reply: Reply) -> str:
-    """`ok`, or the status and the code of the problem, of the request or of a picture in it."""
+    """Return `ok`, or the status and the problem code of the request or of the first image that failed."""
     if reply.status == 200 and b'"error":' not in reply.body:
         return OK
     try:
@@ -167,6 +164,6 @@ def outcome_of(reply: Reply) -> str:
 
 
 def _first_code(document: dict[str, Any]) -> Any:
-    """The code of the first picture's problem."""
+    """Return the problem code of the first image that has one."""
     codes = (row.get("error", {}).get("code") for row in document.get("results", []))
     return next((code for code in codes if code), None)

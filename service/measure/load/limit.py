@@ -1,4 +1,4 @@
-"""What a model could give if serving cost nothing: its pictures through the serving code, in this process, no HTTP."""
+"""The throughput of a model without serving: decoding and the network run in this process, without HTTP."""
 
 import time
 from collections import deque
@@ -10,12 +10,12 @@ from itertools import cycle
 from service.measure.load.summary import Figures, figures
 from service.measure.pipeline import Pipeline, Prepared
 
-BATCHES_AHEAD = 3  # prepared or in preparation while one is in the network
+BATCHES_AHEAD = 3  # batches that are preprocessed or being preprocessed while one is in the network
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Pictures a second with decoding beside the network, batch by batch; and what a lone picture takes, in ms."""
+    """Images per second in full batches, with decoding in parallel, and the milliseconds of a single image."""
 
     model: str
     batch_size: int
@@ -30,11 +30,11 @@ class Limit:
 def measure(
     pipeline: Pipeline, uploads: Sequence[bytes], *, seconds: float, warm_up_s: float, threads: int, lone: int = 50
 ) -> Limit:
-    """Run `lone` pictures alone, then batches for `warm_up_s` that do not count and about `seconds` that do."""
+    """Measure `lone` single images, then full batches for about `seconds` after a warm-up of `warm_up_s`."""
     size = pipeline.card.serving.batch_size
-    decode, infer = _alone(pipeline, uploads, lone)
+    decode, infer = _measure_single(pipeline, uploads, lone)
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        source = _ahead(pool, pipeline, uploads, size * BATCHES_AHEAD)
+        source = _prepare_ahead(pool, pipeline, uploads, size * BATCHES_AHEAD)
         ends = _run(pipeline, source, size, seconds=seconds, warm_up_s=warm_up_s)
         pool.shutdown(cancel_futures=True)
     elapsed = ends[-1] - ends[0]
@@ -51,22 +51,22 @@ def measure(
     )
 
 
-def _run(
-    pipeline: Pipeline, pictures: Iterator[Prepared], size: int, *, seconds: float, warm_up_s: float
-) -> list[float]:
-    """When each batch after the warm-up was over: two of them at the least."""
+def _run(pipeline: Pipeline, images: Iterator[Prepared], size: int, *, seconds: float, warm_up_s: float) -> list[float]:
+    """Return the end time of each batch after the warm-up: at least two."""
     ends: list[float] = []
     begun = time.perf_counter()
     while len(ends) < 2 or ends[-1] < ends[0] + seconds:
-        pipeline.infer([next(pictures) for _ in range(size)])
-        over = time.perf_counter()
-        if over >= begun + warm_up_s:
-            ends.append(over)
+        pipeline.infer([next(images) for _ in range(size)])
+        end = time.perf_counter()
+        if end >= begun + warm_up_s:
+            ends.append(end)
     return ends
 
 
-def _ahead(pool: ThreadPoolExecutor, pipeline: Pipeline, uploads: Sequence[bytes], depth: int) -> Iterator[Prepared]:
-    """Prepared pictures in turn, without end; `depth` of them are always under way."""
+def _prepare_ahead(
+    pool: ThreadPoolExecutor, pipeline: Pipeline, uploads: Sequence[bytes], depth: int
+) -> Iterator[Prepared]:
+    """Yield preprocessed images without end, with `depth` of them in the pool at any time."""
     waiting: deque[Future[Prepared]] = deque()
     for upload in cycle(uploads):
         waiting.append(pool.submit(pipeline.prepare, upload))
@@ -74,8 +74,8 @@ def _ahead(pool: ThreadPoolExecutor, pipeline: Pipeline, uploads: Sequence[bytes
             yield waiting.popleft().result()
 
 
-def _alone(pipeline: Pipeline, uploads: Sequence[bytes], count: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of decoding and of the network for one picture after another; the first does not count."""
+def _measure_single(pipeline: Pipeline, uploads: Sequence[bytes], count: int) -> tuple[list[float], list[float]]:
+    """Return the milliseconds of decoding and of the network for `count` single images, after one that warms up."""
     decode, infer = [], []
     for _, upload in zip(range(count + 1), cycle(uploads), strict=False):
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A measurement as a document for programs and as tables for people."""
+"""Reports of a measurement: a JSON document and tables for a terminal."""
 
 import os
 import platform
@@ -14,21 +14,21 @@ from service.measure.load.generator import OK
 from service.measure.load.summary import PERCENTILES
 from service.measure.load.trial import Trial
 
-HEAD = ("LOAD", "REQ/S", "PICTURES/S", *(f"P{share:g}" for share in PERCENTILES), "MAX", "ERRORS", "SENT LATE P99")
+HEAD = ("LOAD", "REQ/S", "IMAGES/S", *(f"P{share:g}" for share in PERCENTILES), "MAX", "ERRORS", "SENT LATE P99")
 SHOWN_PROCESSES = 8
 
 ReportRow = tuple[str, ...]
 
 
-def document(target: str, pictures: Mapping[str, Any], trials: Sequence[Trial], **more: Any) -> dict[str, Any]:
-    """All there is to know of a measurement, as JSON values: where, of what, and every figure."""
+def document(target: str, images: Mapping[str, Any], trials: Sequence[Trial], **more: Any) -> dict[str, Any]:
+    """Return a measurement as JSON values: the host, the target, the images and every figure."""
     best = sweep.knee(trials)
     return {
         "version": __version__,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": host(),
         "target": target,
-        "pictures": dict(pictures),
+        "pictures": dict(images),
         **more,
         "trials": [{**asdict(each), "load": {**asdict(each.load), "told": str(each.load)}} for each in trials],
         "knee": None if best is None else str(best.load),
@@ -36,7 +36,7 @@ def document(target: str, pictures: Mapping[str, Any], trials: Sequence[Trial], 
 
 
 def host() -> dict[str, Any]:
-    """The machine that measures, which often is the one that serves."""
+    """Return a description of this host, which often runs the service too."""
     return {
         "cores": usable_cores(),
         "machine": platform.machine(),
@@ -47,7 +47,7 @@ def host() -> dict[str, Any]:
 
 
 def loads(trials: Sequence[Trial]) -> tuple[ReportRow, list[ReportRow]]:
-    """A row a load; latencies in milliseconds."""
+    """Return the head and a row for each load, with latencies in milliseconds."""
     best = sweep.knee(trials)
     rows: list[ReportRow] = []
     for each in trials:
@@ -68,7 +68,7 @@ def loads(trials: Sequence[Trial]) -> tuple[ReportRow, list[ReportRow]]:
 
 
 def errors(trials: Sequence[Trial]) -> tuple[ReportRow, list[ReportRow]]:
-    """A row a load and kind of failure; none where all went well."""
+    """Return the head and a row for each load and kind of error; no rows if there were no errors."""
     rows: list[ReportRow] = [
         (str(each.load), outcome, str(count), f"{count / each.summary.requests:.1%}")
         for each in trials
@@ -79,7 +79,7 @@ def errors(trials: Sequence[Trial]) -> tuple[ReportRow, list[ReportRow]]:
 
 
 def stages(trials: Sequence[Trial]) -> tuple[ReportRow, list[ReportRow]]:
-    """A row a load, a column a stage of `Server-Timing`: median and 99th percentile in milliseconds."""
+    """Return a row for each load, a column for each stage of `Server-Timing`: median and p99 in milliseconds."""
     names = list(dict.fromkeys(name for each in trials for name in each.summary.stages_ms))
     rows = [
         (
@@ -95,14 +95,14 @@ def stages(trials: Sequence[Trial]) -> tuple[ReportRow, list[ReportRow]]:
 
 
 def processes(trials: Sequence[Trial]) -> tuple[ReportRow, list[ReportRow]]:
-    """What the server's busiest processes took under the last load."""
+    """Return the CPU and memory use of the server's busiest processes under the last load."""
     found = trials[-1].processes[:SHOWN_PROCESSES] if trials else []
     rows: list[ReportRow] = [(each.command, str(each.pid), f"{each.cores:.2f}", f"{each.rss_mb:.0f}") for each in found]
     return ("SERVER PROCESS", "PID", "CORES", "MB RESIDENT"), rows
 
 
 def milliseconds(value: float | None) -> str:
-    """Three digits that count, or a dash for what too few requests tell."""
+    """Format milliseconds with at most two decimals, or a dash if there were too few requests for the figure."""
     if value is None:
         return "-"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""One load on one service: warm up, measure, and look at what it takes of the machine meanwhile."""
+"""One load on one service: it warms up, measures, and samples the CPU and memory use of the server's processes."""
 
 import asyncio
 import time
@@ -6,27 +6,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from service.measure.load import generator as load
-from service.measure.load import usage
+from service.measure.load import generator, usage
 from service.measure.load.arrivals import ARRIVALS
 from service.measure.load.generator import OK, Client
+from service.measure.load.http_connection import Address, Reply, Request
 from service.measure.load.summary import Summary, Window, summarise
 from service.measure.load.usage import Process, Usage
-from service.measure.load.wire import Address, Reply, Request
 
 Kind = Literal["closed", "poisson", "constant"]
 
 PROGRESS_S = 0.5
-TOLD_BYTES = 300  # of a refusal's body
+SHOWN_BYTES = 300  # of the body of a failed reply
 
 
 class RefusedError(RuntimeError):
-    """The service does not answer a picture before any load; the message is one sentence for who measures."""
+    """The service does not answer an image before any load. The message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """So many callers who wait for their answers (`closed`), or so many requests a second whether or not they come."""
+    """A number of callers that wait for their replies (`closed`), or a rate in requests per second (open loop)."""
 
     kind: Kind
     amount: float
@@ -37,7 +36,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is the same for every load of a measurement. An open loop has at most `connections` requests under way."""
+    """What all loads of a measurement share. An open loop has at most `connections` requests in flight."""
 
     address: Address
     requests: Sequence[Request]
@@ -51,7 +50,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trial:
-    """A load, what it gave, and what the server's processes took; no `processes` where they cannot be seen."""
+    """A load, its results, and the use of CPU and memory by the server's processes, empty if they are not visible."""
 
     load: Load
     summary: Summary
@@ -60,7 +59,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Progress:
-    """A trial under way: the share of its time that is over, good answers so far and of the last second, the rest."""
+    """The progress of a trial.
+
+    `share` is the elapsed share of its time, `done` the successful replies so far, `per_s` the recent rate of them.
+    """
 
     share: float
     done: int
@@ -70,7 +72,7 @@ class Progress:
 
 
 async def probe(plan: Plan) -> Reply:
-    """The reply to the first of the requests, after each was answered once, alone. Raises `RefusedError`."""
+    """Send each request once, one after another, and return the first reply. Raises `RefusedError`."""
     client = Client(plan.address, 1, plan.timeout_s)
     try:
         replies = [await client.send(request) for request in plan.requests]
@@ -78,38 +80,38 @@ async def probe(plan: Plan) -> Reply:
         client.close()
     for sample, reply in zip(client.samples, replies, strict=True):
         if sample.outcome != OK:
-            said = reply.body[:TOLD_BYTES].decode(errors="replace") if reply else ""
+            body = reply.body[:SHOWN_BYTES].decode(errors="replace") if reply else ""
             where = f"{plan.address.host} port {plan.address.port}"
-            raise RefusedError(f"{where} does not answer a picture: {sample.outcome} {said}".rstrip())
+            raise RefusedError(f"{where} does not answer an image: {sample.outcome} {body}".rstrip())
     first = replies[0]
-    assert first is not None  # noqa: S101 - for the type checker: its outcome was ok
+    assert first is not None  # noqa: S101 - for the type checker: the outcome was ok
     return first
 
 
-async def trial(plan: Plan, chosen: Load, tell: Callable[[Progress], None] = lambda _: None) -> Trial:
-    """Put one load on the service; `tell` is called twice a second."""
-    concurrency = int(chosen.amount) if chosen.kind == "closed" else plan.connections
+async def trial(plan: Plan, load: Load, report: Callable[[Progress], None] = lambda _: None) -> Trial:
+    """Apply one load to the service and measure it. `report` is called twice a second."""
+    concurrency = int(load.amount) if load.kind == "closed" else plan.connections
     client = Client(plan.address, concurrency, plan.timeout_s)
     begun = time.perf_counter()
     window = Window(begun + plan.warm_up_s, begun + plan.warm_up_s + plan.seconds)
-    watching = asyncio.create_task(_watch(client, window, begun, tell))
-    looking = asyncio.create_task(_look(plan, window))
+    watching = asyncio.create_task(_watch(client, window, begun, report))
+    sampling = asyncio.create_task(_sample_processes(plan, window))
     try:
-        if chosen.kind == "closed":
-            await load.closed(client, plan.requests, concurrency, window.end)
+        if load.kind == "closed":
+            await generator.closed_loop(client, plan.requests, concurrency, window.end)
         else:
-            times = ARRIVALS[chosen.kind](chosen.amount, plan.seed)
-            await load.opened(client, plan.requests, times, window.end)
-        processes = await looking
+            times = ARRIVALS[load.kind](load.amount, plan.seed)
+            await generator.open_loop(client, plan.requests, times, window.end)
+        processes = await sampling
     finally:
         watching.cancel()
-        looking.cancel()
+        sampling.cancel()
         client.close()
-    return Trial(chosen, summarise(client.samples, window), processes)
+    return Trial(load, summarise(client.samples, window), processes)
 
 
-async def _look(plan: Plan, window: Window) -> list[Usage]:
-    """The processes between the window's beginning and its end."""
+async def _sample_processes(plan: Plan, window: Window) -> list[Usage]:
+    """Return the use of CPU and memory by the server's processes during the window."""
     if plan.pid is None:
         return []
     before = await _snapshot(plan.pid, window.start)
@@ -119,10 +121,10 @@ async def _look(plan: Plan, window: Window) -> list[Usage]:
 
 async def _snapshot(pid: int, due: float) -> dict[int, Process]:
     await asyncio.sleep(max(0.0, due - time.perf_counter()))
-    return await asyncio.to_thread(usage.snapshot, pid)  # 10 ms of reading /proc would delay what is to be sent
+    return await asyncio.to_thread(usage.snapshot, pid)  # reading /proc takes 10 ms, which would delay requests
 
 
-async def _watch(client: Client, window: Window, begun: float, tell: Callable[[Progress], None]) -> None:
+async def _watch(client: Client, window: Window, begun: float, report: Callable[[Progress], None]) -> None:
     counted = good = 0
     while True:
         await asyncio.sleep(PROGRESS_S)
@@ -131,4 +133,4 @@ async def _watch(client: Client, window: Window, begun: float, tell: Callable[[P
         fresh = sum(sample.outcome == OK for sample in new)
         good += fresh
         share = min(1.0, (time.perf_counter() - begun) / (window.end - begun))
-        tell(Progress(share, good, fresh / PROGRESS_S, client.in_flight, counted - good))
+        report(Progress(share, good, fresh / PROGRESS_S, client.in_flight, counted - good))

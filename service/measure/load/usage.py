@@ -1,19 +1,19 @@
-"""What the server takes of this machine: cores and memory of each of its processes, where they can be seen."""
+"""CPU and memory use of the server's processes, if it runs on this host and psutil is installed."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.measure.load.wire import Address
+from service.measure.load.http_connection import Address
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-OURS = {"resnest-service", "service"}  # as a script, and after `-m`
+COMMANDS = {"resnest-service", "service"}  # the script, and the module after `-m`
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process at one moment: seconds of a core it has used, bytes of memory it holds."""
+    """A snapshot of a process: CPU seconds used so far, and resident memory in bytes."""
 
     command: str
     cpu_s: float
@@ -22,7 +22,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Usage:
-    """A process over a time: cores it kept busy in the mean, and its memory at the end, resident, in megabytes."""
+    """A process during an interval: the mean number of cores in use, and resident megabytes at the end."""
 
     pid: int
     command: str
@@ -31,9 +31,9 @@ class Usage:
 
 
 def root_of(address: Address) -> int | None:
-    """The process id of the service that listens there, of `resnest-service run` where that started it.
+    """Return the id of the process that listens at `address`, or of the `resnest-service run` that started it.
 
-    None on another host, without the package psutil, or where the system does not tell.
+    Return None for another host, without the package psutil, or if the system denies access.
     """
     if address.host not in LOOPBACK or importlib.util.find_spec("psutil") is None:
         return None
@@ -47,7 +47,7 @@ def root_of(address: Address) -> int | None:
         }
         pid = listening.get(address.port)
         parent = psutil.Process(pid).parent() if pid else None
-        while parent is not None and OURS & {Path(word).name for word in parent.cmdline()}:
+        while parent is not None and COMMANDS & {Path(word).name for word in parent.cmdline()}:
             pid, parent = parent.pid, parent.parent()
     except psutil.Error:
         return None
@@ -55,27 +55,25 @@ def root_of(address: Address) -> int | None:
 
 
 def snapshot(root: int) -> dict[int, Process]:
-    """The process and all under it, by id; none where it has gone."""
+    """Return the process and all its descendants by id; empty if the process has ended."""
     import psutil  # noqa: PLC0415 - it comes with the extra `worker`
 
     found = {}
     try:
-        family = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
+        processes = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
     except psutil.Error:
         return {}
-    for member in family:
+    for each in processes:
         try:
-            times = member.cpu_times()
-            found[member.pid] = Process(
-                name_of(member.cmdline()), times.user + times.system, int(member.memory_info().rss)
-            )
+            times = each.cpu_times()
+            found[each.pid] = Process(name_of(each.cmdline()), times.user + times.system, int(each.memory_info().rss))
         except psutil.Error:  # it ended meanwhile
             continue
     return found
 
 
 def between(before: Mapping[int, Process], after: Mapping[int, Process], seconds: float) -> list[Usage]:
-    """What each process that is there at the end took, the busiest first; one that is new has used all its time."""
+    """Return the use by each process in `after`, the busiest first. All CPU time of a new process counts."""
     rows = [
         Usage(pid, now.command, (now.cpu_s - (before[pid].cpu_s if pid in before else 0)) / seconds, now.rss / 1e6)
         for pid, now in after.items()
@@ -84,7 +82,7 @@ def between(before: Mapping[int, Process], after: Mapping[int, Process], seconds
 
 
 def name_of(command_line: Sequence[str]) -> str:
-    """What a process is for, of its command line: the script or module that Python runs, else the program."""
+    """Return a short name from a command line: the script or module that Python runs, otherwise the program."""
     words = [Path(word).name for word in command_line if not word.startswith("-")]
     if not words or not words[0].startswith("python") or len(words) == 1:
         return words[0] if words else "?"

@@ -1,4 +1,4 @@
-"""Weight files: nothing of one is parsed before its bytes have the checksum on the card."""
+"""Read weight files and load them into networks. Nothing is parsed before the checksum of the bytes is verified."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -13,29 +13,29 @@ from service.models.cards import CardError, ModelCard, Network
 from service.models.weights import checksums
 from service.networks import timm_networks
 
-State = dict[str, Tensor]
-WRAPPINGS = ("state_dict", "model")  # under which training scripts keep the weights, beside the epoch
-SHOWN_KEYS = 4  # of a mismatch's keys; a wrong network has hundreds
+StateDict = dict[str, Tensor]
+WRAPPER_KEYS = ("state_dict", "model")  # keys under which training scripts store the weights, beside the epoch
+SHOWN_KEYS = 4  # mismatched keys in an error message; a wrong network has hundreds
 
 
-def read(card: ModelCard) -> State:
-    """The weights by key, in single precision, on the CPU. Raises `CardError`."""
-    data = checksums.verified(card)
+def read(card: ModelCard) -> StateDict:
+    """Return the weights by key, in float32, on the CPU. Raises `CardError`."""
+    data = checksums.read_verified(card)
     try:
         state = PARSERS[card.weights.format](data)
-    except Exception as error:  # whatever a parser stumbles over, the file is to blame
-        raise CardError(f"{card.name}: {card.weights_path} is no {card.weights.format} file of weights") from error
+    except Exception as error:  # a parser can fail in any way on a bad file
+        raise CardError(f"{card.name}: {card.weights_path} is not a {card.weights.format} weight file") from error
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
 def skeleton(network: Network) -> nn.Module:
-    """The network on the meta device: random weights that are replaced at once would take seconds to draw.
+    """Return the network without weights, on the meta device: random initialisation would take seconds.
 
-    One of timm's has its random weights: some of its networks keep tables outside their weights, which are needed.
-    Raises `CardError` where there is none of that name, or timm is not installed.
+    A network of timm has random weights on the CPU, because some of them compute tables that are not in the state dict.
+    Raises `CardError` if there is no network of that name, or timm is not installed.
     """
     if network.library == "timm":
-        return _of_timm(network)
+        return _timm_network(network)
     try:
         with torch.device("meta"):
             return networks.build(**network.arguments())
@@ -44,7 +44,7 @@ def skeleton(network: Network) -> nn.Module:
 
 
 def check(network: Network) -> None:
-    """Raise `CardError` where the network is timm's and timm is not installed."""
+    """Raise `CardError` if the network is one of timm and timm is not installed."""
     if network.library == "timm":
         try:
             timm_networks.load()
@@ -52,7 +52,7 @@ def check(network: Network) -> None:
             raise CardError(f"{network.name} needs timm, which comes with resnest-service[timm]: {error}") from error
 
 
-def _of_timm(network: Network) -> nn.Module:
+def _timm_network(network: Network) -> nn.Module:
     check(network)
     try:
         return timm_networks.build(network.name, network.classes)
@@ -60,11 +60,11 @@ def _of_timm(network: Network) -> nn.Module:
         raise CardError(f"timm has no network {network.name}") from error
 
 
-def fill(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Make `state` the parameters and buffers of `module`, which may be on the meta device.
+def load_weights(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Assign `state` to the parameters and buffers of `module`, which may be on the meta device.
 
-    The keys must be the module's own, save that BatchNorm's `num_batches_tracked`, which counts training steps, may
-    be missing. Raises `CardError` with the keys that differ.
+    The keys must match. Only BatchNorm's `num_batches_tracked`, a count of training steps, may be missing. Raises
+    `CardError` with the keys or the shapes that differ.
     """
     expected = module.state_dict()
     missing = [key for key in expected.keys() - state.keys() if not key.endswith(".num_batches_tracked")]
@@ -74,7 +74,7 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
     misshapen = {key: tuple(value.shape) for key, value in state.items() if value.shape != expected[key].shape}
     if misshapen:
         key, shape = min(misshapen.items())
-        raise CardError(f"{name}: the weight {key} is {shape}, and the network has {tuple(expected[key].shape)}")
+        raise CardError(f"{name}: the weight {key} is {shape}, but the network has {tuple(expected[key].shape)}")
     counters = {key: torch.zeros((), dtype=torch.long) for key in expected.keys() - state.keys()}
     module.load_state_dict({**state, **counters}, assign=True)
 
@@ -88,24 +88,24 @@ def _listed(missing: list[str], unexpected: set[str]) -> str:
     )
 
 
-def unpickle(file: IO[bytes]) -> State:
-    """The tensors of a PyTorch checkpoint, and nothing that runs. Raises as `torch.load` does, and `TypeError`."""
+def unpickle(file: IO[bytes]) -> StateDict:
+    """Return the tensors of a PyTorch checkpoint; no code in it runs. Raises as `torch.load` does, and `TypeError`."""
     state = torch.load(file, map_location="cpu", weights_only=True)
-    for wrapping in WRAPPINGS:
-        if isinstance(state, dict) and isinstance(state.get(wrapping), dict):
-            state = state[wrapping]
+    for wrapper in WRAPPER_KEYS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise TypeError("it holds other things than weights by name")
+        raise TypeError("it holds values that are not tensors")
     return dict(state)
 
 
-def _parse_pickle(data: bytes) -> State:
+def _parse_pickle(data: bytes) -> StateDict:
     return unpickle(io.BytesIO(data))
 
 
-def _parse_safetensors(data: bytes) -> State:
+def _parse_safetensors(data: bytes) -> StateDict:
     state: dict[str, Any] = safetensors.torch.load(data)
     return state
 
 
-PARSERS: dict[str, Callable[[bytes], State]] = {"safetensors": _parse_safetensors, "pth": _parse_pickle}
+PARSERS: dict[str, Callable[[bytes], StateDict]] = {"safetensors": _parse_safetensors, "pth": _parse_pickle}

@@ -1,4 +1,4 @@
-"""The weight file of a card, held against its checksum: the card's own, or the one recorded when it was pulled."""
+"""Verify the weight file of a card against its checksum: from the card, or stored when the weights were pulled."""
 
 import hashlib
 import io
@@ -8,15 +8,15 @@ from service.models.cards import CardError, ModelCard
 
 
 class WeightsError(CardError):
-    """Weights that could not be had, read or put in their place; the message is for the operator."""
+    """Weights that could not be downloaded, read or installed; the message is for the operator."""
 
 
-class UnfitError(WeightsError):
-    """A file that arrived whole and is not what the network needs: to get it again is no use."""
+class IncompatibleWeightsError(WeightsError):
+    """A complete file whose content does not fit the network, so that another download cannot help."""
 
 
 def verify(card: ModelCard) -> None:
-    """Raise `CardError`, in one sentence, where the file is missing or is not the card's."""
+    """Check the weight file. Raises `CardError` if it is missing or its checksum differs."""
     try:
         found = sha256(card.weights_path)
     except OSError as error:
@@ -24,8 +24,8 @@ def verify(card: ModelCard) -> None:
     _compare(card, found)
 
 
-def verified(card: ModelCard) -> bytes:
-    """The file's bytes, the very ones that were held against the checksum. Raises `CardError` as `verify` does."""
+def read_verified(card: ModelCard) -> bytes:
+    """Return the bytes of the weight file after they passed the check. Raises `CardError` as `verify` does."""
     try:
         data = card.weights_path.read_bytes()
     except OSError as error:
@@ -34,42 +34,44 @@ def verified(card: ModelCard) -> bytes:
     return data
 
 
-def int8(card: ModelCard) -> bytes:
-    """The card's int8 file, the very bytes of its checksum.
+def read_int8(card: ModelCard) -> bytes:
+    """Return the verified bytes of the card's int8 file.
 
-    Raises `CardError` where there is none, it is another, or it was made of other weights than the card's.
+    Raises `CardError` if there is none, its checksum differs, or it was made from other weights than the card's.
     """
-    again = f"`resnest-service quantise {card.name}` makes it"
+    remedy = f"create it with `resnest-service quantise {card.name}`"
     if card.int8 is None:
-        raise WeightsError(f"{card.name}: it has no int8 form; {again}")
+        raise WeightsError(f"{card.name}: it has no int8 file; {remedy}")
     try:
         data = (card.folder / card.int8.file).read_bytes()
     except OSError as error:
-        raise WeightsError(f"{card.name}: its int8 form cannot be read: {error.strerror}; {again}") from error
+        raise WeightsError(f"{card.name}: its int8 file cannot be read: {error.strerror}; {remedy}") from error
     if hashlib.sha256(data).hexdigest() != card.int8.sha256:
-        raise WeightsError(f"{card.name}: {card.folder / card.int8.file} is not the file that its card states; {again}")
+        raise WeightsError(
+            f"{card.name}: {card.folder / card.int8.file} does not have the checksum on its card; {remedy}"
+        )
     if card.int8.made_of != card.checksum:
-        raise WeightsError(f"{card.name}: its int8 form was made of other weights; {again} anew")
+        raise WeightsError(f"{card.name}: its int8 file was made from other weights; {remedy}")
     return data
 
 
 def sha256(path: Path) -> str:
-    """A file's SHA-256 in hexadecimal, 64 digits. Raises `OSError`."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits. Raises `OSError`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _compare(card: ModelCard, found: str) -> None:
     if card.checksum is None:
-        raise WeightsError(f"{card.name}: {card.record_path} with the checksum of its weights is missing")
+        raise WeightsError(f"{card.name}: {card.checksum_path}, the checksum of its weights, is missing")
     if found != card.checksum:
-        stated = "the card states" if card.weights.sha256 else "it was pulled with"
-        raise WeightsError(f"{card.name}: {card.weights_path} has the SHA-256 {found}, and {stated} {card.checksum}")
+        origin = "the card states" if card.weights.sha256 else "it was pulled with"
+        raise WeightsError(f"{card.name}: {card.weights_path} has the SHA-256 {found}, but {origin} {card.checksum}")
 
 
 def _unreadable(card: ModelCard, error: OSError) -> CardError:
     if isinstance(error, FileNotFoundError) and card.weights.sources:
         return WeightsError(
-            f"{card.name}: its weights are not here; `resnest-service models pull {card.name}` gets them"
+            f"{card.name}: its weights are not here; get them with `resnest-service models pull {card.name}`"
         )
     return WeightsError(f"{card.name}: the weights {card.weights_path} cannot be read: {error.strerror}")

@@ -1,6 +1,6 @@
-"""One file from the first of several addresses that gives it whole: resumed, bounded, and patient for so long only.
+"""Download one file from the first of several URLs that serves all of it, with resume, size limits and timeouts.
 
-The proxies of HTTP_PROXY, HTTPS_PROXY and NO_PROXY are used. Nothing here judges what the bytes are: `accept` does.
+The proxies of HTTP_PROXY, HTTPS_PROXY and NO_PROXY are used. The caller's `accept` decides whether the file is right.
 """
 
 import http.client
@@ -21,8 +21,8 @@ from service import __version__
 from service.models.weights.checksums import WeightsError
 
 CHUNK_BYTES = 1 << 18
-# Of the refusals (4xx), those that another try may turn into an answer.
-PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+# The client errors (4xx) after which a retry may succeed.
+TRANSIENT = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 UNSATISFIED_RANGE = re.compile(r"bytes \*/(\d+)")
 
@@ -31,185 +31,190 @@ Accept = Callable[[Path], None]
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How long a server is borne with, how much is taken from it, and how often all the addresses are tried."""
+class DownloadRules:
+    """Timeouts, limits and retries of a download. `attempts` counts the passes over all URLs."""
 
-    silence_s: float = 30
-    window_s: float = 60  # over which fewer than `slowest` bytes a second are too few
-    slowest: int = 4096
-    rounds: int = 3
-    pause_s: float = 1  # before the second round, and twice as long before each further one
+    timeout_s: float = 30  # without a byte from the server
+    rate_window_s: float = 60  # the average rate over this time must reach `min_bytes_per_s`
+    min_bytes_per_s: int = 4096
+    attempts: int = 3
+    backoff_s: float = 1  # before the second attempt; doubled before each further one
     max_bytes: int = 2 << 30
-    copies: int = 3  # of the file that must find room: itself, what may be unpacked from it, what is made of that
+    copies: int = 3  # disk space needed, in file sizes: the download, the file extracted from it, the converted file
     free_bytes: Callable[[Path], int] = field(default=lambda folder: shutil.disk_usage(folder).free)
 
 
 class UnavailableError(WeightsError):
-    """No address gave the file; the message says what each did."""
+    """No URL served the file; the message names the failure of each."""
 
 
-class AddressError(Exception):
-    """What one address did wrong; `final` where asking it again is no use."""
+class DownloadError(Exception):
+    """The download from one URL failed; `final` if a retry cannot help."""
 
-    def __init__(self, what: str, *, final: bool = False) -> None:
-        super().__init__(what)
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
         self.final = final
 
 
-def fetch(urls: Sequence[str], part: Path, accept: Accept, rules: Rules, progress: Progress) -> str:
-    """Fill `part` from one of `urls`, and return that one. What `part` holds already is not fetched again.
+def fetch(urls: Sequence[str], part: Path, accept: Accept, rules: DownloadRules, progress: Progress) -> str:
+    """Download into `part` from one of `urls` and return that URL. The bytes already in `part` are not fetched again.
 
-    `accept` raises `AddressError` where the file is not the right one; it is then deleted. `progress` is told the
-    bytes that are there and, where known, all of them. Raises `UnavailableError`, and `WeightsError` where the file
-    cannot be written. A file that may be continued another time is kept.
+    `accept` raises `DownloadError` if the file is not the right one, and the file is then deleted. `progress` gets the
+    number of bytes so far and, if known, the total. Raises `UnavailableError` if every URL failed, and `WeightsError`
+    if the file cannot be written. A file that a later call can resume is kept.
     """
-    failures: dict[str, AddressError] = {}
-    for attempt in range(rules.rounds):
-        hopeful = [url for url in urls if url not in failures or not failures[url].final]
-        if attempt and hopeful:
-            time.sleep(rules.pause_s * 2 ** (attempt - 1))
-        for url in hopeful:
+    failures: dict[str, DownloadError] = {}
+    for attempt in range(rules.attempts):
+        candidates = [url for url in urls if url not in failures or not failures[url].final]
+        if attempt and candidates:
+            time.sleep(rules.backoff_s * 2 ** (attempt - 1))
+        for url in candidates:
             try:
                 _complete(url, part, accept, rules, progress)
-            except AddressError as error:
+            except DownloadError as error:
                 failures[url] = error
             else:
                 return url
     if _size(part) == 0:
         part.unlink(missing_ok=True)
-    told = "".join(f"\n  {url} {failure}" for url, failure in failures.items())
-    raise UnavailableError(f"no address gave the file:{told}")
+    lines = "".join(f"\n  {url} {failure}" for url, failure in failures.items())
+    raise UnavailableError(f"no URL served the file:{lines}")
 
 
-def _complete(url: str, part: Path, accept: Accept, rules: Rules, progress: Progress) -> None:
-    """Download, and judge what came. A file that was begun before and proves wrong is fetched once more, whole."""
+def _complete(url: str, part: Path, accept: Accept, rules: DownloadRules, progress: Progress) -> None:
+    """Download and check the file. A resumed file that is not accepted is downloaded once more from the start."""
     resumed = _size(part) > 0
     _download(url, part, rules, progress)
     try:
         accept(part)
-    except AddressError:
+    except DownloadError:
         part.unlink(missing_ok=True)
         if not resumed:
             raise
         _complete(url, part, accept, rules, progress)
 
 
-def _download(url: str, part: Path, rules: Rules, progress: Progress) -> None:
+def _download(url: str, part: Path, rules: DownloadRules, progress: Progress) -> None:
     begun = _size(part)
-    answer = _open(url, part, begun, rules)
-    if answer is None:
+    response = _open(url, part, begun, rules)
+    if response is None:
         return
-    with answer:
-        offset, total = _extent(answer, begun)
+    with response:
+        offset, total = _extent(response, begun)
         _check_size(part, offset, total, rules)
-        done = _receive(answer, part, offset, total, rules, progress)
+        done = _receive(response, part, offset, total, rules, progress)
     if total is not None and done < total:
-        raise AddressError(f"ended after {done:,} of {total:,} bytes")
+        raise DownloadError(f"ended after {done:,} of {total:,} bytes")
 
 
-def _open(url: str, part: Path, begun: int, rules: Rules) -> http.client.HTTPResponse | None:
-    """The answer whose body is to be received, or None where `part` has all of it."""
+def _open(url: str, part: Path, begun: int, rules: DownloadRules) -> http.client.HTTPResponse | None:
+    """Return the response whose body is to be received, or None if `part` is complete."""
     headers = {"User-Agent": f"resnest-service/{__version__}"} | ({"Range": f"bytes={begun}-"} if begun else {})
-    wanted = request.Request(url, headers=headers)  # noqa: S310 - the opener knows http and https only
+    wanted = request.Request(url, headers=headers)  # noqa: S310 - the opener allows only http and https
     with _network_errors(rules):
         try:
-            answer: http.client.HTTPResponse = _opener().open(wanted, timeout=rules.silence_s)
+            response: http.client.HTTPResponse = _opener().open(wanted, timeout=rules.timeout_s)
         except HTTPError as error:
             with error:
                 if begun and error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    _nothing_left(error.headers.get("Content-Range", ""), part, begun)
+                    _check_complete(error.headers.get("Content-Range", ""), part, begun)
                     return None
-                final = error.code < 500 and error.code not in PASSING
-                raise AddressError(f"answered {error.code} {_reason(error.reason)}", final=final) from error
-    return answer
+                final = error.code < 500 and error.code not in TRANSIENT
+                raise DownloadError(f"answered {error.code} {_reason(error.reason)}", final=final) from error
+    return response
 
 
-def _nothing_left(content_range: str, part: Path, begun: int) -> None:
-    """The server has no bytes after ours: either we have them all, or ours is another file."""
+def _check_complete(content_range: str, part: Path, begun: int) -> None:
+    """Check after a 416 that `part` is complete. Otherwise it is of another file: delete it, raise `DownloadError`."""
     known = UNSATISFIED_RANGE.fullmatch(content_range)
     if known and int(known[1]) == begun:
         return
     part.unlink()
-    raise AddressError(f"has no more than the {begun:,} bytes that were fetched before")
+    raise DownloadError(f"has no more than the {begun:,} bytes downloaded before")
 
 
-def _extent(answer: http.client.HTTPResponse, begun: int) -> tuple[int, int | None]:
-    """Where in the file the answer's body begins, and the file's size where that is told."""
-    if answer.status == HTTPStatus.PARTIAL_CONTENT:
-        told = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-        if told is None or int(told[1]) != begun:
-            raise AddressError("sent another part of the file than was asked for", final=True)
-        return begun, int(told[2])
-    return 0, answer.length  # the whole file: ranges are not known here, or the whole was asked for
+def _extent(response: http.client.HTTPResponse, begun: int) -> tuple[int, int | None]:
+    """Return the offset in the file at which the response body begins, and the size of the file if known."""
+    if response.status == HTTPStatus.PARTIAL_CONTENT:
+        stated = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if stated is None or int(stated[1]) != begun:
+            raise DownloadError("sent another range than was requested", final=True)
+        return begun, int(stated[2])
+    return 0, response.length  # the whole file: the server ignores ranges, or no range was requested
 
 
-def _check_size(part: Path, offset: int, total: int | None, rules: Rules) -> None:
+def _check_size(part: Path, offset: int, total: int | None, rules: DownloadRules) -> None:
     if total is None:
         return
     if total > rules.max_bytes:
-        raise AddressError(f"has {total:,} bytes, and {rules.max_bytes:,} are allowed", final=True)
+        raise DownloadError(f"has {total:,} bytes; the limit is {rules.max_bytes:,}", final=True)
     needed, free = rules.copies * total - offset, rules.free_bytes(part.parent)
     if needed > free:
-        raise WeightsError(f"{part.parent} has room for {free:,} bytes, and {needed:,} are needed")
+        raise WeightsError(f"{part.parent} has {free:,} bytes of free space, but {needed:,} are needed")
 
 
 def _receive(
-    answer: http.client.HTTPResponse, part: Path, offset: int, total: int | None, rules: Rules, progress: Progress
+    response: http.client.HTTPResponse,
+    part: Path,
+    offset: int,
+    total: int | None,
+    rules: DownloadRules,
+    progress: Progress,
 ) -> int:
-    """Write the body into `part` from `offset` on; the bytes that `part` has then."""
-    done, watch = offset, _Watch(rules)
+    """Write the body into `part` from `offset` on, and return the size of `part`."""
+    done, rate = offset, _RateCheck(rules)
     with _disk_errors(part), part.open("r+b" if offset else "wb") as file:
         file.seek(offset)
         progress(done, total)
-        while chunk := _read(answer, rules):
+        while chunk := _read(response, rules):
             file.write(chunk)
             done += len(chunk)
             if done > rules.max_bytes:
-                raise AddressError(f"sent more than the {rules.max_bytes:,} bytes that are allowed", final=True)
+                raise DownloadError(f"sent more than the limit of {rules.max_bytes:,} bytes", final=True)
             progress(done, total)
-            watch.saw(done - offset)
+            rate.check(done - offset)
     return done
 
 
-def _read(answer: http.client.HTTPResponse, rules: Rules) -> bytes:
+def _read(response: http.client.HTTPResponse, rules: DownloadRules) -> bytes:
     with _network_errors(rules):
-        return answer.read1(CHUNK_BYTES)
+        return response.read1(CHUNK_BYTES)
 
 
-class _Watch:
-    """Sees that the bytes do not come too slowly, window by window."""
+class _RateCheck:
+    """Checks the average download rate, one time window after another."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: DownloadRules) -> None:
         self._rules = rules
-        self._since, self._had = time.monotonic(), 0
+        self._window_start, self._before = time.monotonic(), 0
 
-    def saw(self, received: int) -> None:
-        """Take note of the bytes received until now. Raises `AddressError` where they are too few."""
-        elapsed = time.monotonic() - self._since
-        if elapsed < self._rules.window_s:
+    def check(self, received: int) -> None:
+        """Take the total of bytes received so far. Raises `DownloadError` if the last window was too slow."""
+        elapsed = time.monotonic() - self._window_start
+        if elapsed < self._rules.rate_window_s:
             return
-        if received - self._had < self._rules.slowest * elapsed:
-            raise AddressError(f"sent fewer than {self._rules.slowest:,} bytes a second")
-        self._since, self._had = time.monotonic(), received
+        if received - self._before < self._rules.min_bytes_per_s * elapsed:
+            raise DownloadError(f"sent fewer than {self._rules.min_bytes_per_s:,} bytes a second")
+        self._window_start, self._before = time.monotonic(), received
 
 
 @contextmanager
-def _network_errors(rules: Rules) -> Iterator[None]:
+def _network_errors(rules: DownloadRules) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
-        raise AddressError(f"was silent for {rules.silence_s:g} s") from error
+        raise DownloadError(f"sent nothing for {rules.timeout_s:g} s") from error
     except URLError as error:
         if isinstance(error.reason, TimeoutError):
-            raise AddressError(f"was silent for {rules.silence_s:g} s") from error
-        raise AddressError(f"cannot be reached: {_reason(error.reason)}") from error
+            raise DownloadError(f"sent nothing for {rules.timeout_s:g} s") from error
+        raise DownloadError(f"cannot be reached: {_reason(error.reason)}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise AddressError(f"broke off: {_reason(error)}") from error
+        raise DownloadError(f"failed: {_reason(error)}") from error
 
 
 @contextmanager
 def _disk_errors(part: Path) -> Iterator[None]:
-    """Turn the operating system's errors into `WeightsError`, and leave nothing that takes up a full disk."""
+    """Turn `OSError` into `WeightsError`, and delete the partial file, which would fill the disk."""
     try:
         yield
     except OSError as error:
@@ -218,8 +223,8 @@ def _disk_errors(part: Path) -> Iterator[None]:
 
 
 def _reason(error: object) -> str:
-    told = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(told.split())
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
 
 
 def _size(part: Path) -> int:
@@ -227,18 +232,18 @@ def _size(part: Path) -> int:
 
 
 class Redirects(request.HTTPRedirectHandler):
-    """Follows redirects, but not from an encrypted address to an open one."""
+    """Redirect handler that refuses a redirect from https to http."""
 
     def redirect_request(self, *args: Any) -> request.Request | None:
-        """The request to make instead. Raises `AddressError`."""
+        """Return the request to follow. Raises `DownloadError`."""
         old, new = args[0].full_url, args[-1]
         if urlsplit(old).scheme == "https" and urlsplit(new).scheme != "https":
-            raise AddressError(f"leads to an address that is not encrypted: {new}", final=True)
+            raise DownloadError(f"redirects to a URL without encryption: {new}", final=True)
         return super().redirect_request(*args)
 
 
 def _opener() -> request.OpenerDirector:
-    """http and https, by way of the proxies of the environment; no files, no FTP, no cookies, no passwords."""
+    """Return an opener for http and https through the environment's proxies: no files, FTP, cookies or passwords."""
     opener = request.OpenerDirector()
     for handler in (
         request.ProxyHandler(),

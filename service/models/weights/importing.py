@@ -1,37 +1,40 @@
-"""A checkpoint of one's own becomes a model of the store: a folder with a card, labels and converted weights."""
+"""Import a checkpoint as a model of the store: a folder with a card, labels and converted weights."""
 
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from service.models import cards
-from service.models.cards import LABEL_SETS, CardError, KeyProfile, Library, ModelCard, Network
+from service.models.cards import LABEL_SETS, CardError, KeyProfile, Library, Network
 from service.models.weights import archive, checksums
-from service.models.weights.checksums import UnfitError, WeightsError
-from service.models.weights.store import PULLED
+from service.models.weights.checksums import IncompatibleWeightsError, WeightsError
+from service.models.weights.store import WEIGHTS_FOLDER
 
-RESERVED = ("archives", "labels", "recipes")  # folders of the store that are no models
-SEGMENTERS = re.compile("deeplab_|fcn_|mmseg_")  # what the networks' names begin with
+RESERVED = ("archives", "labels", "recipes")  # folders of the store that are not models
 
 InputProfile = Literal["official", "timm"]
 
 
 @dataclass(frozen=True)
-class Model:
-    """What is to be known of a checkpoint: `labels` is a file with a line for each class, or the name of a shared set.
+class ImportSpec:
+    """The description of a checkpoint. `labels` is a file with one line per class, or the name of a shared label set.
 
-    `size` is the side in pixels of a classifier's input, the long side of a segmenter's.
+    `input` is the table `[input]` of models of the task. `input_profile` replaces its profile if that is one of
+    `InputProfile`, and `size` its size in pixels. With `has_colours` each class gets a colour.
     """
 
     name: str
     network: str
     labels: str
+    task: str
+    input: Mapping[str, Any]
+    has_colours: bool = False
     profile: KeyProfile = "official"
     input_profile: InputProfile = "official"
     size: int | None = None
@@ -39,77 +42,77 @@ class Model:
     library: Library = "own"
     version: str = "1.0"
 
-    @property
-    def segments(self) -> bool:
-        """Whether the network makes masks."""
-        return self.library == "own" and SEGMENTERS.match(self.network) is not None
+    def input_table(self) -> dict[str, Any]:
+        """Return the table `[input]` of the card."""
+        table = dict(self.input)
+        if table["profile"] in get_args(InputProfile):
+            table["profile"] = self.input_profile
+        return table if self.size is None else {**table, "size": self.size}
 
 
-def add(store: Path, model: Model, file: Path) -> Path:
-    """Make `store/<name>` of the checkpoint, and return it; it appears whole or not at all.
+def import_checkpoint(store: Path, spec: ImportSpec, file: Path) -> Path:
+    """Create the folder `store/<name>` from the checkpoint, atomically, and return it.
 
-    Of a further version the folder is `<name>@<version>`. Raises `WeightsError` where the name is taken or none, the
+    The folder of a further version is `<name>@<version>`. Raises `WeightsError` if the name is taken or invalid, the
     labels cannot be read, or the checkpoint does not fit.
     """
-    if not re.fullmatch(cards.NAME, model.name) or model.name in RESERVED:
-        raise WeightsError(f"{model.name} is no name for a model: small letters and digits, dots, dashes, underscores")
-    folder = store / model.name
+    if not re.fullmatch(cards.NAME, spec.name) or spec.name in RESERVED:
+        raise WeightsError(
+            f"{spec.name} is not a model name: use lower-case letters, digits, dots, dashes, underscores"
+        )
+    folder = store / spec.name
     if folder.exists():
-        folder = _beside(folder, model)
+        folder = _version_folder(folder, spec)
     try:
-        with _building(store) as building:
-            _fill(building, store, model, file)
+        with _temporary_folder(store) as building:
+            _fill(building, store, spec, file)
             cards.read(building)
             building.rename(folder)
     except OSError as error:
-        raise WeightsError(f"{model.name}: {error.filename or store}: {error.strerror}") from error
-    except UnicodeEncodeError as error:  # an argument that is not UTF-8
-        raise WeightsError(f"{model.name}: what was told of it is not UTF-8") from error
+        raise WeightsError(f"{spec.name}: {error.filename or store}: {error.strerror}") from error
+    except UnicodeEncodeError as error:
+        raise WeightsError(f"{spec.name}: an argument is not UTF-8") from error
     except CardError as error:
-        raise WeightsError(f"{model.name}: {error}") from error
+        raise WeightsError(f"{spec.name}: {error}") from error
     return folder
 
 
-def _beside(folder: Path, model: Model) -> Path:
-    """The folder of a further version. Raises `WeightsError` where that is there, or what is there is no model."""
+def _version_folder(folder: Path, spec: ImportSpec) -> Path:
+    """Return the folder of a further version. Raises `WeightsError` if it exists, or `folder` is not a model."""
     try:
-        versions = {card.version for card in cards.read_zoo(folder.parent).values() if _plain(card) == model.name}
+        versions = {card.version for card in cards.read_zoo(folder.parent).values() if card.family == spec.name}
     except CardError as error:
-        raise WeightsError(f"{model.name}: {error}") from error
-    if not versions or model.version in versions:
-        raise WeightsError(f"{folder} is there already; --version gives a further one a number of its own")
-    return folder.with_name(f"{model.name}@{model.version}")
+        raise WeightsError(f"{spec.name}: {error}") from error
+    if not versions or spec.version in versions:
+        raise WeightsError(f"{folder} exists already; import a further version with --version")
+    return folder.with_name(f"{spec.name}@{spec.version}")
 
 
-def _plain(card: ModelCard) -> str:
-    return card.name.partition("@")[0]
+def _fill(building: Path, store: Path, spec: ImportSpec, file: Path) -> None:
+    from service.models.weights.convert import convert  # noqa: PLC0415 - imports torch, which only a conversion needs
 
-
-def _fill(building: Path, store: Path, model: Model, file: Path) -> None:
-    from service.models.weights.convert import convert  # noqa: PLC0415 - torch, which only a conversion needs
-
-    shared = store / LABEL_SETS / f"{model.labels}.tsv"
+    shared = store / LABEL_SETS / f"{spec.labels}.tsv"
     if shared.is_file():
         classes = len(shared.read_text(encoding="utf-8").splitlines()) - 1
     else:
-        lines = _own_labels(Path(model.labels), coloured=model.segments)
+        lines = _own_labels(Path(spec.labels), coloured=spec.has_colours)
         (building / "labels.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         classes = len(lines)
-    target = building / PULLED / f"{model.name}.safetensors"
+    target = building / WEIGHTS_FOLDER / f"{spec.name}.safetensors"
     target.parent.mkdir()
     unpacked = building / "unpacked"
     checkpoint = archive.unpack(file, unpacked)
     try:
-        convert(checkpoint, Network(name=model.network, library=model.library, classes=classes), model.profile, target)
-    except UnfitError as error:
-        raise WeightsError(f"{file.name}: {error}; {model.labels} has {classes} classes") from error
+        convert(checkpoint, Network(name=spec.network, library=spec.library, classes=classes), spec.profile, target)
+    except IncompatibleWeightsError as error:
+        raise WeightsError(f"{file.name}: {error}; {spec.labels} has {classes} classes") from error
     unpacked.unlink(missing_ok=True)
-    tables = _tables(model, classes, checksums.sha256(target), shared=shared.is_file())
+    tables = _tables(spec, classes, checksums.sha256(target), shared=shared.is_file())
     (building / "card.toml").write_text(_toml(tables), encoding="utf-8")
 
 
 def _own_labels(path: Path, *, coloured: bool) -> Sequence[str]:
-    """The lines of a label file; a mask's classes without a colour get that of the VOC colour map."""
+    """Return the lines of a label file. With `coloured`, add the VOC colour to each line without a colour."""
     try:
         lines = path.read_text(encoding="utf-8").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -122,37 +125,33 @@ def _own_labels(path: Path, *, coloured: bool) -> Sequence[str]:
 
 
 def voc_colour(index: int) -> str:
-    """The colour of class `index`, at most 255, in Pascal VOC's map, as `#rrggbb`: its bits dealt out to the channels.
+    """Return the colour of class `index` (0 to 255) in the Pascal VOC colour map, as `#rrggbb`.
 
-    Bit 3k + c of the index becomes bit 7 - k of channel c, so that 0 is black and all 256 differ.
+    Bit 3k + c of the index becomes bit 7 - k of channel c, so 0 is black and all 256 colours differ.
     """
     channels = (sum(((index >> (3 * k + c)) & 1) << (7 - k) for k in range(3)) for c in range(3))
     return "#" + "".join(f"{level:02x}" for level in channels)
 
 
-def _tables(model: Model, classes: int, digest: str, *, shared: bool) -> dict[str, dict[str, Any]]:
-    if model.segments:
-        shape = {"profile": "segmentation", "size": model.size or 520, "interpolation": "bilinear", "multiple": 8}
-    else:
-        shape = {"profile": model.input_profile, "size": model.size or 224}
+def _tables(spec: ImportSpec, classes: int, digest: str, *, shared: bool) -> dict[str, dict[str, Any]]:
     return {
         "": {
-            "name": model.name,
-            "version": model.version,
-            "task": "segmentation" if model.segments else "classification",
-            "summary": f"An imported {model.network}.",
-            "licence": model.licence,
+            "name": spec.name,
+            "version": spec.version,
+            "task": spec.task,
+            "summary": f"An imported {spec.network}.",
+            "licence": spec.licence,
             "source": "Imported from a file.",
         },
-        "network": {"name": model.network, "library": model.library, "classes": classes},
-        "weights": {"file": f"{PULLED}/{model.name}.safetensors", "sha256": digest},
-        "input": shape,
-        "labels": {"set": model.labels} if shared else {"file": "labels.txt"},
+        "network": {"name": spec.network, "library": spec.library, "classes": classes},
+        "weights": {"file": f"{WEIGHTS_FOLDER}/{spec.name}.safetensors", "sha256": digest},
+        "input": spec.input_table(),
+        "labels": {"set": spec.labels} if shared else {"file": "labels.txt"},
     }
 
 
 def _toml(tables: dict[str, dict[str, Any]]) -> str:
-    """A JSON string is a TOML string too, as long as no letter of it is written as two halves."""
+    """Return the tables as TOML. A JSON string is a valid TOML string if no character is a surrogate pair."""
     lines = []
     for table, fields in tables.items():
         lines += [f"\n[{table}]"] if table else []
@@ -161,8 +160,8 @@ def _toml(tables: dict[str, dict[str, Any]]) -> str:
 
 
 @contextmanager
-def _building(store: Path) -> Iterator[Path]:
-    """A hidden folder in the store, which is deleted unless it is given another name."""
+def _temporary_folder(store: Path) -> Iterator[Path]:
+    """Yield a hidden folder in the store. It is deleted at exit unless it was renamed."""
     folder = Path(tempfile.mkdtemp(prefix=".importing-", dir=store))
     try:
         folder.chmod(0o755)

@@ -1,15 +1,15 @@
-"""The layouts of keys that published checkpoints have, and the way from each to our networks' own."""
+"""Translate the key layouts of published checkpoints to the keys of our networks."""
 
 from collections.abc import Iterable, Mapping
 
 from service.models.cards import KeyProfile
 from service.models.weights.checksums import WeightsError
 
-DATA_PARALLEL = "module."  # torch.nn.DataParallel puts it before every key
+DATA_PARALLEL = "module."  # prefix that torch.nn.DataParallel adds to every key
 
-# (prefix, its replacement): the first that fits a key is used. Our keys are the official ones, which timm and
-# torchvision share; our segmenters have PyTorch-Encoding's `pretrained.`, `head.` and `auxlayer.`. `openmmlab` are
-# OpenMMLab's classifiers, `mmseg` its segmenters, whose heads have the same names inside as ours.
+# (prefix, replacement): the first prefix that matches a key is used. Our classifiers have the official keys, which
+# timm and torchvision share. Our segmenters have PyTorch-Encoding's `pretrained.`, `head.` and `auxlayer.`.
+# `openmmlab` is the layout of OpenMMLab's classifiers, `mmseg` that of its segmenters; their heads match ours inside.
 PREFIXES: Mapping[KeyProfile, tuple[tuple[str, str], ...]] = {
     "official": (),
     "timm": (),
@@ -31,15 +31,15 @@ PREFIXES: Mapping[KeyProfile, tuple[tuple[str, str], ...]] = {
 
 
 def translated(keys: Iterable[str], profile: KeyProfile) -> dict[str, str]:
-    """Each key of a checkpoint and what our network calls it. Raises `WeightsError` where two become one."""
+    """Return the key in our network for each key of a checkpoint. Raises `WeightsError` if two keys become equal."""
     keys = list(keys)
     parallel = bool(keys) and all(key.startswith(DATA_PARALLEL) for key in keys)
     plain = {key: key.removeprefix(DATA_PARALLEL) if parallel else key for key in keys}
     renamed = {key: _renamed(name, profile) for key, name in plain.items()}
     if len(set(renamed.values())) < len(renamed):
         names = list(renamed.values())
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise WeightsError(f"two keys of the checkpoint mean the same weight: {', '.join(twice[:4])}")
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        raise WeightsError(f"two keys of the checkpoint mean the same weight: {', '.join(duplicates[:4])}")
     return renamed
 
 

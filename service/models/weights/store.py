@@ -1,4 +1,4 @@
-"""Weights come into the model store, and go: fetched or from a file, checked, converted, moved into place whole."""
+"""Install and remove the weights of the model store: download or read, verify, convert, and replace atomically."""
 
 import fcntl
 import hashlib
@@ -12,16 +12,16 @@ from typing import Literal
 
 from service.models.cards import CardError, KeyProfile, ModelCard, Source
 from service.models.weights import archive, checksums, download
-from service.models.weights.checksums import UnfitError, WeightsError
-from service.models.weights.download import AddressError, Progress, Rules, UnavailableError
+from service.models.weights.checksums import IncompatibleWeightsError, WeightsError
+from service.models.weights.download import DownloadError, DownloadRules, Progress, UnavailableError
 
-PULLED = "weights"  # the folder in a model's folder that only this module writes to, and git ignores
-State = Literal["ready", "begun", "absent", "missing"]
-Say = Callable[[str], None]
+WEIGHTS_FOLDER = "weights"  # in a model's folder: only this module writes to it, and git ignores it
+WeightsState = Literal["ready", "begun", "absent", "missing"]
+Notify = Callable[[str], None]
 
 
 def sources(card: ModelCard) -> tuple[Source, ...]:
-    """Where the weights can be had from, in the order in which they are tried."""
+    """Return the sources of the weights, in the order in which they are tried."""
     if not card.weights.urls:
         return card.weights.sources
     return (
@@ -30,10 +30,10 @@ def sources(card: ModelCard) -> tuple[Source, ...]:
     )
 
 
-def state(card: ModelCard) -> State:
-    """Whether the weights are here, by the files' presence alone; `checksums.verify` reads them.
+def state(card: ModelCard) -> WeightsState:
+    """Return the state of the weights, judged by which files exist; `checksums.verify` reads them.
 
-    Absent ones can be pulled, and of those begun a part is here already; missing ones can not.
+    "absent" weights can be pulled. Of "begun" weights a part is already downloaded. "missing" weights have no source.
     """
     if card.weights_path.is_file() and card.checksum is not None:
         return "ready"
@@ -43,19 +43,22 @@ def state(card: ModelCard) -> State:
 
 
 def is_imported(card: ModelCard) -> bool:
-    """Whether this is a model that was made of a file, and that nothing can bring back."""
-    return card.weights_path.parent.name == PULLED and not sources(card)
+    """Return whether the model was imported from a file, so that its weights cannot be pulled again."""
+    return card.weights_path.parent.name == WEIGHTS_FOLDER and not sources(card)
 
 
-def pull(card: ModelCard, rules: Rules, progress: Progress, say: Say) -> bool:
-    """Fetch the weights where they are not here and sound; whether anything was fetched.
+def pull(card: ModelCard, rules: DownloadRules, progress: Progress, notify: Notify) -> bool:
+    """Download the weights unless valid ones are installed. Return whether anything was downloaded.
 
-    Raises `WeightsError`. The weights that were there, if any, stay until better ones are complete.
+    `notify` gets a message while this waits for another process. Installed weights stay until the new ones are
+    complete. Raises `WeightsError`.
     """
     if not sources(card):
-        raise WeightsError(f"{card.name}: its weights are published nowhere; `models import` takes them from a file")
-    with _errors(card), _locked(card, say):
-        if _sound(card):
+        raise WeightsError(
+            f"{card.name}: its weights have no source to pull from; get them from a file with `models import`"
+        )
+    with _name_errors(card), _locked(card, notify):
+        if _is_valid(card):
             return False
         _check_network(card)
         failures = []
@@ -67,117 +70,121 @@ def pull(card: ModelCard, rules: Rules, progress: Progress, say: Say) -> bool:
                 failures.append(str(error))
                 continue
             try:
-                _adopt(card, source, part, url)
-            except UnfitError as error:
+                _install(card, source, part, url)
+            except IncompatibleWeightsError as error:
                 part.unlink()
-                raise WeightsError(f"what {url} sent cannot be used: {error}") from error
+                raise WeightsError(f"the file from {url} is unusable: {error}") from error
             part.unlink(missing_ok=True)
             return True
         raise UnavailableError("\n".join(failures))
 
 
-def take(card: ModelCard, file: Path, say: Say) -> None:
-    """Take the weights from a published file of this model, which is known by its checksum. Raises `WeightsError`."""
-    with _errors(card), _locked(card, say), _unpacked(file, card.weights_path.parent) as checkpoint:
-        source = next((each for each in sources(card) if _differs(each, checkpoint) is None), None)
+def pull_from_file(card: ModelCard, file: Path, notify: Notify) -> None:
+    """Install the weights from a local copy of a published file, recognised by checksum. Raises `WeightsError`."""
+    with _name_errors(card), _locked(card, notify), _unpacked(file, card.weights_path.parent) as checkpoint:
+        source = next((each for each in sources(card) if _mismatch(each, checkpoint) is None), None)
         if source is None:
             known = ", ".join(each.sha256 or str(each.sha1) for each in sources(card)) or card.weights.sha256
-            raise WeightsError(f"{file} is none of its published files: those have the checksums {known}")
-        _adopt(card, source, checkpoint, file.name)
+            raise WeightsError(f"{file} is not one of its published files, whose checksums are {known}")
+        _install(card, source, checkpoint, file.name)
 
 
-def remove(card: ModelCard, archives: Path, say: Say) -> None:
-    """Delete the pulled weights, and the archive that shares them; a model that cannot be pulled again goes whole.
+def remove(card: ModelCard, archives: Path, notify: Notify) -> None:
+    """Delete the pulled weights and the archive that shares them. Delete an imported model completely.
 
-    They leave their place in one step, and never while they are written. Raises `WeightsError` where the weights came
-    with the store.
+    The folder is renamed away in one step, and never while another process writes to it. Raises `WeightsError` if the
+    weights came with the store.
     """
     folder = card.weights_path.parent
-    if folder.name != PULLED:
-        raise WeightsError(f"{card.name}: its weights came with the model store; only pulled ones are removed")
-    going = card.folder if is_imported(card) else folder
-    gone = going.with_name(f".{going.name}.removed")
-    with _errors(card), _locked(card, say):
-        for left in (gone, archives / card.name):
-            if left.exists():
-                shutil.rmtree(left)
-        going.rename(gone)
-        shutil.rmtree(gone)
+    if folder.name != WEIGHTS_FOLDER:
+        raise WeightsError(f"{card.name}: its weights came with the model store; only pulled weights can be removed")
+    doomed = card.folder if is_imported(card) else folder
+    hidden = doomed.with_name(f".{doomed.name}.removed")
+    with _name_errors(card), _locked(card, notify):
+        for leftover in (hidden, archives / card.name):
+            if leftover.exists():
+                shutil.rmtree(leftover)
+        doomed.rename(hidden)
+        shutil.rmtree(hidden)
 
 
-def record(digest: str, name: str, origin: str) -> str:
-    """What is kept beside pulled weights: a comment, and a line that `sha256sum --check` reads."""
+def checksum_record(digest: str, name: str, origin: str) -> str:
+    """Return the text stored beside pulled weights: a comment, and a line that `sha256sum --check` reads."""
     return f"# made of {' '.join(origin.split())}\n{digest}  {name}\n"
 
 
 def _accept(source: Source, part: Path) -> None:
     try:
         with _unpacked(part, part.parent) as checkpoint:
-            difference = _differs(source, checkpoint)
-    except UnfitError as error:
-        raise AddressError(f"sent a file that is not the published one: {error}{_page(part)}", final=True) from error
+            difference = _mismatch(source, checkpoint)
+    except IncompatibleWeightsError as error:
+        raise DownloadError(
+            f"sent a file that is not the published one: {error}{_web_page_hint(part)}", final=True
+        ) from error
     if difference:
-        raise AddressError(f"sent a file that is not the published one: {difference}{_page(part)}", final=True)
+        raise DownloadError(
+            f"sent a file that is not the published one: {difference}{_web_page_hint(part)}", final=True
+        )
 
 
-def _page(part: Path) -> str:
-    """A hint where a portal or a login page answered in the file's place."""
+def _web_page_hint(part: Path) -> str:
+    """Return a hint for the error if the file is HTML, as from a captive portal or a login page."""
     with part.open("rb") as file:
         return "; it is a web page" if file.read(512).lstrip()[:1] == b"<" else ""
 
 
-def _differs(source: Source, checkpoint: Path) -> str | None:
-    """How the checkpoint's checksums are not the published ones, or None."""
+def _mismatch(source: Source, checkpoint: Path) -> str | None:
+    """Return how the checksums of the checkpoint differ from the published ones, or None."""
     for name, stated in (("sha256", source.sha256), ("sha1", source.sha1)):
         if stated is None:
             continue
         with checkpoint.open("rb") as file:
             found = hashlib.file_digest(file, name).hexdigest()
         if not found.startswith(stated):
-            whole = len(stated) == len(found)
-            return f"its {name} {'is' if whole else 'begins with'} {found[: len(stated)]}, not {stated}"
+            complete = len(stated) == len(found)
+            return f"its {name} {'is' if complete else 'begins with'} {found[: len(stated)]}, not {stated}"
     return None
 
 
-def _adopt(card: ModelCard, source: Source, file: Path, origin: str) -> None:
-    """Make the accepted file the model's weights: the last steps put them and their record in place, each whole.
+def _install(card: ModelCard, source: Source, file: Path, origin: str) -> None:
+    """Make the accepted file the model's weights: the last two steps replace the weights and their checksum file.
 
-    Between those two steps the record is that of the weights before, which `verify` tells.
+    Each step is atomic. After a crash between them, `verify` finds that the old checksum does not match.
     """
     target = card.weights_path
-    building, recording = (path.with_name(f".{path.name}.building") for path in (target, card.record_path))
+    building, recording = (path.with_name(f".{path.name}.building") for path in (target, card.checksum_path))
     try:
         with _unpacked(file, target.parent) as checkpoint:
             if card.weights.sha256 is not None:
                 shutil.copyfile(checkpoint, building)
             else:
                 _convert(card, checkpoint, source.profile, building)
-        recording.write_text(record(checksums.sha256(building), target.name, origin), encoding="utf-8")
+        recording.write_text(checksum_record(checksums.sha256(building), target.name, origin), encoding="utf-8")
         building.replace(target)
         if card.weights.sha256 is None:
-            recording.replace(card.record_path)
+            recording.replace(card.checksum_path)
         else:
-            card.record_path.unlink(missing_ok=True)
+            card.checksum_path.unlink(missing_ok=True)
     finally:
         building.unlink(missing_ok=True)
         recording.unlink(missing_ok=True)
 
 
 def _check_network(card: ModelCard) -> None:
-    """Before anything is fetched: a missing timm no download mends."""
-    from service.models.weights.convert import check  # noqa: PLC0415 - torch, which only a conversion needs
+    """Check for timm before the download, which cannot help if timm is missing."""
+    from service.models.weights.convert import check  # noqa: PLC0415 - imports torch, which only a conversion needs
 
     if card.network.library != "own":
         check(card.network)
 
 
 def _convert(card: ModelCard, checkpoint: Path, profile: KeyProfile, building: Path) -> None:
-    from service.models.weights.convert import convert  # noqa: PLC0415 - torch, which only a conversion needs
+    from service.models.weights.convert import convert  # noqa: PLC0415 - imports torch, which only a conversion needs
 
     convert(checkpoint, card.network, profile, building)
 
 
-def _sound(card: ModelCard) -> bool:
+def _is_valid(card: ModelCard) -> bool:
     try:
         checksums.verify(card)
     except CardError:
@@ -186,38 +193,39 @@ def _sound(card: ModelCard) -> bool:
 
 
 @contextmanager
-def _unpacked(file: Path, room: Path) -> Iterator[Path]:
-    """The checkpoint in `file`; where it had to be taken out of a zip, it is in `room` for as long as this lasts."""
-    into = room / f".{file.name}.unpacked"
+def _unpacked(file: Path, folder: Path) -> Iterator[Path]:
+    """Yield the checkpoint in `file`. A checkpoint extracted from a zip is in `folder` until this exits."""
+    extracted = folder / f".{file.name}.unpacked"
     try:
-        yield archive.unpack(file, into)
+        yield archive.unpack(file, extracted)
     finally:
-        into.unlink(missing_ok=True)
+        extracted.unlink(missing_ok=True)
 
 
 @contextmanager
-def _locked(card: ModelCard, say: Say) -> Iterator[None]:
-    """One process at a time writes a model's weights; another waits, and then finds them there, or gone."""
+def _locked(card: ModelCard, notify: Notify) -> Iterator[None]:
+    """Hold the lock that allows only one process at a time to write a model's weights."""
     lock = card.weights_path.with_name(".lock")
     while True:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as held:
-            _hold(held.fileno(), partial(say, f"{card.name}: waiting for another process that gets the same weights"))
-            if _is_at(held.fileno(), lock):
+        with lock.open("w") as opened:
+            waiting = f"{card.name}: waiting for another process that downloads the same weights"
+            _acquire(opened.fileno(), partial(notify, waiting))
+            if _is_at(opened.fileno(), lock):
                 yield
                 return
 
 
-def _hold(lock: int, waits: Callable[[], None]) -> None:
+def _acquire(lock: int, on_wait: Callable[[], None]) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        waits()
+        on_wait()
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def _is_at(opened: int, path: Path) -> bool:
-    """Whether the path still leads to the open file: `remove` takes the lock away with the folder."""
+    """Return whether the path still names the open file: `remove` deletes the lock file together with its folder."""
     try:
         return os.path.samestat(os.fstat(opened), path.stat())
     except FileNotFoundError:
@@ -225,8 +233,8 @@ def _is_at(opened: int, path: Path) -> bool:
 
 
 @contextmanager
-def _errors(card: ModelCard) -> Iterator[None]:
-    """Put the model's name before what went wrong, and tell the operating system's errors in a sentence."""
+def _name_errors(card: ModelCard) -> Iterator[None]:
+    """Prefix errors with the model's name, and turn `OSError` into `WeightsError`."""
     try:
         yield
     except WeightsError as error:

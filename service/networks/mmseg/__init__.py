@@ -1,1 +1,1 @@
-"""OpenMMLab's segmentation networks on a ResNeSt backbone."""
+"""The segmentation heads of OpenMMLab's MMSegmentation, with its names and its defaults."""

@@ -1,11 +1,11 @@
-"""What MMSegmentation's heads are built of, by the names in its checkpoints."""
+"""The layers of MMSegmentation's heads, with the names in its checkpoints."""
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 
-class Convolution(nn.Module):
-    """Convolution, BatchNorm, ReLU; the map keeps its size: `(n, c, h, w)` to `(n, out, h, w)`."""
+class ConvModule(nn.Module):
+    """Convolution without bias, BatchNorm and ReLU; padding keeps the size of the map."""
 
     def __init__(self, channels: int, out: int, kernel: int = 3, *, rate: int = 1, groups: int = 1) -> None:
         super().__init__()
@@ -15,27 +15,27 @@ class Convolution(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The activated map."""
+        """Map `(n, channels, h, w)` to `(n, out, h, w)`."""
         activated: Tensor = self.relu(self.bn(self.conv(x)))
         return activated
 
 
-class SeparableConvolution(nn.Module):
-    """A 3x3 convolution of each channel by itself, then a 1x1 (arXiv 1802.02611, section 3.1), each a `Convolution`."""
+class DepthwiseSeparableConvModule(nn.Module):
+    """A depthwise 3x3 and a pointwise 1x1 `ConvModule` (arXiv 1802.02611, section 3.1)."""
 
     def __init__(self, channels: int, out: int, *, rate: int = 1) -> None:
         super().__init__()
-        self.depthwise_conv = Convolution(channels, channels, rate=rate, groups=channels)
-        self.pointwise_conv = Convolution(channels, out, 1)
+        self.depthwise_conv = ConvModule(channels, channels, rate=rate, groups=channels)
+        self.pointwise_conv = ConvModule(channels, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(n, channels, h, w)` to `(n, out, h, w)`."""
+        """Map `(n, channels, h, w)` to `(n, out, h, w)`."""
         mixed: Tensor = self.pointwise_conv(self.depthwise_conv(x))
         return mixed
 
 
-class Head(nn.Module):
-    """What every head ends in: dropout and the 1x1 classifier, `(n, inner, h, w)` to `(n, classes, h, w)`."""
+class MmsegHead(nn.Module):
+    """Base class of the heads, with dropout and the 1x1 classifier."""
 
     def __init__(self, inner: int, classes: int) -> None:
         super().__init__()
@@ -43,11 +43,11 @@ class Head(nn.Module):
         self.dropout = nn.Dropout2d(0.1)
 
     def classify(self, x: Tensor) -> Tensor:
-        """Logits at the map's own resolution."""
+        """Map `(n, inner, h, w)` features to `(n, classes, h, w)` logits."""
         logits: Tensor = self.conv_seg(self.dropout(x))
         return logits
 
 
-def resized(x: Tensor, like: Tensor) -> Tensor:
-    """Bilinear to the other map's sides; corners do not align, as in all of these networks."""
+def resize_like(x: Tensor, like: Tensor) -> Tensor:
+    """Resize `(n, c, h, w)` bilinearly to the sides of `like`; corners do not align, as in MMSegmentation."""
     return functional.interpolate(x, like.shape[2:], mode="bilinear", align_corners=False)

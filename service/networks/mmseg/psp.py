@@ -1,29 +1,28 @@
-"""The pyramid scene parsing head (arXiv 1612.01105, section 3.2), as MMSegmentation has it."""
+"""The pyramid scene parsing head (arXiv 1612.01105, section 3.2) as in MMSegmentation."""
 
 import torch
 from torch import Tensor, nn
 
-from service.networks.mmseg.layers import Convolution, Head, resized
+from service.networks.mmseg.layers import ConvModule, MmsegHead, resize_like
 
-BINS = (1, 2, 3, 6)  # each level's pooled map has so many rows and columns
+POOL_SCALES = (1, 2, 3, 6)  # rows and columns of the pooled map of each level
 
 
-class PSPHead(Head):
-    """The map beside its means over ever smaller regions, a 3x3 convolution, the classifier.
+class MmsegPSPHead(MmsegHead):
+    """Average pooling at four scales, concatenated with the input, a 3x3 convolution and the classifier.
 
-    `(n, c, h, w)` becomes `(n, classes, h, w)`; `inner` is the width between, a quarter of `channels` in the published
-    networks.
+    `inner` is the width between them, by default a quarter of `channels` as in the published networks.
     """
 
     def __init__(self, channels: int, classes: int, inner: int | None = None) -> None:
         inner = inner or channels // 4
         super().__init__(inner, classes)
         self.psp_modules = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(bins), Convolution(channels, inner, 1)) for bins in BINS
+            nn.Sequential(nn.AdaptiveAvgPool2d(bins), ConvModule(channels, inner, 1)) for bins in POOL_SCALES
         )
-        self.bottleneck = Convolution(channels + len(BINS) * inner, inner)
+        self.bottleneck = ConvModule(channels + len(POOL_SCALES) * inner, inner)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits at the map's own resolution."""
-        levels = [resized(level(x), x) for level in self.psp_modules]  # each (n, inner, h, w)
+        """Map `(n, channels, h, w)` features to `(n, classes, h, w)` logits."""
+        levels = [resize_like(level(x), x) for level in self.psp_modules]  # each (n, inner, h, w)
         return self.classify(self.bottleneck(torch.cat([x, *levels], dim=1)))

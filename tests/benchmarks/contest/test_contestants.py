@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contest.contestants import CONTESTANTS, HERE, Contestant
-from service.measure.load.corpus import Picture
+from service.measure.load.corpus import Upload
 
-PICTURE = Picture("cat.jpg", "image/jpeg", b"\xff\xd8 a picture")
+PICTURE = Upload("cat.jpg", "image/jpeg", b"\xff\xd8 a picture")
 
 
 def sent(name: str) -> tuple[str, bytes]:

@@ -35,7 +35,7 @@ def test_it_goes_from_answers_to_rates_and_writes_all_of_it_down(tmp_path: Path)
         assert each["per_s"] == pytest.approx(each["pictures"] / each["ms"] * 1e3)
         assert each["matrix_share"] > 0
         assert each["memory_share"] > 0
-    assert (classifier["agreement"]["pictures"], segmenter["agreement"]["pictures"]) == (10, 2)
+    assert (classifier["agreement"]["images"], segmenter["agreement"]["images"]) == (10, 2)
     page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert page == __main__.document(told)
     assert "| tiny-classifier | 10 | 100.00% |" in page

@@ -1,4 +1,4 @@
-// Asks a running service by the types that openapi-typescript made of its description, and prints what it was told.
+// Calls a running service with the types that openapi-typescript generated from its description, and prints the answers.
 import createClient from "openapi-fetch";
 
 import type { components, paths } from "./build/api.js";
@@ -26,7 +26,7 @@ async function main(url: string, content: string): Promise<void> {
         }),
     );
     const segmented = answered(await client.POST("/v1/segment", { body: { images } }));
-    const refused = await client.POST("/v1/classify", { params: { query: { model: ["no-such"] } }, body: { images } });
+    const rejected = await client.POST("/v1/classify", { params: { query: { model: ["no-such"] } }, body: { images } });
     const raw = answered(
         await client.POST("/v1/classify", {
             body: content,
@@ -35,7 +35,7 @@ async function main(url: string, content: string): Promise<void> {
         }),
     );
 
-    console.log(JSON.stringify({ models, classified, segmented, raw, problem: refused.error }));
+    console.log(JSON.stringify({ models, classified, segmented, raw, problem: rejected.error }));
 }
 
 await main(process.argv[2] ?? "", process.argv[3] ?? "");

@@ -1,4 +1,4 @@
-"""Which batch sizes are made ready, and what a batch of another size is made of."""
+"""Which batch sizes are recorded, and how a batch of another size is composed."""
 
 import pytest
 
@@ -40,5 +40,5 @@ def test_no_other_way_to_make_a_batch_is_faster(count: int) -> None:
 
 
 def fastest(times: dict[int, float], count: int) -> float:
-    """By trying all of them."""
+    """Return the shortest time, found by trying every composition."""
     return min(times[each] + (fastest(times, count - each) if count > each else 0) for each in times)

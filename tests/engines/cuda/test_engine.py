@@ -1,4 +1,4 @@
-"""The engine of buckets: what it runs for a batch, and what it does where something cannot be."""
+"""The CUDA engine: which passes it runs for a batch, and what it does if memory or recording fails."""
 
 import gc
 import logging
@@ -12,13 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from service.engines import postprocess, torch_cpu
+from service.engines import torch_cpu
 from service.engines.cuda import engine as cuda_engine
-from service.engines.cuda.device import Arrays, Cpu, Cuda, Run, Shape
-from service.engines.cuda.engine import OFTEN, SHAPES, GpuEngine
+from service.engines.cuda.device import Cpu, Cuda, Run, Shape
+from service.engines.cuda.engine import MAX_RECORDED_SHAPES, RECORD_AFTER, CudaEngine
 from service.models import cards
 from service.models.cards import CardError
 from service.networks.segmentation import Segmenter
+from service.tasks.classification.head import probabilities
+from service.tasks.torch_head import BatchArrays, Outputs
 from tests.stores import serving
 
 Pixels = npt.NDArray[np.uint8]
@@ -27,21 +29,21 @@ SIZE = (4, 4)
 
 
 class Network:
-    """Logits that are the pictures' mean colours, for as many pictures as there is memory for; remembers its passes."""
+    """Logits that are the images' mean colours. It has memory for `room` images, and lists the sizes of its passes."""
 
     def __init__(self, room: int = 99) -> None:
         self.room = room
         self.passes: list[int] = []
 
-    def __call__(self, pictures: Tensor) -> Tensor:
-        self.passes.append(len(pictures))
-        if len(pictures) > self.room:
+    def __call__(self, images: Tensor) -> Tensor:
+        self.passes.append(len(images))
+        if len(images) > self.room:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return pictures.float().mean(dim=(1, 2)) / 255
+        return images.float().mean(dim=(1, 2)) / 255
 
 
 class Unrecordable(Cpu):
-    """A device on which nothing can be recorded."""
+    """A device that cannot record."""
 
     def record(self, run: Run, shape: Shape) -> Run:
         raise RuntimeError(f"operation not permitted when stream is capturing: {run} {shape}")
@@ -51,14 +53,14 @@ def colours(count: int, size: tuple[int, int] = SIZE) -> Pixels:
     return np.random.default_rng(count).integers(0, 256, (count, *size, 3), dtype=np.uint8)
 
 
-def scores(pictures: Pixels) -> npt.NDArray[np.float32]:
-    powers: npt.NDArray[np.float32] = np.exp(pictures.astype(np.float32).mean(axis=(1, 2)) / 255)
+def scores(images: Pixels) -> npt.NDArray[np.float32]:
+    powers: npt.NDArray[np.float32] = np.exp(images.astype(np.float32).mean(axis=(1, 2)) / 255)
     shares: npt.NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
     return shares
 
 
-def engine(network: Run, largest: int = 8, device: Cpu | None = None) -> GpuEngine:
-    return GpuEngine("a model", network, postprocess.classification, device or Cpu(), largest)
+def engine(network: Run, largest: int = 8, device: Cpu | None = None) -> CudaEngine:
+    return CudaEngine("a model", network, probabilities, device or Cpu(), largest)
 
 
 @pytest.mark.parametrize("count", range(1, 20))
@@ -88,9 +90,9 @@ def test_a_shape_that_is_not_ready_runs_in_passes_of_at_most_the_largest_size() 
 def test_a_shape_that_comes_often_is_made_ready() -> None:
     network = Network()
     made = engine(network)
-    for _ in range(OFTEN - 1):
+    for _ in range(RECORD_AFTER - 1):
         made(colours(3))
-    assert network.passes == [3] * (OFTEN - 1)
+    assert network.passes == [3] * (RECORD_AFTER - 1)
     network.passes.clear()
     made(colours(3))
     np.testing.assert_allclose(made(colours(3))["scores"], scores(colours(3)), rtol=1e-5)
@@ -100,20 +102,20 @@ def test_a_shape_that_comes_often_is_made_ready() -> None:
 def test_a_caller_whose_shape_is_made_ready_waits_for_few_passes() -> None:
     network = Network()
     made = engine(network)
-    for _ in range(OFTEN):
+    for _ in range(RECORD_AFTER):
         made(colours(3))
-    assert network.passes.count(8) <= 4  # recorded, warmed, timed once, and perhaps chosen for the three pictures
+    assert network.passes.count(8) <= 4  # recorded, warmed up, timed once, and perhaps chosen for the three images
 
 
 def test_shapes_beyond_a_number_are_run_plain() -> None:
     network = Network()
     made = engine(network)
-    for side in range(1, SHAPES + 1):
+    for side in range(1, MAX_RECORDED_SHAPES + 1):
         made.prepare((side, 1))
     network.passes.clear()
-    for _ in range(OFTEN + 1):
+    for _ in range(RECORD_AFTER + 1):
         made(colours(3, (2, 2)))
-    assert network.passes == [3] * (OFTEN + 1)
+    assert network.passes == [3] * (RECORD_AFTER + 1)
 
 
 def test_a_size_without_memory_is_found_before_the_first_request(caplog: pytest.LogCaptureFixture) -> None:
@@ -123,7 +125,7 @@ def test_a_size_without_memory_is_found_before_the_first_request(caplog: pytest.
     network.passes.clear()
     np.testing.assert_allclose(made(colours(16))["scores"], scores(colours(16)), rtol=1e-5)
     assert max(network.passes) == 4
-    assert "a model: no memory for 8 pictures of 4x4; at most 4 from now on" in caplog.text
+    assert "a model: no memory for 8 images of 4x4; at most 4 from now on" in caplog.text
 
 
 @pytest.mark.parametrize("ready", [True, False])
@@ -160,8 +162,8 @@ def test_a_single_picture_without_memory_is_the_callers_to_know() -> None:
 def test_what_fails_otherwise_is_not_tried_again() -> None:
     passes = []
 
-    def failing(pictures: Tensor) -> Tensor:
-        passes.append(len(pictures))
+    def failing(images: Tensor) -> Tensor:
+        passes.append(len(images))
         raise RuntimeError("shape mismatch")
 
     with pytest.raises(RuntimeError, match="shape mismatch"):
@@ -174,10 +176,12 @@ def test_where_nothing_can_be_recorded_passes_are_plain_and_that_is_said_once(ca
     made = engine(network, device=Unrecordable())
     made.prepare(SIZE)
     network.passes.clear()
-    for _ in range(OFTEN + 1):
+    for _ in range(RECORD_AFTER + 1):
         np.testing.assert_allclose(made(colours(5))["scores"], scores(colours(5)), rtol=1e-5)
-    assert network.passes == [5] * (OFTEN + 1)
-    assert caplog.text.count("no pass is recorded, so that small batches are slower: operation not permitted") == 1
+    assert network.passes == [5] * (RECORD_AFTER + 1)
+    assert (
+        caplog.text.count("CUDA graphs cannot be recorded, so small batches are slower: operation not permitted") == 1
+    )
 
 
 @pytest.mark.parametrize("name", ["tiny-classifier", "tiny-segmenter"])
@@ -198,16 +202,18 @@ def test_the_log_has_the_precision_and_the_layout_that_were_chosen_and_by_what(
     caplog.set_level(logging.INFO)
     cuda_engine.load(serving(cards.read(store / "tiny-classifier"), batch_size=2), "cpu", lambda _: Cpu())
     (record,) = caplog.records
-    head, _, told = record.getMessage().partition(": 2 pictures take ")
+    head, _, measured = record.getMessage().partition(": 2 images take ")
     times = {
-        name: float(each) for each in told.split(", ") for name, _, each in [each.removesuffix(" ms").rpartition(" ")]
+        name: float(each)
+        for each in measured.split(", ")
+        for name, _, each in [each.removesuffix(" ms").rpartition(" ")]
     }
     assert head == f"tiny-classifier: torch.bfloat16 on the CPU, {min(times, key=lambda name: times[name])}"
     assert set(times) == {"channels first", "channels last"}
 
 
 class Narrow(Cpu):
-    """A device on which two networks leave each other room for one picture at a time."""
+    """A device with memory for only one image at a time while it holds two networks."""
 
     networks: ClassVar[WeakSet[Run]] = WeakSet()
 
@@ -215,10 +221,10 @@ class Narrow(Cpu):
         self.networks.add(run)
         return super().record(run, shape)
 
-    def arrays(self, outputs: dict[str, Tensor]) -> Arrays:
+    def to_arrays(self, outputs: Outputs) -> BatchArrays:
         if len(self.networks) > 1 and len(next(iter(outputs.values()))) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return super().arrays(outputs)
+        return super().to_arrays(outputs)
 
 
 def test_the_layout_that_is_not_chosen_takes_no_memory_from_the_other(
@@ -226,7 +232,7 @@ def test_the_layout_that_is_not_chosen_takes_no_memory_from_the_other(
 ) -> None:
     caplog.set_level(logging.INFO)
     made = cuda_engine.load(serving(cards.read(store / "tiny-classifier"), batch_size=4), "cpu", lambda _: Narrow())
-    assert "4 pictures take" in caplog.text
+    assert "4 images take" in caplog.text
     assert "no memory" not in caplog.text
     assert len(Narrow.networks) == 1
     del made
@@ -251,7 +257,7 @@ def test_a_card_tells_the_precision_or_leaves_it_to_the_device(
     ours = cuda_engine.load(serving(card, precision=precision), "cpu", lambda _: Cpu())(pictures)["scores"]
     theirs = torch_cpu.load(serving(card, precision="fp32"), "cpu")(pictures)["scores"]
     assert bool(np.abs(ours - theirs).max() < 1e-5) is exact
-    assert np.abs(ours - theirs).mean() < 2e-2  # of random weights; trained ones stand in test_agreement.py
+    assert np.abs(ours - theirs).mean() < 2e-2  # with random weights; see test_agreement.py for trained ones
 
 
 def test_int8_is_refused(store: Path) -> None:
@@ -279,12 +285,12 @@ def test_cuda_answers_as_the_cpu_does(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("ready", [True, False])
 def test_on_cuda_the_allocators_own_error_halves_the_batch(*, ready: bool) -> None:
-    def greedy(pictures: Tensor) -> Tensor:
-        if len(pictures) > 2:
-            torch.empty(1 << 50, dtype=torch.uint8, device=pictures.device)
-        return pictures.float().mean(dim=(1, 2)) / 255
+    def greedy(images: Tensor) -> Tensor:
+        if len(images) > 2:
+            torch.empty(1 << 50, dtype=torch.uint8, device=images.device)
+        return images.float().mean(dim=(1, 2)) / 255
 
-    made = GpuEngine("a model", greedy, postprocess.classification, Cuda("cuda"), 8)
+    made = CudaEngine("a model", greedy, probabilities, Cuda("cuda"), 8)
     if ready:
         assert sorted(made.prepare(SIZE)) == [1, 2]
     np.testing.assert_allclose(made(colours(8))["scores"], scores(colours(8)), rtol=1e-5)

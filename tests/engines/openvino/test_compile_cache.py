@@ -1,4 +1,4 @@
-"""What is kept on disk is read back as it was written, or not at all."""
+"""The compile cache returns content as it was written, or nothing."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.engines.openvino import compile_cache
-from service.engines.openvino.compile_cache import Cache
+from service.engines.openvino.compile_cache import CompileCache
 
 
 def files(folder: Path) -> list[Path]:
@@ -17,15 +17,15 @@ def files(folder: Path) -> list[Path]:
 
 
 def test_what_was_kept_comes_back(tmp_path: Path) -> None:
-    Cache(tmp_path / "new").write("model", "key", b"content")
-    assert Cache(tmp_path / "new").read("model", "key") == bytearray(b"content")
-    assert Cache(tmp_path / "new").read("model", "other") is None
-    assert Cache(tmp_path / "new").read("other", "key") is None
+    CompileCache(tmp_path / "new").write("model", "key", b"content")
+    assert CompileCache(tmp_path / "new").read("model", "key") == bytearray(b"content")
+    assert CompileCache(tmp_path / "new").read("model", "other") is None
+    assert CompileCache(tmp_path / "new").read("other", "key") is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", b"\0" * 100])
 def test_a_damaged_file_is_left_out_and_said(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    cache = Cache(tmp_path)
+    cache = CompileCache(tmp_path)
     cache.write("model", "key", b"content")
     (path,) = files(tmp_path)
     path.write_bytes(damage)
@@ -34,7 +34,7 @@ def test_a_damaged_file_is_left_out_and_said(tmp_path: Path, damage: bytes, capl
 
 
 def test_one_changed_byte_is_damage(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+    cache = CompileCache(tmp_path)
     cache.write("model", "key", b"content")
     (path,) = files(tmp_path)
     path.write_bytes(path.read_bytes()[:-1] + b"T")
@@ -43,41 +43,41 @@ def test_one_changed_byte_is_damage(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_costs_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
-    cache = Cache(tmp_path / "file" / "below")
+    cache = CompileCache(tmp_path / "file" / "below")
     cache.write("model", "key", b"content")
     assert "the next start will be as slow as this one" in caplog.text
     assert cache.read("model", "key") is None
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
-    cache = Cache(None)
+    cache = CompileCache(None)
     cache.write("model", "key", b"content")
     assert cache.read("model", "key") is None
 
 
 def test_a_model_keeps_its_newest_files_only(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+    cache = CompileCache(tmp_path)
     cache.write("other", "key", b"content")
-    for number in range(compile_cache.KEPT + 2):
+    for number in range(compile_cache.MAX_FILES + 2):
         cache.write("model", str(number), b"content")
         path = next(tmp_path.glob(f"model/{number}*"))
         os.utime(path, (1e9 + number, 1e9 + number))
-    assert [number for number in range(compile_cache.KEPT + 2) if cache.read("model", str(number))] == [2, 3, 4, 5]
+    assert [number for number in range(compile_cache.MAX_FILES + 2) if cache.read("model", str(number))] == [2, 3, 4, 5]
     assert cache.read("other", "key")
 
 
 def test_readers_among_writers_find_all_or_nothing(tmp_path: Path) -> None:
-    """Two processes write the same file over and over while this one reads it."""
+    """Two processes write the same file repeatedly while this one reads it."""
     program = (
-        "import sys; from pathlib import Path; from service.engines.openvino.compile_cache import Cache\n"
-        "for _ in range(20): Cache(Path(sys.argv[1])).write('model', 'key', sys.argv[2].encode() * 2**20)"
+        "import sys; from pathlib import Path; from service.engines.openvino.compile_cache import CompileCache\n"
+        "for _ in range(20): CompileCache(Path(sys.argv[1])).write('model', 'key', sys.argv[2].encode() * 2**20)"
     )
     writers = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), letter]) for letter in "ab"]
     try:
         seen = set()
         deadline = time.monotonic() + 120
         while any(writer.poll() is None for writer in writers) and time.monotonic() < deadline:
-            content = Cache(tmp_path).read("model", "key")
+            content = CompileCache(tmp_path).read("model", "key")
             if content is not None:
                 assert len(content) == 2**20
                 assert len(set(content)) == 1

@@ -1,4 +1,4 @@
-"""Networks in OpenVINO's own form, before they are compiled."""
+"""OpenVINO models before compilation."""
 
 import hashlib
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.stores import serving, write_store
 
 @pytest.mark.parametrize(("name", "shape"), [("tiny-classifier", "[?,64,64,3]"), ("tiny-segmenter", "[?,?,?,3]")])
 def test_the_batch_is_free_and_a_segmenters_sides_are_too(store: Path, name: str, shape: str) -> None:
-    model = conversion.model(cards.read(store / name))
+    model = conversion.load_model(cards.read(store / name))
     assert str(model.input(0).get_partial_shape()) == shape
     assert model.input(0).get_element_type().get_type_name() == "u8"
 
@@ -22,5 +22,5 @@ def test_an_int8_file_that_holds_no_network_is_told(tmp_path: Path) -> None:
     card = cards.read(write_store(tmp_path, "tiny-classifier", weights=False) / "tiny-classifier")
     (card.folder / "int8.zip").write_bytes(b"nothing")
     form = Int8(file="int8.zip", sha256=hashlib.sha256(b"nothing").hexdigest(), made_of=str(card.checksum))
-    with pytest.raises(CardError, match="its int8 form cannot be read"):
-        conversion.model(serving(card.model_copy(update={"int8": form}), precision="int8"))
+    with pytest.raises(CardError, match="its int8 file cannot be read"):
+        conversion.load_model(serving(card.model_copy(update={"int8": form}), precision="int8"))

@@ -1,4 +1,4 @@
-"""The OpenVINO engine: what it keeps, what it refuses, and that it says nothing to anybody."""
+"""The OpenVINO engine: its cache, its errors and its outputs."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 
 from service.engines import torch_cpu
 from service.engines.openvino import engine as openvino_engine
-from service.engines.openvino.compile_cache import Cache
+from service.engines.openvino.compile_cache import CompileCache
 from service.engines.openvino.conversion import ConversionError
 from service.models import cards
 from service.models.cards import CardError, ModelCard
@@ -29,19 +29,20 @@ def kept(folder: Path) -> dict[Path, bytes]:
 
 
 def test_a_second_start_reads_what_the_first_has_kept(card: ModelCard, pictures: Pixels, tmp_path: Path) -> None:
-    first = openvino_engine.load(card, cache=Cache(tmp_path))(pictures)["scores"]
+    first = openvino_engine.load(card, cache=CompileCache(tmp_path))(pictures)["scores"]
     (path,) = kept(tmp_path)
     written = path.stat().st_mtime_ns
-    second = openvino_engine.load(card, cache=Cache(tmp_path))(pictures)["scores"]
+    second = openvino_engine.load(card, cache=CompileCache(tmp_path))(pictures)["scores"]
     np.testing.assert_array_equal(first, second)
     assert [each.stat().st_mtime_ns for each in kept(tmp_path)] == [written]
 
 
 def test_a_first_start_keeps_neither_the_torch_network_nor_what_would_check_it(store: Path, tmp_path: Path) -> None:
     program = (
-        "import gc, sys; from pathlib import Path; import torch; from service import cards\n"
-        "from service.engines import openvino_engine; from service.engines.openvino.compile_cache import Cache\n"
-        "engine = openvino_engine.load(cards.read(Path(sys.argv[1])), cache=Cache(Path(sys.argv[2])))\n"
+        "import gc, sys; from pathlib import Path; import torch; from service.models import cards\n"
+        "from service.engines.openvino import engine as openvino_engine\n"
+        "from service.engines.openvino.compile_cache import CompileCache\n"
+        "engine = openvino_engine.load(cards.read(Path(sys.argv[1])), cache=CompileCache(Path(sys.argv[2])))\n"
         "kept = [each for each in gc.get_objects() if type(each) is torch.nn.Parameter and not each.is_meta]\n"
         "print(len(kept), sorted({'sympy', 'torch.distributed.tensor'} & sys.modules.keys()))"
     )
@@ -52,25 +53,25 @@ def test_a_first_start_keeps_neither_the_torch_network_nor_what_would_check_it(s
 
 
 def test_a_second_start_builds_no_torch_network(card: ModelCard, tmp_path: Path) -> None:
-    """Where the weights cannot be parsed, and their checksum says that they should be so, only the cache can help."""
-    openvino_engine.load(card, cache=Cache(tmp_path))
+    """The weights have the right checksum but cannot be parsed, so only the cache can provide the network."""
+    openvino_engine.load(card, cache=CompileCache(tmp_path))
     (path,) = kept(tmp_path)
     folder = write_store(tmp_path / "other", "tiny-classifier", weights=False) / "tiny-classifier"
     folder.joinpath("weights.safetensors").write_bytes(card.weights_path.read_bytes())
     weights = card.weights.model_copy(update={"format": "pth"})
     unreadable = card.model_copy(update={"folder": folder, "weights": weights})
-    assert openvino_engine.load(unreadable, cache=Cache(tmp_path))
+    assert openvino_engine.load(unreadable, cache=CompileCache(tmp_path))
     path.unlink()
-    with pytest.raises(CardError, match="is no pth file of weights"):
-        openvino_engine.load(unreadable, cache=Cache(tmp_path))
+    with pytest.raises(CardError, match="is not a pth weight file"):
+        openvino_engine.load(unreadable, cache=CompileCache(tmp_path))
 
 
 def test_weights_that_were_exchanged_are_refused_with_a_full_cache_too(tmp_path: Path) -> None:
     card = cards.read(write_store(tmp_path / "store", "tiny-classifier") / "tiny-classifier")
-    openvino_engine.load(card, cache=Cache(tmp_path / "cache"))
+    openvino_engine.load(card, cache=CompileCache(tmp_path / "cache"))
     card.weights_path.write_bytes(b"others")
     with pytest.raises(CardError, match="SHA-256"):
-        openvino_engine.load(card, cache=Cache(tmp_path / "cache"))
+        openvino_engine.load(card, cache=CompileCache(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(
@@ -95,12 +96,12 @@ def test_another_model_is_never_taken_for_what_was_kept(
 def test_what_was_kept_and_cannot_be_used_is_made_anew(
     card: ModelCard, pictures: Pixels, tmp_path: Path, caplog: pytest.LogCaptureFixture, times: int
 ) -> None:
-    cache = Cache(tmp_path)
+    cache = CompileCache(tmp_path)
     expected = openvino_engine.load(card, cache=cache)(pictures)["scores"]
     (path,) = kept(tmp_path)
     cache.write(card.name, path.stem, times * b"sound, and no compiled model")
     np.testing.assert_array_equal(openvino_engine.load(card, cache=cache)(pictures)["scores"], expected)
-    assert "compiling anew" in caplog.text
+    assert "compiling again" in caplog.text
     caplog.clear()
     openvino_engine.load(card, cache=cache)
     assert not caplog.text
@@ -108,7 +109,7 @@ def test_what_was_kept_and_cannot_be_used_is_made_anew(
 
 def test_it_works_where_nothing_can_be_kept(card: ModelCard, pictures: Pixels, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    engine = openvino_engine.load(card, cache=Cache(tmp_path / "file"))
+    engine = openvino_engine.load(card, cache=CompileCache(tmp_path / "file"))
     assert engine(pictures)["scores"].shape == (6, 7)
 
 
@@ -128,22 +129,23 @@ def test_an_answer_is_not_changed_by_the_next(card: ModelCard, pictures: Pixels)
 def test_a_network_that_cannot_be_compiled_is_told_with_its_reason(card: ModelCard) -> None:
     wrong = card.model_copy(update={"input": card.input.model_copy(update={"size": 0})})
     with pytest.raises(ConversionError, match=r"tiny-classifier: OpenVINO cannot run resnest14: \w+"):
-        openvino_engine.compiled(wrong, {})
+        openvino_engine.compile_model(wrong, {})
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_card_tells_how_many_threads_it_has(card: ModelCard, count: int, tmp_path: Path) -> None:
-    """Also where the model comes from the cache, whose key knows nothing of threads."""
+    """The second time the model comes from the cache, whose key does not contain the threads."""
     for _ in range(2):
-        assert openvino_engine.load(serving(card, threads=count), cache=Cache(tmp_path)).threads == count
+        assert openvino_engine.load(serving(card, threads=count), cache=CompileCache(tmp_path)).threads == count
 
 
 def test_processes_that_start_at_once_answer_alike(store: Path, pictures: Pixels, tmp_path: Path) -> None:
     np.save(tmp_path / "pictures.npy", pictures)
     program = (
-        "import sys; import numpy as np; from pathlib import Path; from service import cards\n"
-        "from service.engines import openvino_engine; from service.engines.openvino.compile_cache import Cache\n"
-        "engine = openvino_engine.load(cards.read(Path(sys.argv[1])), cache=Cache(Path(sys.argv[2])))\n"
+        "import sys; import numpy as np; from pathlib import Path; from service.models import cards\n"
+        "from service.engines.openvino import engine as openvino_engine\n"
+        "from service.engines.openvino.compile_cache import CompileCache\n"
+        "engine = openvino_engine.load(cards.read(Path(sys.argv[1])), cache=CompileCache(Path(sys.argv[2])))\n"
         "print(engine(np.load(sys.argv[3]))['scores'].tobytes().hex())"
     )
     paths = [str(store / "tiny-classifier"), str(tmp_path / "cache"), str(tmp_path / "pictures.npy")]

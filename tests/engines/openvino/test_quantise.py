@@ -1,4 +1,4 @@
-"""What quantising needs; tests/cli/test_quantise.py has what it makes, in processes of its own."""
+"""The requirements of quantisation; tests/cli/test_quantise.py tests its results, in separate processes."""
 
 import subprocess
 import sys
@@ -6,7 +6,8 @@ import sys
 
 def test_without_nncf_it_is_told_what_to_install() -> None:
     program = (
-        "import sys; sys.modules['nncf'] = None\nfrom service.engines import quantising; quantising.require_installed()"
+        "import sys; sys.modules['nncf'] = None\n"
+        "from service.engines.openvino import quantise; quantise.require_installed()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=240)
     assert "CardError: quantising needs OpenVINO and NNCF" in done.stderr

@@ -1,4 +1,4 @@
-"""A batch in parts side by side: all of it, in its order, as if it were one."""
+"""Parallel streams return the outputs of the whole batch, in order."""
 
 import gc
 import weakref
@@ -10,7 +10,7 @@ import pytest
 
 from service.engines.openvino import engine as openvino_engine
 from service.engines.openvino import streams
-from service.engines.openvino.compile_cache import Cache
+from service.engines.openvino.compile_cache import CompileCache
 from service.models import cards
 from service.models.cards import ModelCard
 from tests.stores import serving
@@ -37,7 +37,7 @@ def test_every_stream_gets_as_many_pictures_and_none_is_left_that_could_be_share
 def test_there_are_as_many_as_threads_and_no_more_than_pictures(
     card: ModelCard, tmp_path: Path, threads: int, batch_size: int, count: int | None
 ) -> None:
-    engine = openvino_engine.load(serving(card, threads=threads, batch_size=batch_size), cache=Cache(tmp_path))
+    engine = openvino_engine.load(serving(card, threads=threads, batch_size=batch_size), cache=CompileCache(tmp_path))
 
     assert (engine.streams and engine.streams.count) == count
 
@@ -45,7 +45,9 @@ def test_there_are_as_many_as_threads_and_no_more_than_pictures(
 def test_an_answer_does_not_depend_on_the_part_that_its_picture_is_in(
     card: ModelCard, pictures: Pixels, tmp_path: Path
 ) -> None:
-    alone, several = (openvino_engine.load(serving(card, threads=each), cache=Cache(tmp_path)) for each in (1, 2))
+    alone, several = (
+        openvino_engine.load(serving(card, threads=each), cache=CompileCache(tmp_path)) for each in (1, 2)
+    )
     many = np.concatenate([pictures, 255 - pictures])
 
     for count in range(1, len(many) + 1):
@@ -53,7 +55,7 @@ def test_an_answer_does_not_depend_on_the_part_that_its_picture_is_in(
 
 
 def test_a_batch_that_fails_leaves_the_next_one_whole(card: ModelCard, pictures: Pixels, tmp_path: Path) -> None:
-    engine = openvino_engine.load(serving(card, threads=2), cache=Cache(tmp_path))
+    engine = openvino_engine.load(serving(card, threads=2), cache=CompileCache(tmp_path))
     expected = engine(pictures)["scores"]
 
     with pytest.raises(RuntimeError):
@@ -63,7 +65,7 @@ def test_a_batch_that_fails_leaves_the_next_one_whole(card: ModelCard, pictures:
 
 
 def test_an_engine_that_nobody_holds_is_given_back_with_its_streams(card: ModelCard, tmp_path: Path) -> None:
-    engine = openvino_engine.load(serving(card, threads=2), cache=Cache(tmp_path))
+    engine = openvino_engine.load(serving(card, threads=2), cache=CompileCache(tmp_path))
     assert engine.streams
     streams_of_it = weakref.ref(engine.streams)
 

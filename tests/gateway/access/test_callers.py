@@ -1,4 +1,4 @@
-"""Who calls: keys out of headers, and a file of keys that changes."""
+"""Callers: API keys in headers, and the reload of a file of keys."""
 
 import logging
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.datastructures import Headers
 
-from service.config.api_keys import SCOPES, KeysError, Quota, digest
+from service.config.api_keys import KeysError, Quota, digest, scopes
 from service.errors import Unauthenticated
 from service.gateway.access.callers import Authenticator, Caller, Keyring
 from tests.gateway.conftest import until
@@ -16,12 +16,12 @@ from tests.gateway.fixtures.running_tasks import running_task
 LINE = f"web classify {digest('s3cret')}\n"
 
 
-def ring(text: str = LINE, file: Path | None = None, tell: Callable[[int], object] = int) -> Keyring:
-    return Keyring(text, file, tell, reload_s=0.01)
+def ring(text: str = LINE, file: Path | None = None, set_stale: Callable[[int], object] = int) -> Keyring:
+    return Keyring(text, file, set_stale, reload_s=0.01)
 
 
 def test_without_keys_everybody_may_do_everything_and_is_known_by_address() -> None:
-    expected = Caller("192.0.2.7", "anonymous", frozenset(SCOPES))
+    expected = Caller("192.0.2.7", "anonymous", frozenset(scopes()))
 
     assert Authenticator(None).identify(Headers({}), "192.0.2.7") == expected
 
@@ -99,9 +99,9 @@ async def test_a_file_that_changes_is_in_force_without_a_restart(tmp_path: Path)
     async with running_task(keys.watch()):
         first.write_text(LINE + f"web classify {digest('next')}\n", encoding="utf-8")
         await until(lambda: keys.find("next"), 30)
-        assert keys.find("s3cret"), "two keys of one caller are good at one time"
+        assert keys.find("s3cret"), "two keys of one caller are valid at the same time"
 
-        # As Kubernetes changes a Secret that is mounted.
+        # Kubernetes changes a mounted Secret like this.
         second.write_text(f"web classify {digest('next')}\n", encoding="utf-8")
         (tmp_path / "new").symlink_to(second)
         (tmp_path / "new").rename(link)
@@ -118,18 +118,18 @@ async def test_a_file_that_cannot_be_read_any_more_leaves_the_former_keys_and_is
 ) -> None:
     file = tmp_path / "keys"
     file.write_text(LINE, encoding="utf-8")
-    told: list[int] = []
-    keys = ring("", file, told.append)
+    stale: list[int] = []
+    keys = ring("", file, stale.append)
 
     async with running_task(keys.watch()):
         with caplog.at_level(logging.ERROR):
             file.write_text("web classify rsn_pr1vate\n", encoding="utf-8")
-            await until(lambda: told == [1], 30)
+            await until(lambda: stale == [1], 30)
         assert keys.find("s3cret")
         assert "line 1" in caplog.text
         assert "pr1vate" not in caplog.text
 
         file.unlink()
-        await until(lambda: told == [1, 1], 30)
+        await until(lambda: stale == [1, 1], 30)
         file.write_text(LINE, encoding="utf-8")
-        await until(lambda: told == [1, 1, 0], 30)
+        await until(lambda: stale == [1, 1, 0], 30)

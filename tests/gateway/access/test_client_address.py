@@ -1,4 +1,4 @@
-"""Where a request came from, and that nobody says so who is not trusted to."""
+"""The client's address, which only trusted proxies can set."""
 
 from ipaddress import ip_network
 

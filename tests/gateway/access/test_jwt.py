@@ -1,4 +1,4 @@
-"""JwtVerifier: the one that is good, and every way in which one is not."""
+"""Verification of tokens: valid tokens, and every kind of invalid token."""
 
 import base64
 import hashlib
@@ -28,23 +28,23 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tokens(file: Path) -> JwtVerifier:
-    """What verifies by it."""
+def verifier(file: Path) -> JwtVerifier:
+    """A verifier with that key set."""
     return JwtVerifier(str(file), TRUST, int)
 
 
 @pytest.mark.parametrize(("key", "name", "algorithm"), [(RSA, "rsa", "RS256"), (CURVE, "curve", "ES256")])
 def test_a_good_token_tells_its_subject_and_those_of_its_scopes_that_are_ours(
-    key: Any, name: str, algorithm: str, tokens: JwtVerifier
+    key: Any, name: str, algorithm: str, verifier: JwtVerifier
 ) -> None:
-    caller = tokens.read(signed(key, name, algorithm))
+    caller = verifier.verify(signed(key, name, algorithm))
 
     assert caller is not None
     assert (caller.name, caller.label, caller.scopes) == ("ada", "token", frozenset({"classify"}))
 
 
 @pytest.mark.parametrize(
-    ("told", "scopes"),
+    ("claim", "scopes"),
     [
         ("classify segment", {"classify", "segment"}),
         (["segment", "read"], {"segment"}),
@@ -55,8 +55,8 @@ def test_a_good_token_tells_its_subject_and_those_of_its_scopes_that_are_ours(
         (7, set()),
     ],
 )
-def test_scopes_are_words_or_a_list(told: Any, scopes: set[str], tokens: JwtVerifier) -> None:
-    caller = tokens.read(signed(scope=told))
+def test_scopes_are_words_or_a_list(claim: Any, scopes: set[str], verifier: JwtVerifier) -> None:
+    caller = verifier.verify(signed(scope=claim))
 
     assert caller is not None
     assert caller.scopes == scopes
@@ -80,17 +80,17 @@ def test_scopes_are_words_or_a_list(told: Any, scopes: set[str], tokens: JwtVeri
     ],
     ids=str,
 )
-def test_a_token_whose_claims_are_not_good_is_none(changes: dict[str, Any], tokens: JwtVerifier) -> None:
-    assert tokens.read(signed(**changes)) is None
+def test_a_token_whose_claims_are_not_good_is_none(changes: dict[str, Any], verifier: JwtVerifier) -> None:
+    assert verifier.verify(signed(**changes)) is None
 
 
-def test_a_clock_may_be_off_by_the_leeway_and_no_more(tokens: JwtVerifier) -> None:
-    assert tokens.read(signed(exp=int(time.time()) - 5)) is not None
-    assert tokens.read(signed(exp=int(time.time()) - 31)) is None
+def test_a_clock_may_be_off_by_the_leeway_and_no_more(verifier: JwtVerifier) -> None:
+    assert verifier.verify(signed(exp=int(time.time()) - 5)) is not None
+    assert verifier.verify(signed(exp=int(time.time()) - 31)) is None
 
 
 def by_hand(header: dict[str, Any], signature: bytes = b"") -> str:
-    """A token that no library would make."""
+    """Return a token that no library would create."""
     parts = [json.dumps(header).encode(), json.dumps(claims()).encode(), signature]
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
@@ -99,7 +99,7 @@ PUBLIC_PEM = RSA.public_key().public_bytes(serialization.Encoding.PEM, serializa
 
 
 def forged_with_the_public_key() -> str:
-    """The oldest trick: the public key as a shared secret."""
+    """Return a token that is signed with the public key as an HMAC secret."""
     head, body, _ = by_hand({"alg": "HS256", "kid": "rsa"}).split(".")
     mac = hmac.digest(PUBLIC_PEM, f"{head}.{body}".encode(), hashlib.sha256)
     return f"{head}.{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
@@ -108,7 +108,7 @@ def forged_with_the_public_key() -> str:
 FORGED: dict[str, Callable[[], str]] = {
     "by another key": lambda: signed(OTHER),
     "by the other key's name": lambda: signed(RSA, "curve"),
-    "by a name that nobody knows": lambda: signed(RSA, "gone"),
+    "by an unknown key name": lambda: signed(RSA, "gone"),
     "without a name where there are several keys": lambda: signed(RSA, None),
     "by an algorithm that is not allowed": lambda: signed(RSA, "rsa", "RS512"),
     "none": lambda: by_hand({"alg": "none", "kid": "rsa"}),
@@ -131,14 +131,14 @@ FORGED: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("how", FORGED)
-def test_a_token_that_its_issuer_did_not_sign_is_none(how: str, tokens: JwtVerifier) -> None:
-    assert tokens.read(FORGED[how]()) is None
+def test_a_token_that_its_issuer_did_not_sign_is_none(how: str, verifier: JwtVerifier) -> None:
+    assert verifier.verify(FORGED[how]()) is None
 
 
 def test_a_lone_key_needs_no_name(file: Path) -> None:
     file.write_text(json.dumps({"keys": [jwk(RSA, "rsa")]}), encoding="utf-8")
 
-    assert JwtVerifier(str(file), TRUST, int).read(signed(RSA, None)) is not None
+    assert JwtVerifier(str(file), TRUST, int).verify(signed(RSA, None)) is not None
 
 
 def test_edwards_curves_work_where_they_are_allowed(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_edwards_curves_work_where_they_are_allowed(tmp_path: Path) -> None:
     described = {**json.loads(OKPAlgorithm.to_jwk(key.public_key())), "kid": "ed"}
     path.write_text(json.dumps({"keys": [described]}), encoding="utf-8")
 
-    found = JwtVerifier(str(path), JwtRules(AUDIENCE, ISSUER, ("EdDSA",), "scope", 0.0), int).read(
+    found = JwtVerifier(str(path), JwtRules(AUDIENCE, ISSUER, ("EdDSA",), "scope", 0.0), int).verify(
         signed(key, None, "EdDSA")
     )
 

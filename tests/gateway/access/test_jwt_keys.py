@@ -1,4 +1,4 @@
-"""The keys that tokens are verified by, where they come from, and a gateway that has them."""
+"""The key set for tokens: its sources and refresh, and a gateway that accepts tokens."""
 
 import asyncio
 import json
@@ -61,15 +61,15 @@ def test_a_file_that_is_not_there_is_an_error_at_the_start(tmp_path: Path) -> No
 
 @asynccontextmanager
 async def issuer(answers: list[tuple[int, bytes]]) -> AsyncIterator[str]:
-    """The address of an issuer that gives these, the last one for ever."""
+    """Yield the URL of an issuer that returns these answers in order, and then the last one repeatedly."""
 
-    async def give(_request: web.Request) -> web.Response:
+    async def respond(_request: web.Request) -> web.Response:
         status, body = answers.pop(0) if len(answers) > 1 else answers[0]
         headers = {"Location": "/elsewhere"} if status == 302 else {}
         return web.Response(status=status, body=body, headers=headers)
 
     app = web.Application()
-    app.router.add_get("/jwks", give)
+    app.router.add_get("/jwks", respond)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -83,44 +83,44 @@ async def issuer(answers: list[tuple[int, bytes]]) -> AsyncIterator[str]:
 async def test_keys_are_fetched_and_a_new_one_is_found_and_a_failure_leaves_the_former(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    told: list[int] = []
+    stale: list[int] = []
     first = json.dumps({"keys": [jwk(OTHER, "old")]}).encode()
     second = json.dumps(SET).encode()
     answers = [(503, b""), (200, first), (500, b""), (200, second)]
     async with issuer(answers) as address:
-        tokens = JwtVerifier(address, TRUST, told.append, refresh_s=0.2)
+        verifier = JwtVerifier(address, TRUST, stale.append, refresh_s=0.2)
         with pytest.raises(KeysUnavailable):
-            tokens.read(signed())
-        async with running_task(tokens.watch()):
+            verifier.verify(signed())
+        async with running_task(verifier.watch()):
             with caplog.at_level(logging.ERROR):
-                await until(lambda: told[:4] == [1, 0, 1, 0], 60)
-            assert tokens.read(signed()) is not None
-            assert tokens.read(signed(OTHER, "old")) is None
+                await until(lambda: stale[:4] == [1, 0, 1, 0], 60)
+            assert verifier.verify(signed()) is not None
+            assert verifier.verify(signed(OTHER, "old")) is None
 
-    assert "former ones stay" in caplog.text
+    assert "previous ones stay" in caplog.text
 
 
 async def test_an_unknown_key_is_looked_for_before_the_interval(file: Path) -> None:
-    told: list[int] = []
-    tokens = JwtVerifier(str(file), TRUST, told.append, refresh_s=600.0, nudge_s=0.1)
-    async with running_task(tokens.watch()):
-        await until(lambda: told == [0], 30)
+    stale: list[int] = []
+    verifier = JwtVerifier(str(file), TRUST, stale.append, refresh_s=600.0, min_refresh_s=0.1)
+    async with running_task(verifier.watch()):
+        await until(lambda: stale == [0], 30)
         await asyncio.to_thread(file.write_text, json.dumps({"keys": [jwk(OTHER, "new")]}), "utf-8")
-        assert tokens.read(signed(OTHER, "new")) is None
-        await until(lambda: tokens.read(signed(OTHER, "new")), 30)
+        assert verifier.verify(signed(OTHER, "new")) is None
+        await until(lambda: verifier.verify(signed(OTHER, "new")), 30)
 
 
 @pytest.mark.parametrize(
     "answer", [(200, b" " * (MAX_BYTES + 1)), (302, b""), (404, b"")], ids=["long", "moved", "gone"]
 )
 async def test_an_answer_that_is_no_key_set_is_not_taken(answer: tuple[int, bytes]) -> None:
-    told: list[int] = []
+    stale: list[int] = []
     async with issuer([answer]) as address:
-        tokens = JwtVerifier(address, TRUST, told.append)
-        async with running_task(tokens.watch()):
-            await until(lambda: told == [1], 30)
+        verifier = JwtVerifier(address, TRUST, stale.append)
+        async with running_task(verifier.watch()):
+            await until(lambda: stale == [1], 30)
             with pytest.raises(KeysUnavailable):
-                tokens.read(signed())
+                verifier.verify(signed())
 
 
 @pytest.mark.parametrize(
@@ -146,9 +146,9 @@ async def asked(client: httpx.AsyncClient, path: str, token: str) -> httpx.Respo
 
 
 async def test_a_gateway_takes_tokens_and_keys_and_limits_each_subject(running: Running, file: Path) -> None:
-    told = {"jwt_keys": str(file), "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
+    jwt_settings = {"jwt_keys": str(file), "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
     keys = f"web classify {digest('s3cret')}\nboss admin {digest('boss')}"
-    async with running(**told, keys=keys, caller_rate=0.01, caller_burst=1) as client:
+    async with running(**jwt_settings, keys=keys, caller_rate=0.01, caller_burst=1) as client:
         paths = ("/v1/classify", "/v1/segment", "/v1/classify")
         ada = [(await asked(client, path, signed())).status_code for path in paths]
         bob = await asked(client, "/v1/classify", signed(sub="bob"))
@@ -163,8 +163,8 @@ async def test_a_gateway_takes_tokens_and_keys_and_limits_each_subject(running: 
 
 
 async def test_until_the_keys_were_fetched_tokens_are_unavailable_and_keys_are_good(running: Running) -> None:
-    told = {"jwt_keys": "https://127.0.0.1:1/jwks", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
-    async with running(**told, keys=f"web classify {digest('s3cret')}") as client:
+    jwt_settings = {"jwt_keys": "https://127.0.0.1:1/jwks", "jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
+    async with running(**jwt_settings, keys=f"web classify {digest('s3cret')}") as client:
         token = await asked(client, "/v1/classify", signed())
         key = await asked(client, "/v1/classify", "s3cret")
 

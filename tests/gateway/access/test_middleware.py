@@ -1,4 +1,4 @@
-"""Which path is open to whom."""
+"""Access to each route: keys, scopes, the admin port, and the count of callers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,21 +8,22 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from service.config.api_keys import SCOPES, Quota, digest
+from service.config.api_keys import Quota, digest, scopes
 from service.gateway.access.callers import Authenticator, Keyring
-from service.gateway.access.middleware import ADMIN, OPEN, RULES, AccessMiddleware, rule_of
+from service.gateway.access.middleware import ADMIN, OPEN, AccessMiddleware, all_rules, rule_of
 from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.access.token_bucket import LocalTokenBuckets
 from service.gateway.app import ROUTERS, UNMATCHED
 from service.gateway.metrics import Metrics
-from service.tasks.schemas import Problem
+from service.gateway.routes.images import image_routes, router_of
+from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, app_of
 from tests.gateway.fixtures.pictures import picture
 from tests.gateway.uploads.test_upload_limits import call as sent
 
 pytestmark = pytest.mark.anyio
 
-KEYS = "\n".join(f"{scope}-caller {scope} {digest(scope)}" for scope in SCOPES)
+KEYS = "\n".join(f"{scope}-caller {scope} {digest(scope)}" for scope in scopes())
 REQUESTS: dict[str, tuple[str, str]] = {
     "/v1/classify": ("POST", "/v1/classify"),
     "/v1/segment": ("POST", "/v1/segment"),
@@ -44,7 +45,7 @@ REQUESTS: dict[str, tuple[str, str]] = {
 
 @pytest.fixture
 def asking(running: Running) -> Any:
-    """A gateway that asks callers who they are."""
+    """Return what starts a gateway that authenticates callers."""
 
     @asynccontextmanager
     async def run(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
@@ -54,11 +55,11 @@ def asking(running: Running) -> Any:
     return run
 
 
-async def call(client: httpx.AsyncClient, route: str, key: str | None = None, door: str = "") -> httpx.Response:
+async def call(client: httpx.AsyncClient, route: str, key: str | None = None, origin: str = "") -> httpx.Response:
     method, path = REQUESTS.get(route, ("GET", route))
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     content = picture() if method == "POST" else None
-    return await client.request(method, door + path, headers=headers, content=content)
+    return await client.request(method, origin + path, headers=headers, content=content)
 
 
 def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -71,24 +72,25 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
-    routes = {route.path_format for router in ROUTERS for route in router.routes}  # type: ignore[attr-defined]
+    routers = (router_of(image_routes()), *ROUTERS)
+    routes = {route.path_format for router in routers for route in router.routes}  # type: ignore[attr-defined]
 
-    assert set(RULES) == routes
+    assert set(all_rules()) == routes
 
 
-# What `infer` is open to depends on the model: tests/gateway/routes/test_v2.py.
-@pytest.mark.parametrize("route", [route for route in RULES if not route.endswith("/infer")])
+# The scope for `infer` depends on the model: tests/gateway/routes/test_v2.py.
+@pytest.mark.parametrize("route", [route for route in all_rules() if not route.endswith("/infer")])
 async def test_a_path_is_open_to_the_keys_of_its_scope_alone(route: str, asking: Running) -> None:
-    rule = RULES[route]
+    rule = all_rules()[route]
     async with asking() as client:
-        found = {key: (await call(client, route, key)).status_code for key in (None, "wrong", *SCOPES)}
+        found = {key: (await call(client, route, key)).status_code for key in (None, "wrong", *scopes())}
 
     good = {key for key, status in found.items() if status in {200, 307}}
-    everybody = {None, "wrong", *SCOPES}
-    assert good == (everybody if rule.is_open else set(SCOPES) if rule.scope is None else {rule.scope})
+    everybody = {None, "wrong", *scopes()}
+    assert good == (everybody if rule.is_open else set(scopes()) if rule.scope is None else {rule.scope})
     if not rule.is_open:
         assert found[None] == found["wrong"] == 401
-        assert {found[scope] for scope in SCOPES if scope not in good} <= {403}
+        assert {found[scope] for scope in scopes() if scope not in good} <= {403}
 
 
 async def test_a_path_that_is_not_there_is_a_404_to_everybody(asking: Running) -> None:
@@ -125,8 +127,8 @@ async def test_a_caller_is_refused_before_its_body_is_read(asking: Running) -> N
 
 
 def test_a_route_that_no_rule_names_is_for_administrators() -> None:
-    assert rule_of("/v1/forgotten", UNMATCHED) == ADMIN
-    assert rule_of(UNMATCHED, UNMATCHED) == OPEN
+    assert rule_of(all_rules(), "/v1/forgotten", UNMATCHED) == ADMIN
+    assert rule_of(all_rules(), UNMATCHED, UNMATCHED) == OPEN
 
 
 async def test_administrators_own_door_has_what_is_theirs_and_the_probes_and_asks_no_key_for_metrics(
@@ -134,7 +136,8 @@ async def test_administrators_own_door_has_what_is_theirs_and_the_probes_and_ask
 ) -> None:
     async with asking(admin_port=9000) as client:
         inside = {
-            route: (await call(client, route, door="http://gateway:9000")).status_code for route in (*RULES, "/nowhere")
+            route: (await call(client, route, origin="http://gateway:9000")).status_code
+            for route in (*all_rules(), "/nowhere")
         }
 
     assert {route for route, status in inside.items() if status == 200} == {
@@ -149,7 +152,8 @@ async def test_administrators_own_door_has_what_is_theirs_and_the_probes_and_ask
 async def test_the_public_door_beside_it_has_all_but_what_is_theirs(asking: Running) -> None:
     async with asking(admin_port=9000) as client:
         outside = {
-            route: (await call(client, route, "admin", door="http://gateway:8000")).status_code for route in RULES
+            route: (await call(client, route, "admin", origin="http://gateway:8000")).status_code
+            for route in all_rules()
         }
         response = await call(client, "/metrics", "admin")
 
@@ -158,10 +162,10 @@ async def test_the_public_door_beside_it_has_all_but_what_is_theirs(asking: Runn
 
 
 def test_a_route_that_no_rule_names_still_needs_a_key_inside() -> None:
-    forgotten = rule_of("/v1/forgotten", UNMATCHED)
+    forgotten = rule_of(all_rules(), "/v1/forgotten", UNMATCHED)
 
-    assert forgotten.at(inside=True) == ADMIN
-    assert forgotten.at(inside=False) is None
+    assert forgotten.on_port(admin=True) == ADMIN
+    assert forgotten.on_port(admin=False) is None
 
 
 async def test_callers_are_counted_by_name_and_outcome_and_never_by_key(asking: Running) -> None:

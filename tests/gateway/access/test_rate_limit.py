@@ -1,4 +1,4 @@
-"""What callers meet who send too much, and what they are told before."""
+"""Rate limits as callers see them: the headers of each answer, and the rejections."""
 
 import asyncio
 import re
@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from service.config.api_keys import digest
-from service.tasks.schemas import Problem
+from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, app_of, at_the_model, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.pictures import in_json, picture
@@ -30,16 +30,16 @@ SLOW = {"X-API-Key": "slow"}
 
 
 async def classify(
-    client: httpx.AsyncClient, key: str | None = None, pictures: int = 1, sender: str | None = None
+    client: httpx.AsyncClient, key: str | None = None, images: int = 1, sender: str | None = None
 ) -> httpx.Response:
-    told = {} if key is None else {"X-API-Key": key}
+    headers = {} if key is None else {"X-API-Key": key}
     if sender is not None:
-        told["X-Forwarded-For"] = sender
-    return await client.post("/v1/classify", json=in_json(*[picture()] * pictures), headers=told)
+        headers["X-Forwarded-For"] = sender
+    return await client.post("/v1/classify", json=in_json(*[picture()] * images), headers=headers)
 
 
-def standing(response: httpx.Response) -> dict[str, int]:
-    """What is left by the `RateLimit` header, of which every member must be a policy of `RateLimit-Policy`."""
+def left_of(response: httpx.Response) -> dict[str, int]:
+    """Return what is left by the `RateLimit` header; each of its members must be a policy of `RateLimit-Policy`."""
     item = re.compile(r'"([a-z]+)"((?:;[a-z]+=(?:\d+|"[a-z-]+"))+)')
     policies = dict(item.findall(response.headers["ratelimit-policy"]))
     limits = dict(item.findall(response.headers["ratelimit"]))
@@ -59,13 +59,13 @@ async def test_a_caller_is_told_its_limit_and_what_is_left_with_every_answer(run
     async with running(keys=KEYS) as client:
         answers = [
             await classify(client, "slow"),
-            await client.post("/v1/classify", content=b"no picture", headers=SLOW),
+            await client.post("/v1/classify", content=b"no image", headers=SLOW),
             await client.get("/v1/models", headers=SLOW),
             await client.get("/v1/classify", headers=SLOW),
         ]
 
     assert [answer.status_code for answer in answers] == [200, 415, 200, 405]
-    assert [standing(answer) for answer in answers] == [{"pictures": left} for left in (4, 3, 2, 1)]
+    assert [left_of(answer) for answer in answers] == [{"pictures": left} for left in (4, 3, 2, 1)]
     assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"pictures";q=5;w=500'}
     assert answers[0].headers["ratelimit"] == '"pictures";r=4;t=100'
 
@@ -79,28 +79,28 @@ async def test_who_sends_more_is_told_when_to_come_again(running: Running) -> No
     document = problem(response, 429, "rate_limited")
     assert (document["limit"], document["violated-policies"]) == (5, ["pictures"])
     assert 50 < int(response.headers["retry-after"]) <= 100
-    assert standing(response) == {"pictures": 0}
+    assert left_of(response) == {"pictures": 0}
 
 
 async def test_each_picture_counts_and_once_for_each_model(running: Running) -> None:
     async with running(keys=KEYS) as client:
-        two = await classify(client, "slow", pictures=2)
+        two = await classify(client, "slow", images=2)
         one_by_two = await client.post(
             "/v1/classify?model=tiny-classifier&model=tiny-classifier-b", content=picture(), headers=SLOW
         )
 
-    assert standing(two) == {"pictures": 3}
-    assert (one_by_two.status_code, standing(one_by_two)) == (200, {"pictures": 1})
+    assert left_of(two) == {"pictures": 3}
+    assert (one_by_two.status_code, left_of(one_by_two)) == (200, {"pictures": 1})
 
 
 async def test_a_request_that_only_waiting_can_let_in_waits_and_one_that_none_can_is_too_large(
     running: Running, fake: FakeTorchServe
 ) -> None:
     async with running(keys=KEYS) as client:
-        await classify(client, "slow", pictures=3)
+        await classify(client, "slow", images=3)
         asked = fake.asked_of("tiny-classifier")
-        wait = await classify(client, "slow", pictures=4)
-        never = await classify(client, "slow", pictures=6)
+        wait = await classify(client, "slow", images=4)
+        never = await classify(client, "slow", images=6)
 
     assert 200 < int(wait.headers["retry-after"]) <= 300
     problem(wait, 429, "rate_limited")
@@ -111,7 +111,7 @@ async def test_a_request_that_only_waiting_can_let_in_waits_and_one_that_none_ca
 
 async def test_a_request_over_the_limit_is_refused_before_its_body_is_read(running: Running) -> None:
     async with running(keys=KEYS) as client:
-        await classify(client, "slow", pictures=5)
+        await classify(client, "slow", images=5)
         chunk = {"type": "http.request", "body": b"x", "more_body": True}
 
         assert await sent(app_of(client), {"Transfer-Encoding": "chunked", **SLOW}, chunk) == (429, 0)
@@ -133,7 +133,7 @@ async def test_so_many_requests_are_answered_at_one_time_and_the_next_after_one_
     document = problem(refused, 429, "concurrency_limited")
     assert (document["limit"], document["actual"], document["violated-policies"]) == (2, 3, ["concurrency"])
     assert refused.headers["retry-after"] == "1"
-    assert standing(refused) == {"concurrency": 0}
+    assert left_of(refused) == {"concurrency": 0}
     assert refused.headers["ratelimit-policy"] == '"concurrency";q=2;qu="concurrent-requests"'
     assert [answer.status_code for answer in [*answers, again, other]] == [200] * 4
 
@@ -143,7 +143,7 @@ async def test_a_crash_of_ours_tells_what_is_left_too(running: Running) -> None:
         response = await classify(client, "slow")
 
     problem(response, 500, "internal")
-    assert standing(response) == {"pictures": 4}
+    assert left_of(response) == {"pictures": 4}
 
 
 async def test_who_has_no_limit_hears_of_none(running: Running) -> None:
@@ -194,9 +194,9 @@ async def limits_of(client: httpx.AsyncClient) -> str:
 
 
 async def test_gateways_with_one_redis_share_the_limit(running: Running, redis_server: RedisServer) -> None:
-    told = {"keys": KEYS, "redis_url": redis_server.url, "redis_timeout_s": 30}
-    async with running(**told) as one, running(**told) as other:
-        left = [standing(await classify(client, "slow")) for client in (one, other, one)]
+    settings = {"keys": KEYS, "redis_url": redis_server.url, "redis_timeout_s": 30}
+    async with running(**settings) as one, running(**settings) as other:
+        left = [left_of(await classify(client, "slow")) for client in (one, other, one)]
         state = await limits_of(one)
 
     assert left == [{"pictures": 4}, {"pictures": 3}, {"pictures": 2}]
@@ -207,8 +207,8 @@ async def test_gateways_with_one_redis_share_the_limit(running: Running, redis_s
 async def test_without_its_redis_a_gateway_goes_on_alone_or_refuses_as_it_is_set_to(
     without: str, status: int, running: Running, redis_server: RedisServer
 ) -> None:
-    told = {"keys": KEYS, "redis_url": redis_server.url, "redis_timeout_s": 30, "redis_fallback": without}
-    async with running(**told) as client:
+    settings = {"keys": KEYS, "redis_url": redis_server.url, "redis_timeout_s": 30, "redis_fallback": without}
+    async with running(**settings) as client:
         redis_server.stop()
         limited = await classify(client, "slow")
         unlimited = await classify(client, "free")

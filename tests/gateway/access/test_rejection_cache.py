@@ -1,4 +1,4 @@
-"""Refusals that are told again without asking the app: to whom, and for how long."""
+"""Cached rejections: which requests get one without reaching the application, and for how long."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.config.api_keys import digest
-from service.gateway.access import rejection_cache as repeats
+from service.gateway.access import rejection_cache
 from service.gateway.access.rejection_cache import key_of
 from tests.gateway.conftest import Opened
 from tests.gateway.fixtures.full_gateway import HERE, House, Told, refused
@@ -29,14 +29,14 @@ KEYS = "\n".join(
         f"boss admin {digest('boss')}",
     ]
 )
-CLIENT, DOOR = (HERE, 40_001), (HERE, 8000)
+CLIENT, SERVER = (HERE, 40_001), (HERE, 8000)
 LINES = [(b"host", b"gateway"), (b"content-length", b"7")]
 
 
-def but_the_id(told: Told) -> tuple[Mapping[str, str], dict[str, Any]]:
+def without_ids(told: Told) -> tuple[Mapping[str, str], dict[str, Any]]:
     reply, document = told
-    aside = {"x-request-id", "date"}
-    headers = {name: value for name, value in reply.headers.items() if name not in aside}
+    ignored = {"x-request-id", "date"}
+    headers = {name: value for name, value in reply.headers.items() if name not in ignored}
     return headers, document | {"request_id": ""}
 
 
@@ -47,7 +47,7 @@ async def test_who_asks_the_same_again_is_told_the_same_and_the_app_is_not_asked
 
     refused(first)
     refused(again)
-    assert but_the_id(again) == but_the_id(first)
+    assert without_ids(again) == without_ids(first)
     assert again[1]["request_id"] != first[1]["request_id"]
     assert len(house.asked) == 1
 
@@ -63,7 +63,7 @@ async def test_a_repeated_refusal_has_the_id_that_its_request_brought(house: Hou
 
 async def test_a_repeated_refusal_is_counted_as_any_other(house: House) -> None:
     async def added() -> Samples:
-        """What one more refusal adds to the figures of requests, without how long it took."""
+        """Return what one more rejection adds to the metrics of requests, without its duration."""
         before = await samples(house.client)
         await house.call()
         after = await samples(house.client)
@@ -84,7 +84,7 @@ async def test_as_soon_as_a_place_is_given_back_the_app_is_asked(house: House) -
     reply, _ = await house.call()
     with house.full():
         refused(await house.call())
-        with house.full("somebody else", 1):  # who may, up to an equal share
+        with house.full("another caller", 1):  # admitted, up to its equal share
             pass
         house.asked.clear()
         refused(await house.call())
@@ -99,14 +99,14 @@ async def test_as_soon_as_a_model_has_answered_a_picture_the_app_is_asked(house:
 
     with house.full():
         refused(await house.call())
-        await house.gateway.turns["tiny-classifier"].run(nothing, "somebody")
+        await house.components.queues["tiny-classifier"].run(nothing, "a caller")
         refused(await house.call())
 
     assert len(house.asked) == 2
 
 
 async def test_a_refusal_is_not_told_again_for_long(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repeats, "KEPT_S", 0)
+    monkeypatch.setattr(rejection_cache, "TTL_S", 0)
     with house.full():
         refused(await house.call())
         refused(await house.call())
@@ -133,7 +133,8 @@ async def test_another_question_is_the_apps(path: str, headers: dict[str, str], 
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Expect": "100-continue"}, {"Origin": "https://app.example"}, {"X-Long": "x" * repeats.MOST_BYTES}]
+    "headers",
+    [{"Expect": "100-continue"}, {"Origin": "https://app.example"}, {"X-Long": "x" * rejection_cache.MAX_HEAD_BYTES}],
 )
 async def test_what_the_app_answers_otherwise_is_never_repeated(headers: dict[str, str], house: House) -> None:
     with house.full():
@@ -170,7 +171,7 @@ async def test_who_has_limits_pays_for_each_refusal(opened: Opened) -> None:
 async def test_an_instance_that_drains_says_with_each_refusal_that_the_connection_ends(house: House) -> None:
     with house.full():
         refused(await house.call())
-        house.gateway.readiness.drain()
+        house.components.readiness.drain()
         reply, _ = await house.call()
 
     assert reply.headers["connection"] == "close"
@@ -178,42 +179,43 @@ async def test_an_instance_that_drains_says_with_each_refusal_that_the_connectio
 
 
 async def test_no_more_refusals_are_kept_than_a_bound(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repeats, "MOST", 3)
+    monkeypatch.setattr(rejection_cache, "MAX_ENTRIES", 3)
     with house.full():
         for number in range(8):
             refused(await house.call(headers={"X-Any": f"{number}"}))
-            assert len(house.gateway.repeats._kept) <= 3
+            assert len(house.components.rejections._entries) <= 3
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        ("PUT", b"/v1/classify", CLIENT, DOOR, LINES),
-        ("POST", b"/v1/segment", CLIENT, DOOR, LINES),
-        ("POST", b"/v1/classify?top_k=1", CLIENT, DOOR, LINES),
-        ("POST", b"/v1/classify", ("192.0.2.7", 40_001), DOOR, LINES),
-        ("POST", b"/v1/classify", None, DOOR, LINES),
+        ("PUT", b"/v1/classify", CLIENT, SERVER, LINES),
+        ("POST", b"/v1/segment", CLIENT, SERVER, LINES),
+        ("POST", b"/v1/classify?top_k=1", CLIENT, SERVER, LINES),
+        ("POST", b"/v1/classify", ("192.0.2.7", 40_001), SERVER, LINES),
+        ("POST", b"/v1/classify", None, SERVER, LINES),
         ("POST", b"/v1/classify", CLIENT, (HERE, 9000), LINES),
         *(
-            ("POST", b"/v1/classify", CLIENT, DOOR, [*LINES, (name, b"1")])
+            ("POST", b"/v1/classify", CLIENT, SERVER, [*LINES, (name, b"1")])
             for name in (b"authorization", b"x-api-key", b"x-forwarded-for", b"forwarded", b"accept", b"priority")
         ),
     ],
 )
 def test_whoever_asks_something_else_has_another_key(other: Any) -> None:
-    assert key_of(*other) != key_of("POST", b"/v1/classify", CLIENT, DOOR, LINES)
+    assert key_of(*other) != key_of("POST", b"/v1/classify", CLIENT, SERVER, LINES)
 
 
 def test_another_port_of_the_caller_and_another_length_are_the_same_key() -> None:
     lines = [(b"host", b"gateway"), (b"content-length", b"9"), (b"x-request-id", b"a"), (b"traceparent", b"00-1")]
 
-    assert key_of("POST", b"/", (HERE, 1), DOOR, lines) == key_of("POST", b"/", (HERE, 2), DOOR, LINES)
+    assert key_of("POST", b"/", (HERE, 1), SERVER, lines) == key_of("POST", b"/", (HERE, 2), SERVER, LINES)
 
 
 @pytest.mark.parametrize(
-    "head", [(b"/" + b"x" * repeats.MOST_BYTES, LINES), (b"/", [(b"a", b"x" * repeats.MOST_BYTES)])]
+    "head",
+    [(b"/" + b"x" * rejection_cache.MAX_HEAD_BYTES, LINES), (b"/", [(b"a", b"x" * rejection_cache.MAX_HEAD_BYTES)])],
 )
 def test_a_long_head_has_no_key(head: tuple[bytes, list[tuple[bytes, bytes]]]) -> None:
     url, lines = head
 
-    assert key_of("POST", url, CLIENT, DOOR, lines) is None
+    assert key_of("POST", url, CLIENT, SERVER, lines) is None

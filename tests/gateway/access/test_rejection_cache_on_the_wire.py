@@ -1,4 +1,4 @@
-"""How a refusal that is told again is written, and what becomes of its connection."""
+"""How a cached rejection is sent, and whether its connection stays open."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def ids(reader: asyncio.StreamReader, count: int) -> list[str]:
-    """Those of the next answers."""
+    """Return the request ids of the next answers."""
     found: list[str] = []
     while len(found) < count:
         line = await asyncio.wait_for(reader.readline(), 10)
@@ -27,7 +27,7 @@ async def ids(reader: asyncio.StreamReader, count: int) -> list[str]:
 async def test_a_body_that_follows_its_head_at_once_keeps_the_connection(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.gateway.server.protocol.SOON_S", 600)
+    monkeypatch.setattr("service.gateway.server.protocol.BODY_WAIT_S", 600)
     wire = house.wire({"X-Request-ID": "{}"})
     reader, writer = await house.connect()
     with house.full():
@@ -35,7 +35,7 @@ async def test_a_body_that_follows_its_head_at_once_keeps_the_connection(
         for number in ("1", "2"):
             sent = wire.replace(b"{}", number.encode())
             writer.write(sent[:-10])
-            await until(lambda: server_end(writer)._repeated is not None)
+            await until(lambda: server_end(writer)._cached_rejection is not None)
             writer.write(sent[-10:])
             assert await ids(reader, 1) == [number]
     writer.close()
@@ -58,13 +58,13 @@ async def test_a_refusal_does_not_wait_for_the_rest_of_a_body_for_long(house: Ho
 
 @pytest.mark.parametrize("soon_s", [0.005, 600])
 async def test_a_shutdown_loses_no_refusal(soon_s: float, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.gateway.server.protocol.SOON_S", soon_s)
+    monkeypatch.setattr("service.gateway.server.protocol.BODY_WAIT_S", soon_s)
     reader, writer = await house.connect()
     with house.full():
         refused(await house.call())
         writer.write(house.wire()[:-10])
         end = server_end(writer)
-        await until(lambda: end._refused if soon_s < 1 else end._repeated is not None)
+        await until(lambda: end._rejected if soon_s < 1 else end._cached_rejection is not None)
         end.shutdown()
         for _ in range(5):
             writer.write(b"x")
@@ -97,12 +97,12 @@ async def test_who_sends_a_body_slowly_can_read_the_refusal_behind_it(house: Hou
 
 
 async def test_a_request_that_is_refused_twice_is_told_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.gateway.server.protocol.SOON_S", 600)
+    monkeypatch.setattr("service.gateway.server.protocol.BODY_WAIT_S", 600)
     reader, writer = await house.connect()
     with house.full():
         refused(await house.call())
         writer.write(house.wire({"X-Request-ID": " " * 2 * MAX_FRAMING + "1"})[:-10])
-        await until(lambda: server_end(writer)._refused)
+        await until(lambda: server_end(writer)._rejected)
         server_end(writer).shutdown()
         answer = await asyncio.wait_for(reader.read(), 10)
     writer.close()
@@ -144,7 +144,7 @@ async def test_a_refusal_does_not_overtake_the_answer_before_it(house: House, fa
     await until(lambda: fake.waiting)
     with house.full(places=1):
         refused(await house.call(headers={"X-Request-ID": "0"}))
-        assert house.gateway.repeats
+        assert house.components.rejections
         writer.write(house.wire({"X-Request-ID": "2"}))
         await until(lambda: server_end(writer).pipeline)
         fake.release.set()

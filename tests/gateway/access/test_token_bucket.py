@@ -1,4 +1,4 @@
-"""What is left of an allowance, counted in this process and in a real Redis alike."""
+"""Token buckets and concurrent requests, counted in this process and in a real Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,95 +15,95 @@ from tests.gateway.fixtures.redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
 
-SLOW = Allowance(rate=0.001, burst=5, concurrency=None)  # gives nothing back during a test
+SLOW = Allowance(rate=0.001, burst=5, concurrency=None)  # refills nothing during a test
 NARROW = Allowance(rate=None, burst=1, concurrency=2)
 
 
 @pytest.fixture(params=["local", "shared"])
-async def quotas(request: pytest.FixtureRequest) -> AsyncIterator[TokenBuckets]:
-    """Each way to count."""
+async def buckets(request: pytest.FixtureRequest) -> AsyncIterator[TokenBuckets]:
+    """Yield token buckets of each kind."""
     if request.param == "local":
         yield LocalTokenBuckets()
         return
     server: RedisServer = request.getfixturevalue("redis_server")
-    shared = RedisTokenBuckets(server.url, timeout_s=30, lease_s=60, alone=None, tell=int)
+    shared = RedisTokenBuckets(server.url, timeout_s=30, lease_s=60, fallback=None, set_failing=int)
     yield shared
     await shared.close()
 
 
-async def test_a_burst_is_let_in_and_not_a_picture_more(quotas: TokenBuckets) -> None:
-    left = [(await quotas.take("a", SLOW, 1)).left(SLOW) for _ in range(5)]
-    refused = await quotas.take("a", SLOW, 1)
+async def test_a_burst_is_let_in_and_not_a_picture_more(buckets: TokenBuckets) -> None:
+    left = [(await buckets.take("a", SLOW, 1)).left(SLOW) for _ in range(5)]
+    refused = await buckets.take("a", SLOW, 1)
 
     assert left == [4, 3, 2, 1, 0]
-    assert refused.broken == "pictures"
+    assert refused.violated == "pictures"
     assert 990 < refused.wait_s(SLOW, 1) <= 1000
 
 
-async def test_what_is_refused_costs_nothing(quotas: TokenBuckets) -> None:
-    await quotas.take("a", SLOW, 3)
+async def test_what_is_refused_costs_nothing(buckets: TokenBuckets) -> None:
+    await buckets.take("a", SLOW, 3)
 
-    assert (await quotas.take("a", SLOW, 3)).broken == "pictures"
-    assert (await quotas.take("a", SLOW, 2)).broken is None
-
-
-async def test_callers_have_each_their_own(quotas: TokenBuckets) -> None:
-    await quotas.take("a", SLOW, 5)
-
-    assert (await quotas.take("a", SLOW, 1)).broken == "pictures"
-    assert (await quotas.take("b", SLOW, 5)).broken is None
+    assert (await buckets.take("a", SLOW, 3)).violated == "pictures"
+    assert (await buckets.take("a", SLOW, 2)).violated is None
 
 
-async def test_the_rate_gives_back(quotas: TokenBuckets) -> None:
+async def test_callers_have_each_their_own(buckets: TokenBuckets) -> None:
+    await buckets.take("a", SLOW, 5)
+
+    assert (await buckets.take("a", SLOW, 1)).violated == "pictures"
+    assert (await buckets.take("b", SLOW, 5)).violated is None
+
+
+async def test_the_rate_gives_back(buckets: TokenBuckets) -> None:
     quick = Allowance(rate=4, burst=2, concurrency=None)
-    await quotas.take("a", quick, 2)
+    await buckets.take("a", quick, 2)
 
     async def let_in() -> bool:
-        return (await quotas.take("a", quick, 1)).broken is None
+        return (await buckets.take("a", quick, 1)).violated is None
 
     await until(let_in, 30)
 
 
-async def test_so_many_requests_are_held_at_one_time_and_a_place_comes_back(quotas: TokenBuckets) -> None:
-    assert [(await quotas.take("a", NARROW, 1, visit)).held for visit in "xy"] == [1, 2]
-    refused = await quotas.take("a", NARROW, 1, "z")
-    await quotas.leave("a", "x")
+async def test_so_many_requests_are_held_at_one_time_and_a_place_comes_back(buckets: TokenBuckets) -> None:
+    assert [(await buckets.take("a", NARROW, 1, permit_id)).held for permit_id in "xy"] == [1, 2]
+    refused = await buckets.take("a", NARROW, 1, "z")
+    await buckets.release("a", "x")
 
-    assert (refused.broken, refused.held) == ("concurrency", 2)
-    assert (await quotas.take("a", NARROW, 1, "z")).held == 2
-    assert (await quotas.take("b", NARROW, 1, "x")).held == 1
+    assert (refused.violated, refused.held) == ("concurrency", 2)
+    assert (await buckets.take("a", NARROW, 1, "z")).held == 2
+    assert (await buckets.take("b", NARROW, 1, "x")).held == 1
 
 
-async def test_a_request_without_a_place_pays_for_nothing(quotas: TokenBuckets) -> None:
+async def test_a_request_without_a_place_pays_for_nothing(buckets: TokenBuckets) -> None:
     both = Allowance(rate=0.001, burst=5, concurrency=1)
-    await quotas.take("a", both, 1, "x")
-    await quotas.take("a", both, 1, "y")
-    await quotas.leave("a", "x")
+    await buckets.take("a", both, 1, "x")
+    await buckets.take("a", both, 1, "y")
+    await buckets.release("a", "x")
 
-    assert (await quotas.take("a", both, 1, "y")).left(both) == 3
+    assert (await buckets.take("a", both, 1, "y")).left(both) == 3
 
 
-async def test_a_request_that_cannot_pay_takes_no_place(quotas: TokenBuckets) -> None:
+async def test_a_request_that_cannot_pay_takes_no_place(buckets: TokenBuckets) -> None:
     both = Allowance(rate=0.001, burst=1, concurrency=1)
-    await quotas.take("a", both, 1)
+    await buckets.take("a", both, 1)
 
-    assert (await quotas.take("a", both, 1, "x")).broken == "pictures"
-    assert (await quotas.take("a", NARROW, 1, "y")).held == 1
+    assert (await buckets.take("a", both, 1, "x")).violated == "pictures"
+    assert (await buckets.take("a", NARROW, 1, "y")).held == 1
 
 
-async def test_what_is_paid_later_takes_no_place(quotas: TokenBuckets) -> None:
+async def test_what_is_paid_later_takes_no_place(buckets: TokenBuckets) -> None:
     both = Allowance(rate=0.001, burst=5, concurrency=1)
-    await quotas.take("a", both, 1, "x")
+    await buckets.take("a", both, 1, "x")
 
-    standing = await quotas.take("a", both, 2)
+    status = await buckets.take("a", both, 2)
 
-    assert (standing.broken, standing.left(both), standing.held) == (None, 2, 1)
+    assert (status.violated, status.left(both), status.held) == (None, 2, 1)
 
 
-async def test_requests_at_one_moment_are_not_counted_as_fewer(quotas: TokenBuckets) -> None:
-    found = await asyncio.gather(*(quotas.take("a", SLOW, 1) for _ in range(20)))
+async def test_requests_at_one_moment_are_not_counted_as_fewer(buckets: TokenBuckets) -> None:
+    found = await asyncio.gather(*(buckets.take("a", SLOW, 1) for _ in range(20)))
 
-    assert [standing.broken for standing in found].count(None) == 5
+    assert [status.violated for status in found].count(None) == 5
 
 
 @given(
@@ -116,20 +116,20 @@ def test_never_more_than_the_burst_and_what_the_time_gave(
     rate: float, burst: int, asked: list[tuple[float, int]]
 ) -> None:
     now, granted, first = 1000.0, 0, 0.0
-    quotas = LocalTokenBuckets(lambda: now)
+    buckets = LocalTokenBuckets(lambda: now)
     allowance = Allowance(rate, burst, None)
-    for pause_s, pictures in asked:
+    for pause_s, images in asked:
         now += pause_s
-        standing = asyncio.run(quotas.take("a", allowance, pictures))
-        if standing.broken is None:
+        status = asyncio.run(buckets.take("a", allowance, images))
+        if status.violated is None:
             first = first or now
-            granted += pictures
+            granted += images
             assert granted <= burst + (now - first) * rate + 1e-3 * rate + 1e-6
-        elif pictures <= burst:
-            now += standing.wait_s(allowance, pictures)
-            assert asyncio.run(quotas.take("a", allowance, pictures)).broken is None
-            granted += pictures
-        assert 0 <= standing.left(allowance) <= burst
+        elif images <= burst:
+            now += status.wait_s(allowance, images)
+            assert asyncio.run(buckets.take("a", allowance, images)).violated is None
+            granted += images
+        assert 0 <= status.left(allowance) <= burst
 
 
 def test_a_caller_without_limits_of_its_own_has_the_default() -> None:
@@ -144,22 +144,24 @@ def test_a_caller_without_limits_of_its_own_has_the_default() -> None:
 @pytest.mark.parametrize(("rate", "burst"), [(0.5, 32), (2.5, 32), (32.5, 33)])
 def test_where_no_burst_is_named_a_full_request_or_a_seconds_pictures_are_let_in(rate: float, burst: int) -> None:
     assert Allowance.of(Quota(rate=rate), NO_QUOTA, 32).burst == burst
-    assert Allowance.of(Quota(rate=rate), Quota(burst=7), 32).burst == burst, "that burst is for another rate"
+    assert Allowance.of(Quota(rate=rate), Quota(burst=7), 32).burst == burst, (
+        "the default burst belongs to the default rate"
+    )
 
 
 async def test_callers_who_owe_nothing_are_forgotten_first_and_memory_is_bounded() -> None:
     now = 0.0
-    quotas = LocalTokenBuckets(lambda: now, most=16)
-    await quotas.take("holds", NARROW, 1, "x")
+    buckets = LocalTokenBuckets(lambda: now, max_callers=16)
+    await buckets.take("holds", NARROW, 1, "x")
     for number in range(10):
-        await quotas.take(f"paid-{number}", Allowance(100, 1, None), 1)
+        await buckets.take(f"paid-{number}", Allowance(100, 1, None), 1)
     now = 1.0
-    await quotas.take("owes", SLOW, 5)
+    await buckets.take("owes", SLOW, 5)
     for number in range(5):
-        await quotas.take(f"new-{number}", SLOW, 1)
+        await buckets.take(f"new-{number}", SLOW, 1)
 
-    assert (await quotas.take("owes", SLOW, 1)).broken == "pictures"
+    assert (await buckets.take("owes", SLOW, 1)).violated == "pictures"
     for number in range(1000):
-        await quotas.take(f"flood-{number}", SLOW, 1)
-        assert len(quotas) <= 16
-    assert (await quotas.take("holds", NARROW, 1, "y")).held == 2
+        await buckets.take(f"flood-{number}", SLOW, 1)
+        assert len(buckets) <= 16
+    assert (await buckets.take("holds", NARROW, 1, "y")).held == 2

@@ -1,4 +1,4 @@
-"""What TorchServe is asked in one exchange, and how the outcomes of one come to the pictures they belong to."""
+"""Which images one exchange with TorchServe carries, and how its outcomes reach their images."""
 
 import asyncio
 
@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from service.errors import BackendBadResponse, BackendUnavailable
-from service.gateway.backend.torchserve import Answer, TorchServe
+from service.gateway.backend.torchserve import TorchServe
 from service.models.cards import ModelCard
-from tests.gateway.backend.test_torchserve import pixels, soon, told
+from service.tasks.base import ModelOutput
+from tests.gateway.backend.test_torchserve import pixels, scores_of, soon
 from tests.gateway.conftest import until
 from tests.gateway.fixtures.fake_torchserve import POISON, FakeTorchServe, expected_scores
 
 pytestmark = pytest.mark.anyio
 
 
-def ask(torchserve: TorchServe, card: ModelCard, seed: int) -> "asyncio.Task[Answer]":
+def predict(torchserve: TorchServe, card: ModelCard, seed: int) -> "asyncio.Task[ModelOutput]":
     return asyncio.create_task(torchserve.predict(card, pixels(seed), deadline=soon(), request_id=f"r{seed}"))
 
 
@@ -24,14 +25,14 @@ async def test_what_waits_while_the_worker_is_busy_is_asked_for_in_one_exchange(
 ) -> None:
     fake.behaviour = "slow"
     size = card.serving.batch_size
-    calls = [ask(torchserve, card, 0)]
+    calls = [predict(torchserve, card, 0)]
     await until(lambda: fake.waiting == 1, 30)
-    calls += [ask(torchserve, card, seed) for seed in range(1, size)]
+    calls += [predict(torchserve, card, seed) for seed in range(1, size)]
     fake.release.set()
 
     answers = await asyncio.gather(*calls)
 
-    assert [told(answer, card).tolist() for answer in answers] == [
+    assert [scores_of(answer, card).tolist() for answer in answers] == [
         expected_scores(card, pixels(seed)).tolist() for seed in range(size)
     ]
     assert fake.exchanges == 2
@@ -42,12 +43,12 @@ async def test_pictures_of_other_shapes_are_asked_for_apart(
     torchserve: TorchServe, card: ModelCard, fake: FakeTorchServe
 ) -> None:
     shapes = [(64, 48), (48, 64), (64, 48)]
-    pictures = [np.full((*shape, 3), 7, np.uint8) for shape in shapes]
+    images = [np.full((*shape, 3), 7, np.uint8) for shape in shapes]
 
     await asyncio.gather(
         *(
             torchserve.predict(card, each, deadline=soon(), request_id=f"{each.shape[0]}x{each.shape[1]}")
-            for each in pictures
+            for each in images
         )
     )
 
@@ -61,17 +62,17 @@ async def test_the_pictures_of_a_batch_that_failed_are_asked_for_apart(
 ) -> None:
     fake.next.append(fault)
 
-    answers = await asyncio.gather(*(ask(torchserve, card, seed) for seed in range(3)))
+    answers = await asyncio.gather(*(predict(torchserve, card, seed) for seed in range(3)))
 
     for seed, answer in enumerate(answers):
-        assert np.array_equal(told(answer, card), expected_scores(card, pixels(seed)))
+        assert np.array_equal(scores_of(answer, card), expected_scores(card, pixels(seed)))
     assert sorted(request_id for _, request_id in fake.asked) == ["r0", "r0", "r1", "r1", "r2", "r2"]
     assert fake.exchanges == 4
 
 
 async def test_a_picture_that_spoils_its_batch_fails_alone(card: ModelCard, fake: FakeTorchServe) -> None:
-    tries: list[tuple[str, str]] = []
-    client = TorchServe([fake.place], lambda model, outcome: tries.append((model, outcome)))
+    retries: list[tuple[str, str]] = []
+    client = TorchServe([fake.place], lambda model, outcome: retries.append((model, outcome)))
     poison = np.full((64, 64, 3), POISON, np.uint8)
     fake.behaviour = "dies_of_poison"
     calls = [client.predict(card, each, deadline=soon(), request_id="r") for each in (pixels(1), poison, pixels(2))]
@@ -81,9 +82,9 @@ async def test_a_picture_that_spoils_its_batch_fails_alone(card: ModelCard, fake
 
     assert isinstance(outcomes[1], BackendUnavailable)
     for seed, answer in ((1, outcomes[0]), (2, outcomes[2])):
-        assert isinstance(answer, Answer)
-        assert np.array_equal(told(answer, card), expected_scores(card, pixels(seed)))
-    assert sorted(tries) == sorted([(card.name, "answered")] * 2 + [(card.name, "failed")] * 2)
+        assert isinstance(answer, ModelOutput)
+        assert np.array_equal(scores_of(answer, card), expected_scores(card, pixels(seed)))
+    assert sorted(retries) == sorted([(card.name, "answered")] * 2 + [(card.name, "failed")] * 2)
 
 
 async def test_the_ids_of_a_large_batch_are_cut_to_what_a_header_holds(
@@ -114,6 +115,6 @@ async def test_fewer_answers_than_pictures_are_a_bad_response_to_each(
 ) -> None:
     fake.behaviour = "one_too_few"
 
-    outcomes = await asyncio.gather(*(ask(torchserve, card, seed) for seed in range(3)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(predict(torchserve, card, seed) for seed in range(3)), return_exceptions=True)
 
     assert [type(each) for each in outcomes] == [BackendBadResponse] * 3

@@ -1,4 +1,4 @@
-"""Connections to real servers: used again, not when old, and none after one broke."""
+"""Connections to real servers are reused, but not when they are old or after one broke."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from service.gateway.backend.http_client import BrokenError, GibberishError, HttpClient, UnreachableError
+from service.gateway.backend.http_client import BrokenError, HttpClient, InvalidResponseError, UnreachableError
 from service.host.processes import free_port
 from tests.gateway.conftest import until
 
@@ -16,7 +16,7 @@ HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 class Server:
-    """Writes `answer` to each request, and closes then unless it `keeps` connections, which it counts."""
+    """Writes `answer` to each request, then closes the connection unless it `keeps` it; counts connections."""
 
     def __init__(self) -> None:
         self.answer = HELLO
@@ -46,7 +46,7 @@ class Server:
 
 @asynccontextmanager
 async def serving(address: str = "127.0.0.1", port: int = 0) -> AsyncIterator[tuple[Server, str]]:
-    """A server, and its URL."""
+    """Yield a server and its URL."""
     server = Server()
     listening = await asyncio.start_server(server.serve, address, port)
     host, number = listening.sockets[0].getsockname()[:2]
@@ -58,15 +58,15 @@ async def serving(address: str = "127.0.0.1", port: int = 0) -> AsyncIterator[tu
 
 
 async def left(server: Server, connections: int) -> None:
-    """Wait until no more connections than these are open."""
+    """Wait until at most so many connections are open."""
     await until(lambda: server.open <= connections, 30)
 
 
 async def test_a_connection_is_used_again() -> None:
     async with serving() as (server, url):
-        door = HttpClient(url)
-        answers = [await door.exchange("GET", "/") for _ in range(3)]
-        await door.close()
+        client = HttpClient(url)
+        answers = [await client.exchange("GET", "/") for _ in range(3)]
+        await client.close()
 
     assert answers == [(200, b"hello")] * 3
     assert server.connections == 1
@@ -74,39 +74,39 @@ async def test_a_connection_is_used_again() -> None:
 
 async def test_no_connection_is_used_beyond_its_age() -> None:
     async with serving() as (server, url):
-        door = HttpClient(url, age_s=0)
+        client = HttpClient(url, age_s=0)
         for _ in range(3):
-            await door.exchange("GET", "/")
-        await door.close()
+            await client.exchange("GET", "/")
+        await client.close()
 
     assert server.connections == 3
 
 
 async def test_a_connection_in_use_outlives_its_age_and_the_doors_end() -> None:
     async with serving() as (server, url):
-        door = HttpClient(url, age_s=0)
+        client = HttpClient(url, age_s=0)
         server.hold.clear()
-        slow = asyncio.create_task(door.exchange("GET", "/"))
+        slow = asyncio.create_task(client.exchange("GET", "/"))
         await until(lambda: server.hosts, 30)
         server.hold.set()
-        await door.exchange("GET", "/")
-        await door.close()
+        await client.exchange("GET", "/")
+        await client.close()
 
         assert await slow == (200, b"hello")
 
 
 async def test_after_one_broke_no_other_old_connection_is_used() -> None:
     async with serving() as (server, url):
-        door = HttpClient(url)
-        await asyncio.gather(*(door.exchange("GET", "/") for _ in range(3)))
+        client = HttpClient(url)
+        await asyncio.gather(*(client.exchange("GET", "/") for _ in range(3)))
         before = server.connections
         server.answer, server.keeps = b"", False
         with pytest.raises(BrokenError):
-            await door.exchange("GET", "/")
+            await client.exchange("GET", "/")
         server.answer, server.keeps = HELLO, True
-        await door.exchange("GET", "/")
+        await client.exchange("GET", "/")
         await left(server, 1)
-        await door.close()
+        await client.close()
 
     assert server.connections == before + 1
 
@@ -114,34 +114,34 @@ async def test_after_one_broke_no_other_old_connection_is_used() -> None:
 async def test_a_pinned_door_goes_to_its_address_under_the_servers_name() -> None:
     port = free_port()
     async with serving("127.0.0.2", port) as (server, _):
-        door = HttpClient(f"http://workers.example:{port}", "127.0.0.2")
-        assert await door.exchange("GET", "/") == (200, b"hello")
-        await door.close()
+        client = HttpClient(f"http://workers.example:{port}", "127.0.0.2")
+        assert await client.exchange("GET", "/") == (200, b"hello")
+        await client.close()
 
     assert server.hosts == [f"workers.example:{port}"]
 
 
 async def test_where_nothing_listens_is_unreachable() -> None:
-    door = HttpClient(f"http://127.0.0.1:{free_port()}")
+    client = HttpClient(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(UnreachableError):
-        await door.exchange("GET", "/")
-    await door.close()
+        await client.exchange("GET", "/")
+    await client.close()
 
 
 @pytest.mark.parametrize("answer", [b"", HELLO[:-1]], ids=["closed", "cut"])
 async def test_a_connection_that_ends_before_its_answer_is_broken(answer: bytes) -> None:
     async with serving() as (server, url):
         server.answer, server.keeps = answer, False
-        door = HttpClient(url)
+        client = HttpClient(url)
         with pytest.raises(BrokenError):
-            await door.exchange("GET", "/")
-        await door.close()
+            await client.exchange("GET", "/")
+        await client.close()
 
 
 async def test_what_is_no_http_is_gibberish() -> None:
     async with serving() as (server, url):
         server.answer = b"SSH-2.0-nonsense\r\n\r\n"
-        door = HttpClient(url)
-        with pytest.raises(GibberishError):
-            await door.exchange("GET", "/")
-        await door.close()
+        client = HttpClient(url)
+        with pytest.raises(InvalidResponseError):
+            await client.exchange("GET", "/")
+        await client.close()

@@ -1,4 +1,4 @@
-"""Which model servers there are as names change, and which of them is asked."""
+"""Which model servers exist as names change, and which of them gets a request."""
 
 import asyncio
 from collections import Counter
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.config.settings import ServerAddress
-from service.gateway.backend.replicas import Replica, Replicas, WorkerStatus, look_up
+from service.gateway.backend.replicas import Replica, Replicas, WorkerStatus, resolve
 from tests.gateway.conftest import until
 
 pytestmark = pytest.mark.anyio
@@ -16,7 +16,7 @@ MODEL = "m"
 
 
 class Names:
-    """A name server whose answers are set by hand."""
+    """A DNS resolver whose answers are set by hand."""
 
     def __init__(self) -> None:
         self.addresses: dict[str, list[str]] = {}
@@ -41,7 +41,7 @@ async def workers(names: Names) -> AsyncIterator[Replicas]:
     await replicas.close()
 
 
-def told(replicas: Replicas) -> list[str]:
+def names_of(replicas: Replicas) -> list[str]:
     return sorted(replica.name for replica in replicas.present)
 
 
@@ -50,7 +50,7 @@ def at(*addresses: str) -> list[str]:
 
 
 async def chosen(replicas: Replicas, times: int = 300) -> Counter[str]:
-    """How often each is chosen."""
+    """Count how often each replica is chosen."""
     return Counter(replica.name[-1] for _ in range(times) if (replica := replicas.choose(MODEL)) is not None)
 
 
@@ -61,7 +61,7 @@ async def test_every_address_of_a_name_is_a_replica_and_they_follow_the_name(wor
     names.addresses["workers"] = ["10.0.0.2", "10.0.0.3"]
     await workers.refresh()
 
-    assert told(workers) == at("10.0.0.2", "10.0.0.3")
+    assert names_of(workers) == at("10.0.0.2", "10.0.0.3")
     (kept,) = at("10.0.0.2")
     assert first[kept] in workers.present
 
@@ -74,8 +74,8 @@ async def test_a_name_that_cannot_be_looked_up_means_what_it_meant_before(
     del names.addresses["workers"]
     await workers.refresh()
 
-    assert told(workers) == at("10.0.0.1")
-    assert "workers cannot be looked up" in caplog.text
+    assert names_of(workers) == at("10.0.0.1")
+    assert "workers cannot be resolved" in caplog.text
 
 
 async def test_names_are_looked_up_again_after_their_time_and_soon_where_nothing_is_known(names: Names) -> None:
@@ -87,7 +87,7 @@ async def test_names_are_looked_up_again_after_their_time_and_soon_where_nothing
 
     async def found() -> bool:
         await replicas.refresh()
-        return told(replicas) == at("10.0.0.1")
+        return names_of(replicas) == at("10.0.0.1")
 
     await until(found, 30)
     await replicas.refresh()
@@ -96,18 +96,18 @@ async def test_names_are_looked_up_again_after_their_time_and_soon_where_nothing
 
 
 async def test_sockets_and_addresses_are_replicas_by_themselves() -> None:
-    places = [ServerAddress("unix:/a", "unix:/b"), ServerAddress("http://127.0.0.1:80", "http://127.0.0.1:81")]
-    replicas = Replicas(places)
+    servers = [ServerAddress("unix:/a", "unix:/b"), ServerAddress("http://127.0.0.1:80", "http://127.0.0.1:81")]
+    replicas = Replicas(servers)
     await replicas.refresh()
 
-    assert told(replicas) == ["http://127.0.0.1:80", "unix:/a"]
+    assert names_of(replicas) == ["http://127.0.0.1:80", "unix:/a"]
     await replicas.close()
 
 
 async def test_a_name_of_both_families_is_one_server() -> None:
-    assert await look_up("127.0.0.1") == ["127.0.0.1"]
-    assert await look_up("::1") == ["::1"]
-    assert len(await look_up("localhost")) == 1
+    assert await resolve("127.0.0.1") == ["127.0.0.1"]
+    assert await resolve("::1") == ["::1"]
+    assert len(await resolve("localhost")) == 1
 
 
 async def many(workers: Replicas, names: Names, count: int) -> list[Replica]:
@@ -121,7 +121,7 @@ async def test_requests_go_to_all_and_mostly_to_those_with_less_to_do(workers: R
     replicas[0].circuit(MODEL).in_flight = 5
     found = await chosen(workers)
 
-    assert set(found) == {"1", "2", "3"}, "of any two the busiest is never the lesser"
+    assert set(found) == {"1", "2", "3"}, "of any two replicas the busiest is never chosen"
     assert min(found.values()) > 30
 
 
@@ -136,12 +136,12 @@ async def test_one_without_a_ready_worker_of_the_model_is_passed_by_while_anothe
     workers: Replicas, names: Names
 ) -> None:
     replicas = await many(workers, names, 3)
-    replicas[0].looks[MODEL] = WorkerStatus(configured=1)
-    replicas[1].looks[MODEL] = WorkerStatus(frozenset({7}), 1)
+    replicas[0].worker_status[MODEL] = WorkerStatus(configured=1)
+    replicas[1].worker_status[MODEL] = WorkerStatus(frozenset({7}), 1)
 
-    assert set(await chosen(workers)) == {"1", "2"}, "nothing is known of the third"
+    assert set(await chosen(workers)) == {"1", "2"}, "the status of the third is unknown"
     for replica in replicas:
-        replica.looks[MODEL] = WorkerStatus()
+        replica.worker_status[MODEL] = WorkerStatus()
     assert set(await chosen(workers)) == {"0", "1", "2"}
 
 
@@ -152,7 +152,7 @@ async def test_those_that_fail_are_left_alone_unless_too_few_would_be_left(
     replicas: int, failing: int, used: int, workers: Replicas, names: Names
 ) -> None:
     for replica in (await many(workers, names, replicas))[:failing]:
-        replica.circuit(MODEL).failed(at_once=True)
+        replica.circuit(MODEL).failed(immediately=True)
 
     assert len(await chosen(workers)) == used
     assert workers.circuits(MODEL) == {"open": failing} | ({"closed": replicas - failing} if replicas > failing else {})
@@ -160,14 +160,14 @@ async def test_those_that_fail_are_left_alone_unless_too_few_would_be_left(
 
 async def test_a_model_that_fails_somewhere_leaves_the_others_there_in_use(workers: Replicas, names: Names) -> None:
     replicas = await many(workers, names, 2)
-    replicas[0].circuit("another").failed(at_once=True)
+    replicas[0].circuit("another").failed(immediately=True)
 
     assert set(await chosen(workers)) == {"0", "1"}
 
 
 @pytest.mark.parametrize(
     ("management", "pinned"),
-    [("http://workers:8081", True), ("http://elsewhere:8081", False), ("unix:/door", False)],
+    [("http://workers:8081", True), ("http://elsewhere:8081", False), ("unix:/socket", False)],
 )
 def test_the_management_door_is_at_the_same_address_where_it_has_the_same_name(
     management: str,

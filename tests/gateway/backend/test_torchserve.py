@@ -1,4 +1,4 @@
-"""The client of TorchServe, against a real server that misbehaves in every way TorchServe can."""
+"""The TorchServe client, against a real server that fails in every way TorchServe can."""
 
 import asyncio
 import time
@@ -19,14 +19,15 @@ from service.errors import (
     Overloaded,
     ServiceError,
 )
-from service.gateway.backend.torchserve import SILENCES, Answer, Pixels, TorchServe
+from service.gateway.backend.torchserve import MAX_STATUS_TIMEOUTS, TorchServe
 from service.models.cards import ModelCard
+from service.tasks.base import ModelOutput, Pixels
 from service.tasks.frame import Array
 from tests.gateway.fixtures.fake_torchserve import BATCH, INFERENCE_MS, FakeTorchServe, expected_mask, expected_scores
 
 pytestmark = pytest.mark.anyio
 
-# What TorchServe does: what the caller is told, and how often TorchServe was asked.
+# By fault of TorchServe: the error that the caller gets, and how often the request was sent.
 FAULTS: dict[str, tuple[type[ServiceError], int]] = {
     "queue_full": (Overloaded, 1),
     "prediction_failed": (BackendBadResponse, 1),
@@ -62,7 +63,7 @@ def soon(seconds: float = 5) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-def told(answer: Answer, card: ModelCard) -> Array:
+def scores_of(answer: ModelOutput, card: ModelCard) -> Array:
     return answer.arrays["scores" if card.task == "classification" else "class_scores"]
 
 
@@ -72,7 +73,7 @@ async def test_an_answer_is_the_one_to_its_picture(torchserve: TorchServe, card:
     )
 
     for seed, answer in enumerate(answers):
-        assert np.array_equal(told(answer, card), expected_scores(card, pixels(seed)))
+        assert np.array_equal(scores_of(answer, card), expected_scores(card, pixels(seed)))
         if card.task == "segmentation":
             assert np.array_equal(answer.arrays["mask"], expected_mask(card, pixels(seed)))
 
@@ -161,7 +162,7 @@ async def test_a_picture_of_more_than_a_mebibyte_is_sent_whole(torchserve: Torch
 
     answer = await torchserve.predict(card, large, deadline=soon(), request_id="r")
 
-    assert np.array_equal(told(answer, card), expected_scores(card, large))
+    assert np.array_equal(scores_of(answer, card), expected_scores(card, large))
 
 
 async def test_an_answer_after_the_deadline_is_not_waited_for(
@@ -187,14 +188,14 @@ async def test_the_second_try_has_the_same_deadline(
 
 
 async def test_a_server_that_is_not_there_is_unavailable(card: ModelCard, short_folder: Path) -> None:
-    nobody = TorchServe([ServerAddress(f"unix:{short_folder / 'a'}", f"unix:{short_folder / 'b'}")])
+    absent = TorchServe([ServerAddress(f"unix:{short_folder / 'a'}", f"unix:{short_folder / 'b'}")])
     try:
         with pytest.raises(BackendUnavailable):
-            await nobody.predict(card, pixels(), deadline=soon(), request_id="r")
+            await absent.predict(card, pixels(), deadline=soon(), request_id="r")
         with pytest.raises(BackendUnavailable):
-            await nobody.workers(card)
+            await absent.workers(card)
     finally:
-        await nobody.close()
+        await absent.close()
 
 
 async def test_the_ready_workers_are_those_that_say_so(
@@ -243,13 +244,13 @@ async def test_a_door_that_is_slow_is_no_news_until_it_is_silent_for_long(
     assert await processes(torchserve, card) == {100}
 
     fake.management_silent = True
-    told = [await processes(torchserve, card) for _ in range(SILENCES)]
+    seen = [await processes(torchserve, card) for _ in range(MAX_STATUS_TIMEOUTS)]
 
-    assert told == [{100}] * (SILENCES - 1) + [set()]
+    assert seen == [{100}] * (MAX_STATUS_TIMEOUTS - 1) + [set()]
 
 
 async def processes(torchserve: TorchServe, card: ModelCard) -> set[int]:
-    """The ids of the ready worker processes."""
+    """Return the ids of the ready worker processes."""
     ready = cast("frozenset[tuple[str, int]]", (await torchserve.workers(card)).ready)
     return {process for _, process in ready}
 

@@ -1,10 +1,10 @@
-"""A server whose last worker has gone keeps what was queued for it, and says nothing."""
+"""A server whose last worker is gone keeps the requests queued for that worker, and does not respond."""
 
 import asyncio
 
 import pytest
 
-from service.gateway.backend.torchserve import PATIENCE
+from service.gateway.backend.torchserve import HEDGE_SHARE
 from service.models.cards import ModelCard
 from tests.gateway.backend.test_failover import Fleet, card, fakes, fleet
 from tests.gateway.conftest import until
@@ -20,14 +20,14 @@ async def test_what_waits_for_a_worker_that_was_seen_to_be_gone_is_asked_of_anot
 ) -> None:
     for fake in fleet.fakes:
         fake.behaviour = "slow"
-    asked = asyncio.create_task(fleet.ask(card))
+    asked = asyncio.create_task(fleet.predict(card))
     await until(lambda: sum(fake.waiting for fake in fleet.fakes) == 1, 30)
     other, hangs = sorted(fleet.fakes, key=lambda fake: fake.waiting)
 
     hangs.workers[card.name] = []
     other.behaviour = "answer"
     await fleet.client.workers(card)
-    answer = await asyncio.wait_for(asked, PATIENCE * card.serving.deadline_s)
+    answer = await asyncio.wait_for(asked, HEDGE_SHARE * card.serving.deadline_s)
 
     assert answer.batch == BATCH
-    assert fleet.second_tries == {"answered": 1}
+    assert fleet.retries == {"answered": 1}

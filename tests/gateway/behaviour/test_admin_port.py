@@ -40,7 +40,7 @@ async def test_processes_share_both_doors_with_each_other_alone(settings: Settin
     changed = settings.model_copy(update={"port": public, "admin_port": admin})
     servers = [Server(create_app(changed), changed) for _ in range(2)]
     with ExitStack() as opened:
-        doors = [opened.enter_context(door) for server in servers for door in server.doors(shared=True) or ()]
+        doors = [opened.enter_context(door) for server in servers for door in server.sockets(shared=True) or ()]
         for door in doors:
             door.listen()
         assert [door.getsockname()[1] for door in doors] == [public, admin, public, admin]

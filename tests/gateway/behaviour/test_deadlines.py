@@ -6,8 +6,8 @@ import time
 import httpx
 import pytest
 
-from service.gateway.components import Gateway
-from tests.gateway.conftest import Running, app_of, parts_of, until
+from service.gateway.components import Components
+from tests.gateway.conftest import Running, app_of, components_of, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.pictures import in_json, picture
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.anyio
 MODEL = "tiny-classifier"
 
 
-def gateway_of(client: httpx.AsyncClient) -> Gateway:
-    return parts_of(app_of(client))
+def gateway_of(client: httpx.AsyncClient) -> Components:
+    return components_of(app_of(client))
 
 
 async def test_an_answer_that_does_not_come_in_the_time_asked_for_is_a_504_at_that_time(
@@ -68,10 +68,10 @@ async def test_of_several_pictures_those_in_time_are_answered(client: httpx.Asyn
 
 async def test_the_model_server_gets_no_more_than_its_batches_and_the_rest_waits_here(running: Running) -> None:
     async with running(batches_in_flight=1) as client:
-        card = gateway_of(client).catalogue.cards[MODEL]
-        turns = gateway_of(client).turns[MODEL]
+        card = gateway_of(client).registry.cards[MODEL]
+        turns = gateway_of(client).queues[MODEL]
 
-        assert turns._places() == card.serving.batch_size * card.serving.workers
+        assert turns._slots() == card.serving.batch_size * card.serving.workers
 
 
 async def test_a_lone_request_beside_a_flood_is_answered_before_the_flood_is(
@@ -79,20 +79,20 @@ async def test_a_lone_request_beside_a_flood_is_answered_before_the_flood_is(
 ) -> None:
     """Both come to one model; the flood fills every place there is, and waits for more."""
     async with running(batches_in_flight=1, max_in_flight=32) as client:
-        gateway = gateway_of(client)
-        places = gateway.turns[MODEL]._places()
+        components = gateway_of(client)
+        places = components.queues[MODEL]._slots()
         fake.behaviour = "slow"
         flood = [
             asyncio.create_task(client.post("/v1/classify", content=picture(seed), headers={"X-Request-ID": "flood"}))
             for seed in range(32)
         ]
-        await until(lambda: gateway.turns[MODEL]._taken == places, 30)
+        await until(lambda: components.queues[MODEL]._taken == places, 30)
         guest = httpx.ASGITransport(app_of(client), client=("192.0.2.1", 1))
         async with httpx.AsyncClient(transport=guest, base_url="http://gateway") as other:
             lone = asyncio.create_task(
                 other.post("/v1/classify", content=picture(99), headers={"X-Request-ID": "lone"})
             )
-            await until(lambda: gateway.turns[MODEL].wait_s("nobody") >= 0 and waiting(gateway) == 33 - places, 30)
+            await until(lambda: components.queues[MODEL].wait_s("nobody") >= 0 and waiting(components) == 33 - places, 30)
             fake.release.set()
             assert (await lone).status_code == 200
         assert [(await task).status_code for task in flood] == [200] * 32
@@ -101,20 +101,20 @@ async def test_a_lone_request_beside_a_flood_is_answered_before_the_flood_is(
     assert order.index("lone") <= places + 1
 
 
-def waiting(gateway: Gateway) -> int:
-    return sum(len(flow.waiting) for flow in gateway.turns[MODEL]._flows.values())
+def waiting(components: Components) -> int:
+    return sum(len(flow.waiting) for flow in components.queues[MODEL]._flows.values())
 
 
 async def test_a_request_that_cannot_be_answered_in_time_is_refused_at_once_and_told_when_to_come(
     running: Running, fake: FakeTorchServe
 ) -> None:
     async with running(batches_in_flight=1) as client:
-        gateway = gateway_of(client)
-        places = gateway.turns[MODEL]._places()
+        components = gateway_of(client)
+        places = components.queues[MODEL]._slots()
         fake.behaviour = "slow"
         held = [asyncio.create_task(client.post("/v1/classify", content=picture(seed))) for seed in range(places)]
-        await until(lambda: gateway.turns[MODEL]._taken == places, 30)
-        gateway.turns[MODEL].pace.mean_s = 3.0
+        await until(lambda: components.queues[MODEL]._taken == places, 30)
+        components.queues[MODEL].service_time.mean_s = 3.0
 
         refused = await client.post("/v1/classify", content=picture(), headers={"Request-Timeout": "1"})
         fake.release.set()

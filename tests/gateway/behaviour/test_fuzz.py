@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.fuzzing import STATUS, answers, choose, enveloped, spoilt, written
+from tests.fuzzing import STATUS, corrupt_request, encode_request, exchange, mutate_one, request_body
 from tests.gateway.conftest import Running
 from tests.gateway.fixtures.pictures import picture
 from tests.imaging.test_heic import UPRIGHT
@@ -26,7 +26,7 @@ async def test_no_mutated_body_is_our_failure(running: Running) -> None:
     statuses: Counter[int] = Counter()
     async with running() as client:
         for _ in range(CASES):
-            body, headers = enveloped(chance, choose(chance, ORIGINALS))
+            body, headers = request_body(chance, mutate_one(chance, ORIGINALS))
             headers["Request-Timeout"] = "60"
             response = await client.post(chance.choice(PATHS), content=body, headers=headers)
             statuses[response.status_code] += 1
@@ -46,9 +46,9 @@ async def test_no_spoilt_request_is_our_failure_and_the_service_lives(listening:
 
         async def one_connection() -> None:
             for _ in range(CASES // CONNECTIONS):
-                body, headers = enveloped(chance, chance.choice(ORIGINALS))
-                request = written(chance.choice(PATHS), body, {**headers, "Request-Timeout": "60"})
-                told = await answers(port, spoilt(chance, request))
+                body, headers = request_body(chance, chance.choice(ORIGINALS))
+                request = encode_request(chance.choice(PATHS), body, {**headers, "Request-Timeout": "60"})
+                told = await exchange(port, corrupt_request(chance, request))
                 statuses.update(int(status) for status in STATUS.findall(told[:64]))
 
         await asyncio.gather(*(one_connection() for _ in range(CONNECTIONS)))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service.gateway.uploads.process_pool import ProcessPool
-from tests.gateway.conftest import Running, app_of, parts_of, until
+from tests.gateway.conftest import Running, app_of, components_of, until
 from tests.gateway.fixtures.pictures import picture
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ async def client(running: Running) -> AsyncIterator[httpx.AsyncClient]:
 
 def processes_of(client: httpx.AsyncClient) -> ProcessPool:
     """Those for small pictures."""
-    return parts_of(app_of(client)).decoders._small
+    return components_of(app_of(client)).decode_queue._small
 
 
 async def caught(client: httpx.AsyncClient, headers: dict[str, str]) -> tuple[int, asyncio.Task[httpx.Response]]:

@@ -6,9 +6,10 @@ import httpx
 import pytest
 
 from service.gateway.backend.circuit_breaker import FAILURES
+from service.gateway.routes.schemas import Ready
 from service.models.cards import ModelCard
-from service.tasks.schemas import Problem, Ready
-from tests.gateway.conftest import Running, app_of, parts_of, settled, until
+from service.tasks.shapes import Problem
+from tests.gateway.conftest import Running, app_of, components_of, settled, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.pictures import picture
 
@@ -82,7 +83,7 @@ async def test_a_request_that_finds_no_worker_makes_it_look_before_the_interval(
 
         assert (await client.post("/v1/classify", content=picture())).status_code == 503
 
-        readiness = parts_of(app_of(client)).readiness
+        readiness = components_of(app_of(client)).readiness
         await until(lambda: not readiness.ready)
 
 
@@ -117,7 +118,7 @@ async def test_the_models_state_is_in_the_metrics(client: httpx.AsyncClient, fak
 
 
 async def test_a_draining_instance_is_not_ready_but_answers_and_closes_connections(client: httpx.AsyncClient) -> None:
-    parts_of(app_of(client)).readiness.drain()
+    components_of(app_of(client)).readiness.drain()
 
     ready = await client.get("/readyz")
     answer = await client.post("/v1/classify", content=picture())

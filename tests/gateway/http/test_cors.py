@@ -1,10 +1,10 @@
-"""Which pages may call from a browser, and with what."""
+"""Which web pages may call the service from a browser, and with which headers."""
 
 import httpx
 import pytest
 
 from service.config.api_keys import digest
-from service.gateway.http.cors import READ, SENT
+from service.gateway.http.cors import ALLOWED_HEADERS, EXPOSED_HEADERS
 from tests.gateway.conftest import Running
 from tests.gateway.fixtures.pictures import picture
 
@@ -15,21 +15,21 @@ OTHER = "https://other.example"
 KEYS = f"web classify {digest('web')}"
 
 
-async def asked(client: httpx.AsyncClient, origin: str, method: str = "POST", headers: str = "") -> httpx.Response:
-    """What a browser hears that asks before it sends."""
-    told = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
-    return await client.options("/v1/classify", headers=told)
+async def preflight(client: httpx.AsyncClient, origin: str, method: str = "POST", headers: str = "") -> httpx.Response:
+    """Return the response to a preflight request."""
+    sent = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
+    return await client.options("/v1/classify", headers=sent)
 
 
 async def test_a_listed_site_may_send_what_we_act_on_and_nobody_asks_it_for_a_key_first(running: Running) -> None:
     async with running(cors_origins=APP, keys=KEYS) as client:
-        response = await asked(client, APP, headers=", ".join(SENT).lower())
+        response = await preflight(client, APP, headers=", ".join(ALLOWED_HEADERS).lower())
 
     assert (response.status_code, response.content) == (204, b"")
     assert response.headers["access-control-allow-origin"] == APP
     assert "POST" in response.headers["access-control-allow-methods"]
     allowed = {name.strip().lower() for name in response.headers["access-control-allow-headers"].split(",")}
-    assert {name.lower() for name in SENT} <= allowed
+    assert {name.lower() for name in ALLOWED_HEADERS} <= allowed
     assert "Origin" in response.headers["vary"]
 
 
@@ -38,18 +38,18 @@ async def test_a_listed_site_may_send_what_we_act_on_and_nobody_asks_it_for_a_ke
 )
 async def test_a_site_that_is_not_listed_gets_no_permission(origin: str, running: Running) -> None:
     async with running(cors_origins=APP) as client:
-        before = await asked(client, origin)
+        before = await preflight(client, origin)
         answer = await client.post("/v1/classify", content=picture(), headers={"Origin": origin})
 
     assert not [name for each in (before, answer) for name in each.headers if name == "access-control-allow-origin"]
     assert (before.status_code, before.content) == (204, b"")
-    assert answer.status_code == 200, "who is no browser sends what Origin it likes"
+    assert answer.status_code == 200, "clients other than browsers may send any Origin"
 
 
 async def test_a_page_may_send_and_read_binary_tensors(running: Running) -> None:
     header = "Inference-Header-Content-Length"
     async with running(cors_origins=APP) as client:
-        before = await asked(client, APP, headers=header.lower())
+        before = await preflight(client, APP, headers=header.lower())
         answer = await client.get("/v2", headers={"Origin": APP})
 
     assert header in before.headers["access-control-allow-headers"]
@@ -58,8 +58,8 @@ async def test_a_page_may_send_and_read_binary_tensors(running: Running) -> None
 
 async def test_what_we_do_not_act_on_is_not_permitted(running: Running) -> None:
     async with running(cors_origins=APP) as client:
-        method = await asked(client, APP, method="DELETE")
-        header = await asked(client, APP, headers="x-evil")
+        method = await preflight(client, APP, method="DELETE")
+        header = await preflight(client, APP, headers="x-evil")
 
     assert "DELETE" not in method.headers["access-control-allow-methods"]
     assert "x-evil" not in header.headers["access-control-allow-headers"].lower()
@@ -85,13 +85,15 @@ async def test_a_page_may_read_answers_and_refusals(
 
     assert response.status_code == status
     assert response.headers["access-control-allow-origin"] == OTHER
-    assert {name.strip() for name in response.headers["access-control-expose-headers"].split(",")} == set(READ)
+    assert {name.strip() for name in response.headers["access-control-expose-headers"].split(",")} == set(
+        EXPOSED_HEADERS
+    )
     assert "access-control-allow-credentials" not in response.headers
 
 
 async def test_every_site_may_be_let_in_and_never_with_cookies(running: Running) -> None:
     async with running(cors_origins="*") as client:
-        before = await asked(client, OTHER)
+        before = await preflight(client, OTHER)
         answer = await client.get("/v1/models", headers={"Origin": OTHER, "Cookie": "a=b"})
 
     for response in (before, answer):
@@ -100,7 +102,7 @@ async def test_every_site_may_be_let_in_and_never_with_cookies(running: Running)
 
 
 async def test_where_no_site_is_listed_a_page_gets_no_permission(client: httpx.AsyncClient) -> None:
-    response = await asked(client, APP)
+    response = await preflight(client, APP)
 
     assert response.status_code == 405
     assert not [name for name in response.headers if name.startswith("access-control")]

@@ -1,10 +1,10 @@
-"""Entity tags and the condition on them."""
+"""Entity tags and `If-None-Match`."""
 
 import pytest
 from starlette.requests import Request
 
 from service.errors import PreconditionFailed
-from service.gateway.http.etag import check, tag_of
+from service.gateway.http.etag import check, entity_tag
 
 
 def request(path: str = "/v1/classify", query: str = "", **headers: str) -> Request:
@@ -23,15 +23,15 @@ def request(path: str = "/v1/classify", query: str = "", **headers: str) -> Requ
 
 def test_a_tag_tells_apart_whatever_an_answer_depends_on() -> None:
     tags = {
-        tag_of(request(), [b"ab", b"c"]),
-        tag_of(request(), [b"a", b"bc"]),
-        tag_of(request("/v1/segment"), [b"ab", b"c"]),
-        tag_of(request(query="top_k=3"), [b"ab", b"c"]),
-        tag_of(request(accept="image/png"), [b"ab", b"c"]),
+        entity_tag(request(), [b"ab", b"c"]),
+        entity_tag(request(), [b"a", b"bc"]),
+        entity_tag(request("/v1/segment"), [b"ab", b"c"]),
+        entity_tag(request(query="top_k=3"), [b"ab", b"c"]),
+        entity_tag(request(accept="image/png"), [b"ab", b"c"]),
     }
 
     assert len(tags) == 5
-    assert tag_of(request(), [b"ab", b"c"]) in tags
+    assert entity_tag(request(), [b"ab", b"c"]) in tags
     assert all(tag.startswith('W/"') for tag in tags)
 
 

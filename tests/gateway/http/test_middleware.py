@@ -1,4 +1,4 @@
-"""What happens around every request."""
+"""The middleware around every request."""
 
 import asyncio
 import gc
@@ -66,7 +66,7 @@ async def test_head_is_answered_wherever_get_is_without_a_body(path: str, client
 
 
 async def test_a_refusal_before_a_small_body_was_read_keeps_the_connection(listening: Running) -> None:
-    """Where the body is there in time, which on a busy machine not each is."""
+    """Repeated, because on a busy machine a body may not arrive in time."""
     async with listening() as client:
         for _ in range(20):
             refused = await client.post("/v1/classify?top_k=0", content=b"\x89" * 200_000)
@@ -82,8 +82,8 @@ async def test_a_refusal_before_a_small_body_was_read_keeps_the_connection(liste
 
 
 def open_one() -> Protocol:
-    """The server's end of the one open connection."""
-    # By `type`: `isinstance` asks every object for its `__class__`, and torch has one that warns then.
+    """Return the server's end of the only open connection."""
+    # By `type`: `isinstance` reads every object's `__class__`, and one of torch's objects then warns.
     (found,) = [each for each in gc.get_objects() if type(each) is Protocol and not each.transport.is_closing()]
     return found
 
@@ -92,7 +92,7 @@ def open_one() -> Protocol:
 async def test_a_refusal_of_a_body_that_came_whole_keeps_the_connection_and_not_the_body(
     expects: bytes, listening: Running
 ) -> None:
-    """A thousand callers whose connections stay open would be as many bodies in memory."""
+    """Otherwise a thousand callers with open connections would hold a thousand bodies in memory."""
     chunked = (
         b"Host: x\r\nTransfer-Encoding: chunked\r\n" + expects + b"\r\n3e8\r\n" + b"\x89" * 1000 + b"\r\n0\r\n\r\n"
     )
@@ -130,7 +130,7 @@ async def test_a_refusal_does_not_wait_for_a_body_that_does_not_come(listening: 
         request = head("Content-Length: 1000", target="/v1/classify?top_k=0")
         reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
         writer.write(request + b"\x89")
-        async with asyncio.timeout(1):  # the rest of the body is waited for, once this is told
+        async with asyncio.timeout(1):  # the server waits for the rest of the body only after this
             answer = await reader.readuntil(b"\r\n\r\n")
         writer.close()
 

@@ -1,4 +1,4 @@
-"""Every failure is a problem document, and every code can be met."""
+"""Every failure is a problem document, and every problem code can occur."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from service.errors import every_error
-from service.tasks.schemas import Problem
-from tests.gateway.conftest import Running, app_of, parts_of
+from service.tasks.shapes import Problem
+from tests.gateway.conftest import Running, app_of, components_of
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.pictures import CORRUPT, in_json, of_floats, picture
 
@@ -20,30 +20,30 @@ PRIVATE = "pr1v4te-bytes-of-an-upload"
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 
-Meeting = Callable[[httpx.AsyncClient, FakeTorchServe], Awaitable[httpx.Response]]
+Cause = Callable[[httpx.AsyncClient, FakeTorchServe], Awaitable[httpx.Response]]
 
 
-def posting(content: bytes | None = None, query: str = "", headers: dict[str, str] | None = None) -> Meeting:
-    async def meet(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
+def posting(content: bytes | None = None, query: str = "", headers: dict[str, str] | None = None) -> Cause:
+    async def cause(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
         body = picture() if content is None else content
         return await client.post(f"/v1/classify{query}", content=body, headers=headers)
 
-    return meet
+    return cause
 
 
-def getting(path: str) -> Meeting:
+def getting(path: str) -> Cause:
     return lambda client, _fake: client.get(path)
 
 
-def behaving(behaviour: str) -> Meeting:
-    async def meet(client: httpx.AsyncClient, fake: FakeTorchServe) -> httpx.Response:
+def behaving(behaviour: str) -> Cause:
+    async def cause(client: httpx.AsyncClient, fake: FakeTorchServe) -> httpx.Response:
         fake.behaviour = behaviour
         return await client.post("/v1/classify", content=picture())
 
-    return meet
+    return cause
 
 
-async def having_it(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
+async def matching_etag(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
     first = await client.post("/v1/classify", content=picture())
     return await client.post("/v1/classify", content=picture(), headers={"If-None-Match": first.headers["etag"]})
 
@@ -61,22 +61,22 @@ async def too_slow(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Re
 
 
 async def draining(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
-    parts_of(app_of(client)).readiness.drain()
+    components_of(app_of(client)).readiness.drain()
     return await client.get("/readyz")
 
 
-MEETINGS: dict[str, Meeting] = {
+CAUSES: dict[str, Cause] = {
     "empty_body": posting(b""),
     "malformed_json": posting(b"{", headers=JSON),
     "malformed_multipart": posting(b"x", headers=FORM),
     "invalid_base64": posting(b'{"images":[{"content":"*"}]}', headers=JSON),
     "invalid_header": posting(headers={"Request-Timeout": "soon"}),
     "route_not_found": getting("/nowhere"),
-    "model_not_found": posting(query="?model=nobody"),
+    "model_not_found": posting(query="?model=absent"),
     "method_not_allowed": getting("/v1/classify"),
     "not_acceptable": posting(headers={"Accept": "text/html"}),
     "upload_timeout": too_slow,
-    "precondition_failed": having_it,
+    "precondition_failed": matching_etag,
     "body_too_large": posting(b"x" * 50_001),
     "image_too_large": posting(picture(size=(200, 101))),
     "too_many_images": too_many,
@@ -94,8 +94,8 @@ MEETINGS: dict[str, Meeting] = {
     "deadline_exceeded": behaving("slow"),
 }
 
-# test_protocol, test_access, test_limits and test_tokens meet them.
-MET_ELSEWHERE = {
+# Caused in server/test_protocol.py and in the tests of access.
+CAUSED_ELSEWHERE = {
     "malformed_request",
     "headers_too_large",
     "unauthenticated",
@@ -118,25 +118,25 @@ CHANGES: dict[str, Any] = {
 
 @pytest.fixture
 async def strict(running: Running) -> AsyncIterator[httpx.AsyncClient]:
-    """A gateway with limits that are easily met, and models that must be quick."""
+    """A client of a gateway with low limits, whose models have a deadline of 1 s."""
     async with running(**CHANGES) as client:
-        catalogue = parts_of(app_of(client)).catalogue
+        registry = components_of(app_of(client)).registry
         hasty = {
             name: card.model_copy(update={"serving": card.serving.model_copy(update={"deadline_s": 1.0})})
-            for name, card in catalogue.cards.items()
+            for name, card in registry.cards.items()
         }
-        catalogue.cards = hasty
+        registry.cards = hasty
         yield client
 
 
-MET = [error for error in every_error() if error.code() not in MET_ELSEWHERE]
+TESTED = [error for error in every_error() if error.code() not in CAUSED_ELSEWHERE]
 
 
-@pytest.mark.parametrize("error", MET, ids=lambda error: error.code())
+@pytest.mark.parametrize("error", TESTED, ids=lambda error: error.code())
 async def test_every_problem_can_be_met_and_tells_itself(
     error: Any, strict: httpx.AsyncClient, fake: FakeTorchServe
 ) -> None:
-    response = await MEETINGS[error.code()](strict, fake)
+    response = await CAUSES[error.code()](strict, fake)
 
     body = response.json()
     Problem.model_validate(body)
@@ -151,7 +151,7 @@ async def test_every_problem_can_be_met_and_tells_itself(
 
 async def test_a_problem_is_counted_by_its_code(strict: httpx.AsyncClient, fake: FakeTorchServe) -> None:
     for _ in range(3):
-        await MEETINGS["image_corrupt"](strict, fake)
+        await CAUSES["image_corrupt"](strict, fake)
 
     assert 'resnest_problems_total{code="image_corrupt"} 3.0' in (await strict.get("/metrics")).text
 

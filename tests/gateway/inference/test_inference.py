@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.errors import BackendUnavailable, DeadlineExceeded, ImageCorrupt, Overloaded, ServiceError
-from service.gateway.backend.torchserve import Answer, Pixels, Workers
+from service.gateway.backend.torchserve import Workers
 from service.gateway.inference.inference import Inference, Result
 from service.gateway.metrics import Metrics
 from service.gateway.scheduling.admission import Admission
@@ -20,7 +20,8 @@ from service.gateway.uploads.pool_worker import ProcessLimits
 from service.gateway.uploads.process_pool import ProcessPool
 from service.imaging import decoder
 from service.models.cards import ModelCard
-from service.tasks.operations import Question
+from service.tasks import PREDICT
+from service.tasks.base import ModelOutput, Pixels
 from tests.gateway.conftest import until
 from tests.gateway.fixtures import hostile_work
 from tests.gateway.fixtures.pictures import CORRUPT, picture
@@ -40,8 +41,8 @@ class Model:
     deadlines: list[float] = field(default_factory=list)
 
     async def predict(
-        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
-    ) -> Answer:
+        self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
+    ) -> ModelOutput:
         self.deadlines.append(deadline)
         if card.name in self.fails:
             raise self.fails[card.name]
@@ -51,7 +52,7 @@ class Model:
                 await self.go.wait()
             finally:
                 self.waiting -= 1
-        return Answer({"scores": np.array([picture.mean()], np.float32)}, 1, 0.25, 0.5)
+        return ModelOutput({"scores": np.array([image.mean()], np.float32)}, 1, 0.25, 0.5)
 
     async def workers(self, card: ModelCard) -> Workers:
         return Workers(frozenset({1}), 1)
@@ -101,7 +102,7 @@ def cards(served: dict[str, ModelCard]) -> list[ModelCard]:
 
 def mean(result: Result, place: int = 0) -> float:
     answer = result.answers[place]
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, ModelOutput)
     return float(answer.arrays["scores"][0])
 
 

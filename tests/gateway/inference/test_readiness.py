@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from service.errors import BackendUnavailable, Overloaded, ServiceError
-from service.gateway.backend.torchserve import Answer, Pixels, Workers
+from service.gateway.backend.torchserve import Workers
 from service.gateway.inference.readiness import Readiness
 from service.gateway.metrics import Metrics
 from service.models.cards import ModelCard
-from service.tasks.operations import Question
+from service.tasks import PREDICT
+from service.tasks.base import ModelOutput, Pixels
 from tests.gateway.conftest import until
 
 pytestmark = pytest.mark.anyio
@@ -31,12 +32,12 @@ class Model:
     asked: list[Pixels] = field(default_factory=list)
 
     async def predict(
-        self, card: ModelCard, picture: Pixels, *, deadline: float, request_id: str, question: Question = "answer"
-    ) -> Answer:
-        self.asked.append(picture)
+        self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
+    ) -> ModelOutput:
+        self.asked.append(image)
         if self.fails_with is not None:
             raise self.fails_with
-        return Answer({}, 1, 0.0, 0.0)
+        return ModelOutput({}, 1, 0.0, 0.0)
 
     async def workers(self, card: ModelCard) -> Workers:
         if self.unreachable:

@@ -6,9 +6,10 @@ import pytest
 
 from service.config.settings import Settings
 from service.errors import ModelNotFound
-from service.gateway.inference.registry import ModelRegistry, label_of
+from service.gateway.inference.registry import ModelRegistry
 from service.models.cards import CardError, ModelCard
 from service.models.labels import Label
+from service.tasks.base import label_row
 
 
 @pytest.fixture
@@ -95,12 +96,12 @@ def test_a_version_is_chosen_by_its_number_beside_the_highest(served: dict[str, 
 
 
 def test_a_wordnet_id_is_told_where_there_is_one_and_absent_where_not() -> None:
-    assert label_of(Label(class_id=3, label="tench", wnid="n01440764")) == {
+    assert label_row(Label(class_id=3, label="tench", wnid="n01440764")) == {
         "label": "tench",
         "class_id": 3,
         "wnid": "n01440764",
     }
-    assert label_of(Label(class_id=3, label="tench")) == {"label": "tench", "class_id": 3}
+    assert label_row(Label(class_id=3, label="tench")) == {"label": "tench", "class_id": 3}
 
 
 def test_a_network_of_a_library_is_chosen_for_its_answers_alone(served: dict[str, ModelCard], store: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_network_of_a_library_is_chosen_for_its_answers_alone(served: dict[str
     catalogue = ModelRegistry({**served, "tiny-classifier": theirs}, Settings(model_store=store))
 
     assert catalogue.choose("classification", []) == [theirs]
-    assert catalogue.choose("classification", [], "embedding") == [served["tiny-classifier-b"]]
+    assert catalogue.choose("classification", [], "embed") == [served["tiny-classifier-b"]]
     with pytest.raises(ModelNotFound) as raised:
-        catalogue.choose("classification", ["tiny-classifier"], "explanation")
+        catalogue.choose("classification", ["tiny-classifier"], "explain")
     assert raised.value.members["available"] == ["tiny-classifier-b"]

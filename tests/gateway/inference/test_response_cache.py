@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import DeadlineExceeded
 from service.gateway.inference.response_cache import INLINE, ResponseCache, digest_of
-from service.gateway.metrics import How
+from service.gateway.metrics import CacheOutcome
 
 pytestmark = pytest.mark.anyio
 
@@ -34,14 +34,14 @@ class House:
     """A `ResponseCache`, what it told, and how often something was computed."""
 
     def __init__(self, limit: int = 100) -> None:
-        self.outcomes: Counter[How] = Counter()
+        self.outcomes: Counter[CacheOutcome] = Counter()
         self.bytes = 0
         self.computed: Counter[str] = Counter()
         self.recall: ResponseCache[Value] = ResponseCache(limit, self._note)
         self.go = asyncio.Event()
         self.go.set()
 
-    def _note(self, how: How, size: int) -> None:
+    def _note(self, how: CacheOutcome, size: int) -> None:
         self.outcomes[how] += 1
         self.bytes = size
 

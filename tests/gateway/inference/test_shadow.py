@@ -8,16 +8,17 @@ import httpx
 import numpy as np
 import pytest
 
-from service.gateway.inference.shadow import MOST, agreement
+from service.gateway.inference.shadow import MOST
 from service.models import cards
 from service.models.cards import ModelCard
-from tests.gateway.conftest import Running, app_of, at_the_model, parts_of, until
+from tests.gateway.conftest import Running, app_of, at_the_model, components_of, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.pictures import CORRUPT, in_json, picture
 from tests.gateway.inference.test_versions import MODEL, NEW, OLD, store, weigh
 from tests.gateway.test_metrics import samples, value
 
 __all__ = ["store"]
+from service.tasks import task_of
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ def shown(file: Path, share: float) -> Path:
 
 
 async def classify(client: httpx.AsyncClient, seed: int = 0, query: str = "") -> None:
-    await until(lambda: parts_of(app_of(client)).decoders.has_room_for(b""), 60)  # at first its processes are started
+    await until(lambda: components_of(app_of(client)).decode_queue.has_room_for(b""), 60)  # at first its processes are started
     answer = await client.post(f"/v1/classify{query}", content=picture(seed))
     assert answer.status_code == 200
     assert answer.json()["model"]["version"] == "1.0"
@@ -50,7 +51,7 @@ async def outcomes(client: httpx.AsyncClient) -> dict[str, float]:
 
 
 def quiet(client: httpx.AsyncClient) -> bool:
-    return not parts_of(app_of(client)).shadows.under_way
+    return not components_of(app_of(client)).shadows.under_way
 
 
 async def test_a_shadow_is_shown_each_answered_picture_and_compared(
@@ -110,7 +111,7 @@ async def test_a_shadow_is_dropped_where_the_answering_version_has_work_waiting(
         fake.by_model[OLD] = "slow"
         asked = [asyncio.create_task(classify(client, seed)) for seed in range(12)]  # of which 8 are a batch
         await until(lambda: at_the_model(client, OLD) == 8, 60)
-        shadows = parts_of(app_of(client)).shadows
+        shadows = components_of(app_of(client)).shadows
         fake.by_model[OLD] = "answer"
         before = fake.asked_of(NEW)
         fake.release.set()
@@ -203,9 +204,9 @@ def test_classes_agree_by_their_labels_and_not_their_ids(store: Path) -> None:
     first, second = classifier(store, "cat", "dog"), classifier(store, "dog", "cat")
     scores = np.array([0.9, 0.1], np.float32)
 
-    assert agreement(first, {"scores": scores}, second, {"scores": scores[::-1]}) == 1
-    assert agreement(first, {"scores": scores}, second, {"scores": scores}) == 0
-    assert agreement(first, {"scores": scores}, classifier(store, "cat", "fox"), {"scores": scores[::-1]}) == 0
+    assert task_of(first).agreement(first, {"scores": scores}, second, {"scores": scores[::-1]}) == 1
+    assert task_of(first).agreement(first, {"scores": scores}, second, {"scores": scores}) == 0
+    assert task_of(first).agreement(first, {"scores": scores}, classifier(store, "cat", "fox"), {"scores": scores[::-1]}) == 0
 
 
 def test_masks_agree_by_the_share_of_their_pixels_at_whatever_size(store: Path) -> None:
@@ -215,7 +216,7 @@ def test_masks_agree_by_the_share_of_their_pixels_at_whatever_size(store: Path) 
     half = mask.copy()
     half[:, 4:6] = 2
 
-    assert agreement(card, {"mask": mask}, card, {"mask": mask}) == 1
-    assert agreement(card, {"mask": mask}, card, {"mask": half}) == 0.75
-    assert agreement(card, {"mask": mask}, card, {"mask": np.kron(mask, np.ones((2, 3), np.uint8))}) == 1
-    assert agreement(card, {"mask": mask}, card, {"mask": mask[::2, ::2]}) == 1
+    assert task_of(card).agreement(card, {"mask": mask}, card, {"mask": mask}) == 1
+    assert task_of(card).agreement(card, {"mask": mask}, card, {"mask": half}) == 0.75
+    assert task_of(card).agreement(card, {"mask": mask}, card, {"mask": np.kron(mask, np.ones((2, 3), np.uint8))}) == 1
+    assert task_of(card).agreement(card, {"mask": mask}, card, {"mask": mask[::2, ::2]}) == 1

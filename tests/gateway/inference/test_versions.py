@@ -10,9 +10,9 @@ from service.config.api_keys import digest
 from service.config.settings import Settings
 from service.config.traffic import TrafficError
 from service.gateway.app import create_app
+from service.gateway.routes.schemas import ModelList, Traffic
 from service.gateway.scheduling.request_terms import RequestTerms
-from service.tasks.schemas import ModelList, Traffic
-from tests.gateway.conftest import Running, app_of, parts_of, settled, until
+from tests.gateway.conftest import Running, app_of, components_of, settled, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.pictures import picture
 from tests.gateway.routes.test_v2_tensors import one
@@ -261,9 +261,9 @@ async def test_a_refusal_by_a_version_that_chance_chose_is_not_told_again(
 ) -> None:
     weigh(file, {"1.0": 50, "1.1": 50}, sticky=f'"{sticky}"')
     async with running(traffic_file=file, max_in_flight=2, max_images=2) as client:
-        gateway = parts_of(app_of(client))
-        with gateway.admission.enter(list(gateway.catalogue.cards.values()), RequestTerms("127.0.0.1"), 2):
+        components = components_of(app_of(client))
+        with components.admission.enter(list(components.registry.cards.values()), RequestTerms("127.0.0.1"), 2):
             refused = await classify(client)
 
     assert refused.status_code == 503
-    assert len(gateway.repeats._kept) == kept
+    assert len(components.rejections._entries) == kept

@@ -7,19 +7,23 @@ import pytest
 from service.errors import ServiceError, every_error
 from service.gateway.routes import examples
 from service.imaging import decoder
-from service.tasks import schemas
+from service.tasks import sample
+from service.tasks.shapes import Problem
+from tests.tasks.every_shape import SHAPES
+
+EXAMPLES = examples.responses()
 
 
-@pytest.mark.parametrize("name", examples.ANSWERS)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_an_answer_has_its_shape(name: str) -> None:
-    getattr(schemas, name).model_validate(examples.ANSWERS[name]())
+    SHAPES[name].model_validate(EXAMPLES[name])
 
 
 @pytest.mark.parametrize("error", every_error(), ids=lambda error: error.code())
 def test_a_problem_has_its_shape_and_its_class_own_words(error: type[ServiceError]) -> None:
     made = examples.problem(error)
 
-    schemas.Problem.model_validate(made)
+    Problem.model_validate(made)
     assert made["title"] == error.title
 
 
@@ -28,4 +32,4 @@ def test_the_picture_of_the_request_can_be_decoded() -> None:
 
     picture = decoder.decode(base64.b64decode(image["content"], validate=True), decoder.ImageLimits())
 
-    assert (picture.width, picture.height) == (examples.WIDTH, examples.HEIGHT)
+    assert (picture.width, picture.height) == (sample.WIDTH, sample.HEIGHT)

@@ -4,10 +4,10 @@ import httpx
 import pytest
 
 from service.config.settings import Settings
+from service.gateway.routes.schemas import ModelDetail, ModelList
 from service.imaging import decoder
 from service.models.cards import ModelCard
 from service.models.identity import identity
-from service.tasks.schemas import ModelDetail, ModelList
 from tests.gateway.conftest import Running, app_of, settled
 from tests.gateway.fixtures.fake_torchserve import WORKER_BYTES, FakeTorchServe
 
@@ -40,9 +40,9 @@ async def test_a_model_tells_its_labels_colours_input_and_limits(
         {"class_id": label.class_id, "label": label.label, "color": label.hex_color}
         for label in served["tiny-segmenter"].classes
     ]
-    assert body["input"] == {"profile": "segmentation", "size": 64}
+    assert body["input"] == {"profile": "proportional", "size": 64}
     assert body["limits"]["max_upload_bytes"] == settings.max_upload_bytes
-    assert body["formats"] == decoder.accepted()
+    assert body["formats"] == decoder.accepted_formats()
     assert body["identity"] == identity(served["tiny-segmenter"])
     assert str(served["tiny-segmenter"].folder) not in str(body)
 

@@ -247,7 +247,7 @@ async def test_a_key_opens_the_models_of_its_scope(running: Running) -> None:
     assert [answer.status_code for answer in answers] == [200, 403]
     assert [answer.json()["error"] for answer in (answers[1], nobody)] == [
         "This model needs a key of the scope segment.",
-        "The request carries no key.",
+        "The request has no key.",
     ]
     assert answers[1].json()["required_scope"] == "segment"
     assert nobody.status_code == 401

@@ -1,4 +1,4 @@
-"""Who is let in."""
+"""Admission control: slots for each model, shares of callers, deadlines and buffered bytes."""
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
@@ -7,7 +7,7 @@ from service.errors import Overloaded
 from service.gateway.scheduling.admission import Admission, BodyBuffer
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.models.cards import ModelCard
-from service.tasks.operations import BEST_PLACES
+from service.tasks.segmentation.task import MULTISCALE_SLOTS
 
 pytestmark = pytest.mark.anyio
 
@@ -15,7 +15,7 @@ HOG, GUEST = RequestTerms("hog"), RequestTerms("guest")
 
 
 def gauge() -> Gauge:
-    return Gauge("taken", "places", ["model"], registry=CollectorRegistry())
+    return Gauge("taken", "slots", ["model"], registry=CollectorRegistry())
 
 
 def value(taken: Gauge, model: ModelCard) -> float:
@@ -88,9 +88,9 @@ async def test_who_has_less_than_an_equal_share_is_let_in_beside_a_flood(a: Mode
 
     with admission.enter([a], HOG, 8), admission.enter([a], GUEST, 3):
         admission.check([a], GUEST)
-        for caller, pictures in ((GUEST, 2), (HOG, 1)):
+        for caller, images in ((GUEST, 2), (HOG, 1)):
             with pytest.raises(Overloaded):
-                admission.check([a], caller, pictures)
+                admission.check([a], caller, images)
 
 
 async def test_the_house_is_never_stretched_beyond_its_double(a: ModelCard) -> None:
@@ -130,19 +130,24 @@ async def test_nobody_is_refused_for_the_time_where_no_wait_is_foretold(a: Model
 
 
 async def test_a_refusal_says_when_to_come_again_within_a_minute(a: ModelCard) -> None:
-    for outlook_s, told in ((0.0, 1), (2.1, 3), (5000.0, 60)):
-        admission = Admission(1, gauge(), lambda *_, s=outlook_s: s)
+    for wait_s, retry_after_s in ((0.0, 1), (2.1, 3), (5000.0, 60)):
+        admission = Admission(1, gauge(), lambda *_, s=wait_s: s)
         with pytest.raises(Overloaded) as refused:
             admission.check([a], HOG, 2)
-        assert refused.value.retry_after_s == told
+        assert refused.value.retry_after_s == retry_after_s
 
 
-async def test_a_best_mask_takes_the_places_of_many_pictures(a: ModelCard) -> None:
-    admission, asked = Admission(2 * BEST_PLACES, gauge()), RequestTerms("hog", question="best")
+async def test_a_best_mask_takes_the_places_of_many_pictures(served: dict[str, ModelCard]) -> None:
+    cards, multiscale = [served["tiny-segmenter"]], RequestTerms("hog", operation="predict_multiscale")
+    admission = Admission(2 * MULTISCALE_SLOTS, gauge())
 
-    with admission.enter([a], asked, 1), admission.enter([a], HOG, BEST_PLACES), pytest.raises(Overloaded):
-        admission.check([a], HOG)
-    admission.check([a], asked, 2)
+    with (
+        admission.enter(cards, multiscale, 1),
+        admission.enter(cards, HOG, MULTISCALE_SLOTS),
+        pytest.raises(Overloaded),
+    ):
+        admission.check(cards, HOG)
+    admission.check(cards, multiscale, 2)
 
 
 def test_memory_is_held_up_to_the_limit_exactly_and_given_back() -> None:

@@ -1,4 +1,4 @@
-"""An answer's head and body, and when they are sent."""
+"""When the head and the body of a response are sent."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Packets(asyncio.Transport):
-    """What is sent at once, each as one; to another transport, too, where there is one."""
+    """A transport that records each write as one packet, and passes it on to another transport if there is one."""
 
     to: asyncio.Transport | None = None
 
@@ -35,55 +35,55 @@ class Packets(asyncio.Transport):
         return self.closed
 
     def close(self) -> None:
-        self.closed = self.to is None  # which is for one connection then
+        self.closed = self.to is None
         if self.to is not None:
             self.to.close()
 
 
 @pytest.fixture
 def packets() -> Packets:
-    """What is sent."""
+    """A recording transport."""
     return Packets()
 
 
 @pytest.fixture
-async def together(packets: Packets) -> CoalescedWriter:
-    """A connection over which it is."""
+async def writer(packets: Packets) -> CoalescedWriter:
+    """A writer to the recording transport."""
     return CoalescedWriter(packets, asyncio.get_running_loop())
 
 
-async def test_an_answers_head_leaves_with_its_body(packets: Packets, together: CoalescedWriter) -> None:
-    together.write(b"head ")
-    together.write(b"body")
+async def test_an_answers_head_leaves_with_its_body(packets: Packets, writer: CoalescedWriter) -> None:
+    writer.write(b"head ")
+    writer.write(b"body")
     await asyncio.sleep(0)
 
     assert packets.sent == [b"head body"]
 
 
-async def test_a_head_whose_body_takes_longer_does_not_wait_for_it(packets: Packets, together: CoalescedWriter) -> None:
-    together.write(b"head")
-    together.write(b"")  # of an answer to HEAD
+async def test_a_head_whose_body_takes_longer_does_not_wait_for_it(packets: Packets, writer: CoalescedWriter) -> None:
+    writer.write(b"head")
+    writer.write(b"")  # of a response to HEAD
     await asyncio.sleep(0)
-    together.write(b"body")
+    writer.write(b"body")
     await asyncio.sleep(0)
 
     assert packets.sent == [b"head", b"body"]
 
 
 async def test_what_is_written_last_is_sent_before_the_connection_closes(
-    packets: Packets, together: CoalescedWriter
+    packets: Packets, writer: CoalescedWriter
 ) -> None:
-    together.write(b"head")
-    together.close()
+    writer.write(b"head")
+    writer.close()
     await asyncio.sleep(0)
 
     assert packets.sent == [b"head"]
-    assert together.is_closing()
+    assert writer.is_closing()
 
 
-async def test_what_has_nothing_behind_it_need_not_wait(packets: Packets, together: CoalescedWriter) -> None:
-    together.write(b"head")
-    together.flush()
+async def test_what_has_nothing_behind_it_need_not_wait(packets: Packets, writer: CoalescedWriter) -> None:
+    writer.write(b"head")
+    writer.flush()
 
     assert packets.sent == [b"head"]
 
@@ -93,11 +93,11 @@ async def test_an_answer_is_one_packet_that_is_sent_by_the_time_it_is_complete(
     method: str, listening: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packets = Packets()
-    sent_by_then: list[int] = []
+    sent_before_end: list[int] = []
     complete = HttpToolsProtocol.on_response_complete
 
-    def noted(protocol: HttpToolsProtocol) -> None:
-        sent_by_then.append(len(packets.sent))
+    def recorded(protocol: HttpToolsProtocol) -> None:
+        sent_before_end.append(len(packets.sent))
         complete(protocol)
 
     class Copied(CoalescedWriter):
@@ -105,23 +105,21 @@ async def test_an_answer_is_one_packet_that_is_sent_by_the_time_it_is_complete(
             packets.to = transport
             super().__init__(packets, loop)
 
-    monkeypatch.setattr("service.gateway.server.protocol.Together", Copied)
-    monkeypatch.setattr(HttpToolsProtocol, "on_response_complete", noted)
+    monkeypatch.setattr("service.gateway.server.protocol.CoalescedWriter", Copied)
+    monkeypatch.setattr(HttpToolsProtocol, "on_response_complete", recorded)
     async with listening() as client:
         packets.sent.clear()
-        sent_by_then.clear()
+        sent_before_end.clear()
         response = await client.request(method, "/livez")
 
     assert response.status_code == 200
-    assert sent_by_then == [1]
+    assert sent_before_end == [1]
     assert packets.sent[0].startswith(b"HTTP/1.1 200 OK")
     assert packets.sent[0].endswith(b"\r\n\r\n" + response.content)
 
 
-async def test_nothing_is_sent_to_a_connection_that_closed_meanwhile(
-    packets: Packets, together: CoalescedWriter
-) -> None:
-    together.write(b"head")
+async def test_nothing_is_sent_to_a_connection_that_closed_meanwhile(packets: Packets, writer: CoalescedWriter) -> None:
+    writer.write(b"head")
     packets.close()
     await asyncio.sleep(0)
 
@@ -129,7 +127,7 @@ async def test_nothing_is_sent_to_a_connection_that_closed_meanwhile(
 
 
 class Full(Packets):
-    """A connection with so many bytes that its client has not taken."""
+    """A transport whose client has not read `left` bytes."""
 
     left = 3
 
@@ -143,14 +141,14 @@ class Full(Packets):
 async def test_a_client_that_takes_little_by_little_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.gateway.server.coalesced_writes.UNREAD_S", 0.01)
     full = Full()
-    together = CoalescedWriter(full, asyncio.get_running_loop())
-    together.expect_reading()
+    writer = CoalescedWriter(full, asyncio.get_running_loop())
+    writer.start_read_timer()
     seen = []
     while not full.closed:
         seen.append(full.left)
         full.left = max(1, full.left - 1)
-        clock = together._clock
-        await until(lambda clock=clock: together._clock is not clock or full.closed)  # type: ignore[misc]
+        timer = writer._read_timer
+        await until(lambda timer=timer: writer._read_timer is not timer or full.closed)  # type: ignore[misc]
 
     assert seen == [3, 2, 1]
 
@@ -158,9 +156,9 @@ async def test_a_client_that_takes_little_by_little_is_waited_for(monkeypatch: p
 async def test_a_client_that_took_all_has_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.gateway.server.coalesced_writes.UNREAD_S", 0)
     full = Full()
-    together = CoalescedWriter(full, asyncio.get_running_loop())
-    together.expect_reading()
-    together.expect_nothing()
+    writer = CoalescedWriter(full, asyncio.get_running_loop())
+    writer.start_read_timer()
+    writer.stop_read_timer()
     await asyncio.sleep(0.01)
 
     assert not full.closed

@@ -1,4 +1,4 @@
-"""Headers that dribble in or never end, and what uvicorn's own protocol makes of a request."""
+"""Headers that arrive slowly or never end, and how uvicorn's own protocol reads a request."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from service.gateway.server.protocol import MAX_FRAMING
-from service.tasks.schemas import Problem
+from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.pictures import picture
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def closed_after(port: int, *sent: bytes) -> float:
-    """Seconds until the server closes on a client that sends this, a piece each tenth of a second."""
+    """Return the seconds until the server closes the connection to a client that sends a piece every 0.1 s."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -125,9 +125,9 @@ async def test_an_idle_connection_and_a_long_body_are_not_closed_by_it(listening
 
 
 async def answer_to(port: int | None, *sent: bytes) -> bytes:
-    """All that the server sends until it closes, or is silent, to a client that sends these pieces apart."""
+    """Send the pieces separately, and return everything that the server sends until it closes or is silent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    found = b""
+    received = b""
     with suppress(ConnectionError, TimeoutError):
         for piece in sent:
             writer.write(piece)
@@ -135,15 +135,15 @@ async def answer_to(port: int | None, *sent: bytes) -> bytes:
             await asyncio.sleep(0.05)
         async with asyncio.timeout(2):
             while piece := await reader.read(65_536):
-                found += piece
+                received += piece
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
-    return found
+    return received
 
 
 def problem_of(answer: bytes) -> dict[str, Any]:
-    """The one problem that a whole answer tells, with its own id in the headers."""
+    """Check a whole response and return its problem document."""
     head, _, body = answer.partition(b"\r\n\r\n")
     problem: dict[str, Any] = orjson.loads(body)
     Problem.model_validate(problem)

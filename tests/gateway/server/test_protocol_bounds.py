@@ -1,4 +1,4 @@
-"""How long a connection lives that is of no use, and how much one client may ask at one time."""
+"""How long a useless connection stays open, and how many requests one client may pipeline."""
 
 import asyncio
 import socket
@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from service.gateway.server.protocol import MAX_QUEUED
-from service.measure.load.wire import post
+from service.measure.load.http_connection import post
 from tests.gateway.conftest import Running, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.full_gateway import server_end
@@ -35,11 +35,11 @@ async def test_of_requests_sent_without_waiting_a_bounded_number_is_answered_and
     async with listening() as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
         writer.write(b"GET /livez HTTP/1.1\r\nHost: gateway\r\n\r\n" * 100)
-        told = await asyncio.wait_for(reader.read(), 10)  # until the server closes
+        received = await asyncio.wait_for(reader.read(), 10)  # until the server closes
         writer.close()
         assert (await client.get("/livez")).status_code == 200
 
-    answers = told.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    answers = received.split(b"HTTP/1.1 200 OK\r\n")[1:]
     assert len(answers) == 1 + MAX_QUEUED
     assert [b"connection: close" in each for each in answers] == [False] * MAX_QUEUED + [True]
 
@@ -53,13 +53,13 @@ async def test_what_is_no_request_does_not_cost_the_one_before_it_its_answer(
         writer.write(post("http://gateway/v1/classify", picture(), "image/png", {}).wire)
         await until(lambda: fake.waiting)
         writer.write(b"\x00 nonsense\r\n\r\n")
-        await until(lambda: server_end(writer)._refused)
+        await until(lambda: server_end(writer)._rejected)
         fake.release.set()
-        told = await asyncio.wait_for(reader.read(), 10)
+        received = await asyncio.wait_for(reader.read(), 10)
         writer.close()
 
-    assert told.startswith(b"HTTP/1.1 200 OK")
-    assert told.count(b"HTTP/1.1") == 1
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert received.count(b"HTTP/1.1") == 1
 
 
 async def test_a_connection_that_was_reset_leaves_no_clock(listening: Running) -> None:

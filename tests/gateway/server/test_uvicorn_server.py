@@ -1,4 +1,4 @@
-"""The gateway behind real sockets, and as a process that is told to end."""
+"""The gateway on real sockets, and as a process that gets signals."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ LIMIT = 300_000
 
 
 async def exchange(client: httpx.AsyncClient, request: bytes, body: bytes = b"") -> bytes:
-    """All that the server sends until it closes, to a client that sends everything before it reads."""
+    """Send everything before reading, and return all that the server sends until it closes."""
     reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
     try:
         writer.write(request)
@@ -134,8 +134,8 @@ async def test_a_client_that_leaves_frees_its_place(listening: Running, fake: Fa
         await asyncio.wait({held})
 
         async def counted() -> bool:
-            left = 'resnest_http_requests_total{method="POST",route="/v1/classify",status="499"} 1.0'
-            return left in (await client.get("/metrics")).text
+            line = 'resnest_http_requests_total{method="POST",route="/v1/classify",status="499"} 1.0'
+            return line in (await client.get("/metrics")).text
 
         await until(counted)
         text = (await client.get("/metrics")).text
@@ -160,16 +160,16 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def process(settings: Settings, **environment: str) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
-    """A gateway as `python -m service.gateway`, ready, and a client to it."""
+    """Run `python -m service.gateway` until it is ready, and yield the process and a client."""
     port = free_port()
-    told = {
+    variables = {
         "RESNEST_MODEL_STORE": str(settings.model_store),
         "RESNEST_INFERENCE_URL": settings.inference_url,
         "RESNEST_MANAGEMENT_URL": settings.management_url,
         "RESNEST_PORT": str(port),
     }
     running = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service.gateway", env={**os.environ, **told, **environment}, stderr=PIPE
+        sys.executable, "-m", "service.gateway", env={**os.environ, **variables, **environment}, stderr=PIPE
     )
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
@@ -192,7 +192,7 @@ async def ready(running: Process, client: httpx.AsyncClient) -> None:
 
 
 async def refuses(client: httpx.AsyncClient) -> bool:
-    """Whether nothing listens any more."""
+    """Return whether connections are refused."""
     try:
         _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
     except ConnectionRefusedError:
@@ -201,8 +201,8 @@ async def refuses(client: httpx.AsyncClient) -> bool:
     return False
 
 
-async def in_flight(client: httpx.AsyncClient, pictures: int) -> bool:
-    return value(await samples(client), "resnest_inference_in_flight", model="tiny-classifier") == pictures
+async def in_flight(client: httpx.AsyncClient, images: int) -> bool:
+    return value(await samples(client), "resnest_inference_in_flight", model="tiny-classifier") == images
 
 
 async def drains(client: httpx.AsyncClient) -> bool:
@@ -229,12 +229,12 @@ async def test_it_serves_on_while_it_drains_and_says_so(settings: Settings, fake
     async with process(settings, RESNEST_DRAIN_S="2") as (running, client):
         running.send_signal(signal.SIGTERM)
         await until(lambda: drains(client), 2)
-        told = await client.get("/readyz")
+        state = await client.get("/readyz")
         answer = await client.post("/v1/classify", content=picture())
         async with asyncio.timeout(20):
             await running.communicate()
 
-    assert told.json()["code"] == "draining"
+    assert state.json()["code"] == "draining"
     assert (answer.status_code, answer.headers["connection"]) == (200, "close")
 
 
@@ -250,10 +250,10 @@ async def test_a_second_signal_ends_the_draining(settings: Settings, fake: FakeT
 
 
 async def test_a_restart_under_load_loses_no_request(settings: Settings, fake: FakeTorchServe) -> None:
-    """Clients that keep connections, and go away while it drains, see nothing but answers.
+    """Clients that keep connections and leave during the drain get only successful responses.
 
-    The draining ends when they have gone, by a second signal: with an end of its own, on a busy machine, they would
-    find nobody there before they were told to go.
+    A second signal ends the drain after they have left. With a time limit instead, a busy machine could close the
+    server before they leave.
     """
     async with process(settings, RESNEST_DRAIN_S="600") as (running, client):
         answers: list[int] = []
@@ -279,22 +279,22 @@ async def test_a_restart_under_load_loses_no_request(settings: Settings, fake: F
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "expected"),
     [
         ({"RESNEST_MODEL_STORE": "/nowhere"}, b"/nowhere has no models"),
-        ({"RESNEST_HOST": "0.0.0.0"}, b"will not listen on 0.0.0.0 for everybody"),
+        ({"RESNEST_HOST": "0.0.0.0"}, b"will not listen on 0.0.0.0 without authentication"),
         ({"RESNEST_KEYS_FILE": "/nowhere/keys"}, b"/nowhere/keys: No such file"),
         ({"RESNEST_KEYS": "web classify s3cret"}, b"line 1: the digest must be"),
     ],
 )
 async def test_what_it_cannot_serve_by_ends_it_with_one_sentence(
-    environment: dict[str, str], told: bytes, settings: Settings
+    environment: dict[str, str], expected: bytes, settings: Settings
 ) -> None:
-    all_of_it = {**os.environ, "RESNEST_MODEL_STORE": str(settings.model_store), **environment}
-    running = await asyncio.create_subprocess_exec(sys.executable, "-m", "service.gateway", env=all_of_it, stderr=PIPE)
+    variables = {**os.environ, "RESNEST_MODEL_STORE": str(settings.model_store), **environment}
+    running = await asyncio.create_subprocess_exec(sys.executable, "-m", "service.gateway", env=variables, stderr=PIPE)
     _, said = await asyncio.wait_for(running.communicate(), 60)
 
     assert running.returncode == 1
-    assert told in said
+    assert expected in said
     assert b"s3cret" not in said
     assert said.count(b"\n") == 1

@@ -1,4 +1,4 @@
-"""Bodies: every shape of them, cut off at the limit."""
+"""Bodies of every shape: what is read from them, and what is rejected."""
 
 import re
 from contextlib import suppress
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from service.errors import ServiceError
 from service.gateway.uploads.body import JsonBody
 from service.gateway.uploads.multipart import HEADERS, OTHER_PARTS
-from service.tasks.schemas import ImagesBody, Problem
+from service.tasks.shapes import ImagesBody, Problem
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.pictures import in_json, picture
 

@@ -1,4 +1,4 @@
-"""Whose upload is decoded next, and how long it may take."""
+"""The order in which uploads are decoded, their deadlines, and the processes for large images."""
 
 import asyncio
 import io
@@ -24,7 +24,7 @@ from service.gateway.uploads.decode_queue import NICE, DecodeQueue
 from service.gateway.uploads.pool_worker import ProcessLimits
 from service.gateway.uploads.process_pool import ProcessPool
 from service.imaging import decoder, image_header
-from service.imaging.mask_painting import MaskForm, Plan, paint
+from service.imaging.mask_painting import MaskForm, MaskPlan, paint
 from service.models.cards import ModelCard
 from tests.gateway.fixtures.pictures import picture
 
@@ -35,7 +35,7 @@ SMALL = picture()
 
 
 @pytest.fixture
-async def decoders() -> AsyncIterator[DecodeQueue]:
+async def decode_queue() -> AsyncIterator[DecodeQueue]:
     small, large = (ProcessPool(1, ProcessLimits(memory=1 << 30, cpu_s=20), nice=nice) for nice in (0, NICE))
     made = DecodeQueue(small, large, decoder.ImageLimits())
     await made.warm()
@@ -49,17 +49,16 @@ def later(seconds: float = 120) -> float:
 
 @pytest.mark.parametrize("other", ["another caller", "another task"])
 async def test_a_flood_of_large_pictures_does_not_hold_up_anothers_small_one(
-    other: str, decoders: DecodeQueue, served: dict[str, ModelCard]
+    other: str, decode_queue: DecodeQueue, served: dict[str, ModelCard]
 ) -> None:
     segmenter, classifier = served["tiny-segmenter"], served["tiny-classifier"]
-    flood = [
-        asyncio.create_task(decoders.prepare(LARGE, [segmenter], RequestTerms("flooding"), later())) for _ in range(40)
-    ]
+    flooding = RequestTerms("flooding")
+    flood = [asyncio.create_task(decode_queue.prepare(LARGE, [segmenter], flooding, later())) for _ in range(40)]
     await asyncio.sleep(0)
-    who = RequestTerms("flooding" if other == "another task" else "quiet")
+    terms = flooding if other == "another task" else RequestTerms("quiet")
     card = classifier if other == "another task" else segmenter
 
-    facts, _ = await decoders.prepare(SMALL, [card], who, later())
+    facts, _ = await decode_queue.prepare(SMALL, [card], terms, later())
 
     assert facts.width == 96
     assert sum(task.done() for task in flood) < 20
@@ -69,7 +68,7 @@ async def test_a_flood_of_large_pictures_does_not_hold_up_anothers_small_one(
 
 
 def lying(side: int) -> bytes:
-    """A GIF whose screen is said to be small, and whose frame is not."""
+    """Return a GIF that declares a small screen and has a large frame."""
     out = io.BytesIO()
     Image.new("P", (side, side)).save(out, "GIF")
     data = bytearray(out.getvalue())
@@ -78,13 +77,13 @@ def lying(side: int) -> bytes:
 
 
 async def test_a_picture_that_is_larger_than_its_header_declares_is_decoded_among_the_large_ones(
-    decoders: DecodeQueue, served: dict[str, ModelCard]
+    decode_queue: DecodeQueue, served: dict[str, ModelCard]
 ) -> None:
     upload, card = lying(2100), served["tiny-classifier"]
     assert image_header.pixels("GIF", upload) == 96 * 72
 
-    facts, _ = await decoders.prepare(upload, [card], RequestTerms(), later())
-    (found,) = await decoders.draw(upload, [niceness], card, RequestTerms(), later())
+    facts, _ = await decode_queue.prepare(upload, [card], RequestTerms(), later())
+    (found,) = await decode_queue.draw(upload, [niceness], card, RequestTerms(), later())
 
     assert (facts.width, facts.height) == (2100, 2100)
     assert int(found) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICE, 19)
@@ -94,24 +93,24 @@ async def test_a_picture_that_is_too_large_whatever_its_header_declares_is_told_
     served: dict[str, ModelCard],
 ) -> None:
     small, large = (ProcessPool(1, ProcessLimits(memory=1 << 30, cpu_s=20), nice=nice) for nice in (0, NICE))
-    decoders = DecodeQueue(small, large, decoder.ImageLimits(max_pixels=4_200_000))
+    decode_queue = DecodeQueue(small, large, decoder.ImageLimits(max_pixels=4_200_000))
     with pytest.raises(ImageTooLarge) as error:
-        await decoders.prepare(lying(2100), [served["tiny-classifier"]], RequestTerms(), later())
-    await decoders.close()
+        await decode_queue.prepare(lying(2100), [served["tiny-classifier"]], RequestTerms(), later())
+    await decode_queue.close()
 
     assert error.value.limit == 4_200_000
 
 
 async def test_a_small_picture_is_decoded_while_every_process_for_large_ones_is_held(
-    decoders: DecodeQueue, served: dict[str, ModelCard]
+    decode_queue: DecodeQueue, served: dict[str, ModelCard]
 ) -> None:
     card = served["tiny-classifier"]
-    held = asyncio.create_task(decoders.draw(LARGE, [nap], card, RequestTerms(), later()))
+    held = asyncio.create_task(decode_queue.draw(LARGE, [nap], card, RequestTerms(), later()))
     await asyncio.sleep(0)
-    assert not decoders.has_room_for(LARGE)
-    assert decoders.has_room_for(SMALL)
+    assert not decode_queue.has_room_for(LARGE)
+    assert decode_queue.has_room_for(SMALL)
 
-    facts, _ = await decoders.prepare(SMALL, [card], RequestTerms(), later())
+    facts, _ = await decode_queue.prepare(SMALL, [card], RequestTerms(), later())
 
     assert facts.width == 96
     assert not held.done()
@@ -121,37 +120,37 @@ async def test_a_small_picture_is_decoded_while_every_process_for_large_ones_is_
 
 @pytest.mark.parametrize(("upload", "nice"), [(SMALL, 0), (LARGE, NICE)])
 async def test_the_processes_for_large_pictures_give_way(
-    upload: bytes, nice: int, decoders: DecodeQueue, served: dict[str, ModelCard]
+    upload: bytes, nice: int, decode_queue: DecodeQueue, served: dict[str, ModelCard]
 ) -> None:
-    (found,) = await decoders.draw(upload, [niceness], served["tiny-segmenter"], RequestTerms(), later())
+    (found,) = await decode_queue.draw(upload, [niceness], served["tiny-segmenter"], RequestTerms(), later())
 
     assert int(found) == min(os.getpriority(os.PRIO_PROCESS, 0) + nice, 19)
 
 
 @pytest.mark.parametrize("form", ["png", "rle", "polygons"])
 async def test_a_mask_that_is_painted_in_a_process_is_that_of_a_thread(
-    form: MaskForm, decoders: DecodeQueue, served: dict[str, ModelCard]
+    form: MaskForm, decode_queue: DecodeQueue, served: dict[str, ModelCard]
 ) -> None:
     mask = np.random.default_rng(0).integers(0, 3, (40, 60), dtype=np.uint8)
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
-    plan = Plan(3000, 2000, mask, np.ones(3, np.float32), colours, form, frozenset({0, 2}), confidence=mask)
+    plan = MaskPlan(3000, 2000, mask, np.ones(3, np.float32), colours, form, frozenset({0, 2}), confidence=mask)
 
-    assert await decoders.paint(plan, served["tiny-segmenter"], RequestTerms(), later()) == paint(plan)
+    assert await decode_queue.paint(plan, served["tiny-segmenter"], RequestTerms(), later()) == paint(plan)
 
 
 async def test_a_picture_that_is_drawn_on_goes_before_the_callers_new_ones(
-    decoders: DecodeQueue, served: dict[str, ModelCard]
+    decode_queue: DecodeQueue, served: dict[str, ModelCard]
 ) -> None:
     card = served["tiny-segmenter"]
     order: list[str] = []
 
     async def new() -> None:
-        await decoders.prepare(LARGE, [card], RequestTerms(), later())
+        await decode_queue.prepare(LARGE, [card], RequestTerms(), later())
         order.append("new")
 
     waiting = [asyncio.create_task(new()) for _ in range(6)]
     await asyncio.sleep(0)
-    await decoders.draw(LARGE, [len_of], card, RequestTerms(), later())
+    await decode_queue.draw(LARGE, [len_of], card, RequestTerms(), later())
     order.append("drawn")
     await asyncio.gather(*waiting)
 
@@ -172,28 +171,28 @@ def nap(_image: object) -> bytes:
 
 
 async def test_a_picture_that_is_not_decoded_in_time_is_late_and_its_place_free_again(
-    decoders: DecodeQueue, served: dict[str, ModelCard]
+    decode_queue: DecodeQueue, served: dict[str, ModelCard]
 ) -> None:
     card = served["tiny-classifier"]
     with pytest.raises(DeadlineExceeded):
-        await decoders.prepare(LARGE, [card], RequestTerms(), later(0))
+        await decode_queue.prepare(LARGE, [card], RequestTerms(), later(0))
 
-    facts, _ = await decoders.prepare(LARGE, [card], RequestTerms(), later())
+    facts, _ = await decode_queue.prepare(LARGE, [card], RequestTerms(), later())
 
     assert (facts.width, facts.height) == (3000, 2000)
 
 
 async def test_a_picture_that_needs_more_memory_than_there_is_costs_too_much(served: dict[str, ModelCard]) -> None:
     tight = ProcessPool(1, ProcessLimits(memory=20 << 20, cpu_s=20))
-    decoders = DecodeQueue(ProcessPool(1, ProcessLimits(memory=1 << 30, cpu_s=20)), tight, decoder.ImageLimits())
+    decode_queue = DecodeQueue(ProcessPool(1, ProcessLimits(memory=1 << 30, cpu_s=20)), tight, decoder.ImageLimits())
     with pytest.raises(ImageTooCostly, match="memory"):
-        await decoders.prepare(picture(size=(4000, 3000)), [served["tiny-classifier"]], RequestTerms(), later())
-    await decoders.close()
+        await decode_queue.prepare(picture(size=(4000, 3000)), [served["tiny-classifier"]], RequestTerms(), later())
+    await decode_queue.close()
 
 
 @pytest.mark.parametrize(("upload", "error"), [(b"\xff\xd8\xff", ImageCorrupt), (b"no picture", UnsupportedMediaType)])
 async def test_what_has_no_header_is_refused_by_the_decoder(
-    upload: bytes, error: type[ServiceError], decoders: DecodeQueue, served: dict[str, ModelCard]
+    upload: bytes, error: type[ServiceError], decode_queue: DecodeQueue, served: dict[str, ModelCard]
 ) -> None:
     with pytest.raises(error):
-        await decoders.prepare(upload, [served["tiny-classifier"]], RequestTerms(), later())
+        await decode_queue.prepare(upload, [served["tiny-classifier"]], RequestTerms(), later())

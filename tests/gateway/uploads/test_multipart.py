@@ -1,4 +1,4 @@
-"""Forms, however they are cut into chunks."""
+"""Multipart forms, split into chunks at any position."""
 
 import itertools
 from contextlib import suppress
@@ -30,8 +30,8 @@ def form(contents: list[bytes], filename: str = "a.png", name: str = "file") -> 
 
 def parse(body: bytes, cuts: list[int]) -> MultipartForm:
     parsed = MultipartForm(f"multipart/form-data; boundary={BOUNDARY}", max_images=8)
-    places = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
-    for start, end in itertools.pairwise(places):
+    offsets = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
+    for start, end in itertools.pairwise(offsets):
         parsed.feed(body[start:end])
     return parsed
 

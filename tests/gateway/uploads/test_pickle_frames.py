@@ -1,4 +1,4 @@
-"""Objects over a socket."""
+"""Objects sent over a socket."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ from service.gateway.uploads import pickle_frames
 
 
 def sent(value: object) -> object:
-    """The value at the other end of a socket."""
+    """Send a value through a socket, and return it as received."""
     ours, theirs = socket.socketpair()
     with ours, theirs, theirs.makefile("rb") as incoming:
         thread = threading.Thread(target=pickle_frames.write, args=(ours, value))
@@ -28,7 +28,7 @@ def test_a_value_arrives_as_it_was(value: object) -> None:
 def test_long_bytes_arrive_as_bytes() -> None:
     content = bytes(range(256)) * 10_000
 
-    arrived = sent((pickle_frames.beside(content), pickle_frames.beside(b"short")))
+    arrived = sent((pickle_frames.out_of_band(content), pickle_frames.out_of_band(b"short")))
 
     assert arrived == (content, b"short")
     assert isinstance(arrived, tuple)
@@ -38,7 +38,7 @@ def test_long_bytes_arrive_as_bytes() -> None:
 def test_buffers_are_the_values_own_and_only_their_lengths_are_in_the_head() -> None:
     content, pixels = b"\x07" * 1_000_000, np.zeros((500, 400, 3), np.uint8)
 
-    head, *buffers = pickle_frames.pack((pickle_frames.beside(content), pixels))
+    head, *buffers = pickle_frames.pack((pickle_frames.out_of_band(content), pixels))
 
     assert head.nbytes < 1000
     assert buffers[0].obj is content
@@ -49,7 +49,7 @@ def test_buffers_are_the_values_own_and_only_their_lengths_are_in_the_head() -> 
 def test_what_is_left_to_send_is_all_behind_what_was_sent(count: int) -> None:
     parts = [memoryview(part) for part in (b"abc", b"", b"defgh", b"i")]
 
-    assert b"".join(pickle_frames.rest(parts, count)) == b"abcdefghi"[count:]
+    assert b"".join(pickle_frames.remaining(parts, count)) == b"abcdefghi"[count:]
 
 
 @pytest.mark.parametrize("cut", [0, 5])

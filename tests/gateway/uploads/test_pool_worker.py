@@ -1,4 +1,4 @@
-"""What a process does; that it keeps its bounds is shown in `test_isolation`."""
+"""The outcome of a job in a decode process. `test_process_pool` tests its limits."""
 
 import socket
 import threading
@@ -11,8 +11,8 @@ from tests.gateway.fixtures import hostile_work
 
 def test_an_outcome_says_whether_the_job_answered() -> None:
     assert outcome_of(hostile_work.add, (1, 2)) == (True, 3)
-    answered, error = outcome_of(hostile_work.refuse, ())
-    assert (answered, type(error)) == (False, ImageTooLarge)
+    succeeded, error = outcome_of(hostile_work.refuse, ())
+    assert (succeeded, type(error)) == (False, ImageTooLarge)
 
 
 def test_an_error_keeps_its_members_on_the_way() -> None:

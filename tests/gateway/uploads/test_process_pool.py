@@ -1,4 +1,4 @@
-"""What a job does to its process, nobody else notices."""
+"""A job can harm only its own process."""
 
 import asyncio
 import os
@@ -106,16 +106,16 @@ async def test_all_processes_of_a_pool_give_way_as_far_as_it_says(nice: int) -> 
 async def test_a_pool_is_quiet_while_a_job_more_would_leave_a_place_or_a_lone_process_has_none(
     pool: ProcessPool, lone: ProcessPool
 ) -> None:
-    assert [each.are_quiet for each in (pool, lone)] == [True, True]
+    assert [each.has_room for each in (pool, lone)] == [True, True]
 
     napping = [asyncio.create_task(each.run(hostile_work.nap, 600.0)) for each in (pool, lone)]
     await asyncio.sleep(0)
-    assert [each.are_quiet for each in (pool, lone)] == [False, False]
+    assert [each.has_room for each in (pool, lone)] == [False, False]
 
     for task in napping:
         task.cancel()
     await asyncio.wait(napping)
-    await until(lambda: pool.are_quiet and lone.are_quiet, 60)
+    await until(lambda: pool.has_room and lone.has_room, 60)
 
 
 async def test_two_pools_that_lose_processes_at_one_time_know_why(pool: ProcessPool, lone: ProcessPool) -> None:
@@ -207,7 +207,7 @@ async def test_processes_are_kept_and_none_is_left_at_the_end() -> None:
 
 
 async def test_a_pool_that_is_closed_while_it_starts_leaves_no_process(pool: ProcessPool) -> None:
-    await pool.run(hostile_work.own_pid)  # multiprocessing's own two last as long as this process
+    await pool.run(hostile_work.own_pid)  # multiprocessing's own two processes live as long as this one
     before = descendants()
     closed = ProcessPool(2, ProcessLimits(memory=MEMORY, cpu_s=5))
     warming = asyncio.create_task(closed.warm())
@@ -221,15 +221,15 @@ async def test_a_pool_that_is_closed_while_it_starts_leaves_no_process(pool: Pro
 
 
 def descendants() -> set[psutil.Process]:
-    """What this process has started, and they."""
+    """Return the children of this process, and theirs."""
     return set(psutil.Process().children(recursive=True))
 
 
 OWNER = """
 import asyncio, sys
-from service.gateway.isolated import ProcessLimits
-from service.gateway.isolation import ProcessPool
-from tests.gateway import hostile_work
+from service.gateway.uploads.pool_worker import ProcessLimits
+from service.gateway.uploads.process_pool import ProcessPool
+from tests.gateway.fixtures import hostile_work
 
 async def main():
     pool = ProcessPool(1, ProcessLimits(memory=1 << 28, cpu_s=60))

@@ -1,4 +1,4 @@
-"""Work in bounded threads."""
+"""Work in a bounded pool of threads."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ def threads() -> Iterator[ThreadPool]:
 
 
 class Counting:
-    """A job that says how many of it ran at one time, and waits to be let go."""
+    """A job that counts how many of it run at the same time, and waits for `go`."""
 
     def __init__(self) -> None:
         self.running = 0

@@ -1,4 +1,4 @@
-"""The limits of uploads: met exactly, and not exceeded by a byte."""
+"""The limits of uploads: a body of exactly the limit is accepted, one more byte is rejected."""
 
 import asyncio
 import base64
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from service.tasks.schemas import Problem
-from tests.gateway.conftest import Running, app_of, parts_of
+from service.tasks.shapes import Problem
+from tests.gateway.conftest import Running, app_of, components_of
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.pictures import in_json, picture
 from tests.gateway.uploads.test_body import END, FORM, JSON, PICTURE, part
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.anyio
 
 
 async def chunks(body: bytes, size: int = 1000) -> AsyncIterator[bytes]:
-    """As httpx sends it: chunked, with no Content-Length."""
+    """Yield the body in chunks, which httpx sends chunked and without Content-Length."""
     for start in range(0, len(body), size):
         yield body[start : start + size]
 
 
 def bodies(limit: int) -> dict[str, tuple[bytes, dict[str, str]]]:
-    """In each shape, a body of exactly `limit` bytes with a picture in it; what follows its end is ignored."""
+    """Return a body of exactly `limit` bytes with an image, in each shape. The bytes after its end are ignored."""
     form = part() + END
     text = b'{"images": [{"content": "' + base64.b64encode(PICTURE) + b'"}]}'
     return {
@@ -69,7 +69,7 @@ async def test_a_body_of_one_byte_more_is_refused(
 
 
 async def call(app: Any, headers: dict[str, str], *messages: dict[str, Any]) -> tuple[int, int]:
-    """The status of a request, and how many messages of its body were read before the answer."""
+    """Return the status of a request, and how many messages of its body were read before the response."""
     read, statuses = 0, []
 
     async def receive() -> dict[str, Any]:
@@ -147,15 +147,15 @@ async def test_a_body_that_trickles_in_is_given_up_long_before_its_time_is_over(
 
 async def test_uploads_that_do_not_fit_into_memory_together_are_refused(running: Running) -> None:
     async with running(max_upload_bytes=LIMIT, max_buffered_bytes=LIMIT) as client:
-        gateway = parts_of(app_of(client))
-        with gateway.memory.reserve() as other:
+        components = components_of(app_of(client))
+        with components.body_buffer.reserve() as other:
             other.grow(LIMIT - len(PICTURE) + 1)
             refused = await client.post("/v1/classify", content=PICTURE)
         answered = await client.post("/v1/classify", content=PICTURE)
 
     assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (503, "overloaded", "1")
     assert answered.status_code == 200
-    assert gateway.memory.held == 0
+    assert components.body_buffer.held == 0
 
 
 async def test_as_many_pictures_as_allowed_are_answered(running: Running) -> None:

@@ -1,1 +1,1 @@
-"""Evaluation: its figures against other people's, its data sets, its runs and its reports."""
+"""Tests of evaluation: data sets, runs, reports and plots."""

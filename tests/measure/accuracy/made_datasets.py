@@ -1,4 +1,4 @@
-"""Models that are made up: each answers what the upload is."""
+"""Fake models, whose output is encoded in the upload, and images for them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,46 +7,45 @@ import numpy as np
 from PIL import Image
 
 from service.errors import ImageCorrupt
-from service.measure.accuracy.datasets import Photo
-from service.measure.pipeline import Answer
 from service.models import cards
 from service.models.cards import ModelCard
+from service.tasks.scoring_base import LabelledImage, PipelineOutput
 
-SIZE = (4, 2)  # width and height of the pictures here
+SIZE = (4, 2)  # width and height of the images here
 CORRUPT = 255
 
 
-def says(*uploads: bytes) -> list[Answer]:
-    """A model of seven classes that answers the one which is the upload's first byte, or refuses it."""
+def fake_classifier(*uploads: bytes) -> list[PipelineOutput]:
+    """Return scores of seven classes, 1 for the class that is the upload's first byte. Reject `CORRUPT`."""
     if any(upload[0] == CORRUPT for upload in uploads):
         raise ImageCorrupt("made to be")
-    return [Answer({"scores": np.eye(7, dtype=np.float32)[upload[0]]}, *SIZE) for upload in uploads]
+    return [PipelineOutput({"scores": np.eye(7, dtype=np.float32)[upload[0]]}, *SIZE) for upload in uploads]
 
 
-def sees(*uploads: bytes) -> list[Answer]:
-    """A model that answers the mask which the upload is."""
-    return [Answer({"mask": np.frombuffer(each, np.uint8).reshape(SIZE[::-1])}, *SIZE) for each in uploads]
+def fake_segmenter(*uploads: bytes) -> list[PipelineOutput]:
+    """Return the mask that is the content of each upload."""
+    return [PipelineOutput({"mask": np.frombuffer(each, np.uint8).reshape(SIZE[::-1])}, *SIZE) for each in uploads]
 
 
-def labelled(folder: Path, *pairs: tuple[str, int]) -> list[Photo]:
-    """Photos of true labels, and what `says` will say of them."""
-    photos = []
-    for place, (label, answer) in enumerate(pairs):
-        path = folder / f"{place}.jpg"
-        path.write_bytes(bytes([answer]))
-        photos.append(Photo(path, label))
-    return photos
+def labelled(folder: Path, *pairs: tuple[str, int]) -> list[LabelledImage]:
+    """Return images with true labels, and with the classes that `fake_classifier` will predict."""
+    images = []
+    for index, (label, predicted) in enumerate(pairs):
+        path = folder / f"{index}.jpg"
+        path.write_bytes(bytes([predicted]))
+        images.append(LabelledImage(path, label))
+    return images
 
 
-def masked(folder: Path, true: Sequence[Sequence[int]], found: Sequence[Sequence[int]]) -> Photo:
-    """A photo of a true mask, and what `sees` will see in it."""
-    place = len(list(folder.glob("*.jpg")))
-    picture, mask = folder / f"{place}.jpg", folder / f"{place}.png"
-    picture.write_bytes(np.array(found, np.uint8).tobytes())
+def masked(folder: Path, true: Sequence[Sequence[int]], found: Sequence[Sequence[int]]) -> LabelledImage:
+    """Return an image with a true mask, and with the mask that `fake_segmenter` will return."""
+    index = len(list(folder.glob("*.jpg")))
+    image, mask = folder / f"{index}.jpg", folder / f"{index}.png"
+    image.write_bytes(np.array(found, np.uint8).tobytes())
     Image.fromarray(np.array(true, np.uint8)).save(mask)
-    return Photo(picture, mask=mask)
+    return LabelledImage(image, mask=mask)
 
 
 def card_of(store: Path, name: str) -> ModelCard:
-    """The card of one of the tests' models."""
+    """Return the card of one of the tests' models."""
     return cards.read(store / name)

@@ -1,4 +1,4 @@
-"""Data sets in the layouts in which they are published."""
+"""Reading data sets in the layouts in which they are published."""
 
 import csv
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from service.measure.accuracy import datasets
-from service.measure.accuracy.datasets import Photo
 from service.models.cards import CardError
+from service.tasks.scoring_base import Dataset, LabelledImage
 
 HEADER = ("image", "label", "split", "mask", "mask_kind", "width", "height", "source")
 
@@ -29,8 +29,10 @@ def mask(path: Path, *values: int) -> Path:
 
 def test_a_folder_for_each_label_is_read_where_nothing_else_fits(tmp_path: Path) -> None:
     touch(tmp_path, "dog/1.heic", "cat/2.PNG", "cat/.hidden.jpg", "cat/notes.txt", "readme.txt")
-    assert datasets.read(tmp_path) == datasets.Dataset(
-        tmp_path, "folders", (Photo(tmp_path / "cat/2.PNG", "cat"), Photo(tmp_path / "dog/1.heic", "dog"))
+    assert datasets.read(tmp_path) == Dataset(
+        tmp_path,
+        "folders",
+        (LabelledImage(tmp_path / "cat/2.PNG", "cat"), LabelledImage(tmp_path / "dog/1.heic", "dog")),
     )
 
 
@@ -43,12 +45,12 @@ def test_an_index_gives_one_split_and_only_exact_masks(tmp_path: Path) -> None:
     ]
     with (tmp_path / "index.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([HEADER, *((*row, 1, 1, "x") for row in rows)])
-    assert datasets.read(tmp_path).photos == (
-        Photo(tmp_path / "a.jpg", "cat", tmp_path / "a.png"),
-        Photo(tmp_path / "b.jpg", "dog"),
-        Photo(tmp_path / "c.jpg", "rose"),
+    assert datasets.read(tmp_path).images == (
+        LabelledImage(tmp_path / "a.jpg", "cat", tmp_path / "a.png"),
+        LabelledImage(tmp_path / "b.jpg", "dog"),
+        LabelledImage(tmp_path / "c.jpg", "rose"),
     )
-    assert [photo.label for photo in datasets.read(tmp_path, split="train").photos] == ["rose"]
+    assert [image.label for image in datasets.read(tmp_path, split="train").images] == ["rose"]
 
 
 @pytest.mark.parametrize("home", ["", "val", "ILSVRC/Data/CLS-LOC/val", "Data/CLS-LOC/val"])
@@ -56,7 +58,7 @@ def test_imagenet_is_read_from_folders_of_wordnet_ids(tmp_path: Path, home: str)
     touch(tmp_path / home, "n01440764/a.JPEG", "n02012849/b.JPEG")
     found = datasets.read(tmp_path)
     assert found.layout == "imagenet"
-    assert [photo.label for photo in found.photos] == ["n01440764", "n02012849"]
+    assert [image.label for image in found.images] == ["n01440764", "n02012849"]
 
 
 def test_imagenet_is_read_from_one_folder_and_the_table_of_its_ids(tmp_path: Path) -> None:
@@ -64,8 +66,8 @@ def test_imagenet_is_read_from_one_folder_and_the_table_of_its_ids(tmp_path: Pat
     tmp_path.joinpath("LOC_val_solution.csv").write_text(
         "ImageId,PredictionString\nILSVRC2012_val_00000007,n02012849 1 2 3 4 n02012849 5 6 7 8 \n", encoding="utf-8"
     )
-    (photo,) = datasets.read(tmp_path).photos
-    assert (photo.picture.is_file(), photo.label) == (True, "n02012849")
+    (image,) = datasets.read(tmp_path).images
+    assert (image.path.is_file(), image.label) == (True, "n02012849")
 
 
 def test_ade20ks_masks_count_from_one_and_zero_is_unlabelled(tmp_path: Path) -> None:
@@ -73,7 +75,7 @@ def test_ade20ks_masks_count_from_one_and_zero_is_unlabelled(tmp_path: Path) -> 
     mask(tmp_path / "annotations/validation/a.png", 0, 1, 150)
     found = datasets.read(tmp_path)
     assert (found.layout, found.classes) == ("ade20k", 150)
-    assert [photo.class_ids().tolist() for photo in found.photos] == [[[255, 0, 149]]]
+    assert [image.class_ids().tolist() for image in found.images] == [[[255, 0, 149]]]
 
 
 def test_cityscapes_label_ids_become_train_ids(tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_cityscapes_label_ids_become_train_ids(tmp_path: Path) -> None:
     mask(tmp_path / "gtFine/val/lindau/lindau_000000_000019_gtFine_labelIds.png", 0, 7, 8, 11, 26, 29, 33, 255)
     found = datasets.read(tmp_path)
     assert (found.layout, found.classes) == ("cityscapes", 19)
-    assert found.photos[0].class_ids().tolist() == [[255, 0, 1, 2, 13, 255, 18, 255]]
+    assert found.images[0].class_ids().tolist() == [[255, 0, 1, 2, 13, 255, 18, 255]]
 
 
 def test_the_label_ids_of_cityscapes_are_those_of_the_stores_label_set() -> None:
@@ -102,47 +104,33 @@ def test_pascal_voc_is_read_by_its_list(tmp_path: Path) -> None:
     indexed.putdata([0, 20, 255])
     indexed.save(path)
     found = datasets.read(tmp_path)
-    assert (found.layout, found.classes, len(found.photos)) == ("voc", 21, 1)
-    assert found.photos[0].class_ids().tolist() == [[0, 20, 255]]
+    assert (found.layout, found.classes, len(found.images)) == ("voc", 21, 1)
+    assert found.images[0].class_ids().tolist() == [[0, 20, 255]]
 
 
 def test_pictures_and_masks_of_one_name_are_pairs(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "images/b.jpg")
     mask(tmp_path / "masks/b.png", 0, 3)
     found = datasets.read(tmp_path)
-    assert [(photo.picture.name, photo.class_ids().tolist()) for photo in found.photos] == [("b.jpg", [[0, 3]])]
+    assert [(image.path.name, image.class_ids().tolist()) for image in found.images] == [("b.jpg", [[0, 3]])]
 
 
 @pytest.mark.parametrize(
-    ("layout", "told"),
+    ("layout", "message"),
     [
-        ("index", "is no data set of the layout index"),
-        ("voc", r"is no data set of the layout voc: .*ImageSets/Segmentation/val\.txt"),
-        ("imagenet", "is no data set of the layout imagenet"),
-        ("ade20k", "holds no picture of the layout ade20k"),
-        (None, "holds no picture of the layout folders"),
+        ("index", "is not a data set of the layout index"),
+        ("voc", r"is not a data set of the layout voc: .*ImageSets/Segmentation/val\.txt"),
+        ("imagenet", "is not a data set of the layout imagenet"),
+        ("ade20k", "has no image of the layout ade20k"),
+        (None, "has no image of the layout folders"),
     ],
 )
-def test_a_folder_that_is_no_such_data_set_is_refused(tmp_path: Path, layout: str | None, told: str) -> None:
-    with pytest.raises(CardError, match=told):
+def test_a_folder_that_is_no_such_data_set_is_refused(tmp_path: Path, layout: str | None, message: str) -> None:
+    with pytest.raises(CardError, match=message):
         datasets.read(tmp_path, layout)
 
 
 def test_an_index_without_its_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text("image,label\na.jpg,cat\n", encoding="utf-8")
-    with pytest.raises(CardError, match="is no data set of the layout index"):
+    with pytest.raises(CardError, match="is not a data set of the layout index"):
         datasets.read(tmp_path)
-
-
-def test_a_mask_that_is_none_is_refused(tmp_path: Path) -> None:
-    Image.new("RGB", (2, 2)).save(tmp_path / "colours.png")
-    (tmp_path / "text.png").write_text("no picture", encoding="utf-8")
-    for name, told in (
-        ("colours", "is RGB, and a mask is an indexed"),
-        ("text", "cannot be read"),
-        ("no", "cannot be"),
-    ):
-        with pytest.raises(CardError, match=told):
-            Photo(tmp_path / "a.jpg", mask=tmp_path / f"{name}.png").class_ids()
-    with pytest.raises(CardError, match="has no mask"):
-        Photo(tmp_path / "a.jpg").class_ids()

@@ -1,4 +1,4 @@
-"""A model behind a real gateway, whose model server is the tests' own."""
+"""Models behind a real gateway with a fake model server."""
 # ruff: noqa: F401, F811 - the fixtures are those of the gateway's tests
 
 import asyncio
@@ -18,6 +18,8 @@ from service.measure.accuracy.remote import Service
 from service.measure.accuracy.subjects import Subject
 from service.models.cards import CardError, ModelCard
 from service.models.identity import identity
+from service.tasks.classification.scoring import best_classes
+from service.tasks.segmentation.scoring import mask_of
 from tests.gateway.conftest import (
     Running,
     anyio_backend,
@@ -42,7 +44,7 @@ async def url(listening: Running) -> AsyncIterator[str]:
 
 
 async def asked(what: Callable[..., Any], *arguments: Any) -> Any:
-    """Out of the loop that the gateway runs in."""
+    """Run a function in a thread, outside the event loop of the gateway."""
     return await asyncio.to_thread(what, *arguments)
 
 
@@ -55,7 +57,7 @@ async def test_a_served_model_is_the_one_of_its_card(url: str, served: dict[str,
     for name, card in served.items():
         found, here = await subject(url, name), subjects.of_card(card)
         assert (found.name, found.version, found.task, found.labels) == (name, "1.0", card.task, here.labels)
-        assert found.places == here.places
+        assert found.class_ids == here.class_ids
 
 
 async def test_a_classifiers_best_answers_come_back(url: str, served: dict[str, ModelCard]) -> None:
@@ -65,8 +67,8 @@ async def test_a_classifiers_best_answers_come_back(url: str, served: dict[str, 
     for upload, answer in zip(uploads, answers, strict=True):
         scores = np.array(offline_scores(served["tiny-classifier"], upload), np.float32)
         order = np.argsort(-scores, kind="stable")[:5]
-        assert subjects.best(answer, 5)[0] == order.tolist()
-        np.testing.assert_allclose(answer.scores[order], scores[order], atol=1e-6)
+        assert best_classes(answer, 5)[0] == order.tolist()
+        np.testing.assert_allclose(answer.arrays["scores"][order], scores[order], atol=1e-6)
 
 
 async def test_a_segmenters_mask_comes_back_at_the_pictures_size(url: str) -> None:
@@ -74,8 +76,8 @@ async def test_a_segmenters_mask_comes_back_at_the_pictures_size(url: str) -> No
     Image.new("RGB", (90, 60), (255, 0, 0)).save(out, "PNG")
     run = (await subject(url, "tiny-segmenter")).open()
     (answer,) = await asked(run, out.getvalue())
-    assert (answer.width, answer.height, answer.mask.shape) == (90, 60, (60, 90))
-    assert (answer.mask == 2).all()
+    assert (answer.width, answer.height, mask_of(answer).shape) == (90, 60, (60, 90))
+    assert (mask_of(answer) == 2).all()
 
 
 async def test_a_segmenters_best_mask_comes_back(url: str, served: dict[str, ModelCard]) -> None:
@@ -83,14 +85,14 @@ async def test_a_segmenters_best_mask_comes_back(url: str, served: dict[str, Mod
     found = await asked(remote.served, Service(url), "tiny-segmenter", "best")
     (answer,) = await asked(found.open(), upload)
     pixels = np.asarray(Image.open(io.BytesIO(upload)))
-    np.testing.assert_array_equal(answer.mask, expected_mask(served["tiny-segmenter"], pixels))
+    np.testing.assert_array_equal(mask_of(answer), expected_mask(served["tiny-segmenter"], pixels))
     assert found.identity != (await subject(url, "tiny-segmenter")).identity
 
 
 async def test_other_weights_behind_one_address_are_another_model(
     listening: Running, served: dict[str, ModelCard], tmp_path: Path
 ) -> None:
-    """The ports differ here; what is compared is what the service tells."""
+    """Compare the identities without the URLs, whose ports differ."""
     name = "tiny-classifier"
     told = []
     for digit in "01":
@@ -112,20 +114,20 @@ async def test_a_service_that_asks_for_a_key_is_told_it(listening: Running) -> N
         told = Service(str(client.base_url), {"Authorization": f"Bearer {secret}"})
         run = (await asked(remote.served, told, "tiny-classifier")).open()
         (answer,) = await asked(run, picture())
-        assert answer.scores.max() > 0
+        assert answer.arrays["scores"].max() > 0
 
 
 async def test_a_picture_that_is_refused_is_told_by_its_error(url: str) -> None:
     run = (await subject(url, "tiny-classifier")).open()
     with pytest.raises(UnsupportedMediaType):
-        await asked(run, b"no picture")
+        await asked(run, b"not an image")
 
 
 async def test_a_service_that_is_full_is_asked_again(url: str, fake: FakeTorchServe) -> None:
     run = (await subject(url, "tiny-classifier")).open()
     fake.next.extend(["queue_full", "queue_full"])
     (answer,) = await asked(run, picture())
-    assert answer.scores.max() > 0
+    assert answer.arrays["scores"].max() > 0
 
 
 async def test_what_the_service_does_wrong_ends_the_run(url: str, fake: FakeTorchServe) -> None:
@@ -142,10 +144,10 @@ async def test_a_model_that_is_not_served_is_told(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "127.0.0.1:1", "ftp://127.0.0.1"])
 async def test_what_is_no_services_address_is_refused(url: str) -> None:
-    with pytest.raises(CardError, match="is no address of a service"):
+    with pytest.raises(CardError, match="is not the URL of a service"):
         remote.served(Service(url), "any")
 
 
 async def test_nobody_there_is_told() -> None:
-    with pytest.raises(CardError, match="cannot be asked"):
+    with pytest.raises(CardError, match="cannot be reached"):
         remote.served(Service("http://127.0.0.1:1"), "any")

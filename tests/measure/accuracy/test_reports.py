@@ -1,4 +1,4 @@
-"""What an evaluation found, as text, for programs and as a page."""
+"""Reports of an evaluation: as text, JSON, CSV and a page."""
 
 import csv
 import io
@@ -8,47 +8,52 @@ from pathlib import Path
 
 import pytest
 
-from service.measure.accuracy import reports, scores
-from service.measure.accuracy.datasets import Dataset, Photo
-from service.measure.accuracy.reports import SHOWN_LABELS, Report
-from service.measure.accuracy.scores import ClassifiedImage, RejectedImage, SegmentedImage
+from service.measure.accuracy import reports
+from service.measure.accuracy.reports import MAX_LABELS, Report
 from service.measure.accuracy.subjects import Subject
+from service.tasks.classification import scoring as classification
+from service.tasks.classification.scoring import ClassificationOutcome
+from service.tasks.scoring_base import Dataset, LabelledImage, RejectedImage
+from service.tasks.segmentation import scoring as segmentation
+from service.tasks.segmentation.scoring import SegmentationOutcome
 
 LABELS = ("cat", "dog", "daisy", "dandelion", "rose", "sunflower", "tulip")
 
 
 @pytest.fixture
 def found(classifier: Subject, segmenter: Subject) -> list[Report]:
-    """Two classifiers, the second with a published score and a picture that it refused, and a segmenter."""
+    """Return the reports of two classifiers and a segmenter. The second has a published score and a rejected image."""
     some = [
-        ClassifiedImage("a", 0, (0, 1), 0.9),
-        ClassifiedImage("b", 0, (1, 0), 0.6),
-        ClassifiedImage("c", 1, (1,), 0.8),
-        ClassifiedImage("d", 6, (2,), 0.5),
+        ClassificationOutcome("a", 0, (0, 1), 0.9),
+        ClassificationOutcome("b", 0, (1, 0), 0.6),
+        ClassificationOutcome("c", 1, (1,), 0.8),
+        ClassificationOutcome("d", 6, (2,), 0.5),
     ]
     published = {"top1": 81.034, "protocol": "Centre crop."}
-    refused = (RejectedImage("broken|.jpg", "image_corrupt"),)
+    rejected = (RejectedImage("broken|.jpg", "image_corrupt"),)
     other = replace(classifier, name="other", published=published)
     return [
-        Report(classifier, scores.classified(LABELS, some)),
-        Report(other, scores.classified(LABELS, some[:1] + some[2:]), refused),
+        Report(classifier, classification.scores(LABELS, some)),
+        Report(other, classification.scores(LABELS, some[:1] + some[2:]), rejected),
         Report(
             segmenter,
-            scores.segmented(("background", "cat", "dog"), [SegmentedImage("", (0, 1, 1), (0, 0, 1), (6, 1, 3))]),
+            segmentation.scores(
+                ("background", "cat", "dog"), [SegmentationOutcome("", (0, 1, 1), (0, 0, 1), (6, 1, 3))]
+            ),
         ),
     ]
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    return Dataset(tmp_path / "pets", "folders", (Photo(tmp_path / "a", "cat"),) * 4)
+    return Dataset(tmp_path / "pets", "folders", (LabelledImage(tmp_path / "a", "cat"),) * 4)
 
 
 def test_a_terminal_shows_models_beside_each_other_and_beside_what_was_published(found: list[Report]) -> None:
     assert reports.terminal(found).splitlines() == [
-        "MODEL            VERSION  PICTURES  TOP-1  PUBLISHED  TOP-5  PUBLISHED  ECE",
-        "tiny-classifier  1.0      4         50.00  -          75.00  -          35.00",
-        "other            1.0      3         66.67  81.03      66.67  -          26.67",
+        "MODEL            VERSION  IMAGES  TOP-1  PUBLISHED  TOP-5  PUBLISHED  ECE",
+        "tiny-classifier  1.0      4       50.00  -          75.00  -          35.00",
+        "other            1.0      3       66.67  81.03      66.67  -          26.67",
         "",
         "other: published with: Centre crop.",
         "",
@@ -57,14 +62,14 @@ def test_a_terminal_shows_models_beside_each_other_and_beside_what_was_published
         "cat        50.00            100.00",
         "dog        100.00           100.00",
         "",
-        "MODEL           VERSION  PICTURES  MIOU   PUBLISHED  PIXELS  PUBLISHED",
-        "tiny-segmenter  1.0      1         80.36  -          90.00   -",
+        "MODEL           VERSION  IMAGES  MIOU   PUBLISHED  PIXELS  PUBLISHED",
+        "tiny-segmenter  1.0      1       80.36  -          90.00   -",
         "",
         "IOU OF      tiny-segmenter",
         "cat         75.00",
         "background  85.71",
         "",
-        "other: 1 pictures are refused",
+        "other: 1 images are rejected",
     ]
 
 
@@ -89,7 +94,7 @@ def test_csv_has_a_row_for_each_figure_and_label(found: list[Report]) -> None:
 
 def test_a_page_has_tables_protocols_plots_and_what_was_refused(found: list[Report], dataset: Dataset) -> None:
     page = reports.markdown(found, dataset, ["a.png"])
-    assert page.startswith("# Evaluation on pets\n\n4 pictures, layout `folders`.\n\n## Classification\n")
+    assert page.startswith("# Evaluation on pets\n\n4 images, layout `folders`.\n\n## Classification\n")
     assert "| other | 1.0 | 3 | 66.67 | 81.03 | 66.67 | - | 26.67 |" in page
     assert "- other: published with: Centre crop." in page
     assert "- other: broken|.jpg: image_corrupt" in page
@@ -97,9 +102,13 @@ def test_a_page_has_tables_protocols_plots_and_what_was_refused(found: list[Repo
 
 
 def test_of_many_labels_the_lowest_are_shown(classifier: Subject) -> None:
-    labels = [f"label-{place:03}" for place in range(100)]
-    guesses = [ClassifiedImage("", place, (place if place >= 50 else 99,), 0.5) for place in range(100)]
-    shown = reports.terminal([Report(classifier, scores.classified(labels, guesses))])
+    labels = [f"label-{class_id:03}" for class_id in range(100)]
+    outcomes = [
+        ClassificationOutcome("", class_id, (class_id if class_id >= 50 else 99,), 0.5) for class_id in range(100)
+    ]
+    shown = reports.terminal([Report(classifier, classification.scores(labels, outcomes))])
     lines = [line.split()[0] for line in shown.splitlines() if line.startswith("label-")]
-    assert lines == labels[:SHOWN_LABELS]
-    assert len(reports.as_csv([Report(classifier, scores.classified(labels, guesses))]).splitlines()) == 1 + 4 + 100
+    assert lines == labels[:MAX_LABELS]
+    assert (
+        len(reports.as_csv([Report(classifier, classification.scores(labels, outcomes))]).splitlines()) == 1 + 4 + 100
+    )

@@ -1,4 +1,4 @@
-"""A model over a data set, with models that are made up; and runs that go on where they were stopped."""
+"""Runs of fake models over data sets, and runs that continue after they were stopped."""
 
 import os
 from collections.abc import Sequence
@@ -11,31 +11,31 @@ import pytest
 from PIL import Image
 
 from service.measure.accuracy import runs
-from service.measure.accuracy.datasets import Dataset, Photo
 from service.measure.accuracy.runs import Outcome
-from service.measure.accuracy.scores import Classification, RejectedImage, Segmentation
 from service.measure.accuracy.subjects import Subject
-from service.measure.pipeline import Answer
 from service.models.cards import CardError
-from tests.measure.accuracy.made_datasets import CORRUPT, labelled, masked, says, sees
+from service.tasks.classification.scoring import ClassificationScores
+from service.tasks.scoring_base import Dataset, LabelledImage, PipelineOutput, RejectedImage
+from service.tasks.segmentation.scoring import SegmentationScores
+from tests.measure.accuracy.made_datasets import CORRUPT, fake_classifier, fake_segmenter, labelled, masked
 
 
-def classified(subject: Subject, photos: Sequence[Photo]) -> Classification:
-    found = runs.scores(subject, runs.outcomes(subject, photos, subject.open()))
-    assert isinstance(found, Classification)
+def classified(subject: Subject, images: Sequence[LabelledImage]) -> ClassificationScores:
+    found = runs.scores(subject, runs.outcomes(subject, images, subject.open()))
+    assert isinstance(found, ClassificationScores)
     return found
 
 
-def segmented(subject: Subject, photos: Sequence[Photo]) -> Segmentation:
-    found = runs.scores(subject, runs.outcomes(subject, photos, subject.open()))
-    assert isinstance(found, Segmentation)
+def segmented(subject: Subject, images: Sequence[LabelledImage]) -> SegmentationScores:
+    found = runs.scores(subject, runs.outcomes(subject, images, subject.open()))
+    assert isinstance(found, SegmentationScores)
     return found
 
 
 def test_top_1_counts_the_likeliest_label(classifier: Subject, tmp_path: Path) -> None:
-    photos = labelled(tmp_path, ("cat", 0), ("cat", 1), ("cat", 0), ("cat", 0), ("dog", 1), ("tulip", 5))
-    score = classified(classifier, photos)
-    assert score.pictures == 6
+    images = labelled(tmp_path, ("cat", 0), ("cat", 1), ("cat", 0), ("cat", 0), ("dog", 1), ("tulip", 5))
+    score = classified(classifier, images)
+    assert score.images == 6
     assert score.top1 == pytest.approx(4 / 6)
     assert score.recall == pytest.approx({"cat": 3 / 4, "dog": 1, "tulip": 0})
     assert score.confusion[0][:2] == (3, 1)
@@ -43,27 +43,27 @@ def test_top_1_counts_the_likeliest_label(classifier: Subject, tmp_path: Path) -
 
 
 def counting(batches: list[int], subject: Subject) -> Subject:
-    def counted(*uploads: bytes) -> list[Answer]:
+    def counted(*uploads: bytes) -> list[PipelineOutput]:
         batches.append(len(uploads))
-        return says(*uploads)
+        return fake_classifier(*uploads)
 
     return replace(subject, open=lambda: counted)
 
 
 def test_more_photos_than_a_batch_are_all_counted(classifier: Subject, tmp_path: Path) -> None:
     batches: list[int] = []
-    photos = labelled(tmp_path, *[("dog", 1)] * 19)
-    assert classified(counting(batches, classifier), photos).confusion[1][1] == 19
+    images = labelled(tmp_path, *[("dog", 1)] * 19)
+    assert classified(counting(batches, classifier), images).confusion[1][1] == 19
     assert batches == [8, 8, 3]
 
 
 def test_masks_are_compared_pixel_by_pixel_over_all_pictures(segmenter: Subject, tmp_path: Path) -> None:
-    photos = [
+    images = [
         masked(tmp_path, true=[[0, 0, 1, 1], [0, 0, 1, 255]], found=[[0, 0, 1, 1], [0, 1, 0, 2]]),
         masked(tmp_path, true=[[0, 0, 0, 0], [1, 1, 1, 1]], found=[[0, 0, 0, 0], [1, 1, 2, 2]]),
     ]
-    score = segmented(segmenter, photos)
-    assert score.pictures == 2
+    score = segmented(segmenter, images)
+    assert score.images == 2
     # background: 7 in both, 8 true, 8 found; cat: 4 in both, 7 true, 5 found; dog: none in both, 2 found
     assert score.iou == pytest.approx({"background": 7 / 9, "cat": 4 / 8, "dog": 0})
     assert score.mean_iou == pytest.approx((7 / 9 + 4 / 8 + 0) / 3)
@@ -72,78 +72,82 @@ def test_masks_are_compared_pixel_by_pixel_over_all_pictures(segmenter: Subject,
 
 
 @pytest.mark.parametrize(
-    ("true", "words"), [([[0, 0, 9, 0]] * 2, "the class 9"), ([[0, 0, 0]], r"is \(1, 3\), and its picture \(2, 4\)")]
+    ("true", "words"), [([[0, 0, 9, 0]] * 2, "the class 9"), ([[0, 0, 0]], r"is \(1, 3\), and its image \(2, 4\)")]
 )
 def test_a_mask_that_cannot_belong_to_its_picture_is_refused(
     segmenter: Subject, tmp_path: Path, true: list[list[int]], words: str
 ) -> None:
-    photo = masked(tmp_path, true, found=[[0, 0, 0, 0]] * 2)
+    image = masked(tmp_path, true, found=[[0, 0, 0, 0]] * 2)
     with pytest.raises(CardError, match=words):
-        segmented(segmenter, [photo])
+        segmented(segmenter, [image])
 
 
 def test_a_picture_that_is_refused_is_told_and_its_neighbours_are_counted(classifier: Subject, tmp_path: Path) -> None:
-    photos = labelled(tmp_path, ("cat", 0), ("cat", CORRUPT), ("dog", 1))
-    found = list(runs.outcomes(classifier, photos, says))
-    assert found[1] == RejectedImage(str(photos[1].picture), "image_corrupt")
+    images = labelled(tmp_path, ("cat", 0), ("cat", CORRUPT), ("dog", 1))
+    found = list(runs.outcomes(classifier, images, fake_classifier))
+    assert found[1] == RejectedImage(str(images[1].path), "image_corrupt")
     scores = runs.scores(classifier, found)
-    assert (scores.pictures, len(found)) == (2, 3)
-    with pytest.raises(CardError, match="no picture could be read"):
+    assert (scores.images, len(found)) == (2, 3)
+    with pytest.raises(CardError, match="no image could be read"):
         runs.scores(classifier, found[1:2])
 
 
 def test_a_file_that_is_not_there_ends_the_run(classifier: Subject, tmp_path: Path) -> None:
     with pytest.raises(CardError, match=r"gone\.jpg cannot be read"):
-        list(runs.outcomes(classifier, [Photo(tmp_path / "gone.jpg", "cat")], says))
+        list(runs.outcomes(classifier, [LabelledImage(tmp_path / "gone.jpg", "cat")], fake_classifier))
 
 
 def test_only_pictures_that_know_what_the_task_is_about_are_used(
     classifier: Subject, segmenter: Subject, tmp_path: Path
 ) -> None:
-    photos = (*labelled(tmp_path, ("cat", 0)), masked(tmp_path, [[0] * 4] * 2, [[0] * 4] * 2))
-    dataset = Dataset(tmp_path, "index", photos)
-    assert runs.usable(classifier, dataset) == [photos[0]]
-    assert runs.usable(segmenter, dataset) == [photos[1]]
+    images = (*labelled(tmp_path, ("cat", 0)), masked(tmp_path, [[0] * 4] * 2, [[0] * 4] * 2))
+    dataset = Dataset(tmp_path, "index", images)
+    assert classifier.scoring.usable(classifier, dataset) == [images[0]]
+    assert segmenter.scoring.usable(segmenter, dataset) == [images[1]]
 
 
 def test_a_data_set_that_the_model_does_not_fit_is_refused(
     classifier: Subject, segmenter: Subject, tmp_path: Path
 ) -> None:
-    photo = masked(tmp_path, [[0] * 4] * 2, [[0] * 4] * 2)
+    image = masked(tmp_path, [[0] * 4] * 2, [[0] * 4] * 2)
     strange = labelled(tmp_path, ("horse", 0), ("donkey", 0), ("cat", 0))
     for subject, dataset, told in (
-        (segmenter, Dataset(tmp_path, "voc", (photo,), 21), r"has 21 classes \(voc\), and tiny-segmenter 3"),
-        (segmenter, Dataset(tmp_path, "folders", tuple(strange)), "has no picture with a mask"),
-        (classifier, Dataset(tmp_path, "pairs", (photo,)), "has no picture with a label"),
-        (classifier, Dataset(tmp_path, "folders", tuple(strange)), "of the name 'donkey' and 1 others"),
+        (segmenter, Dataset(tmp_path, "voc", (image,), 21), r"has 21 classes \(voc\), and tiny-segmenter 3"),
+        (segmenter, Dataset(tmp_path, "folders", tuple(strange)), "has no image with a mask"),
+        (classifier, Dataset(tmp_path, "pairs", (image,)), "has no image with a label"),
+        (
+            classifier,
+            Dataset(tmp_path, "folders", tuple(strange)),
+            "has images of 'donkey' and 1 others; tiny-classifier has no label, or several, of that name",
+        ),
     ):
         with pytest.raises(CardError, match=told):
-            runs.usable(subject, dataset)
+            subject.scoring.usable(subject, dataset)
 
 
 class StoppedError(Exception):
-    """What ends a run in the middle."""
+    """Raised to end a run in the middle."""
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(classifier: Subject, tmp_path: Path) -> None:
-    photos = labelled(tmp_path, *[("cat", place % 2) for place in range(10)])
+    images = labelled(tmp_path, *[("cat", index % 2) for index in range(10)])
     journal, batches, told = tmp_path / "journal.jsonl", list[int](), list[int]()
 
-    def stops(*uploads: bytes) -> list[Answer]:
+    def stops(*uploads: bytes) -> list[PipelineOutput]:
         if len(batches) == 1:
             raise StoppedError
         batches.append(len(uploads))
-        return says(*uploads)
+        return fake_classifier(*uploads)
 
     with pytest.raises(StoppedError):
-        runs.resumable(replace(classifier, open=lambda: stops), photos, tmp_path, journal, told.append)
+        runs.resumable(replace(classifier, open=lambda: stops), images, tmp_path, journal, told.append)
     with journal.open("a", encoding="utf-8") as file:
-        file.write('["Guess", {"picture": "cut o')
+        file.write('["ClassificationOutcome", {"image": "cut o')
     batches.clear()
-    found = runs.resumable(counting(batches, classifier), photos, tmp_path, journal, told.append)
+    found = runs.resumable(counting(batches, classifier), images, tmp_path, journal, told.append)
     assert batches == [2]
     assert told == [0, *[1] * 8, 8, 1, 1]
-    assert found == list(runs.outcomes(classifier, photos, says))
+    assert found == list(runs.outcomes(classifier, images, fake_classifier))
 
 
 def never() -> list[Outcome]:
@@ -153,75 +157,75 @@ def never() -> list[Outcome]:
 def test_a_run_that_is_complete_loads_no_model(classifier: Subject, segmenter: Subject, tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     mask = masked(tmp_path / "masks", [[0, 0, 1, 255]] * 2, [[0, 2, 1, 1]] * 2)
-    for subject, photos in ((classifier, labelled(tmp_path, ("cat", 0), ("cat", CORRUPT))), (segmenter, [mask])):
+    for subject, images in ((classifier, labelled(tmp_path, ("cat", 0), ("cat", CORRUPT))), (segmenter, [mask])):
         journal = tmp_path / f"{subject.name}.jsonl"
-        first = runs.resumable(subject, photos, tmp_path, journal, lambda _: None)
-        again = runs.resumable(replace(subject, open=never), photos, tmp_path, journal, lambda _: None)  # type: ignore[arg-type]
+        first = runs.resumable(subject, images, tmp_path, journal, lambda _: None)
+        again = runs.resumable(replace(subject, open=never), images, tmp_path, journal, lambda _: None)  # type: ignore[arg-type]
         assert again == first
 
 
 @pytest.mark.parametrize("change", [{"identity": "other weights"}, {"version": "2.0"}, {"name": "another"}])
 def test_a_run_of_something_else_begins_anew(classifier: Subject, tmp_path: Path, change: dict[str, Any]) -> None:
-    photos = labelled(tmp_path, *[("cat", 0)] * 3)
+    images = labelled(tmp_path, *[("cat", 0)] * 3)
     journal, batches = tmp_path / "journal.jsonl", list[int]()
-    runs.resumable(classifier, photos, tmp_path, journal, lambda _: None)
-    runs.resumable(counting(batches, replace(classifier, **change)), photos, tmp_path, journal, lambda _: None)
+    runs.resumable(classifier, images, tmp_path, journal, lambda _: None)
+    runs.resumable(counting(batches, replace(classifier, **change)), images, tmp_path, journal, lambda _: None)
     assert batches == [3]
-    runs.resumable(counting(batches, replace(classifier, **change)), photos[:2], tmp_path, journal, lambda _: None)
+    runs.resumable(counting(batches, replace(classifier, **change)), images[:2], tmp_path, journal, lambda _: None)
     assert batches == [3, 2]
 
 
 def corrected(subject: Subject) -> Subject:
-    """With the first two labels of its file exchanged."""
+    """Return the subject with its first two labels exchanged."""
     cat, dog, *others = subject.classes
     classes = (cat.model_copy(update={"label": "dog"}), dog.model_copy(update={"label": "cat"}), *others)
     return replace(subject, classes=classes)
 
 
 def test_corrected_labels_of_the_model_are_what_a_stopped_run_is_scored_by(classifier: Subject, tmp_path: Path) -> None:
-    photos, journal = labelled(tmp_path, ("cat", 0), ("dog", 0)), tmp_path / "journal.jsonl"
-    runs.resumable(classifier, photos, tmp_path, journal, lambda _: None)
-    found = runs.resumable(corrected(classifier), photos, tmp_path, journal, lambda _: None)
-    assert found == list(runs.outcomes(corrected(classifier), photos, says))
+    images, journal = labelled(tmp_path, ("cat", 0), ("dog", 0)), tmp_path / "journal.jsonl"
+    runs.resumable(classifier, images, tmp_path, journal, lambda _: None)
+    found = runs.resumable(corrected(classifier), images, tmp_path, journal, lambda _: None)
+    assert found == list(runs.outcomes(corrected(classifier), images, fake_classifier))
 
 
 def test_corrected_labels_of_pictures_are_what_a_stopped_run_is_scored_by(classifier: Subject, tmp_path: Path) -> None:
-    photos, journal = labelled(tmp_path, ("cat", 0), ("dog", 0)), tmp_path / "journal.jsonl"
-    runs.resumable(classifier, photos, tmp_path, journal, lambda _: None)
-    better = [photos[0], replace(photos[1], label="cat")]
+    images, journal = labelled(tmp_path, ("cat", 0), ("dog", 0)), tmp_path / "journal.jsonl"
+    runs.resumable(classifier, images, tmp_path, journal, lambda _: None)
+    better = [images[0], replace(images[1], label="cat")]
     found = runs.resumable(classifier, better, tmp_path, journal, lambda _: None)
-    assert found == list(runs.outcomes(classifier, better, says))
+    assert found == list(runs.outcomes(classifier, better, fake_classifier))
 
 
 def test_corrected_masks_are_what_a_stopped_run_is_scored_by(segmenter: Subject, tmp_path: Path) -> None:
-    photo, journal = masked(tmp_path, [[0] * 4] * 2, [[1] * 4] * 2), tmp_path / "journal.jsonl"
-    runs.resumable(segmenter, [photo], tmp_path, journal, lambda _: None)
-    assert photo.mask
-    written = photo.mask.stat().st_mtime_ns
-    Image.fromarray(np.full((2, 4), 1, np.uint8)).save(photo.mask)
-    os.utime(photo.mask, ns=(written, written + 1))
-    for better in (photo, replace(photo, values=(2, 0, *range(2, 256)))):
+    image, journal = masked(tmp_path, [[0] * 4] * 2, [[1] * 4] * 2), tmp_path / "journal.jsonl"
+    runs.resumable(segmenter, [image], tmp_path, journal, lambda _: None)
+    assert image.mask
+    written = image.mask.stat().st_mtime_ns
+    Image.fromarray(np.full((2, 4), 1, np.uint8)).save(image.mask)
+    os.utime(image.mask, ns=(written, written + 1))
+    for better in (image, replace(image, values=(2, 0, *range(2, 256)))):
         found = runs.resumable(segmenter, [better], tmp_path, journal, lambda _: None)
-        assert found == list(runs.outcomes(segmenter, [better], sees))
+        assert found == list(runs.outcomes(segmenter, [better], fake_segmenter))
 
 
 def test_a_picture_that_was_replaced_is_asked_about_again(classifier: Subject, tmp_path: Path) -> None:
-    photos, journal = labelled(tmp_path, ("cat", 0), ("dog", 0)), tmp_path / "journal.jsonl"
-    runs.resumable(classifier, photos, tmp_path, journal, lambda _: None)
-    photos[1].picture.write_bytes(bytes([1, 1]))
-    found = runs.resumable(classifier, photos, tmp_path, journal, lambda _: None)
-    assert found == list(runs.outcomes(classifier, photos, says))
+    images, journal = labelled(tmp_path, ("cat", 0), ("dog", 0)), tmp_path / "journal.jsonl"
+    runs.resumable(classifier, images, tmp_path, journal, lambda _: None)
+    images[1].path.write_bytes(bytes([1, 1]))
+    found = runs.resumable(classifier, images, tmp_path, journal, lambda _: None)
+    assert found == list(runs.outcomes(classifier, images, fake_classifier))
 
 
 def test_a_file_that_is_missing_is_told_before_the_model_is_asked(classifier: Subject, tmp_path: Path) -> None:
-    photos = [*labelled(tmp_path, ("cat", 0)), Photo(tmp_path / "gone.jpg", "cat")]
+    images = [*labelled(tmp_path, ("cat", 0)), LabelledImage(tmp_path / "gone.jpg", "cat")]
     with pytest.raises(CardError, match=r"gone\.jpg cannot be read"):
-        runs.resumable(replace(classifier, open=never), photos, tmp_path, None, lambda _: None)  # type: ignore[arg-type]
+        runs.resumable(replace(classifier, open=never), images, tmp_path, None, lambda _: None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"no json\n", b"[]\n"])
 def test_a_journal_that_is_none_is_written_anew(classifier: Subject, tmp_path: Path, content: bytes) -> None:
-    photos, journal = labelled(tmp_path, ("cat", 0)), tmp_path / "journal.jsonl"
+    images, journal = labelled(tmp_path, ("cat", 0)), tmp_path / "journal.jsonl"
     journal.write_bytes(content)
-    assert len(runs.resumable(classifier, photos, tmp_path, journal, lambda _: None)) == 1
+    assert len(runs.resumable(classifier, images, tmp_path, journal, lambda _: None)) == 1
     assert len(journal.read_text(encoding="utf-8").splitlines()) == 2

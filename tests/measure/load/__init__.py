@@ -1,1 +1,1 @@
-"""What `service/bench` promises, against a real HTTP server whose delays are known."""
+"""Tests of the load generator."""

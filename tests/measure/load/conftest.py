@@ -1,18 +1,18 @@
-"""What the measurements' tests share."""
+"""Fixtures of the load generator's tests."""
 
 import pytest
 
-from service.measure.load import wire
-from service.measure.load.wire import Request
+from service.measure.load import http_connection
+from service.measure.load.http_connection import Request
 
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The generator runs on uvloop."""
+    """Run the tests on uvloop, as the load generator does."""
     return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture
 def request_() -> Request:
-    """A request with a few bytes."""
-    return wire.post("http://127.0.0.1:1/v1/classify?model=m", b"picture", "image/jpeg", {})
+    """Return a request with a body of a few bytes."""
+    return http_connection.post("http://127.0.0.1:1/v1/classify?model=m", b"an image", "image/jpeg", {})

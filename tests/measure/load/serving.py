@@ -1,4 +1,4 @@
-"""A real, tiny HTTP server whose delays, answers and faults are known."""
+"""A small real HTTP server with configurable delays, replies and faults."""
 
 import asyncio
 import time
@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 
-from service.measure.load.generator import not_before
-from service.measure.load.wire import Address
+from service.measure.load.generator import sleep_until
+from service.measure.load.http_connection import Address
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one request gets: after so many seconds a status, headers and a body; `raw` bytes instead; a cut."""
+    """The reply to one request: status, headers and body after a delay, or `raw` bytes, or a closed connection."""
 
     delay_s: float = 0.0
     status: int = 200
@@ -25,7 +25,7 @@ class Answer:
 
 @dataclass
 class Server:
-    """`answer` is asked with the number of each request; with `one_at_a_time` the others wait meanwhile."""
+    """A server that calls `answer` with the number of each request, and can process `one_at_a_time`."""
 
     answer: Callable[[int], Answer] = lambda _: Answer()
     one_at_a_time: bool = False
@@ -60,7 +60,7 @@ class Server:
             self.requests.append((head, await reader.readexactly(length)))
             answer = self.answer(next(self._numbers))
             async with self._turn if self.one_at_a_time else asyncio.Semaphore():
-                await not_before(time.perf_counter() + answer.delay_s)
+                await sleep_until(time.perf_counter() + answer.delay_s)
             if answer.cut:
                 return
             lines = [f"HTTP/1.1 {answer.status} Any", f"Content-Length: {len(answer.body)}", *answer.headers]
@@ -73,7 +73,7 @@ class Server:
 
 @asynccontextmanager
 async def running(server: Server) -> AsyncIterator[Server]:
-    """The server on a free port."""
+    """Run the server on a free port."""
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.address = Address("127.0.0.1", listening.sockets[0].getsockname()[1])
     try:
@@ -83,4 +83,4 @@ async def running(server: Server) -> AsyncIterator[Server]:
         for task in server.tasks:
             task.cancel()
         await asyncio.gather(*server.tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # the transports' last callbacks
+        await asyncio.sleep(0)  # for the last callbacks of the transports

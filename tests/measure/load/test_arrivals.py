@@ -1,4 +1,4 @@
-"""When an open loop sends."""
+"""Tests of the arrival processes."""
 
 from itertools import islice, pairwise
 
@@ -17,7 +17,7 @@ def test_poisson_arrivals_have_the_rate_and_the_spread_of_independent_callers() 
     mean = sum(gaps) / len(gaps)
     assert mean == pytest.approx(1 / 50, rel=0.03)
     deviation = (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5
-    assert deviation == pytest.approx(mean, rel=0.05)  # an exponential's deviation is its mean
+    assert deviation == pytest.approx(mean, rel=0.05)  # in an exponential distribution they are equal
 
 
 @pytest.mark.parametrize("kind", sorted(ARRIVALS))

@@ -1,4 +1,4 @@
-"""Closed and open loops against a server whose delays are known."""
+"""Tests of closed and open loops against a server with known delays."""
 
 import asyncio
 import time
@@ -9,8 +9,17 @@ import pytest
 from service.host.processes import free_port
 from service.measure.load import generator
 from service.measure.load.arrivals import constant, poisson
-from service.measure.load.generator import LOST, OK, TIMED_OUT, UNREACHED, Client, Sample, outcome_of, stages_of
-from service.measure.load.wire import Address, Reply, Request
+from service.measure.load.generator import (
+    LOST,
+    OK,
+    TIMED_OUT,
+    UNREACHED,
+    Client,
+    Sample,
+    outcome_of,
+    parse_server_timing,
+)
+from service.measure.load.http_connection import Address, Reply, Request
 from tests.measure.load.serving import Answer, Server, running
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +32,7 @@ def outcomes(client: Client) -> list[str]:
 async def test_callers_of_a_closed_loop_wait_for_their_answers(request_: Request) -> None:
     async with running(Server(lambda _: Answer(0.05))) as server:
         client = Client(server.address, 4, 30)
-        await generator.closed(client, [request_], 4, time.perf_counter() + 0.5)
+        await generator.closed_loop(client, [request_], 4, time.perf_counter() + 0.5)
         client.close()
     assert server.connections == 4
     assert set(outcomes(client)) == {OK}
@@ -34,7 +43,7 @@ async def test_callers_of_a_closed_loop_wait_for_their_answers(request_: Request
 async def test_an_open_loop_sends_on_time_whatever_is_unanswered(request_: Request) -> None:
     async with running(Server(lambda _: Answer(0.3))) as server:
         client = Client(server.address, 100, 30)
-        await generator.opened(client, [request_], constant(50), time.perf_counter() + 0.5)
+        await generator.open_loop(client, [request_], constant(50), time.perf_counter() + 0.5)
         client.close()
     assert len(client.samples) == 25  # a closed loop of one caller would have sent two
     assert server.connections > 5
@@ -42,14 +51,14 @@ async def test_an_open_loop_sends_on_time_whatever_is_unanswered(request_: Reque
 
 
 async def test_an_open_loops_latencies_count_from_when_it_was_time_to_send(request_: Request) -> None:
-    """Twice as many requests as the server can answer: the wait grows, and no pause of the sender hides it."""
+    """Send twice as many requests as the server can answer: the wait grows, and the sender does not pause."""
     async with running(Server(lambda _: Answer(0.02), one_at_a_time=True)) as server:
         client = Client(server.address, 1, 30)
-        await generator.opened(client, [request_], constant(100), time.perf_counter() + 0.6)
+        await generator.open_loop(client, [request_], constant(100), time.perf_counter() + 0.6)
         client.close()
     samples = sorted(client.samples)
     assert len(samples) == 60
-    # The last is due at 0.59 s and over at 60 * 0.02 = 1.2 s at the earliest.
+    # The last request is due at 0.59 s. Its reply comes after at least 60 * 0.02 = 1.2 s.
     assert samples[-1].latency_s >= 0.6
     assert samples[-1].ended - samples[-1].sent < samples[-1].latency_s - 0.3
     assert all(before.latency_s <= after.latency_s + 0.02 for before, after in zip(samples, samples[10:], strict=False))
@@ -64,12 +73,12 @@ async def test_an_answer_that_does_not_come_is_given_up(request_: Request) -> No
 
 
 async def test_faults_of_the_connection_are_told_apart(request_: Request) -> None:
-    nobody = Client(Address("127.0.0.1", free_port()), 1, 30)
-    await nobody.send(request_)
+    unreachable = Client(Address("127.0.0.1", free_port()), 1, 30)
+    await unreachable.send(request_)
     async with running(Server(lambda _: Answer(cut=True))) as server:
         cut = Client(server.address, 1, 30)
         await cut.send(request_)
-    assert outcomes(nobody) + outcomes(cut) == [UNREACHED, LOST]
+    assert outcomes(unreachable) + outcomes(cut) == [UNREACHED, LOST]
 
 
 async def test_a_connection_that_was_closed_while_idle_is_replaced(request_: Request) -> None:
@@ -94,7 +103,7 @@ async def test_a_sample_has_the_stages_that_the_server_told(request_: Request) -
 
 @pytest.mark.parametrize("header", ["", "cache", "cache;desc=hit, ,", "cache;dur=long", "cache;dur=nan"])
 def test_stages_without_a_duration_are_left_out(header: str) -> None:
-    assert stages_of(header) == {}
+    assert parse_server_timing(header) == {}
 
 
 @pytest.mark.parametrize(
@@ -121,14 +130,14 @@ def test_a_latency_counts_from_the_schedule() -> None:
 
 async def test_an_open_loop_that_has_nothing_to_send_ends(request_: Request) -> None:
     client = Client(Address("127.0.0.1", 1), 1, 1)
-    await generator.opened(client, [request_], repeat(1e9), time.perf_counter() + 0.1)
+    await generator.open_loop(client, [request_], repeat(1e9), time.perf_counter() + 0.1)
     assert client.samples == []
 
 
 async def test_an_open_loop_never_sends_early(request_: Request) -> None:
     async with running(Server()) as server:
         client = Client(server.address, 100, 30)
-        await generator.opened(client, [request_], poisson(300), time.perf_counter() + 0.5)
+        await generator.open_loop(client, [request_], poisson(300), time.perf_counter() + 0.5)
         client.close()
     assert len(client.samples) > 100
     assert all(sample.sent >= sample.scheduled for sample in client.samples)

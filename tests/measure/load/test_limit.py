@@ -1,4 +1,4 @@
-"""A model's limit in this process."""
+"""Tests of the measurement of a model in this process."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from service.models import cards
 @pytest.mark.parametrize("model", ["tiny-classifier", "tiny-segmenter"])
 def test_the_limit_is_measured_in_full_batches(store: Path, model: str) -> None:
     pipeline = Pipeline.load(cards.read(store / model), "cpu")
-    uploads = [each.content for each in corpus.make([(96, 64), (64, 96)], of_each=2)]
+    uploads = [each.content for each in corpus.make([(96, 64), (64, 96)], per_size=2)]
     found = limit.measure(pipeline, uploads, seconds=0.5, warm_up_s=0.1, threads=2, lone=5)
     assert found.model == model
     assert found.pictures >= found.batch_size == pipeline.card.serving.batch_size
@@ -26,6 +26,6 @@ def test_the_limit_is_measured_in_full_batches(store: Path, model: str) -> None:
 
 def test_an_upload_that_is_no_picture_is_told(store: Path) -> None:
     pipeline = Pipeline.load(cards.read(store / "tiny-classifier"), "cpu")
-    (whole,) = corpus.make([(96, 64)], of_each=1)
+    (whole,) = corpus.make([(96, 64)], per_size=1)
     with pytest.raises(ImageCorrupt):
         limit.measure(pipeline, [whole.content[:300]], seconds=0.1, warm_up_s=0, threads=1, lone=1)

@@ -1,4 +1,4 @@
-"""The page of a sweep."""
+"""Tests of the HTML page of a sweep."""
 
 import xml.etree.ElementTree as ET
 

@@ -1,4 +1,4 @@
-"""A measurement as a document and as tables."""
+"""Tests of the JSON document and the tables of a measurement."""
 
 import json
 
@@ -12,11 +12,12 @@ TRIALS = [made(20, 20, 0.010), made(60, 60, 0.012), made(110, 70, 0.300, errors=
 
 
 def test_the_document_is_json_with_every_figure() -> None:
-    told = json.loads(json.dumps(report.document("http://x/v1/classify", {"in_a_request": 1}, TRIALS, limit={"a": 1})))
-    assert (told["version"], told["target"], told["limit"]) == (__version__, "http://x/v1/classify", {"a": 1})
-    assert told["host"]["cores"] >= 1
-    assert told["knee"] == "60 req/s poisson"
-    last = told["trials"][-1]
+    document = report.document("http://x/v1/classify", {"in_a_request": 1}, TRIALS, limit={"a": 1})
+    read = json.loads(json.dumps(document))
+    assert (read["version"], read["target"], read["limit"]) == (__version__, "http://x/v1/classify", {"a": 1})
+    assert read["host"]["cores"] >= 1
+    assert read["knee"] == "60 req/s poisson"
+    last = read["trials"][-1]
     assert last["load"] == {"kind": "poisson", "amount": 110, "told": "110 req/s poisson"}
     assert last["summary"]["outcomes"] == {"ok": 70, "503 overloaded": 5}
     assert last["summary"]["latency_ms"]["p50"] == pytest.approx(300)
@@ -28,7 +29,7 @@ def test_a_row_a_load_marks_the_knee() -> None:
     assert [len(row) for row in rows] == [len(head)] * 3
     assert [row[0] for row in rows] == ["20 req/s poisson", "60 req/s poisson <- knee", "110 req/s poisson"]
     assert rows[1][head.index("P50")] == "12.0"
-    assert rows[1][head.index("P99")] == "-"  # of 60 requests
+    assert rows[1][head.index("P99")] == "-"  # 60 requests are too few
     assert rows[2][head.index("ERRORS")] == "5"
 
 
@@ -54,7 +55,7 @@ def test_processes_are_those_of_the_last_load() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(None, "-"), (0.123, "0.12"), (1.26, "1.3"), (99.94, "99.9"), (1234.5, "1234")]
+    ("value", "text"), [(None, "-"), (0.123, "0.12"), (1.26, "1.3"), (99.94, "99.9"), (1234.5, "1234")]
 )
-def test_milliseconds_have_the_digits_that_count(value: float | None, told: str) -> None:
-    assert report.milliseconds(value) == told
+def test_milliseconds_have_the_digits_that_count(value: float | None, text: str) -> None:
+    assert report.milliseconds(value) == text

@@ -1,4 +1,4 @@
-"""A measurement from beginning to end."""
+"""Tests of a whole measurement."""
 
 import re
 from pathlib import Path
@@ -47,13 +47,13 @@ def test_the_loads_are_those_asked_for(given: dict[str, Any], loads: list[Load])
 
 
 async def test_every_load_is_put_on_the_service_and_told() -> None:
-    said: list[str] = []
+    lines: list[str] = []
     watched: list[tuple[Load, Progress]] = []
     async with running(Server(lambda _: Answer(0.005))) as server:
         asked = options(server.url, concurrency=(1.0, 3.0), header=(("X-Api-Key", "k"),), allow_p95=10_000.0)
-        trials = await session.measure(asked, said.append, lambda load, now: watched.append((load, now)))
+        trials = await session.measure(asked, lines.append, lambda load, now: watched.append((load, now)))
     assert [str(each.load) for each in trials] == ["1 at a time", "3 at a time"]
-    assert said[0].startswith(f"{server.url}/v1/classify: 4 pictures of ")
+    assert lines[0].startswith(f"{server.url}/v1/classify: 4 images, ")
     assert all(b"X-Api-Key: k" in head for head, _ in server.requests)
     text = session.text(asked, trials)
     assert re.search(r"^3 at a time .* 0 ", text, re.MULTILINE)
@@ -67,19 +67,19 @@ async def test_a_sweep_goes_from_a_fifth_of_the_capacity_to_beyond_it() -> None:
     rates = [each.load.amount for each in trials]
     assert rates == sorted(rates)
     assert rates[-1] / rates[0] == pytest.approx(1.1 / 0.2)
-    assert rates[-2] <= 50.5  # what the server can answer
+    assert rates[-2] <= 50.5  # the capacity of the server
     assert "100" in session.page(options(server.url, is_sweep=True), trials)
 
 
 def test_one_picture_is_a_raw_body_and_several_a_form() -> None:
-    pictures = corpus.make(SIZE, of_each=3)
-    alone = session.requests_of(options(), pictures)
-    assert [each.pictures for each in alone] == [1, 1, 1]
-    assert alone[0].wire.endswith(pictures[0].content)
-    (together,) = session.requests_of(options(images=8), pictures)
-    assert together.pictures == 8
-    assert together.wire.count(pictures[0].content) == 3
-    assert together.wire.count(pictures[2].content) == 2
+    uploads = corpus.make(SIZE, per_size=3)
+    single = session.requests_of(options(), uploads)
+    assert [each.images for each in single] == [1, 1, 1]
+    assert single[0].wire.endswith(uploads[0].content)
+    (together,) = session.requests_of(options(images=8), uploads)
+    assert together.images == 8
+    assert together.wire.count(uploads[0].content) == 3
+    assert together.wire.count(uploads[2].content) == 2
 
 
 async def test_throughput_counts_pictures_and_not_only_requests() -> None:
@@ -93,7 +93,7 @@ def test_no_load_within_the_bound_is_told() -> None:
 
 
 def test_the_pictures_may_come_from_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(corpus.make(SIZE, of_each=1)[0].content)
-    asked = SessionOptions("http://x", pictures=tmp_path)
+    (tmp_path / "a.jpg").write_bytes(corpus.make(SIZE, per_size=1)[0].content)
+    asked = SessionOptions("http://x", image_folder=tmp_path)
     assert [each.name for each in asked.corpus()] == ["a.jpg"]
-    assert session.described(asked) == {"from": tmp_path.name, "in_a_request": 1}
+    assert session.corpus_document(asked) == {"from": tmp_path.name, "in_a_request": 1}

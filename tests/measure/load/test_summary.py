@@ -1,4 +1,4 @@
-"""Samples to figures."""
+"""Tests of the statistics of samples."""
 
 import pytest
 
@@ -6,9 +6,9 @@ from service.measure.load.generator import OK, TIMED_OUT, Sample
 from service.measure.load.summary import Window, figures, percentile, summarise
 
 
-def sample(scheduled: float, ended: float, outcome: str = OK, pictures: int = 1, **stages: float) -> Sample:
+def sample(scheduled: float, ended: float, outcome: str = OK, images: int = 1, **stages: float) -> Sample:
     server_timing = ", ".join(f"{stage};dur={value}" for stage, value in stages.items())
-    return Sample(scheduled, scheduled + 0.001, ended, outcome, pictures, server_timing)
+    return Sample(scheduled, scheduled + 0.001, ended, outcome, images, server_timing)
 
 
 @pytest.mark.parametrize(("share", "value"), [(50, 500.0), (90, 900.0), (95, 950.0), (99, 990.0), (99.9, 999.0)])
@@ -34,11 +34,11 @@ def test_figures_are_of_all_values() -> None:
 def test_throughput_counts_what_arrived_in_the_window_and_latency_what_was_due_in_it() -> None:
     window = Window(10.0, 12.0)
     samples = [
-        sample(9.0, 9.5),  # all of it before
-        sample(9.9, 10.1, pictures=4),  # arrived in the window, due before
-        sample(10.5, 11.0, pictures=4),
-        sample(11.0, 11.5, pictures=4),
-        sample(11.9, 13.9, pictures=4),  # due in the window, arrived after
+        sample(9.0, 9.5),  # due and arrived before the window
+        sample(9.9, 10.1, images=4),  # due before the window, arrived in it
+        sample(10.5, 11.0, images=4),
+        sample(11.0, 11.5, images=4),
+        sample(11.9, 13.9, images=4),  # due in the window, arrived after it
     ]
     found = summarise(samples, window)
     assert (found.requests_per_s, found.pictures_per_s) == (1.5, 6.0)

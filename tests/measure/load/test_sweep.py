@@ -1,11 +1,11 @@
-"""What several loads say together."""
+"""Tests of the results of several loads together."""
 
 import pytest
 
 from service.measure.load import sweep
 from tests.measure.load.trials import made
 
-# A queue's usual course: latency rises slowly, then steeply; throughput follows the load, then no longer.
+# The usual behaviour of a queue: latency rises slowly, then steeply. Throughput follows the load, then stays constant.
 SWEEP = [made(20, 20, 0.010), made(60, 60, 0.012), made(80, 80, 0.014), made(90, 88, 0.050), made(110, 89, 0.300, 5)]
 
 
@@ -17,9 +17,9 @@ def test_two_loads_have_no_knee() -> None:
     assert sweep.knee(SWEEP[:2]) is None
 
 
-@pytest.mark.parametrize(("p95_ms", "place"), [(100, 3), (49, 2), (12.5, 1)])
-def test_the_highest_load_within_a_bound(p95_ms: float, place: int) -> None:
-    assert sweep.within(SWEEP, p95_ms) is SWEEP[place]
+@pytest.mark.parametrize(("p95_ms", "index"), [(100, 3), (49, 2), (12.5, 1)])
+def test_the_highest_load_within_a_bound(p95_ms: float, index: int) -> None:
+    assert sweep.within(SWEEP, p95_ms) is SWEEP[index]
 
 
 def test_a_load_with_errors_is_not_borne() -> None:

@@ -1,4 +1,4 @@
-"""One load on one service, from the warm-up to the figures."""
+"""Tests of one load on one service, from the warm-up to the figures."""
 
 import os
 
@@ -7,8 +7,8 @@ import pytest
 from service.host.processes import free_port
 from service.measure.load import trial
 from service.measure.load.generator import OK
+from service.measure.load.http_connection import Address, Request
 from service.measure.load.trial import Load, Plan, Progress, RefusedError
-from service.measure.load.wire import Address, Request
 from tests.measure.load.serving import Answer, Server, running
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ async def test_a_closed_loop_is_measured_after_its_warm_up(request_: Request) ->
     assert found.summary.outcomes == {OK: found.summary.requests}
     median = found.summary.latency_ms["p50"]
     assert median is not None
-    assert 20 <= median < 300  # the slow first answers were warm-up
+    assert 20 <= median < 300  # the slow first replies were in the warm-up
     assert len(server.requests) > found.summary.requests
 
 
@@ -50,13 +50,13 @@ async def test_the_servers_processes_are_watched_meanwhile(request_: Request) ->
 
 
 async def test_progress_is_told_and_reaches_the_end(request_: Request) -> None:
-    told: list[Progress] = []
+    reported: list[Progress] = []
     async with running(Server(lambda _: Answer(0.01))) as server:
-        await trial.trial(Plan(server.address, [request_], 1.2, 0.1), Load("closed", 2), told.append)
-    assert told
-    assert 0 < told[0].share < 1
-    assert told[-1].done > 0
-    assert told[-1].errors == 0
+        await trial.trial(Plan(server.address, [request_], 1.2, 0.1), Load("closed", 2), reported.append)
+    assert reported
+    assert 0 < reported[0].share < 1
+    assert reported[-1].done > 0
+    assert reported[-1].errors == 0
 
 
 async def test_every_picture_is_answered_once_before_any_load(request_: Request) -> None:
@@ -67,19 +67,19 @@ async def test_every_picture_is_answered_once_before_any_load(request_: Request)
 
 
 async def test_a_service_that_refuses_the_picture_is_not_measured(request_: Request) -> None:
-    refusal = Answer(status=415, body=b'{"code": "unsupported_media_type"}')
-    async with running(Server(lambda _: refusal)) as server:
-        with pytest.raises(RefusedError, match=r"does not answer a picture: 415 unsupported_media_type \{"):
+    rejection = Answer(status=415, body=b'{"code": "unsupported_media_type"}')
+    async with running(Server(lambda _: rejection)) as server:
+        with pytest.raises(RefusedError, match=r"does not answer an image: 415 unsupported_media_type \{"):
             await trial.probe(Plan(server.address, [request_]))
 
 
 async def test_a_service_that_is_not_there_is_told(request_: Request) -> None:
-    with pytest.raises(RefusedError, match=r"does not answer a picture: no connection$"):
+    with pytest.raises(RefusedError, match=r"does not answer an image: no connection$"):
         await trial.probe(Plan(Address("127.0.0.1", free_port()), [request_]))
 
 
 @pytest.mark.parametrize(
-    ("load", "told"), [(Load("closed", 16), "16 at a time"), (Load("poisson", 87.654), "87.65 req/s poisson")]
+    ("load", "text"), [(Load("closed", 16), "16 at a time"), (Load("poisson", 87.654), "87.65 req/s poisson")]
 )
-def test_a_load_says_what_it_is(load: Load, told: str) -> None:
-    assert str(load) == told
+def test_a_load_says_what_it_is(load: Load, text: str) -> None:
+    assert str(load) == text

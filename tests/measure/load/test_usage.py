@@ -1,4 +1,4 @@
-"""What a server takes of this machine, seen from outside."""
+"""Tests of the measured CPU and memory use of a server's processes."""
 
 import os
 import socket
@@ -11,8 +11,8 @@ import pytest
 
 from service.host.processes import free_port
 from service.measure.load import usage
+from service.measure.load.http_connection import Address
 from service.measure.load.usage import Process, between, name_of
-from service.measure.load.wire import Address
 
 # A parent that sleeps, and a child that listens and keeps a core busy until its input ends.
 PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1], sys.argv[2]])"
@@ -26,15 +26,15 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
 
 @pytest.fixture
 def family() -> Iterator[tuple[int, int]]:
-    """The parent's process id and the child's port."""
+    """Return the process id of the parent and the port of the child."""
     port = free_port()
     command = [sys.executable, "-c", PARENT, CHILD, str(port)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as parent:
         assert parent.stdin is not None
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
+            with socket.socket() as connection:
+                if connection.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.05)
         yield parent.pid, port

@@ -1,4 +1,4 @@
-"""Trials of known figures."""
+"""Trials with known figures."""
 
 from service.measure.load.generator import OK, Sample
 from service.measure.load.summary import Window, summarise
@@ -7,10 +7,10 @@ from service.measure.load.usage import Usage
 
 
 def made(amount: float, per_s: int, latency_s: float, errors: int = 0, kind: Kind = "poisson") -> Trial:
-    """A second of `per_s` good answers of one latency, and some refusals."""
+    """Return a trial of one second with `per_s` successful replies of one latency, and some rejections."""
     samples = [
-        Sample(place / per_s, place / per_s, place / per_s + latency_s, OK, 1, "decode;dur=2.0")
-        for place in range(per_s)
+        Sample(index / per_s, index / per_s, index / per_s + latency_s, OK, 1, "decode;dur=2.0")
+        for index in range(per_s)
     ]
     samples += [Sample(0.5, 0.5, 0.6, "503 overloaded", 1, "")] * errors
     window = Window(0.0, 1.0 + latency_s)

@@ -1,1 +1,1 @@
-"""The recipes of the built-in models: their parts by themselves, and whole runs on a handful of drawn pictures."""
+"""Tests of the recipes of the built-in models: their parts, and complete runs on a few synthetic images."""

@@ -1,4 +1,4 @@
-"""The recipes are scripts beside the models, not a package: their folder is put on the path, as running one does."""
+"""Put the folder of the recipes on the path: they are scripts, not a package."""
 
 import csv
 import random
@@ -14,7 +14,7 @@ from tests.model_store.recipes.runs import RECIPES, run
 sys.path.insert(0, str(RECIPES))
 
 LABELS = ("cat", "dog", "daisy", "dandelion", "rose", "sunflower", "tulip")
-TRAIN = {"cat": 40, "dog": 40} | dict.fromkeys(LABELS[2:], 90)  # a few of each are held out, by these names
+TRAIN = {"cat": 40, "dog": 40} | dict.fromkeys(LABELS[2:], 90)  # with these names, a few of each are held out
 TEST = dict.fromkeys(LABELS, 2)
 
 
@@ -25,7 +25,7 @@ def _seed() -> None:
 
 @pytest.fixture(scope="session")
 def photos_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like the starter photos': an index, plain pictures 24 by 20 of one colour a label, masks for pets."""
+    """Return a folder like that of the starter photos: an index, 24x20 images of one colour per label, pet masks."""
     folder = tmp_path_factory.mktemp("photos")
     rows = []
     for label_id, label in enumerate(LABELS):
@@ -49,6 +49,6 @@ def photos_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def classifier_run(photos_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder that one epoch of the classifier's recipe leaves, and what it printed."""
+    """Return the folder after one epoch of the classifier's recipe, and its output."""
     out = tmp_path_factory.mktemp("classifier")
     return out, run("train_classifier.py", photos=photos_folder, out=out, epochs=1, batch=64, workers=0)

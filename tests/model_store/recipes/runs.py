@@ -1,4 +1,4 @@
-"""A recipe as it is run: a command."""
+"""Run a recipe as a command."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ RECIPES = Path(__file__).parents[3] / "model_store" / "recipes"
 
 
 def run(recipe: str, **options: object) -> str:
-    """Run a recipe with these options, on one thread, warnings being errors; returns what it prints."""
+    """Run a recipe with these options, on one thread and with warnings as errors, and return its output."""
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-W", "error", str(RECIPES / recipe), *arguments]

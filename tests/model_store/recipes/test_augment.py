@@ -1,4 +1,4 @@
-"""Changes to pictures while training: they keep size and mode, and labels say what is in the picture."""
+"""Augmentation keeps the size and the mode of images, and its soft labels match the mixed content."""
 
 import random
 
@@ -36,9 +36,9 @@ def test_every_operation_keeps_size_and_mode_at_its_strongest(index: int, streng
 
 
 def test_every_operation_but_the_first_can_change_a_picture() -> None:
-    picture = checkered()
+    image = checkered()
     changed = [
-        any(operation(picture, strength).tobytes() != picture.tobytes() for strength in (-1.0, 1.0))
+        any(operation(image, strength).tobytes() != image.tobytes() for strength in (-1.0, 1.0))
         for operation in augment.OPERATIONS
     ]
 
@@ -46,16 +46,16 @@ def test_every_operation_but_the_first_can_change_a_picture() -> None:
 
 
 def test_randaugment_leaves_the_picture_it_is_given_alone() -> None:
-    picture, before = checkered(), checkered().tobytes()
+    image, before = checkered(), checkered().tobytes()
 
-    changed = {augment.rand_augment(picture).tobytes() for _ in range(20)}
+    changed = {augment.rand_augment(image).tobytes() for _ in range(20)}
 
-    assert picture.tobytes() == before
+    assert image.tobytes() == before
     assert len(changed) > 10
 
 
 def test_a_mixed_batch_has_labels_that_sum_to_one_and_say_how_much_of_each_is_there() -> None:
-    # Picture i is all i, so that a mixed picture's mean tells how much of which picture is in it.
+    # All pixels of image i are i, so the mean of a mixed image shows the share of each image in it.
     images = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 16, 20).contiguous()
     kinds = set()
     for _ in range(60):

@@ -14,8 +14,8 @@ def test_every_row_of_the_index_is_a_photo(photos_folder: Path) -> None:
 
     assert len(rows) == sum(TRAIN.values()) + sum(TEST.values())
     assert photos.LABELS == LABELS
-    assert rows[0].picture().size == (24, 20)
-    assert rows[0].picture().mode == "RGB"
+    assert rows[0].image().size == (24, 20)
+    assert rows[0].image().mode == "RGB"
 
 
 def test_a_share_of_the_train_photos_is_held_out_by_name_and_the_test_photos_stay_apart(photos_folder: Path) -> None:

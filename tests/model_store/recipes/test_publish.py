@@ -1,4 +1,4 @@
-"""Publishing: weights and scores get into the model's folder, by the code that serves them."""
+"""Publishing writes the weights and the scores into the model's folder, with the code that serves them."""
 
 import shutil
 import tomllib
@@ -19,7 +19,7 @@ CARD = """\
 name = "drawn"
 version = "1.0"
 task = "{task}"
-summary = "Drawn pictures."
+summary = "Synthetic images."
 licence = "CC0-1.0"
 source = "tests"
 
@@ -44,7 +44,7 @@ LABELS = {
 
 
 def unpublished(folder: Path, task: str) -> tuple[Path, Path]:
-    """A model's folder without weights or scores, and a file of random weights for it."""
+    """Return a model's folder without weights or scores, and a file of random weights for it."""
     network, profile, labels = LABELS[task]
     model = folder / "drawn"
     model.mkdir()
@@ -57,7 +57,7 @@ def unpublished(folder: Path, task: str) -> tuple[Path, Path]:
 
 
 def a_few(photos_folder: Path, folder: Path) -> Path:
-    """The test photos, and two of each label's that are held out: scoring all would take a minute."""
+    """Return a folder with the test photos and two validation photos per label; scoring all would take a minute."""
     rows = photos.read(photos_folder)
     kept = {row.path.name for row in rows if row.split == "test"}
     for label in photos.LABELS:

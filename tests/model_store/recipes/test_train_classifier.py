@@ -1,4 +1,4 @@
-"""The classifier's recipe: its data, its score, and a whole short run."""
+"""The classifier's recipe: its data, its score, and a complete short run."""
 
 import json
 from collections import Counter
@@ -17,13 +17,13 @@ from service.networks import build
 
 def test_a_fit_picture_is_a_square_with_its_labels_number(photos_folder: Path) -> None:
     items = photos.read(photos_folder)[:50]
-    dataset = train_classifier.FitPictures(items, 48, [item.picture() for item in items])
+    dataset = train_classifier.FitImages(items, 48, [item.image() for item in items])
 
-    pictures = [dataset[index] for index in range(len(dataset))]
+    images = [dataset[index] for index in range(len(dataset))]
 
     assert len(dataset) == 50
-    assert {picture.shape for picture, _ in pictures} == {(48, 48, 3)}
-    assert Counter(label for _, label in pictures) == Counter(photos.LABELS.index(item.label) for item in items)
+    assert {image.shape for image, _ in images} == {(48, 48, 3)}
+    assert Counter(label for _, label in images) == Counter(photos.LABELS.index(item.label) for item in items)
 
 
 def test_the_centre_is_seven_eighths_of_the_short_side() -> None:
@@ -38,7 +38,7 @@ def test_the_centre_is_seven_eighths_of_the_short_side() -> None:
 
 
 class ByBrightness(nn.Module):
-    """Says 0 for dark pictures and 1 for bright ones."""
+    """Predicts 0 for dark images and 1 for bright ones."""
 
     def forward(self, x: Tensor) -> Tensor:
         bright = x.float().mean((1, 2, 3))

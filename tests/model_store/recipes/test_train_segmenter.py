@@ -1,4 +1,4 @@
-"""The segmenter's recipe: squares with their masks, scores over true outlines, and a whole short run."""
+"""The segmenter's recipe: crops with their masks, scores on trimaps, and a complete short run."""
 
 from pathlib import Path
 
@@ -12,17 +12,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from service import networks
-from service.measure.accuracy.scores import IGNORED
 from service.models import cards
+from service.tasks.scoring_base import IGNORED
 from tests.model_store.recipes.runs import RECIPES, run
 
 
 def test_a_crop_keeps_picture_and_mask_on_each_other() -> None:
     ids = np.zeros((60, 90), np.uint8)
     ids[:, 45:] = 2
-    picture = Image.fromarray(np.stack([ids * 100] * 3, axis=2))
+    whole = Image.fromarray(np.stack([ids * 100] * 3, axis=2))
     for _ in range(20):
-        image, mask = train_segmenter.crop(picture, Image.fromarray(ids), 64)
+        image, mask = train_segmenter.crop(whole, Image.fromarray(ids), 64)
         found, truth = np.array(image)[:, :, 0], np.array(mask)
         inside = truth != IGNORED
 
@@ -53,7 +53,7 @@ def test_a_flower_is_all_background(photos_folder: Path) -> None:
 def test_an_epoch_has_every_pet_and_its_share_of_flowers(photos_folder: Path) -> None:
     rows = photos.read(photos_folder)
     pets, flowers = [row for row in rows if row.mask], [row for row in rows if row.label == "tulip"]
-    dataset = train_segmenter.FitPictures(pets, flowers, 32)
+    dataset = train_segmenter.FitSamples(pets, flowers, 32)
 
     masks = [dataset[index][1] for index in range(len(dataset))]
 
@@ -76,7 +76,7 @@ def test_atrous_rates_reach_as_far_across_the_picture_at_either_stride() -> None
 
 
 class Everywhere(nn.Module):
-    """Says one class for every pixel."""
+    """Predicts one class for every pixel."""
 
     def __init__(self, class_id: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Everywhere(nn.Module):
 def test_scores_are_intersection_over_union_of_the_pixels_that_have_a_class(photos_folder: Path) -> None:
     cats = [row for row in photos.read(photos_folder) if row.label == "cat" and row.split == "test"]
     dogs = [row for row in photos.read(photos_folder) if row.label == "dog" and row.split == "test"]
-    # A mask is 20 x 24 with 10 x 10 of its animal and 10 pixels of neither; cats and dogs are as many.
+    # A mask is 20 x 24 with 10 x 10 pixels of its animal and 10 ignored ones. There are equally many cats and dogs.
     known, animal = 20 * 24 - 10, 100
 
     all_dog = train_segmenter.validation_iou(Everywhere(2), cats + dogs, "cpu")

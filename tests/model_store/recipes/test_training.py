@@ -1,4 +1,4 @@
-"""What the recipes share: schedules, the optimiser's groups, averaged weights, and runs that go on where they were."""
+"""The shared parts of the recipes: schedules, parameter groups, averaged weights, and runs that resume."""
 
 import json
 from collections.abc import Iterator
@@ -77,14 +77,14 @@ def test_a_block_starts_as_the_identity() -> None:
     assert len(blocks) == 4
     assert not any(bool(block.bn3.weight.any()) for block in blocks)
     spread = blocks[0].conv1.weight.std().item()
-    assert spread == pytest.approx((2 / blocks[0].conv1.out_channels) ** 0.5, rel=0.1)  # He, by the fan out
+    assert spread == pytest.approx((2 / blocks[0].conv1.out_channels) ** 0.5, rel=0.1)  # He initialisation by fan-out
 
 
 def test_pictures_are_normalised_as_imagenets() -> None:
-    pictures = torch.zeros(2, 5, 6, 3, dtype=torch.uint8)
-    pictures[1] = 255
+    images = torch.zeros(2, 5, 6, 3, dtype=torch.uint8)
+    images[1] = 255
 
-    normalised = training.normalise(pictures, "cpu")
+    normalised = training.normalise(images, "cpu")
 
     assert normalised.shape == (2, 3, 5, 6)
     assert normalised[0, :, 0, 0].tolist() == pytest.approx([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
@@ -147,7 +147,7 @@ def test_training_logs_loss_and_score_and_follows_its_schedule(
 
     def batches(_: int) -> Iterator[Tensor]:
         for number in range(3):
-            rates.append(run.optimizer.param_groups[0]["lr"])  # of the step before
+            rates.append(run.optimizer.param_groups[0]["lr"])  # of the previous step
             yield torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(number))
 
     schedule = training.Schedule(epochs=2, steps=3, rate=1e-3, factor=training.polynomial)

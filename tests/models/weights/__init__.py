@@ -1,1 +1,1 @@
-"""Weights: fetched, checked, converted, put in their place."""
+"""Tests of weights: download, verification, conversion and installation."""

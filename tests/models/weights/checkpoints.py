@@ -1,4 +1,4 @@
-"""Checkpoints of a small network with random weights, in every form and layout in which one is published."""
+"""Checkpoints of a small network, in every published form and layout."""
 
 import io
 import zipfile
@@ -16,7 +16,7 @@ State = dict[str, Tensor]
 
 
 class Trap:
-    """A pickle that makes a file when it is loaded."""
+    """A pickle that creates a file when it is loaded."""
 
     def __init__(self, path: Any) -> None:
         self.path = path
@@ -26,7 +26,7 @@ class Trap:
 
 
 def made_state(network: str = "resnest14", classes: int = CLASSES) -> State:
-    """A number of its own, in half precision, for every key of the network, counters among them."""
+    """Return tensors for every key of the network: each holds its own number, in float16 or, for counters, int64."""
     with torch.device("meta"):
         module = networks.build(network, classes)
     return {
@@ -36,19 +36,19 @@ def made_state(network: str = "resnest14", classes: int = CLASSES) -> State:
 
 
 def pth(content: Any, *, legacy: bool = False) -> bytes:
-    """As `torch.save` writes it, today or until 2020."""
+    """Return the bytes of `torch.save`, in today's format or, with `legacy`, that until 2020."""
     out = io.BytesIO()
     torch.save(content, out, _use_new_zipfile_serialization=not legacy)
     return out.getvalue()
 
 
 def safe(state: State) -> bytes:
-    """As safetensors."""
+    """Return the state as safetensors."""
     return safetensors.torch.save(state)
 
 
 def zipped(**members: bytes) -> bytes:
-    """A zip of these members, `model__pth` for `model.pth`."""
+    """Return a zip of these members; `model__pth` becomes `model.pth`."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as outer:
         for name, data in members.items():
@@ -57,7 +57,7 @@ def zipped(**members: bytes) -> bytes:
 
 
 def openmmlab(state: Mapping[str, Tensor]) -> State:
-    """The layout of OpenMMLab's classifiers: the deep stem with its last norm in one sequence, the classifier apart."""
+    """Return the state in the layout of OpenMMLab's classifiers: stem and its last norm in one sequence, `head.fc`."""
     renamed = {}
     for key, value in state.items():
         first, _, rest = key.partition(".")
@@ -67,7 +67,7 @@ def openmmlab(state: Mapping[str, Tensor]) -> State:
 
 
 def mmseg(state: Mapping[str, Tensor]) -> State:
-    """The layout of OpenMMLab's segmenters: its backbone, beside `decode_head` and `auxiliary_head`."""
+    """Return the state in the layout of OpenMMLab's segmenters: `backbone`, `decode_head` and `auxiliary_head`."""
     parts = {"head": "decode_head", "auxlayer": "auxiliary_head"}
     renamed: State = {}
     for key, value in state.items():
@@ -77,10 +77,10 @@ def mmseg(state: Mapping[str, Tensor]) -> State:
 
 
 def parallel(state: Mapping[str, Tensor]) -> State:
-    """As DataParallel saves it."""
+    """Return the state as DataParallel saves it."""
     return {f"module.{key}": value for key, value in state.items()}
 
 
 def without_counters(state: Mapping[str, Tensor]) -> State:
-    """As networks were saved before BatchNorm counted."""
+    """Return the state without BatchNorm's counters, which older PyTorch did not save."""
     return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}

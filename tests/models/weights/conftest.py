@@ -1,4 +1,4 @@
-"""What the tests of weights share: the misbehaving server, and rules that do not wait long."""
+"""Shared by the tests of weights: the misbehaving server, and download rules with short timeouts."""
 
 import resource
 import signal
@@ -9,23 +9,25 @@ from typing import Any
 
 import pytest
 
-from service.models.weights.download import Rules
+from service.models.weights.download import DownloadRules
 from tests.models.weights.checkpoints import State, made_state
 from tests.models.weights.misbehaving import Server, serving
 
-HASTY = Rules(silence_s=0.5, window_s=0.3, slowest=1000, rounds=2, pause_s=0, max_bytes=1 << 27)
+HASTY = DownloadRules(
+    timeout_s=0.5, rate_window_s=0.3, min_bytes_per_s=1000, attempts=2, backoff_s=0, max_bytes=1 << 27
+)
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server of its own for each test."""
+    """Yield a new server for each test."""
     with serving() as server:
         yield server
 
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever proxy this machine has, the tests do not go through it."""
+    """Ignore the proxy settings of this machine."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -33,29 +35,29 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Where a store of the test's own is to be."""
+    """Return the path for a model store of this test."""
     return tmp_path / "store"
 
 
 @pytest.fixture(scope="session")
 def weights_of() -> State:
-    """Weights of the tiny classifier, the same for all; not to be changed."""
+    """Return weights of the tiny classifier, shared by all tests: do not change them."""
     return made_state()
 
 
 def unseen(*_: Any) -> None:
-    """Progress and notices that nobody looks at."""
+    """Ignore progress and notices."""
 
 
 def visible(folder: Path) -> dict[str, bytes]:
-    """Every file under a folder by its path, but for what is hidden: a lock, and a download to be continued."""
+    """Return the content of every file under a folder by path, without hidden files (locks, partial downloads)."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @contextmanager
 def full_disk(limit: int) -> Iterator[None]:
-    """Writing beyond `limit` bytes of a file fails, as it does on a full disk."""
+    """Let writes beyond `limit` bytes of a file fail, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))

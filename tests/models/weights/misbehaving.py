@@ -1,4 +1,4 @@
-"""A file server on a free port of this machine that does, path by path, what servers of weights have been seen do."""
+"""A local file server whose paths reproduce faults observed on real servers of weights."""
 
 import re
 import threading
@@ -13,21 +13,21 @@ PAGE = b"<!doctype html><title>Please sign in</title>"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files` by name, `/<behaviour>/<name>`; `asked` has the path and Range of every request, in order."""
+    """Serves `files` as `/<behaviour>/<name>`; `requests` lists the path and the Range of every request, in order."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
         self.closing = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that hang up: that is what they are here for."""
+        """Ignore clients that disconnect: the tests do that on purpose."""
 
     def url(self, behaviour: str, name: str = "file") -> str:
-        """The address where the file `name` is served in this way."""
+        """Return the URL that serves the file `name` with this behaviour."""
         return f"http://127.0.0.1:{self.server_port}/{behaviour}/{name}"
 
 
@@ -37,29 +37,29 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        """Answer as the path's first part says."""
-        path = PurePosixPath(urlsplit(self.path).path)  # a proxy is asked for whole addresses
-        self.server.asked.append((str(path), self.headers["Range"]))
+        """Answer with the behaviour that the first part of the path names."""
+        path = PurePosixPath(urlsplit(self.path).path)  # a request to a proxy has the full URL
+        self.server.requests.append((str(path), self.headers["Range"]))
         self.close_connection = True
         BEHAVIOURS[path.parts[1]](self, self.server.files.get(path.name, b""))
 
     def log_message(self, *_: Any) -> None:
-        """Keep the test's output clean."""
+        """Keep the output of the tests clean."""
 
     def begun(self) -> int:
-        """The first byte that is asked for."""
+        """Return the offset of the first requested byte."""
         found = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
         return int(found[1]) if found else 0
 
     def head(self, status: int, **headers: Any) -> None:
-        """The status line and these headers, `Content_Length=5` for instance."""
+        """Send the status line and these headers, for example `Content_Length=5`."""
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
 
     def part(self, data: bytes, begun: int) -> None:
-        """The head of an answer with all the bytes from `begun` on."""
+        """Send the head of a response with all bytes from `begun` on."""
         if begun:
             span = f"bytes {begun}-{len(data) - 1}/{len(data)}"
             self.head(206, Content_Length=len(data) - begun, Content_Range=span)
@@ -82,7 +82,7 @@ def _without_ranges(handler: Handler, data: bytes) -> None:
 
 
 def _cut(handler: Handler, data: bytes) -> None:
-    """Half of what is asked for, then the end; a request for a few bytes is answered whole."""
+    """Send half of the requested bytes, then close. A request for at most 1000 bytes is answered completely."""
     begun = handler.begun()
     handler.part(data, begun)
     rest = data[begun:]
@@ -191,7 +191,7 @@ BEHAVIOURS: dict[str, Callable[[Handler, bytes], None]] = {
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """The server, for as long as this lasts."""
+    """Run the server until this exits."""
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -1,4 +1,4 @@
-"""Checkpoints of every form to safetensors with our network's keys, and what is refused."""
+"""Conversion of every form of checkpoint to safetensors with our keys, and the checkpoints that are refused."""
 
 import pickle
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def state() -> State:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Callable[..., State]:
-    """The converted file's content."""
+    """Return a function that converts a file and returns the content of the result."""
 
     def make(data: bytes, profile: KeyProfile = "official", network: Network = NETWORK) -> State:
         source, target = tmp_path / "source", tmp_path / "target"
@@ -100,7 +100,7 @@ def test_an_encoding_segmenter_is_ours_key_by_key(made: Make) -> None:
 @pytest.mark.parametrize("head", ["deeplab", "deeplabplus", "psp", "fcn"])
 @pytest.mark.parametrize("counted", [True, False], ids=["with counters", "without"])
 def test_a_segmenter_of_mmsegmentations_becomes_ours_number_by_number(made: Make, head: str, *, counted: bool) -> None:
-    """Its checkpoint has the classes' names and palette beside the weights; SyncBN counts as BatchNorm does."""
+    """The checkpoint has class names and a palette beside the weights. SyncBN has the same counters as BatchNorm."""
     name = f"mmseg_{head}_resnest14"
     state = made_state(name) if counted else without_counters(made_state(name))
     file = {"meta": {"CLASSES": ("road", "sky", "car"), "PALETTE": [[1, 2, 3]] * 3}, "state_dict": mmseg(state)}
@@ -110,23 +110,23 @@ def test_a_segmenter_of_mmsegmentations_becomes_ours_number_by_number(made: Make
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         pytest.param({"fc.bias": None}, r"1 missing \(fc\.bias\)", id="a missing key"),
         pytest.param({"bn1.running_var": None}, r"1 missing \(bn1\.running_var\)", id="a missing statistic"),
         pytest.param({"fc2.bias": torch.ones(2)}, r"1 unexpected \(fc2\.bias\)", id="an unexpected key"),
-        pytest.param({"fc.bias": torch.ones(7)}, r"fc\.bias is \(7,\), and the network has \(3,\)", id="another shape"),
+        pytest.param({"fc.bias": torch.ones(7)}, r"fc\.bias is \(7,\), but the network has \(3,\)", id="another shape"),
         pytest.param(
-            {"fc.bias": torch.full((CLASSES,), float("nan"))}, r"1 weights hold numbers that are not finite", id="NaN"
+            {"fc.bias": torch.full((CLASSES,), float("nan"))}, r"1 weights have values that are not finite", id="NaN"
         ),
-        pytest.param({"fc.bias": [0.0, 0.0, 0.0]}, "other things than weights by name", id="a list"),
+        pytest.param({"fc.bias": [0.0, 0.0, 0.0]}, "values that are not tensors", id="a list"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_told_by_its_keys(
-    made: Make, state: State, change: dict[str, Any], told: str
+    made: Make, state: State, change: dict[str, Any], message: str
 ) -> None:
     changed = {key: value for key, value in {**state, **change}.items() if value is not None}
-    with pytest.raises(WeightsError, match=told):
+    with pytest.raises(WeightsError, match=message):
         made(pth(changed))
 
 
@@ -158,12 +158,14 @@ def damaged(data: bytes) -> dict[str, bytes]:
 @pytest.mark.parametrize("how", damaged(b""))
 def test_a_damaged_checkpoint_is_refused(made: Make, how: str, legacy: bool) -> None:  # noqa: FBT001
     small: dict[str, Tensor] = {"fc.bias": torch.ones(2000)}
-    with pytest.raises(WeightsError, match=r"(is no checkpoint|holds more than tensors)"):
+    with pytest.raises(
+        WeightsError, match=r"(is not a checkpoint|is not a PyTorch checkpoint|holds more than tensors)"
+    ):
         made(damaged(pth(small, legacy=legacy))[how])
 
 
 def test_a_cut_safetensors_file_is_refused(made: Make, state: State) -> None:
-    with pytest.raises(WeightsError, match="is no checkpoint, or a damaged one"):
+    with pytest.raises(WeightsError, match="is not a checkpoint, or it is damaged"):
         made(safe({"fc.bias": torch.ones(2000)})[:-10])
 
 

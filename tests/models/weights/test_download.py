@@ -1,4 +1,4 @@
-"""A file from one of several addresses, whatever the servers do."""
+"""Downloads of one file from several URLs, with faults of the servers."""
 
 import socket
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from service.models.weights.checksums import WeightsError
-from service.models.weights.download import AddressError, Redirects, UnavailableError, fetch
+from service.models.weights.download import DownloadError, Redirects, UnavailableError, fetch
 from tests.models.weights.conftest import HASTY, full_disk
 from tests.models.weights.misbehaving import Server
 
@@ -18,15 +18,15 @@ DATA = np.random.default_rng(5).bytes(5000)
 
 
 def seen(_done: int, _total: int | None) -> None:
-    """Progress that nobody looks at."""
+    """Ignore progress."""
 
 
 def only(data: bytes) -> Callable[[Path], None]:
-    """Accepts a file of these bytes."""
+    """Return an `accept` function for a file of these bytes."""
 
     def accept(part: Path) -> None:
         if part.read_bytes() != data:
-            raise AddressError("sent something else", final=True)
+            raise DownloadError("sent something else", final=True)
 
     return accept
 
@@ -43,7 +43,7 @@ def _file(server: Server) -> None:
 
 @pytest.mark.parametrize("behaviour", ["whole", "without-ranges", "without-length", "redirect", "cut"])
 def test_a_file_arrives_whole(server: Server, part: Path, behaviour: str) -> None:
-    rules = replace(HASTY, rounds=4)
+    rules = replace(HASTY, attempts=4)
     assert fetch([server.url(behaviour)], part, only(DATA), rules, seen) == server.url(behaviour)
     assert part.read_bytes() == DATA
 
@@ -52,19 +52,19 @@ def test_what_is_there_is_not_fetched_again(server: Server, part: Path) -> None:
     part.write_bytes(DATA[:3000])
     fetch([server.url("whole")], part, only(DATA), HASTY, seen)
     assert part.read_bytes() == DATA
-    assert server.asked == [("/whole/file", "bytes=3000-")]
+    assert server.requests == [("/whole/file", "bytes=3000-")]
 
 
 def test_a_download_that_was_cut_off_goes_on_where_it_ended(server: Server, part: Path) -> None:
-    fetch([server.url("cut")], part, only(DATA), replace(HASTY, rounds=4), seen)
+    fetch([server.url("cut")], part, only(DATA), replace(HASTY, attempts=4), seen)
     assert part.read_bytes() == DATA
-    assert [span for _, span in server.asked] == [None, "bytes=2500-", "bytes=3750-", "bytes=4375-"]
+    assert [span for _, span in server.requests] == [None, "bytes=2500-", "bytes=3750-", "bytes=4375-"]
 
 
 def test_another_address_goes_on_where_the_first_ended(server: Server, part: Path) -> None:
     fetch([server.url("cut"), server.url("whole")], part, only(DATA), HASTY, seen)
     assert part.read_bytes() == DATA
-    assert server.asked == [("/cut/file", None), ("/whole/file", "bytes=2500-")]
+    assert server.requests == [("/cut/file", None), ("/whole/file", "bytes=2500-")]
 
 
 def test_a_server_without_ranges_sends_the_whole_again(server: Server, part: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_server_without_ranges_sends_the_whole_again(server: Server, part: Pat
 def test_a_file_that_is_there_whole_is_taken_as_it_is(server: Server, part: Path) -> None:
     part.write_bytes(DATA)
     fetch([server.url("whole")], part, only(DATA), HASTY, seen)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("begun", [b"x" * 3000, b"x" * 5000, b"x" * 6000], ids=["shorter", "as long", "longer"])
@@ -91,15 +91,15 @@ FAULTS = {
     "404": "answered 404 Not Found",
     "500": "answered 500 Internal Server Error",
     "cut-without-ranges": "ended after 2,500 of 5,000 bytes",
-    "silent": "was silent for 0.5 s",
-    "stalled": "was silent for 0.5 s",
+    "silent": "sent nothing for 0.5 s",
+    "stalled": "sent nothing for 0.5 s",
     "slow": "sent fewer than 1,000 bytes a second",
-    "huge": "has 1,000,000,000,000,000 bytes, and 134,217,728 are allowed",
-    "endless": "sent more than the 134,217,728 bytes that are allowed",
+    "huge": "has 1,000,000,000,000,000 bytes; the limit is 134,217,728",
+    "endless": "sent more than the limit of 134,217,728 bytes",
     "page": "sent something else",
     "other-bytes": "sent something else",
     "short-length": "sent something else",
-    "nonsense": "broke off: 220 smtp.example.org ESMTP",
+    "nonsense": "failed: 220 smtp.example.org ESMTP",
     "loop": "redirect error",
     "to-a-file": "answered 302",
 }
@@ -108,7 +108,7 @@ FAULTS = {
 @pytest.mark.parametrize("behaviour", FAULTS)
 def test_what_an_address_does_wrong_is_told_in_words(server: Server, part: Path, behaviour: str) -> None:
     with pytest.raises(UnavailableError) as caught:
-        fetch([server.url(behaviour)], part, only(DATA), replace(HASTY, rounds=1), seen)
+        fetch([server.url(behaviour)], part, only(DATA), replace(HASTY, attempts=1), seen)
     assert f"{server.url(behaviour)} " in str(caught.value)
     assert FAULTS[behaviour] in str(caught.value)
 
@@ -122,7 +122,7 @@ def test_the_next_address_is_tried_after_any_fault(server: Server, part: Path, b
 
 def test_a_part_of_the_file_that_was_not_asked_for_is_refused(server: Server, part: Path) -> None:
     part.write_bytes(DATA[:3000])
-    with pytest.raises(UnavailableError, match="another part of the file than was asked for"):
+    with pytest.raises(UnavailableError, match="sent another range than was requested"):
         fetch([server.url("other-part")], part, only(DATA), HASTY, seen)
     assert part.read_bytes() == DATA[:3000]
 
@@ -139,8 +139,8 @@ def test_an_address_where_nobody_listens_is_told_in_words(part: Path) -> None:
 @pytest.mark.parametrize(("behaviour", "times"), [("403", 1), ("404", 1), ("page", 1), ("500", 3), ("silent", 3)])
 def test_only_what_may_pass_is_asked_for_again(server: Server, part: Path, behaviour: str, times: int) -> None:
     with pytest.raises(UnavailableError):
-        fetch([server.url(behaviour)], part, only(DATA), replace(HASTY, rounds=3, silence_s=0.1), seen)
-    assert len(server.asked) == times
+        fetch([server.url(behaviour)], part, only(DATA), replace(HASTY, attempts=3, timeout_s=0.1), seen)
+    assert len(server.requests) == times
 
 
 def test_every_address_is_named_where_none_gave_the_file(server: Server, part: Path) -> None:
@@ -160,12 +160,12 @@ def test_a_file_that_can_be_continued_is_kept_and_a_wrong_one_is_not(server: Ser
 
 
 def test_progress_is_told_from_what_is_there_to_the_end(server: Server, part: Path) -> None:
-    told: list[tuple[int, int | None]] = []
+    calls: list[tuple[int, int | None]] = []
     part.write_bytes(DATA[:3000])
-    fetch([server.url("whole")], part, only(DATA), HASTY, lambda done, total: told.append((done, total)))
-    assert told[0] == (3000, 5000)
-    assert told[-1] == (5000, 5000)
-    assert told == sorted(told)
+    fetch([server.url("whole")], part, only(DATA), HASTY, lambda done, total: calls.append((done, total)))
+    assert calls[0] == (3000, 5000)
+    assert calls[-1] == (5000, 5000)
+    assert calls == sorted(calls)
 
 
 def test_a_proxy_of_the_environment_is_used(server: Server, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,21 +177,21 @@ def test_a_proxy_of_the_environment_is_used(server: Server, part: Path, monkeypa
 def test_no_proxy_is_used_where_the_environment_says_so(
     server: Server, part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # the port of `discard`, where nobody listens
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # the port of the `discard` service, where no server listens
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     fetch([server.url("whole")], part, only(DATA), HASTY, seen)
     assert part.read_bytes() == DATA
 
 
 def test_a_redirect_from_an_encrypted_address_to_an_open_one_is_refused() -> None:
-    asked = Request("https://weights.example/file")
-    with pytest.raises(AddressError, match="not encrypted"):
-        Redirects().redirect_request(asked, None, 302, "Found", {}, "http://weights.example/file")
+    request = Request("https://weights.example/file")
+    with pytest.raises(DownloadError, match="redirects to a URL without encryption"):
+        Redirects().redirect_request(request, None, 302, "Found", {}, "http://weights.example/file")
 
 
 def test_a_download_that_finds_no_room_is_not_begun(server: Server, part: Path) -> None:
     rules = replace(HASTY, free_bytes=lambda _: 14_999)
-    with pytest.raises(WeightsError, match="has room for 14,999 bytes, and 15,000 are needed"):
+    with pytest.raises(WeightsError, match="has 14,999 bytes of free space, but 15,000 are needed"):
         fetch([server.url("whole")], part, only(DATA), rules, seen)
     assert not part.exists()
 
@@ -200,5 +200,5 @@ def test_a_disk_that_fills_up_is_told_and_given_its_room_back(server: Server, pa
     with full_disk(1000), pytest.raises(WeightsError, match="cannot be written: File too large") as caught:
         fetch([server.url("whole"), server.url("whole")], part, only(DATA), HASTY, seen)
     assert not isinstance(caught.value, UnavailableError)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert not part.exists()

@@ -1,6 +1,7 @@
-"""A checkpoint of one's own becomes a model of the store."""
+"""Import of a checkpoint as a model of the store."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,18 @@ from service import engines
 from service.models import cards
 from service.models.weights import checksums
 from service.models.weights.checksums import WeightsError
-from service.models.weights.importing import RESERVED, Model, add, voc_colour
+from service.models.weights.importing import RESERVED, ImportSpec, import_checkpoint, voc_colour
+from service.tasks import task_of_network
 from tests.models.weights.checkpoints import CLASSES, State, made_state, pth, zipped
 from tests.models.weights.conftest import visible
 
 SETS = Path(__file__).parents[3] / "model_store" / "labels"
+
+
+def spec(name: str, network: str, labels: str, **more: Any) -> ImportSpec:
+    """Return the description of a checkpoint, with the task that its network is for."""
+    task = task_of_network(network, "own")
+    return ImportSpec(name, network, labels, task.name, task.imported_input, has_colours=task.has_colours, **more)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,7 @@ def labels(tmp_path: Path) -> str:
 
 
 def test_a_fine_tuned_classifier_is_served_with_its_own_labels(store: Path, file: Path, labels: str) -> None:
-    folder = add(store, Model("mine", "resnest14", labels, size=64), file)
+    folder = import_checkpoint(store, spec("mine", "resnest14", labels, size=64), file)
     card = cards.read_all(store)["mine"]
     assert (card.task, card.network.classes, card.input.profile, card.input.size) == (
         "classification",
@@ -60,27 +68,31 @@ def test_a_fine_tuned_classifier_is_served_with_its_own_labels(store: Path, file
 
 
 def test_a_further_version_stands_beside_the_model_and_takes_its_name(store: Path, file: Path, labels: str) -> None:
-    add(store, Model("mine", "resnest14", labels), file)
-    folder = add(store, Model("mine", "resnest14", labels, version="2.0"), file)
+    import_checkpoint(store, spec("mine", "resnest14", labels), file)
+    folder = import_checkpoint(store, spec("mine", "resnest14", labels, version="2.0"), file)
     assert folder == store / "mine@2.0"
     assert {name: card.folder.name for name, card in cards.read_all(store).items()} == {
         "mine": "mine@2.0",
         "mine@1.0": "mine",
     }
     for version in ("1.0", "2.0"):
-        with pytest.raises(WeightsError, match="is there already; --version"):
-            add(store, Model("mine", "resnest14", labels, version=version), file)
+        with pytest.raises(WeightsError, match="exists already; import a further version with --version"):
+            import_checkpoint(store, spec("mine", "resnest14", labels, version=version), file)
     with pytest.raises(WeightsError, match="version"):
-        add(store, Model("mine", "resnest14", labels, version="new"), file)
+        import_checkpoint(store, spec("mine", "resnest14", labels, version="new"), file)
     assert sorted(path.name for path in store.iterdir()) == ["mine", "mine@2.0"]
 
 
 def test_a_segmenter_gets_colours_where_its_labels_have_none(store: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("background\ncat\t#102030\ndog\n", encoding="utf-8")
     (tmp_path / "mine.zip").write_bytes(zipped(mine__pth=pth(made_state("fcn_resnest14"))))
-    add(store, Model("pets", "fcn_resnest14", str(tmp_path / "labels.txt"), profile="encoding"), tmp_path / "mine.zip")
+    import_checkpoint(
+        store,
+        spec("pets", "fcn_resnest14", str(tmp_path / "labels.txt"), profile="encoding"),
+        tmp_path / "mine.zip",
+    )
     card = cards.read_all(store)["pets"]
-    assert (card.task, card.input.profile, card.input.size) == ("segmentation", "segmentation", 520)
+    assert (card.task, card.input.profile, card.input.size) == ("segmentation", "proportional", 520)
     assert [each.hex_color for each in card.classes] == ["#000000", "#102030", "#008000"]
     assert sorted(visible(store / "pets")) == ["card.toml", "labels.txt", "weights/pets.safetensors"]
 
@@ -89,7 +101,7 @@ def test_a_shared_set_of_labels_is_named_and_not_copied(store: Path, tmp_path: P
     (store / "labels").mkdir()
     (store / "labels" / "pets.tsv").write_text("class_id\tlabel\n0\tcat\n1\tdog\n2\tfish\n", encoding="utf-8")
     (tmp_path / "mine.pth").write_bytes(pth(made_state()))
-    folder = add(store, Model("mine", "resnest14", "pets"), tmp_path / "mine.pth")
+    folder = import_checkpoint(store, spec("mine", "resnest14", "pets"), tmp_path / "mine.pth")
     assert [each.label for each in cards.read(folder).classes] == ["cat", "dog", "fish"]
     assert not (folder / "labels.txt").exists()
 
@@ -102,76 +114,76 @@ def test_the_colour_map_is_that_of_pascal_voc() -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../mine", "Mine", "mi ne", "-mine", "a" * 65, *RESERVED])
 def test_a_name_that_is_none_is_refused(store: Path, file: Path, labels: str, name: str) -> None:
-    with pytest.raises(WeightsError, match="is no name for a model"):
-        add(store, Model(name, "resnest14", labels), file)
+    with pytest.raises(WeightsError, match="is not a model name"):
+        import_checkpoint(store, spec(name, "resnest14", labels), file)
     assert list(store.iterdir()) == []
 
 
 def test_a_name_that_is_taken_is_refused(store: Path, file: Path, labels: str) -> None:
     (store / "mine").mkdir()
-    with pytest.raises(WeightsError, match="is there already"):
-        add(store, Model("mine", "resnest14", labels), file)
+    with pytest.raises(WeightsError, match="exists already"):
+        import_checkpoint(store, spec("mine", "resnest14", labels), file)
     assert [path.name for path in store.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("cat\ndog\n", r"the weight fc\.bias is \(3,\), and the network has \(2,\); .*few\.txt has 2 classes$"),
+        ("cat\ndog\n", r"the weight fc\.bias is \(3,\), but the network has \(2,\); .*few\.txt has 2 classes$"),
         ("cat\n\ndog\n", "label 1 is empty"),
         (None, "cannot be read"),
     ],
     ids=["too few", "an empty line", "no file"],
 )
 def test_labels_that_do_not_fit_leave_the_store_as_it_was(
-    store: Path, file: Path, tmp_path: Path, text: str | None, told: str
+    store: Path, file: Path, tmp_path: Path, text: str | None, message: str
 ) -> None:
     path = tmp_path / "few.txt"
     if text is not None:
         path.write_text(text, encoding="utf-8")
-    with pytest.raises(WeightsError, match=told):
-        add(store, Model("mine", "resnest14", str(path)), file)
+    with pytest.raises(WeightsError, match=message):
+        import_checkpoint(store, spec("mine", "resnest14", str(path)), file)
     assert list(store.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("content", "network", "told"),
+    ("content", "network", "message"),
     [
         (pth({"fc.bias": torch.ones(CLASSES)}), "resnest14", "missing"),
         (pth({"fc.bias": torch.ones(CLASSES)}), "resnest15", "there is no network resnest15"),
-        (b"", "resnest14", "is no checkpoint"),
-        (zipped(readme__txt=b""), "resnest14", "holds 0 files of weights"),
+        (b"", "resnest14", "is not a checkpoint"),
+        (zipped(readme__txt=b""), "resnest14", "holds 0 weight files"),
     ],
     ids=["other keys", "no such network", "empty", "a zip without weights"],
 )
 def test_a_checkpoint_that_does_not_fit_leaves_the_store_as_it_was(
-    store: Path, labels: str, tmp_path: Path, content: bytes, network: str, told: str
+    store: Path, labels: str, tmp_path: Path, content: bytes, network: str, message: str
 ) -> None:
     (tmp_path / "odd.pth").write_bytes(content)
-    with pytest.raises(WeightsError, match=f"^mine: .*{told}"):
-        add(store, Model("mine", network, labels), tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match=f"^mine: .*{message}"):
+        import_checkpoint(store, spec("mine", network, labels), tmp_path / "odd.pth")
     assert list(store.iterdir()) == []
 
 
 def test_a_store_that_is_not_there_is_told(tmp_path: Path, file: Path, labels: str) -> None:
     with pytest.raises(WeightsError, match="No such file or directory"):
-        add(tmp_path / "nowhere", Model("mine", "resnest14", labels), file)
+        import_checkpoint(tmp_path / "nowhere", spec("mine", "resnest14", labels), file)
 
 
 def test_empty_lines_at_the_end_of_the_labels_are_no_classes(store: Path, file: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("cat\r\ndog\r\nfrog\r\n\r\n", encoding="utf-8")
-    folder = add(store, Model("mine", "resnest14", str(tmp_path / "labels.txt")), file)
+    folder = import_checkpoint(store, spec("mine", "resnest14", str(tmp_path / "labels.txt")), file)
     assert [label.label for label in cards.read(folder).classes] == ["cat", "dog", "frog"]
 
 
 def test_labels_of_no_line_are_refused(store: Path, file: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
     with pytest.raises(WeightsError, match=r"^mine: the labels .*empty\.txt are empty$"):
-        add(store, Model("mine", "resnest14", str(tmp_path / "empty.txt")), file)
+        import_checkpoint(store, spec("mine", "resnest14", str(tmp_path / "empty.txt")), file)
     assert list(store.iterdir()) == []
 
 
 def test_a_licence_that_is_not_utf_8_is_refused(store: Path, file: Path, labels: str) -> None:
-    with pytest.raises(WeightsError, match=r"^mine: what was told of it is not UTF-8$"):
-        add(store, Model("mine", "resnest14", labels, licence="\udcff"), file)
+    with pytest.raises(WeightsError, match=r"^mine: an argument is not UTF-8$"):
+        import_checkpoint(store, spec("mine", "resnest14", labels, licence="\udcff"), file)
     assert list(store.iterdir()) == []

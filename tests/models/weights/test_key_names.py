@@ -1,4 +1,4 @@
-"""From the keys of a published checkpoint to our networks' own."""
+"""Translation of the keys of published checkpoints to those of our networks."""
 
 from pathlib import Path
 
@@ -64,14 +64,14 @@ def test_a_checkpoint_without_keys_has_none() -> None:
 def test_every_key_of_a_released_network_has_its_place_in_openmmlabs_layout(name: str) -> None:
     path = LISTS / f"{name}.tsv"
     if not path.exists():
-        pytest.skip(f"the list of the keys of {name} is not here")
+        pytest.skip(f"the key list of {name} is not available")
     ours = [line.partition("\t")[0] for line in path.read_text(encoding="utf-8").splitlines()]
     theirs = [_openmmlab(key) for key in ours]
     assert list(translated(theirs, "openmmlab").values()) == ours
 
 
 def _openmmlab(key: str) -> str:
-    """The other way round, written out after OpenMMLab's own converter's table."""
+    """Return OpenMMLab's key for one of ours: the inverse, written after the table of OpenMMLab's converter."""
     for prefix, place in (("conv1.", "backbone.stem."), ("bn1.", "backbone.stem.7."), ("fc.", "head.fc.")):
         if key.startswith(prefix):
             return place + key.removeprefix(prefix)

@@ -1,4 +1,4 @@
-"""Weights into the store and out of it: what is there afterwards, whatever went wrong."""
+"""Installation and removal of weights in the model store."""
 
 import fcntl
 import hashlib
@@ -19,7 +19,7 @@ from service.models import cards
 from service.models.cards import CardError, ModelCard
 from service.models.weights import checksums
 from service.models.weights.checksums import WeightsError
-from service.models.weights.store import pull, remove, state, take
+from service.models.weights.store import pull, pull_from_file, remove, state
 from tests.models.weights.checkpoints import State, openmmlab, parallel, pth, safe, zipped
 from tests.models.weights.conftest import HASTY, unseen, visible
 from tests.models.weights.misbehaving import Server
@@ -69,9 +69,11 @@ def test_pulled_weights_are_loaded_by_the_engine(server: Server, store: Path, we
 def test_the_record_is_what_sha256sum_checks(server: Server, store: Path, weights_of: State) -> None:
     model = published(server, store, pth(weights_of))
     pull(model, HASTY, unseen, unseen)
-    told = model.record_path.read_text(encoding="utf-8")
-    assert told.splitlines()[0] == f"# made of {server.url('whole')}"
-    subprocess.run(["sha256sum", "--check", "--strict", model.record_path], cwd=model.record_path.parent, check=True)
+    content = model.checksum_path.read_text(encoding="utf-8")
+    assert content.splitlines()[0] == f"# made of {server.url('whole')}"
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", model.checksum_path], cwd=model.checksum_path.parent, check=True
+    )
 
 
 def test_weights_that_are_here_and_sound_are_not_fetched(server: Server, store: Path, weights_of: State) -> None:
@@ -79,7 +81,7 @@ def test_weights_that_are_here_and_sound_are_not_fetched(server: Server, store: 
     pull(model, HASTY, unseen, unseen)
     before = model.weights_path.stat()
     assert not pull(model, HASTY, unseen, unseen)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     now = model.weights_path.stat()
     assert (now.st_ino, now.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
@@ -100,7 +102,7 @@ def test_the_next_source_is_tried_where_one_is_gone(server: Server, store: Path,
     first = (server.url("404"), {"sha256": "0" * 8})
     model = write_card(store, first, (offered(server, theirs), {**prefix(theirs), "profile": "openmmlab"}))
     assert pull(model, HASTY, unseen, unseen)
-    assert server.url("whole") in model.record_path.read_text(encoding="utf-8")
+    assert server.url("whole") in model.checksum_path.read_text(encoding="utf-8")
 
 
 def test_weights_of_a_card_with_their_own_checksum_are_taken_as_they_are(
@@ -110,23 +112,23 @@ def test_weights_of_a_card_with_their_own_checksum_are_taken_as_they_are(
     model = write_card(store, urls=[offered(server, data)], sha256=hashlib.sha256(data).hexdigest())
     assert pull(model, HASTY, unseen, unseen)
     assert model.weights_path.read_bytes() == data
-    assert not model.record_path.exists()
+    assert not model.checksum_path.exists()
 
 
 def test_of_two_pulls_at_once_one_fetches_and_the_other_waits(server: Server, store: Path, weights_of: State) -> None:
     model = published(server, store, pth(weights_of))
-    fetched, told = beside_a_pull(model, lambda say: pull(model, HASTY, unseen, say))
-    assert fetched == {"first": True, "second": False}
-    assert told == [f"{model.name}: waiting for another process that gets the same weights"]
-    assert len(server.asked) == 1
+    results, notices = beside_a_pull(model, lambda notify: pull(model, HASTY, unseen, notify))
+    assert results == {"first": True, "second": False}
+    assert notices == [f"{model.name}: waiting for another process that downloads the same weights"]
+    assert len(server.requests) == 1
 
 
 def test_weights_are_not_removed_while_they_are_pulled(server: Server, store: Path, weights_of: State) -> None:
     model = published(server, store, pth(weights_of))
     before = visible(model.folder)
-    done, told = beside_a_pull(model, lambda say: remove(model, store / "archives", say))
-    assert done == {"first": True, "second": None}
-    assert len(told) == 1
+    results, notices = beside_a_pull(model, lambda notify: remove(model, store / "archives", notify))
+    assert results == {"first": True, "second": None}
+    assert len(notices) == 1
     assert visible(model.folder) == before
     assert list(model.folder.glob("*weights*")) == []
 
@@ -149,23 +151,26 @@ def test_a_pull_that_waited_for_a_removal_gets_the_weights_anew(server: Server, 
 
 
 def beside_a_pull(model: ModelCard, other: Callable[[Callable[[str], None]], Any]) -> tuple[dict[str, Any], list[str]]:
-    """What a pull returned, and what `other` did that began meanwhile; what that was told, upon which the pull ends."""
+    """Return the results of a pull and of `other`, which begins during the pull, and the notices of `other`.
+
+    The pull ends after the first notice.
+    """
     fetching, waiting = threading.Event(), threading.Event()
-    told: list[str] = []
+    notices: list[str] = []
 
     def progress(_done: int, _total: int | None) -> None:
         fetching.set()
         assert waiting.wait(10)
 
-    def say(what: str) -> None:
-        told.append(what)
+    def notify(message: str) -> None:
+        notices.append(message)
         waiting.set()
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(pull, model, HASTY, progress, unseen)
         assert fetching.wait(10)
-        second = pool.submit(other, say)
-        return {"first": first.result(30), "second": second.result(30)}, told
+        second = pool.submit(other, notify)
+        return {"first": first.result(30), "second": second.result(30)}, notices
 
 
 def test_a_published_file_is_taken_from_a_disk(store: Path, weights_of: State, tmp_path: Path) -> None:
@@ -177,7 +182,7 @@ def test_a_published_file_is_taken_from_a_disk(store: Path, weights_of: State, t
         ("http://checksums.example/a.pth", {"sha256": "0" * 8}),
         ("http://checksums.example/b.pth", {**prefix(theirs), "profile": "openmmlab"}),
     )
-    take(model, file, unseen)
+    pull_from_file(model, file, unseen)
     assert state(model) == "ready"
     checksums.verify(model)
 
@@ -188,7 +193,7 @@ def test_a_zip_is_taken_from_a_disk(store: Path, weights_of: State, tmp_path: Pa
     file.write_bytes(zipped(model__pth=inner))
     digest = hashlib.sha1(inner, usedforsecurity=False).hexdigest()
     model = write_card(store, ("http://checksums.example/a.zip", {"sha1": digest, "profile": "encoding"}))
-    take(model, file, unseen)
+    pull_from_file(model, file, unseen)
     checksums.verify(model)
 
 
@@ -196,8 +201,8 @@ def test_a_file_that_was_not_published_is_not_taken(store: Path, weights_of: Sta
     file = tmp_path / "mine.pth"
     file.write_bytes(pth(weights_of))
     model = write_card(store, ("http://checksums.example/a.pth", {"sha256": "0" * 8}))
-    with pytest.raises(WeightsError, match="is none of its published files: those have the checksums 00000000"):
-        take(model, file, unseen)
+    with pytest.raises(WeightsError, match="is not one of its published files, whose checksums are 00000000"):
+        pull_from_file(model, file, unseen)
     assert state(model) == "absent"
 
 

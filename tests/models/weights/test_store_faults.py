@@ -1,4 +1,4 @@
-"""What goes wrong on the way into the store, and that the store is then as it was."""
+"""Faults while weights are installed: the store stays as it was."""
 
 import hashlib
 import subprocess
@@ -16,7 +16,7 @@ from service.models.cards import Network
 from service.models.weights import checksums
 from service.models.weights.checksums import WeightsError
 from service.models.weights.download import UnavailableError
-from service.models.weights.store import pull, state, take
+from service.models.weights.store import pull, pull_from_file, state
 from tests.models.weights.checkpoints import CLASSES, State, Trap, pth, zipped
 from tests.models.weights.conftest import HASTY, full_disk, unseen, visible
 from tests.models.weights.misbehaving import Server
@@ -25,7 +25,7 @@ from tests.models.weights.publishing import offered, prefix, published, write_ca
 BROKEN = {
     "404": "answered 404 Not Found",
     "cut-without-ranges": "ended after",
-    "silent": "was silent",
+    "silent": "sent nothing",
     "page": "is not the published one: its sha256 begins with .*; it is a web page",
     "other-bytes": "is not the published one: its sha256 begins with",
     "short-length": "is not the published one",
@@ -38,8 +38,8 @@ def test_a_server_that_fails_leaves_the_store_as_it_was(server: Server, store: P
     offered(server, data)
     model = write_card(store, (server.url(behaviour), prefix(data)))
     before = visible(model.folder.parent)
-    with pytest.raises(UnavailableError, match=rf"(?s)^{model.name}: no address gave the file:.*{BROKEN[behaviour]}"):
-        pull(model, replace(HASTY, rounds=1), unseen, unseen)
+    with pytest.raises(UnavailableError, match=rf"(?s)^{model.name}: no URL served the file:.*{BROKEN[behaviour]}"):
+        pull(model, replace(HASTY, attempts=1), unseen, unseen)
     assert visible(model.folder.parent) == before
     assert state(model) == ("begun" if behaviour == "cut-without-ranges" else "absent")
     assert cards.read_all(model.folder.parent) == {}
@@ -50,10 +50,10 @@ def test_a_download_that_was_begun_goes_on_at_the_next_pull(server: Server, stor
     offered(server, data)
     model = write_card(store, (server.url("cut"), prefix(data)))
     with pytest.raises(UnavailableError, match="ended after"):
-        pull(model, replace(HASTY, rounds=1), unseen, unseen)
+        pull(model, replace(HASTY, attempts=1), unseen, unseen)
     assert state(model) == "begun"
-    assert pull(model, replace(HASTY, rounds=99), unseen, unseen)
-    assert server.asked[1] == ("/cut/file", f"bytes={len(data) // 2}-")
+    assert pull(model, replace(HASTY, attempts=99), unseen, unseen)
+    assert server.requests[1] == ("/cut/file", f"bytes={len(data) // 2}-")
 
 
 def test_nothing_is_unpickled_before_the_checksum_is_right(server: Server, store: Path, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ UNFIT: dict[str, tuple[Callable[[State, Path], Any], str]] = {
     "code": (lambda s, sprung: {**s, "extra": Trap(sprung)}, "holds more than tensors"),
     "other keys": (lambda s, _: {**s, "extra": torch.ones(1)}, r"unexpected \(extra\)"),
     "too few keys": (lambda s, _: {"fc.bias": s["fc.bias"]}, "missing"),
-    "no weights": (lambda s, _: [1, 2], "other things than weights"),
+    "no weights": (lambda s, _: [1, 2], "values that are not tensors"),
 }
 
 
@@ -76,10 +76,12 @@ UNFIT: dict[str, tuple[Callable[[State, Path], Any], str]] = {
 def test_a_published_file_that_does_not_fit_leaves_the_store_as_it_was(
     server: Server, store: Path, weights_of: State, tmp_path: Path, what: str
 ) -> None:
-    make, told = UNFIT[what]
+    make, message = UNFIT[what]
     model = published(server, store, pth(make(weights_of, tmp_path / "sprung")))
     before = visible(model.folder.parent)
-    with pytest.raises(WeightsError, match=rf"^{model.name}: what {server.url('whole')} sent cannot be used: .*{told}"):
+    with pytest.raises(
+        WeightsError, match=rf"^{model.name}: the file from {server.url('whole')} is unusable: .*{message}"
+    ):
         pull(model, HASTY, unseen, unseen)
     assert not (tmp_path / "sprung").exists()
     assert visible(model.folder.parent) == before
@@ -94,7 +96,7 @@ def test_a_network_of_timm_without_timm_is_told_before_anything_is_fetched(
     of_timm = model.model_copy(update={"network": Network(name="skresnet18", library="timm", classes=CLASSES)})
     with pytest.raises(WeightsError, match=rf"^{model.name}: skresnet18 needs timm, .*resnest-service\[timm\]"):
         pull(of_timm, HASTY, unseen, unseen)
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_a_damaged_zip_is_told_and_leaves_the_store_as_it_was(server: Server, store: Path) -> None:
@@ -122,14 +124,14 @@ def test_a_disk_that_fills_up_while_a_zip_is_unpacked_costs_nothing_that_was_fet
     assert state(model) == "begun"
     assert [path.name for path in model.weights_path.parent.iterdir() if "unpacked" in path.name] == []
     assert pull(model, HASTY, unseen, unseen)
-    assert server.asked == [("/whole/file", None), ("/whole/file", f"bytes={len(data)}-")]
+    assert server.requests == [("/whole/file", None), ("/whole/file", f"bytes={len(data)}-")]
 
 
 def test_a_disk_without_room_is_told_and_leaves_the_store_as_it_was(
     server: Server, store: Path, weights_of: State
 ) -> None:
     model = published(server, store, pth(weights_of))
-    with pytest.raises(WeightsError, match="has room for 1,000 bytes"):
+    with pytest.raises(WeightsError, match="has 1,000 bytes of free space"):
         pull(model, replace(HASTY, free_bytes=lambda _: 1000), unseen, unseen)
     assert state(model) == "absent"
 
@@ -144,15 +146,15 @@ def test_a_store_that_cannot_be_written_is_told(server: Server, store: Path, wei
 def test_a_model_that_is_published_nowhere_cannot_be_pulled(store: Path) -> None:
     model = write_card(store, sha256="0" * 64)
     assert state(model) == "missing"
-    with pytest.raises(WeightsError, match="published nowhere"):
+    with pytest.raises(WeightsError, match="have no source to pull from"):
         pull(model, HASTY, unseen, unseen)
 
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from service import cards
-from service.weights.store import take
+from service.models import cards
+from service.models.weights.store import pull_from_file
 
 folder, file, steps = sys.argv[1:]
 card = cards.read(Path(folder))
@@ -166,7 +168,7 @@ def kill(event, arguments):
             os._exit(9)
 
 sys.addaudithook(kill)
-take(card, Path(file), print)
+pull_from_file(card, Path(file), print)
 """
 
 
@@ -177,11 +179,11 @@ def test_a_process_that_is_killed_among_the_files_that_it_replaces_leaves_sound_
     file = tmp_path / "published.pth"
     file.write_bytes(pth(weights_of))
     model = write_card(store, ("http://checksums.example/file", prefix(file.read_bytes())))
-    take(model, file, unseen)
+    pull_from_file(model, file, unseen)
     before = visible(model.folder)
     killed = subprocess.run([sys.executable, "-c", KILLED, model.folder, file, str(steps)], check=False)
     assert killed.returncode == 9
     checksums.verify(model)
     assert visible(model.folder) == before
-    take(model, file, unseen)
+    pull_from_file(model, file, unseen)
     assert visible(model.folder) == before

@@ -1,9 +1,9 @@
-"""MMSegmentation's DeepLabV3 and DeepLabV3+ heads against the reference."""
+"""MMSegmentation's DeepLabV3 and DeepLabV3+ heads against the reference implementation."""
 
 import pytest
 import torch
 
-from service.networks.mmseg.deeplab import DeepLabV3Head, DeepLabV3PlusHead
+from service.networks.mmseg.deeplab import MmsegDeepLabV3Head, MmsegDeepLabV3PlusHead
 from tests.networks import heads
 from tests.networks.sharing import FINE_TOLERANCE, distance, give, random_state
 
@@ -13,7 +13,7 @@ SIDES = [(1, 1), (5, 9), (75, 80)]  # the last is wider than two steps of rate 3
 @pytest.mark.parametrize("inner", [None, 12])
 @pytest.mark.parametrize("sides", SIDES)
 def test_the_deeplab_head_equals_the_reference(sides: tuple[int, int], inner: int | None) -> None:
-    head, x = DeepLabV3Head(32, 5, inner), heads.features(32, *sides)
+    head, x = MmsegDeepLabV3Head(32, 5, inner), heads.features(32, *sides)
     give(random_state(head, dtype=torch.float64), head)
 
     with torch.inference_mode():
@@ -25,7 +25,7 @@ def test_the_deeplab_head_equals_the_reference(sides: tuple[int, int], inner: in
 def test_the_deeplab_plus_head_equals_the_reference_at_the_resolution_of_stage_1(
     sides: tuple[int, int], inner: int | None
 ) -> None:
-    head, x = DeepLabV3PlusHead(32, 5, inner), heads.features(32, *sides)
+    head, x = MmsegDeepLabV3PlusHead(32, 5, inner), heads.features(32, *sides)
     detail = heads.features(256, 2 * sides[0] - 1, 2 * sides[1])
     give(random_state(head, dtype=torch.float64), head)
 
@@ -38,6 +38,6 @@ def test_the_deeplab_plus_head_equals_the_reference_at_the_resolution_of_stage_1
 
 def test_the_published_heads_are_512_channels_wide_inside() -> None:
     with torch.device("meta"):
-        widths = [kind(2048, 19).bottleneck.conv.out_channels for kind in (DeepLabV3Head, DeepLabV3PlusHead)]
+        widths = [kind(2048, 19).bottleneck.conv.out_channels for kind in (MmsegDeepLabV3Head, MmsegDeepLabV3PlusHead)]
 
     assert widths == [512, 512]

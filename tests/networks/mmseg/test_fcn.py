@@ -1,9 +1,9 @@
-"""MMSegmentation's fully convolutional heads against the reference."""
+"""MMSegmentation's fully convolutional heads against the reference implementation."""
 
 import pytest
 import torch
 
-from service.networks.mmseg.fcn import AuxiliaryHead, FCNHead
+from service.networks.mmseg.fcn import MmsegAuxiliaryHead, MmsegFCNHead
 from tests.networks import heads
 from tests.networks.sharing import FINE_TOLERANCE, distance, give, random_state
 
@@ -11,7 +11,7 @@ from tests.networks.sharing import FINE_TOLERANCE, distance, give, random_state
 @pytest.mark.parametrize("inner", [None, 12])
 @pytest.mark.parametrize("sides", [(1, 1), (5, 9)])
 def test_the_fcn_head_equals_the_reference(sides: tuple[int, int], inner: int | None) -> None:
-    head, x = FCNHead(32, 5, inner), heads.features(32, *sides)
+    head, x = MmsegFCNHead(32, 5, inner), heads.features(32, *sides)
     give(random_state(head, dtype=torch.float64), head)
 
     with torch.inference_mode():
@@ -19,7 +19,7 @@ def test_the_fcn_head_equals_the_reference(sides: tuple[int, int], inner: int | 
 
 
 def test_the_auxiliary_head_equals_the_reference_and_is_a_quarter_as_wide_as_its_map() -> None:
-    head, x = AuxiliaryHead(64, 5), heads.features(64, 5, 9)
+    head, x = MmsegAuxiliaryHead(64, 5), heads.features(64, 5, 9)
     give(random_state(head, dtype=torch.float64), head)
 
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""What MMSegmentation's heads are built of, against the formulas, and their keys, against its own."""
+"""The layers of MMSegmentation's heads against the formulas, and their keys against those of MMSegmentation."""
 
 import hashlib
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from service import networks
-from service.networks.mmseg.layers import Convolution, Head, SeparableConvolution, resized
+from service.networks.mmseg.layers import ConvModule, DepthwiseSeparableConvModule, MmsegHead, resize_like
 from tests.models.weights.checkpoints import mmseg
 from tests.networks import heads
 from tests.networks.sharing import FINE_TOLERANCE, distance, give, random_state
@@ -16,7 +16,7 @@ from tests.networks.sharing import FINE_TOLERANCE, distance, give, random_state
 @pytest.mark.parametrize("rate", [1, 3])
 @pytest.mark.parametrize(("kernel", "groups"), [(3, 1), (3, 8), (1, 1)])
 def test_a_convolution_is_normalised_and_activated_and_keeps_the_maps_size(kernel: int, groups: int, rate: int) -> None:
-    part, x = Convolution(8, 16, kernel, rate=rate, groups=groups), heads.features(8, 5, 9)
+    part, x = ConvModule(8, 16, kernel, rate=rate, groups=groups), heads.features(8, 5, 9)
     give(random_state(part, dtype=torch.float64), part)
 
     with torch.inference_mode():
@@ -24,7 +24,7 @@ def test_a_convolution_is_normalised_and_activated_and_keeps_the_maps_size(kerne
 
 
 def test_a_separable_convolution_mixes_channels_only_at_one_place() -> None:
-    part, x = SeparableConvolution(8, 5, rate=2), heads.features(8, 7, 6)
+    part, x = DepthwiseSeparableConvModule(8, 5, rate=2), heads.features(8, 7, 6)
     give(random_state(part, dtype=torch.float64), part)
     state = {f"part.{key}": value for key, value in part.state_dict().items()}
 
@@ -33,7 +33,7 @@ def test_a_separable_convolution_mixes_channels_only_at_one_place() -> None:
 
 
 def test_a_head_drops_whole_channels_in_training_and_none_when_it_serves() -> None:
-    head, x = Head(64, 3), torch.ones(1, 64, 4, 4)
+    head, x = MmsegHead(64, 3), torch.ones(1, 64, 4, 4)
     torch.manual_seed(0)
 
     assert not torch.equal(head.train().classify(x), head.classify(x))
@@ -44,11 +44,12 @@ def test_a_head_drops_whole_channels_in_training_and_none_when_it_serves() -> No
 def test_a_map_is_resized_between_the_pixels_centres(sides: tuple[int, int]) -> None:
     x, like = heads.features(3, 6, 10), torch.empty(2, 1, *sides)
 
-    assert distance(resized(x, like), heads.resize(x, sides, align_corners=False)) < FINE_TOLERANCE
+    assert distance(resize_like(x, like), heads.resize(x, sides, align_corners=False)) < FINE_TOLERANCE
 
 
-# Of MMSegmentation 1.2.2's own networks in the configuration of its checkpoints (s101-d8, Cityscapes): the heads' keys
-# and shapes, and a digest of the backbone's. With the same weights their logits are ours (docs/decisions/0040).
+# From the networks of MMSegmentation 1.2.2 in the configuration of its checkpoints (s101-d8, Cityscapes): the keys and
+# shapes of the heads, and a digest of those of the backbone. With equal weights their logits equal ours
+# (docs/decisions/0040).
 HEADS = Path(__file__).with_name("heads.tsv")
 BACKBONE = "1d364c48a7a7c9eee8a6427702e697c4ff5eb82ba4584031e29ac2f57cf84f90"
 

@@ -1,5 +1,5 @@
-"""Not torchvision: every name that timm imports from it outside a `try`, and none of what they do.
+"""A stand-in for torchvision: every name that timm imports from it outside a `try`, without behaviour.
 
-There is no torchvision for a torch without CUDA in the package index. timm's networks use none of it; its data
-loading, which is not called here, does.
+The package index has no torchvision for a torch without CUDA. timm's networks do not use it; only its data loading
+does, which is not called here.
 """

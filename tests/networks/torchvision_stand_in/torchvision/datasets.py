@@ -1,4 +1,4 @@
-"""Data sets that nothing here reads."""
+"""Data sets that nothing reads here."""
 
 
 class _Unread:

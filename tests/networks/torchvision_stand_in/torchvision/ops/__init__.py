@@ -1,1 +1,1 @@
-"""The package of the module beside."""
+"""The stand-in for `torchvision.ops`."""

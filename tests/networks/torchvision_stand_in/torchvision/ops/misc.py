@@ -1,4 +1,4 @@
-"""A layer that no network here has."""
+"""A layer that none of our networks uses."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""A transform that timm's tables know by its class."""
+"""A transform that is a key in timm's tables."""
 
 
 class ToTensor: ...

@@ -1,4 +1,4 @@
-"""The members that timm's tables are keyed by."""
+"""An enumeration whose members are keys in timm's tables."""
 
 import enum
 

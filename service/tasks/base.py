@@ -1,0 +1,253 @@
+"""What a task is: the operations of its models, its endpoints, and what else the service must know of it.
+
+A task is data. It is registered once, in `service.tasks`, and everything else loops over the registry. Nothing here
+loads a web framework or torch.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import BaseModel
+
+from service.errors import InvalidParameter
+from service.imaging.mask_painting import MaskPlan, Painted
+from service.models.cards import ModelCard
+from service.models.inputs import Input
+from service.models.labels import Label
+from service.tasks.frame import Array
+
+Pixels = npt.NDArray[np.uint8]
+Arrays = dict[str, Array]
+Layer = Callable[[Image.Image], bytes]
+QueryModel = TypeVar("QueryModel", bound=BaseModel)
+
+PREDICT: Final = "predict"  # the operation that every model of every task has
+DIGITS: Final = 6  # of scores and shares in responses
+
+
+@dataclass(frozen=True)
+class DecodedFacts:
+    """The facts of a decoded upload: upright size in pixels, file format, mode, and warnings about losses."""
+
+    width: int
+    height: int
+    format: str
+    mode: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """A model's output for one image: arrays by name, the size of its batch, and seconds in the model and in queues.
+
+    `worker_bytes` is the resident memory of the worker, None where the worker does not report it.
+    """
+
+    arrays: Arrays
+    batch: int
+    inference_s: float
+    queue_s: float = 0.0
+    worker_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What decode processes made for a response: a file for each layer, and the mask where they painted it."""
+
+    files: Sequence[bytes] = ()
+    painted: Painted | None = None
+
+
+def _card_input(card: ModelCard) -> Input:
+    return card.input
+
+
+def _card_deadline_s(card: ModelCard) -> float:
+    return card.serving.deadline_s
+
+
+def _card_batch_size(card: ModelCard) -> int:
+    return card.serving.batch_size
+
+
+def _one_pass(_card: ModelCard) -> float:
+    return 1.0
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Something that a worker can be asked to do with an image, and what that takes.
+
+    `fits` checks a worker's arrays against the card and the image that was sent. `input` says how an image becomes the
+    worker's input. `cost` is in single passes of the network. `deadline_s` is used where a request names none.
+    `batch_size` is in images per exchange with a worker. `slots` of the admission control are taken per image.
+    A request has at most `max_images` images. Long operations have a queue of their own, so that short ones do not wait for them.
+    `response_bytes` bounds the arrays of one image.
+    """
+
+    name: str
+    fits: Callable[[ModelCard, Pixels, Arrays], bool]
+    response_bytes: Callable[[ModelCard], int]
+    input: Callable[[ModelCard], Input] = _card_input
+    cost: Callable[[ModelCard], float] = _one_pass
+    deadline_s: Callable[[ModelCard], float] = _card_deadline_s
+    batch_size: Callable[[ModelCard], int] = _card_batch_size
+    slots: int = 1
+    max_images: int | None = None
+    has_own_queue: bool = False
+
+    def runs_on(self, card: ModelCard) -> bool:
+        """Return whether a model can do this: networks of other libraries can only `predict`."""
+        return self.name == PREDICT or card.network.library == "own"
+
+
+class Rendering:
+    """What a request wants made of each model output. Endpoints return one from `plan`.
+
+    `operation` is the name of the operation to run. `media_types` are what a response to one image can be instead of
+    JSON. The methods run in threads of the gateway, and `layers` and `painting` choose work for decode processes.
+    """
+
+    operation: str = PREDICT
+    media_types: Sequence[str] = ()
+
+    def members(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput, drawn: Drawn) -> dict[str, Any]:
+        """Return the JSON members of one image's result that come from the model."""
+        raise NotImplementedError
+
+    def file(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput, drawn: Drawn) -> bytes:
+        """Return the response to one image in the first of `media_types`."""
+        raise NotImplementedError
+
+    def layers(self, _card: ModelCard, _facts: DecodedFacts, _output: ModelOutput) -> list[Layer]:
+        """Return what to draw over the decoded upload, as functions that return files. Raises `ServiceError`."""
+        return []
+
+    def painting(self, _card: ModelCard, _facts: DecodedFacts, _output: ModelOutput) -> MaskPlan | None:
+        """Return the mask to paint in a decode process if the image is large; None if there is none."""
+        return None
+
+    def alone(self) -> "Rendering":
+        """Return the same for a response that is only a file."""
+        return self
+
+
+@dataclass(frozen=True)
+class Endpoint(Generic[QueryModel]):
+    """A route that takes images: `/v1/classify`, `/v1/embed` and `/v1/explain` are three endpoints of one task.
+
+    `operation` chooses the operation from the query, before a model is chosen by it. `plan` checks the query against
+    the chosen models and raises `InvalidParameter`. `responses` are the JSON documents, with an example of each in
+    `examples`. `image_types` are media types of other responses, for OpenAPI. With `compares_models` the query may name
+    several models. `has_labels` says whether responses name classes, in the language that the query asks for.
+    `is_light` means that `Rendering.members` takes less time than handing it to a thread.
+    """
+
+    path: str
+    summary: str
+    description: str
+    query: type[QueryModel]
+    responses: tuple[type[BaseModel], ...]
+    examples: Callable[[], tuple[dict[str, Any], ...]]
+    plan: Callable[[Sequence[ModelCard], QueryModel], Rendering]
+    operation: Callable[[QueryModel], str] = lambda _query: PREDICT
+    image_types: tuple[str, ...] = ()
+    compares_models: bool = False
+    has_labels: bool = True
+    is_light: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the last part of the path, which names the route in OpenAPI and on the command line."""
+        return self.path.rpartition("/")[2]
+
+
+def _no_members(_card: ModelCard) -> dict[str, Any]:
+    return {}
+
+
+def label_row(label: Label) -> dict[str, Any]:
+    """Return a `ClassLabel` document; the WordNet id is left out where the label has none."""
+    row: dict[str, Any] = {"label": label.label, "class_id": label.class_id}
+    return row if label.wnid is None else {**row, "wnid": label.wnid}
+
+
+def _plain_label(label: Label) -> dict[str, Any]:
+    return label_row(label)
+
+
+def _square_input() -> dict[str, Any]:
+    return {"profile": "official", "size": 224}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of prediction, as cards name it, and all that the service must know of it.
+
+    `scope` is the API key scope that its endpoints need. The first of `operations` is `predict`. `head` is the module
+    with its torch code, whose `HEAD` is a `service.tasks.torch_head.TorchHead`; only workers import it. `scoring` is
+    the module whose `SCORING` is a `service.tasks.scoring_base.Scoring`; only `evaluate` imports it. `v2_outputs`
+    returns datatype and shape of each output of the Open Inference Protocol, with -1 for the number of images and for
+    sides of images. `agreement` returns how far two versions agree on an image, 0 to 1. `label` returns a class as
+    `GET /v1/models/{name}` lists it, and `details` further members of that document. `published_score` is the column of
+    `models list` and its name on a card.
+
+    For `models import`, `networks` matches the names of our networks that are for the task. None stands for all that no
+    other task matches, and for those of other libraries. `imported_input` is the table `[input]` of an imported card.
+    With `has_colours` each class has a colour.
+    """
+
+    name: str
+    scope: str
+    operations: tuple[Operation, ...]
+    endpoints: tuple[Endpoint[Any], ...]
+    head: str
+    scoring: str
+    v2_outputs: Callable[[ModelCard], dict[str, dict[str, Any]]]
+    agreement: Callable[[ModelCard, Mapping[str, Array], ModelCard, Mapping[str, Array]], float]
+    published_score: tuple[str, str]
+    imported_input: Mapping[str, Any] = field(default_factory=_square_input)
+    networks: re.Pattern[str] | None = None
+    has_colours: bool = False
+    label: Callable[[Label], dict[str, Any]] = _plain_label
+    details: Callable[[ModelCard], dict[str, Any]] = _no_members
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Operation]:
+        """Return the operations by name."""
+        return {operation.name: operation for operation in self.operations}
+
+    def operations_of(self, card: ModelCard) -> list[Operation]:
+        """Return the operations that a model of the task can do."""
+        return [operation for operation in self.operations if operation.runs_on(card)]
+
+
+def invalid(parameter: str, detail: str, **bounds: int) -> InvalidParameter:
+    """Return the error about one query parameter, with the bound that it broke, if any."""
+    return InvalidParameter(detail, errors=[{"parameter": parameter, "detail": detail}], **bounds)
+
+
+def class_ids(card: ModelCard, names: Sequence[str]) -> list[int]:
+    """Return the ids of classes given by label or id, each once. Raises `InvalidParameter` for an unknown one."""
+    known = {name: label.class_id for label in card.classes for name in (str(label.class_id), label.label)}
+    if not all(name in known for name in names):
+        raise invalid("classes", "The model has no such class; GET /v1/models/{name} lists its labels.")
+    return list(dict.fromkeys(known[name] for name in names))
+
+
+def has_probabilities(scores: Array, classes: int) -> bool:
+    """Return whether `scores` is one finite probability for each class, float32 `(classes,)`; NaN compares false."""
+    right = scores.dtype == np.float32 and scores.shape == (classes,)
+    return right and bool(((scores >= -1e-4) & (scores <= 1 + 1e-4)).all())
+
+
+def same_labels(ours: ModelCard, theirs: ModelCard) -> npt.NDArray[np.int64]:
+    """Return, for each class of `theirs`, the id of the class of `ours` with the same label, or -1."""
+    ids = {label.label: label.class_id for label in ours.classes}
+    return np.array([ids.get(label.label, -1) for label in theirs.classes])

@@ -1,0 +1,1 @@
+"""Classification: classes, embeddings and explanations of whole images."""

@@ -1,0 +1,193 @@
+"""What `evaluate` and `quantise` must know of a task: its ground truth, its scores, and how its outputs compare.
+
+The `scoring` module of a task has a `SCORING`, which is a `Scoring`. Nothing here loads torch or a web framework.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from service.models.cards import CardError
+from service.tasks.base import PREDICT, Arrays
+
+IGNORED: Final = 255  # in a mask: the pixel belongs to no class
+
+Mask = npt.NDArray[np.uint8]
+MaskValues = tuple[int, ...]  # the class id that each value of a mask file stands for
+UNCHANGED: Final[MaskValues] = tuple(range(256))
+ConfusionRows = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image file and its ground truth: a label or a WordNet id, or a mask, which is an indexed or grey image.
+
+    A pixel of the mask with the value v has the class id `values[v]`.
+    """
+
+    path: Path
+    label: str = ""
+    mask: Path | None = None
+    values: MaskValues = UNCHANGED
+
+    def class_ids(self) -> Mask:
+        """Return the class ids of the mask `(h, w)`, `IGNORED` for a pixel without a class. Raises `CardError`."""
+        if self.mask is None:
+            raise CardError(f"{self.path} has no mask")
+        try:
+            with Image.open(self.mask) as opened:
+                if opened.mode not in ("L", "P"):
+                    raise CardError(f"{self.mask} is {opened.mode}, but a mask is an indexed or grey image")
+                ids: Mask = np.asarray(self.values, np.uint8)[np.asarray(opened)]
+                return ids
+        except OSError as error:
+            raise CardError(f"{self.mask} cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The labelled images of one split of a folder. `classes` is how many classes the layout has, if it is fixed."""
+
+    root: Path
+    layout: str
+    images: tuple[LabelledImage, ...]
+    classes: int | None = None
+
+    def with_truth(self, known: Callable[[LabelledImage], object], what: str, model: str) -> list[LabelledImage]:
+        """Return the images for which `known` is true. Raises `CardError` if there are none."""
+        found = [image for image in self.images if known(image)]
+        if not found:
+            raise CardError(f"{self.root} has no image with a {what} for {model}")
+        return found
+
+
+@dataclass(frozen=True)
+class PipelineOutput:
+    """A model's output for one upload: the arrays of its task, and the upright upload's width and height in pixels."""
+
+    arrays: Arrays
+    width: int
+    height: int
+
+
+class EvaluatedModel(Protocol):
+    """What scoring knows of a model, in this process or behind a running service."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The labels in the order of their class ids."""
+
+    @property
+    def class_ids(self) -> Mapping[str, int]:
+        """The class id of each label that only one class has, and of each WordNet id."""
+
+
+class RunningService(Protocol):
+    """An HTTP client of a running service."""
+
+    def ask(self, path: str, upload: bytes | None = None, accept: str = "application/json") -> bytes:
+        """Return the body of the response. Raises `ServiceError` for an image that the service rejects."""
+
+
+class Scores(Protocol):
+    """A model's scores on a data set. `confusion[true][predicted]` is in the order of `labels`."""
+
+    @property
+    def images(self) -> int:
+        """How many images were scored."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The labels, all different."""
+
+    @property
+    def confusion(self) -> ConfusionRows:
+        """Counts of images or pixels."""
+
+
+@dataclass(frozen=True)
+class RejectedImage:
+    """An image that the service rejects, and the code of its error."""
+
+    image: str
+    code: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure in the tables of a task: its head, its name in JSON and CSV, and its value as a share of 1.
+
+    `published` is its name among a card's published figures, which are in per cent.
+    """
+
+    head: str
+    name: str
+    share: Callable[[Any], float]
+    published: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two outputs for one batch: for each label or pixel whether it is the same, and for each score the difference."""
+
+    images: int
+    same: npt.NDArray[np.bool_]
+    differences: npt.NDArray[np.floating[Any]]
+
+
+OutcomeT = TypeVar("OutcomeT")
+ScoresT = TypeVar("ScoresT", bound=Scores)
+Batch = Mapping[str, Any]  # arrays whose first axis is the image, or lists with an array for each image
+
+
+def _only_fast() -> Mapping[str, str]:
+    return {"fast": PREDICT}
+
+
+@dataclass(frozen=True)
+class Scoring(Generic[OutcomeT, ScoresT]):
+    """How models of a task are scored and compared.
+
+    `outcome` is the dataclass that the journal of a run has for each image. `usable` returns the images that have the
+    task's ground truth, and raises `CardError` if the data set does not fit the model. `outcome_of` holds an output
+    against the truth. `scores` needs at least one outcome. `label_shares` returns the figure named `label_figure` for
+    each label, `document` further members of a JSON report. `ask` gets an output from a running service, with the query
+    of the request and the number of classes. `compare` takes two outputs of one batch, and `same` is the column's head.
+    `qualities` are operations by the values of `--quality`; a value that is missing stands for `predict`. `plots` draw
+    on matplotlib axes, by the prefix of the file's name.
+    """
+
+    outcome: type[OutcomeT]
+    usable: Callable[[EvaluatedModel, Dataset], list[LabelledImage]]
+    outcome_of: Callable[[EvaluatedModel, LabelledImage, PipelineOutput], OutcomeT]
+    scores: Callable[[Sequence[str], Sequence[OutcomeT]], ScoresT]
+    columns: Sequence[Column]
+    label_figure: str
+    label_shares: Callable[[ScoresT], Mapping[str, float]]
+    document: Callable[[ScoresT], dict[str, Any]]
+    ask: Callable[[RunningService, str, bytes, int], PipelineOutput]
+    compare: Callable[[Batch, Batch], Comparison]
+    same: str
+    qualities: Mapping[str, str] = field(default_factory=_only_fast)
+    plots: Mapping[str, Callable[[Any, ScoresT], None]] = field(default_factory=dict)
+
+
+def distinct(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels, all different: where classes share one, as the two cranes of ImageNet, their ids follow it."""
+    counts = Counter(labels)
+    return tuple(label if counts[label] == 1 else f"{label} #{index}" for index, label in enumerate(labels))
+
+
+def confusion_rows(counts: npt.NDArray[np.int64]) -> ConfusionRows:
+    """Return a matrix of counts as tuples."""
+    return tuple(tuple(row) for row in counts.tolist())

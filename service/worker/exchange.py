@@ -1,0 +1,56 @@
+"""What a worker exchanges with the gateway: frames with images, and frames with outputs or a failure."""
+
+import logging
+import sys
+from typing import Any, Final
+
+from service.errors import Internal, ServiceError
+from service.tasks import frame
+from service.tasks.frame import Opened
+from service.worker.batch import BatchedOutput
+
+NO_IMAGE: Final = "The request is no frame with an image."
+
+
+class RefusedError(ValueError):
+    """A request that is not computed, and the problem to report: `Internal` where gateway and worker disagree."""
+
+    def __init__(self, detail: str, error: type[ServiceError] = Internal) -> None:
+        super().__init__(detail)
+        self.error = error
+
+
+def opened(request: dict[str, Any]) -> list[Opened | RefusedError]:
+    """Return the frames in a request's body, or a refusal where the body is something else."""
+    try:
+        return [*frame.unpack_all(request["body"])]
+    except (KeyError, TypeError, ValueError):
+        return [RefusedError(NO_IMAGE)]
+
+
+def reply(outcome: BatchedOutput | Exception, resident: int | None) -> bytes:
+    """Return the frame of one image's outcome, with the resident memory of this process in bytes, if known."""
+    if isinstance(outcome, Exception):
+        return failure("The model failed on this image.")
+    head = {"ok": True, "batch": outcome.batch, "inference_ms": round(outcome.inference_ms, 3)}
+    return frame.pack({**head, "worker_bytes": resident}, outcome.arrays)
+
+
+def failure(detail: str, error: type[ServiceError] = Internal) -> bytes:
+    """Return the frame of a failure. It is never the caller's fault: the gateway has validated the image."""
+    return frame.pack({"ok": False, "code": error.code(), "detail": detail})
+
+
+def log_to_standard_error() -> None:
+    """Log to standard error, which TorchServe logs as warnings; it logs standard output, which is noisy, below that.
+
+    TorchServe writes two lines for each batch, which Java parses while the network runs. No one reads them, so they
+    are not written.
+    """
+    logging.getLogger().setLevel(logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
+    service = logging.getLogger("service")
+    service.handlers = [handler]
+    service.setLevel(logging.INFO)
+    service.propagate = False

@@ -1,0 +1,130 @@
+"""What classify and segment share."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from service.gateway.http.problems import ClientGoneError
+from service.gateway.inference.inference import Result
+from service.gateway.routes.image_results import ImageResults, document_of, unless_gone
+from service.gateway.scheduling.request_terms import RequestTerms
+from service.gateway.uploads.body import Upload
+from service.tasks.base import DecodedFacts
+
+pytestmark = pytest.mark.anyio
+
+
+async def connected() -> dict[str, Any]:
+    await asyncio.Event().wait()
+    raise AssertionError("nothing comes after the body")
+
+
+async def gone() -> dict[str, Any]:
+    return {"type": "http.disconnect"}
+
+
+async def test_work_is_finished_while_the_client_stays() -> None:
+    async def work() -> int:
+        return 3
+
+    assert await unless_gone(connected, work()) == 3
+
+
+async def test_an_error_of_the_work_is_raised() -> None:
+    async def work() -> int:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await unless_gone(connected, work())
+
+
+async def test_work_is_stopped_when_the_client_leaves() -> None:
+    stopped = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    with pytest.raises(ClientGoneError):
+        await unless_gone(gone, work())
+
+    assert stopped.is_set()
+
+
+async def test_what_the_work_makes_of_its_being_stopped_is_nobodys() -> None:
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError
+
+    with pytest.raises(ClientGoneError):
+        await unless_gone(gone, work())
+
+    assert (task := asyncio.current_task()) is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_client_that_leaves_once_the_work_is_done_stops_nothing() -> None:
+    leaving = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await leaving.wait()
+        return await gone()
+
+    async def work() -> int:
+        leaving.set()
+        return 3
+
+    assert await unless_gone(receive, work()) == 3
+    for _ in range(5):
+        await asyncio.sleep(0)  # a cancellation that came late would come here
+
+
+async def test_nothing_is_left_running_when_the_whole_is_cancelled() -> None:
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(unless_gone(connected, asyncio.sleep(600)))
+    await asyncio.sleep(0)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize(
+    ("declared", "format_", "warned"),
+    [
+        (None, "JPEG", False),
+        ("image/jpeg", "JPEG", False),
+        ("image/jpg", "JPEG", False),
+        ("image/x-ms-bmp", "BMP", False),
+        ("application/octet-stream", "WEBP", False),
+        ("text/plain", "PNG", False),
+        ("image/png", "JPEG", True),
+        ("image/heic", "AVIF", True),
+    ],
+)
+def test_only_another_picture_type_than_declared_is_worth_a_warning(
+    declared: str | None,
+    format_: str,
+    warned: bool,  # noqa: FBT001
+) -> None:
+    facts = DecodedFacts(2, 3, format_, "RGB", ("first_frame_only",))
+
+    result = document_of(0, Result(Upload(b"x", declared=declared), facts), predictions=[])
+
+    assert result["warnings"] == ["first_frame_only", *(["content_type_mismatch"] if warned else [])]
+
+
+def test_server_timing_names_the_stages_that_there_were_in_their_order() -> None:
+    answered = ImageResults("id", 0.0, RequestTerms(), [], {"encode": 0.001, "upload": 0.002, "decode": 0.0031})
+
+    rows = answered.headers()["Server-Timing"].split(", ")
+
+    assert rows[:3] == ["upload;dur=2.00", "decode;dur=3.10", "encode;dur=1.00"]
+    assert rows[3].startswith("total;dur=")

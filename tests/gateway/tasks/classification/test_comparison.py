@@ -1,0 +1,70 @@
+"""`POST /v1/classify` with several models: answers side by side."""
+
+import httpx
+import pytest
+
+from service.models.cards import ModelCard
+from service.tasks.classification.schema import ClassifyResponse, CompareResponse
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe, offline_scores
+from tests.gateway.fixtures.pictures import CORRUPT, in_json, picture
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_repeated_model_gives_a_block_for_each(client: httpx.AsyncClient, served: dict[str, ModelCard]) -> None:
+    names = ["tiny-classifier-b", "tiny-classifier"]
+
+    response = await client.post(
+        "/v1/classify", params={"model": names, "top_k": 7}, json=in_json(picture(1), picture(2))
+    )
+
+    body = response.json()
+    CompareResponse.model_validate(body)
+    assert [model["name"] for model in body["models"]] == names
+    for row, content in zip(body["results"], (picture(1), picture(2)), strict=True):
+        assert [block["model"]["name"] for block in row["models"]] == names
+        for block in row["models"]:
+            scores = offline_scores(served[block["model"]["name"]], content)
+            assert {each["class_id"]: each["score"] for each in block["predictions"]} == dict(enumerate(scores))
+
+
+async def test_the_same_model_named_twice_is_one_model(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/classify?model=tiny-classifier&model=tiny-classifier", content=picture())
+
+    ClassifyResponse.model_validate(response.json())
+
+
+async def test_a_model_that_fails_leaves_the_other_models_answers(
+    client: httpx.AsyncClient, fake: FakeTorchServe
+) -> None:
+    fake.by_model["tiny-classifier-b"] = "queue_full"
+    query = "model=tiny-classifier&model=tiny-classifier-b"
+
+    response = await client.post(f"/v1/classify?{query}", content=picture())
+
+    body = response.json()
+    CompareResponse.model_validate(body)
+    first, second = body["results"][0]["models"]
+    assert response.status_code == 200
+    assert len(first["predictions"]) == 5
+    assert second["error"]["code"] == "overloaded"
+
+
+async def test_a_picture_that_all_models_fail_on_is_the_responses_own_status(
+    client: httpx.AsyncClient, fake: FakeTorchServe
+) -> None:
+    fake.behaviour = "queue_full"
+
+    response = await client.post("/v1/classify?model=tiny-classifier&model=tiny-classifier-b", content=picture())
+
+    assert (response.status_code, response.json()["code"]) == (503, "overloaded")
+
+
+async def test_a_picture_that_is_none_fails_once_and_not_for_each_model(client: httpx.AsyncClient) -> None:
+    query = "model=tiny-classifier&model=tiny-classifier-b"
+
+    response = await client.post(f"/v1/classify?{query}", json=in_json(picture(), CORRUPT))
+
+    body = response.json()
+    CompareResponse.model_validate(body)
+    assert body["results"][1]["error"]["code"] == "image_corrupt"

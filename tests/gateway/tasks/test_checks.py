@@ -1,0 +1,34 @@
+"""What a worker answers is held against the card and the question."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.models.cards import ModelCard
+from service.tasks import TASKS
+from tests.gateway.fixtures.fake_torchserve import expected
+
+CASES = [(task.name, operation.name) for task in TASKS.values() for operation in task.operations]
+MODELS = {"classification": "tiny-classifier", "segmentation": "tiny-segmenter"}
+PIXELS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+
+
+def test_every_question_has_its_check() -> None:
+    assert set(MODELS) == set(TASKS)
+    assert all(callable(operation.fits) for task in TASKS.values() for operation in task.operations)
+
+
+@pytest.mark.parametrize(("task", "operation"), CASES)
+def test_only_whole_answers_fit(task: Any, operation: str, served: dict[str, ModelCard]) -> None:
+    card, fits = served[MODELS[task]], TASKS[task].by_name[operation].fits
+    arrays = expected(card, PIXELS, operation)
+
+    assert fits(card, PIXELS, arrays)
+    assert not fits(card, PIXELS, {**arrays, "more": PIXELS})
+    for name, array in arrays.items():
+        assert not fits(card, PIXELS, {key: each for key, each in arrays.items() if key != name})
+        assert not fits(card, PIXELS, {**arrays, name: array[..., None]})
+        assert not fits(card, PIXELS, {**arrays, name: array.astype(np.uint16)})
+        if array.dtype == np.float32:
+            assert not fits(card, PIXELS, {**arrays, name: np.full_like(array, np.nan)})

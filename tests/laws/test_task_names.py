@@ -1,0 +1,79 @@
+"""A task is known by its folder alone: no other module names a task, its scope, its routes or its operations."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from service.tasks import PREDICT, TASKS
+from tests.laws.sources import ROOT, docstrings, listed, place, python_files, tree
+
+WORDS = {
+    word
+    for task in TASKS.values()
+    for word in (
+        task.name,
+        task.scope,
+        *(each.path for each in task.endpoints),
+        *(each.name for each in task.operations),
+    )
+} - {PREDICT}
+ROUTE = re.compile(r"/v1/[a-z]+")
+# Routes of the API that belong to no task.
+OTHER_ROUTES = {"/v1/models", "/v1/traffic"}
+
+
+def is_of_a_task(path: Path) -> bool:
+    """Whether a file is in the folder of a task, or is the registry."""
+    parts = path.relative_to(ROOT / "service").parts
+    return parts[0] == "tasks" and (len(parts) > 2 or parts[1] == "__init__.py")
+
+
+def words_in(path: Path) -> Iterator[tuple[int, str]]:
+    """Each string of a file that is, or holds, a task's word; prose of four words and more may speak of anything."""
+    module = tree(path)
+    prose = docstrings(module)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            routes = set(ROUTE.findall(node.value)) & WORDS
+            is_prose = len(node.value.split()) > 3
+            if routes or (not is_prose and WORDS & set(re.split(r"[^\w/]+", node.value))):
+                yield node.lineno, node.value
+
+
+def test_no_module_outside_a_tasks_folder_names_it() -> None:
+    found = [
+        f"{place(path, line)} {text!r}"
+        for path in python_files("service")
+        if not is_of_a_task(path)
+        for line, text in words_in(path)
+    ]
+
+    assert not found, listed(found)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_has_operations_examples_scores_and_a_section_in_the_manual(name: str) -> None:
+    task = TASKS[name]
+    manual = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+
+    assert task.operations[0].name == PREDICT
+    assert all(len(each.examples()) == len(each.responses) for each in task.endpoints)
+    assert all(f"POST {each.path}" in manual for each in task.endpoints)
+    assert (ROOT / (task.scoring.replace(".", "/") + ".py")).is_file()
+    assert (ROOT / (task.head.replace(".", "/") + ".py")).is_file()
+
+
+def test_no_rule_panel_or_alert_names_a_single_tasks_route() -> None:
+    files = [*(ROOT / "deploy" / "prometheus").rglob("*.yml"), *(ROOT / "deploy" / "grafana").rglob("*.json")]
+    texts = {path: json.dumps(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in files}
+    found = [
+        f"{place(path)} {route}" for path, text in texts.items() for route in set(ROUTE.findall(text)) - OTHER_ROUTES
+    ]
+
+    assert len(files) > 3
+    assert not found, listed(found)

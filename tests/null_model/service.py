@@ -1,0 +1,50 @@
+"""`python -m tests.null_model.service`: the service with the null model in place of each network.
+
+RESNEST_MODEL_STORE and RESNEST_PORT say which models it serves, and where.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import click
+
+from service.host import supervisor, torchserve
+from service.host.processes import stop_signals
+from service.host.run_folders import short_folder
+from service.host.supervisor import RunOptions
+from service.models.cards import ModelCard
+
+HANDLER = "tests.null_model.handler"
+ROOT = Path(__file__).parents[2]  # the workers import the handler from here
+
+
+def serve(options: RunOptions) -> None:
+    """Serve until SIGTERM."""
+    started = time.monotonic()
+    models = supervisor.select_models(options, click.echo)
+    for card in models:
+        package_with(HANDLER, card, options.store / torchserve.ARCHIVES)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with stop_signals() as stop_signal, short_folder("/tmp") as folder:  # noqa: S108 - a new folder
+        tree = supervisor.ProcessTree(options, models, folder, stop_signal, click.echo, environment)
+        try:
+            tree.start()
+            if tree.wait_until_ready():
+                click.echo(f"READY after {time.monotonic() - started:.1f} s: {options.address}")
+                tree.watch()
+        finally:
+            tree.stop()
+
+
+def package_with(handler: str, card: ModelCard, archives: Path) -> None:
+    """Package a model for TorchServe with this module as its handler."""
+    path = torchserve.package(card, archives) / "MAR-INF" / "MANIFEST.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["model"]["handler"] = handler
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    serve(RunOptions(Path(os.environ["RESNEST_MODEL_STORE"]), port=int(os.environ["RESNEST_PORT"])))

@@ -1,0 +1,84 @@
+"""Logits to answers, against the textbook and within the room there is."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from service.networks import build
+from service.tasks.classification import head as classification_head
+from service.tasks.segmentation import head
+
+SIZE = (90, 70)
+
+
+def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    return functional.interpolate(logits, size, mode="bilinear", align_corners=True)
+
+
+def logits(classes: int, pictures: int = 2) -> Tensor:
+    return 4 * torch.randn(pictures, classes, 9, 7, generator=torch.Generator().manual_seed(classes))
+
+
+@pytest.mark.parametrize("classes", [1, 3, 150, 255])
+def test_masks_and_scores_are_those_of_the_whole_softmax(classes: int) -> None:
+    found = head.segment(upsample, logits(classes), SIZE)
+    likely, mask = upsample(logits(classes), SIZE).softmax(dim=1).max(dim=1)
+    assert torch.equal(found["mask"], mask.to(torch.uint8))
+    for picture in range(2):
+        own = [likely[picture][mask[picture] == each] for each in range(classes)]
+        expected = torch.stack([each.mean() if len(each) else torch.zeros(()) for each in own])
+        torch.testing.assert_close(found["class_scores"][picture], expected, atol=1e-5, rtol=0)
+
+
+def test_classes_are_taken_together_as_far_as_there_is_room() -> None:
+    taken: list[int] = []
+
+    def measured(part: Tensor, size: tuple[int, int]) -> Tensor:
+        taken.append(part.shape[1])
+        return upsample(part, size)
+
+    found = head.segment(measured, logits(150, 1), (520, 520))
+    assert sum(taken) == 150
+    assert max(taken) * 4 * 520 * 520 <= head.ROOM
+    assert len(taken) < 15
+    assert torch.equal(found["mask"], upsample(logits(150, 1), (520, 520)).argmax(dim=1).to(torch.uint8))
+
+
+def test_a_picture_larger_than_the_room_goes_class_by_class() -> None:
+    side = 2100
+    assert 4 * side * side > head.ROOM
+    assert head.segment(upsample, logits(2, 1), (side, side))["mask"].shape == (1, side, side)
+
+
+def test_of_equal_classes_the_lowest_is_taken() -> None:
+    same = torch.zeros(1, 150, 65, 65)
+    found = head.segment(upsample, same, (520, 520))
+    assert not found["mask"].any()
+    assert found["class_scores"][0, 0].item() == pytest.approx(1 / 150)
+
+
+def test_a_class_without_pixels_scores_nothing() -> None:
+    coarse = torch.zeros(1, 150, 4, 4)
+    coarse[:, 7] = 3
+    found = head.segment(upsample, coarse, (8, 8))
+    assert (found["mask"] == 7).all()
+    expected = torch.zeros(1, 150)
+    expected[0, 7] = float(np.exp(3) / (np.exp(3) + 149))
+    torch.testing.assert_close(found["class_scores"], expected)
+
+
+def test_half_precision_logits_are_summed_in_single() -> None:
+    half = logits(150).bfloat16()
+    found = head.segment(upsample, half, SIZE)
+    assert torch.equal(found["mask"], head.segment(upsample, half.float(), SIZE)["mask"])
+    assert classification_head.probabilities(half[:, :, 0, 0], SIZE)["scores"].dtype == torch.float32
+
+
+def test_a_network_is_finished_by_its_task() -> None:
+    with torch.device("meta"):
+        segmenter, classifier = build("fcn_resnest14", 3), build("resnest14", 3)
+    assert head.HEAD.postprocess(segmenter)(logits(3), SIZE)["mask"].shape == (2, *SIZE)
+    scores = classification_head.HEAD.postprocess(classifier)(torch.tensor([[0.0, 0.0, np.log(2)]]), SIZE)["scores"]
+    torch.testing.assert_close(scores, torch.tensor([[0.25, 0.25, 0.5]]))

@@ -1,0 +1,40 @@
+"""The registry of tasks and their operations."""
+
+from pathlib import Path
+
+import pytest
+
+from service.models import cards
+from service.models.cards import CardError
+from service.tasks import PREDICT, TASKS, can_run, operation_of, queue_name, task_of
+
+STORE = Path(__file__).parents[2] / "model_store"
+MULTISCALE = "predict_multiscale"
+
+
+def test_every_task_answers_and_every_question_is_some_tasks() -> None:
+    assert all(task.name == name and task.operations[0].name == PREDICT for name, task in TASKS.items())
+    assert all(len(task.by_name) == len(task.operations) for task in TASKS.values())
+
+
+def test_only_the_best_mask_has_an_input_a_cost_and_a_lane_of_its_own() -> None:
+    segmenter = cards.read(STORE / "starter-segmenter")
+    for operation in task_of(segmenter).operations:
+        own = operation.name == MULTISCALE
+        assert can_run(segmenter, operation.name)
+        assert (operation.input(segmenter) == segmenter.input) is not own
+        assert (operation.cost(segmenter) == 1) is not own
+        assert (queue_name(segmenter, operation.name) == segmenter.name) is not own
+    best = operation_of(segmenter, MULTISCALE).input(segmenter)
+    assert (best.profile, best.size) == ("whole", 2048)
+
+
+def test_a_card_of_an_unknown_task_is_refused_with_the_tasks_there_are() -> None:
+    card = cards.read(STORE / "starter-segmenter").model_copy(update={"task": "depth"})
+
+    with pytest.raises(CardError, match="task: there is no task 'depth'; the tasks are classification, segmentation"):
+        task_of(card)
+
+
+def test_a_model_cannot_run_another_tasks_operation() -> None:
+    assert not can_run(cards.read(STORE / "starter-segmenter"), "embed")

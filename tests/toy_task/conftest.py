@@ -1,0 +1,50 @@
+"""A store with models of the toy task, and a gateway in front of a fake TorchServe that answers for it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.engines import load
+from service.imaging import decoder, preprocess
+from service.models import cards
+from service.tasks.base import Task
+from tests.gateway.conftest import anyio_backend, running, short_folder
+from tests.stores import write_store
+from tests.toy_task.task import expected_picks, registered
+
+__all__ = ["anyio_backend", "running", "short_folder"]
+
+CLASSIFIER, PICKER = "tiny-classifier", "tiny-picker"
+
+
+@pytest.fixture(autouse=True)
+def task() -> Iterator[Task]:
+    """The toy task, registered for one test."""
+    with registered() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two versions of a picker beside a classifier of the same weights."""
+    folder = write_store(tmp_path_factory.mktemp("store"), CLASSIFIER)
+    card = (folder / CLASSIFIER / "card.toml").read_text(encoding="utf-8").replace('"classification"', '"picking"', 1)
+    for version in ("1.0", "1.1"):
+        name = PICKER if version == "1.1" else f"{PICKER}@{version}"
+        made = folder / name
+        made.mkdir()
+        for path in (folder / CLASSIFIER).iterdir():
+            (made / path.name).write_bytes(path.read_bytes())
+        named = card.replace(f'"{CLASSIFIER}"', f'"{PICKER}"', 1).replace('version = "1.0"', f'version = "{version}"', 1)
+        (made / "card.toml").write_text(named, encoding="utf-8")
+    return folder
+
+
+def offline(store: Path, content: bytes) -> list[int]:
+    """The picks of an image by the classifier's scores, without the service."""
+    card = cards.read(store / CLASSIFIER)
+    decoded = decoder.decode(content, decoder.ImageLimits(), needed=preprocess.needed_side(card.input))
+    scores = load(card, "cpu")(preprocess.prepare(card.input, decoded.image)[None])["scores"][0]
+    picks: list[int] = expected_picks(scores).astype(int).tolist()
+    return picks

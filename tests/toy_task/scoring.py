@@ -1,0 +1,93 @@
+"""How the toy task is scored: the share of images whose label is among the picks."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from service.tasks.scoring_base import (
+    Batch,
+    Column,
+    Comparison,
+    ConfusionRows,
+    Dataset,
+    EvaluatedModel,
+    LabelledImage,
+    PipelineOutput,
+    RunningService,
+    Scoring,
+    confusion_rows,
+)
+
+
+@dataclass(frozen=True)
+class PickOutcome:
+    """An image, its class, and whether that was picked."""
+
+    image: str
+    true: int
+    found: bool
+
+
+@dataclass(frozen=True)
+class PickScores:
+    """How many images were scored, and how many had their class among the picks."""
+
+    labels: Sequence[str]
+    confusion: ConfusionRows
+    images: int
+    found: int
+
+
+def usable(model: EvaluatedModel, dataset: Dataset) -> list[LabelledImage]:
+    """Return the images that have a label."""
+    return dataset.with_truth(lambda image: image.label, "label", model.name)
+
+
+def outcome_of(model: EvaluatedModel, image: LabelledImage, output: PipelineOutput) -> PickOutcome:
+    """Return whether the image's class was picked."""
+    true = model.class_ids[image.label]
+    return PickOutcome(str(image.path), true, true in output.arrays["picks"].astype(int).tolist())
+
+
+def scores(labels: Sequence[str], outcomes: Sequence[PickOutcome]) -> PickScores:
+    """Return the scores of at least one outcome."""
+    counts = np.zeros((len(labels), len(labels)), np.int64)
+    for each in outcomes:
+        counts[each.true, each.true] += each.found
+    return PickScores(labels, confusion_rows(counts), len(outcomes), sum(each.found for each in outcomes))
+
+
+def ask(service: RunningService, query: str, upload: bytes, _classes: int) -> PipelineOutput:
+    """Return the output of a running service."""
+    (result,) = json.loads(service.ask(f"/v1/pick{query}", upload))["results"]
+    ids = np.array([row["class_id"] for row in result["picks"]], np.float32)
+    return PipelineOutput({"picks": ids}, result["image"]["width"], result["image"]["height"])
+
+
+def compare(first: Batch, second: Batch) -> Comparison:
+    """Compare which images have the same picks."""
+    same = np.array([np.array_equal(one, other) for one, other in zip(first["picks"], second["picks"], strict=True)])
+    return Comparison(len(same), same, np.zeros(len(same)))
+
+
+def document(_scores: PickScores) -> dict[str, Any]:
+    """Return no further members."""
+    return {}
+
+
+SCORING = Scoring(
+    outcome=PickOutcome,
+    usable=usable,
+    outcome_of=outcome_of,
+    scores=scores,
+    columns=(Column("PICKED", "picked", lambda found: found.found / found.images, "picked"),),
+    label_figure="picked",
+    label_shares=lambda found: dict.fromkeys(found.labels, 1.0),
+    document=document,
+    ask=ask,
+    compare=compare,
+    same="SAME PICKS",
+)
