@@ -6,11 +6,11 @@ import sys
 import httpx
 from PIL import Image
 
-ROUTES = {"classification": "/v1/classify", "segmentation": "/v1/segment"}
+from service.tasks import TASKS
 
 
 def main(address: str) -> None:
-    """Send one image to every model. Raise `httpx.HTTPError` or `KeyError` if that fails."""
+    """Send one image to every model. Raise `httpx.HTTPError`, `ValidationError` or `KeyError` if that fails."""
     image = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").save(image, "JPEG")
     with httpx.Client(base_url=address, timeout=30) as client:
@@ -18,11 +18,13 @@ def main(address: str) -> None:
         for model in client.get("/v1/models").raise_for_status().json()["models"]:
             parameters = {"model": model["name"]}
             headers = {"Content-Type": "image/jpeg"}
-            route = ROUTES[model["task"]]
-            response = client.post(route, params=parameters, content=image.getvalue(), headers=headers)
-            (result,) = response.raise_for_status().json()["results"]
-            answer = result["predictions"][0]["label"] if "predictions" in result else result["mask"]["width"]
-            print(f"{model['name']}: {answer}")  # noqa: T201 - the output of the check
+            endpoint = TASKS[model["task"]].endpoints[0]
+            response = client.post(endpoint.path, params=parameters, content=image.getvalue(), headers=headers)
+            document = response.raise_for_status().json()
+            endpoint.responses[0].model_validate(document)
+            (result,) = document["results"]
+            # `image` is missing if the image was rejected.
+            print(f"{model['name']}: {result['image']['format']}, {', '.join(result)}")  # noqa: T201 - the output
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Programs that measure this service beside others; no part of the product, and no tests. See docs/benchmarks.md."""
+"""Programs that measure this service beside others. They are not part of the product; see docs/benchmarks.md."""

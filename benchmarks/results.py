@@ -1,4 +1,4 @@
-"""What a measuring program leaves behind: every figure as JSON, with when and where it was taken, and a page."""
+"""The result files of a benchmark: every figure as JSON, with time, command and host, and a Markdown page."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from service.measure.load import report
 
 
 def head(program: str) -> dict[str, Any]:
-    """When, by which command and on what host the program of that name measures."""
+    """Return the time, the command and the host of the benchmark with this name."""
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="minutes"),
         "command": " ".join([f"python -m benchmarks.{program}", *sys.argv[1:]]),
@@ -20,15 +20,15 @@ def head(program: str) -> dict[str, Any]:
     }
 
 
-def write(into: Path, name: str, told: Mapping[str, Any], page: str) -> None:
-    """Put `name.json` and `name.md` into a folder, which is made."""
+def write(into: Path, name: str, document: Mapping[str, Any], page: str) -> None:
+    """Write `name.json` and `name.md` into a folder, which is created if needed."""
     into.mkdir(parents=True, exist_ok=True)
-    (into / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    (into / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     (into / f"{name}.md").write_text(page, encoding="utf-8")
 
 
 def processor(info: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, or its architecture where the system does not tell."""
+    """Return the name of the processor, or its architecture if the system does not report a name."""
     try:
         lines = info.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,22 +1,22 @@
-"""The bars that this service must reach, computed within each repeat, and told as least, median and most."""
+"""The performance targets ("bars") of this service, computed within each repeat: least, median and most."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-Measures = Mapping[str, float]  # of one repeat, by name
+Measures = Mapping[str, float]  # the figures of one repeat, by name
 
 PEERS = ("mosec", "litserve", "bentoml", "ray", "mlserver", "pytriton", "torchserve", "fastapi")
-CROWDS = (8, 16, 32, 64, 128)  # callers, among whom the best number is sought
-CROWD = 256
-PICTURES = 32  # in one request
+CALLER_COUNTS = (8, 16, 32, 64, 128)  # the best of these is compared with MANY_CALLERS
+MANY_CALLERS = 256
+IMAGES = 32  # in one request
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What is measured, of which figures of a repeat, and what it must be at least or at most; no bound: for knowing.
+    """A figure computed from those of a repeat, and its lower or upper bound. Without a bound it is only reported.
 
-    `figure` raises `KeyError` or `ValueError` where something that it is made of was not measured.
+    `figure` raises `KeyError` or `ValueError` if one of the figures that it needs was not measured.
     """
 
     what: str
@@ -27,19 +27,19 @@ class Bar:
 
     @property
     def bound(self) -> str:
-        """The bound as it is written, or a dash."""
+        """The bound as text, or a dash."""
         if self.at_least is not None:
             return f"≥ {self.at_least:g}{self.unit}"
         return "-" if self.at_most is None else f"≤ {self.at_most:g}{self.unit}"
 
     def holds(self, value: float) -> bool | None:
-        """Whether a value is on the right side; None without a bound."""
+        """Return whether a value meets the bound. Return None without a bound."""
         if self.at_least is not None:
             return value >= self.at_least
         return None if self.at_most is None else value <= self.at_most
 
     def values(self, repeats: Sequence[Measures]) -> list[float]:
-        """One of each repeat in which all of it was measured."""
+        """Return the value of each repeat in which all needed figures were measured."""
         found = []
         for each in repeats:
             try:
@@ -50,7 +50,7 @@ class Bar:
 
 
 def bars() -> list[Bar]:
-    """All of them, in the order of the table."""
+    """Return all bars, in the order of the table."""
     return [
         Bar("through HTTP / in-process limit, 16 callers", _over("ours", "limit"), at_least=0.9),
         *(
@@ -65,11 +65,11 @@ def bars() -> list[Bar]:
         Bar("lone request: p99 above in-process p50", _above("lone p99", "in-process p50"), at_most=10, unit=" ms"),
         Bar("lone request: p99 above in-process p99", _above("lone p99", "in-process p99"), unit=" ms"),
         Bar("12-megapixel JPEG / 0.17-megapixel JPEG", _over("ours 12 MP", "ours"), at_least=0.25),
-        Bar(f"null model: {PICTURES} pictures a request / 1", _over("null many", "null one"), at_least=1.15),
-        Bar(f"{CROWD} callers / best of fewer", _crowded, at_least=0.95),
+        Bar(f"null model: {IMAGES} images a request / 1", _over("null many", "null one"), at_least=1.15),
+        Bar(f"{MANY_CALLERS} callers / best of fewer", _many_callers, at_least=0.95),
         Bar("gateway, resident, 16 callers", one("gateway MB"), at_most=150, unit=" MB"),
         Bar("classification worker, resident, 16 callers", one("worker MB"), at_most=700, unit=" MB"),
-        Bar("gateway and all it started, resident, 16 callers", one("gateway and all it started MB"), unit=" MB"),
+        Bar("gateway with child processes, resident, 16 callers", one("gateway with child processes MB"), unit=" MB"),
         Bar("gateway, resident, after all loads", one("gateway most MB"), unit=" MB"),
         Bar("`run` to first answer", one("first answer"), at_most=10, unit=" s"),
         Bar("segment, 4 callers: / in-process limit", _over("segment ours", "segment limit")),
@@ -81,7 +81,7 @@ def bars() -> list[Bar]:
 
 
 def one(name: str) -> Callable[[Measures], float]:
-    """A figure as it was measured."""
+    """Return a function that reads one figure."""
     return lambda measures: measures[name]
 
 
@@ -93,29 +93,30 @@ def _above(name: str, other: str) -> Callable[[Measures], float]:
     return lambda measures: measures[name] - measures[other]
 
 
-def _crowded(measures: Measures) -> float:
-    return measures[f"ours {CROWD}"] / max(measures[name] for each in CROWDS if (name := f"ours {each}") in measures)
+def _many_callers(measures: Measures) -> float:
+    fewer = [measures[name] for each in CALLER_COUNTS if (name := f"ours {each}") in measures]
+    return measures[f"ours {MANY_CALLERS}"] / max(fewer)
 
 
 HEAD = ("what", "bar", "least", "median", "most", "repeats", "")
 
 
-def rows(repeats: Sequence[Measures], held: Sequence[Bar] | None = None) -> list[tuple[str, ...]]:
-    """A row a bar, of all of `bars` unless others are given; met or missed by the median."""
-    return [_row(bar, bar.values(repeats)) for bar in (bars() if held is None else held)]
+def rows(repeats: Sequence[Measures], given: Sequence[Bar] | None = None) -> list[tuple[str, ...]]:
+    """Return a row for each of the given bars, or of all. The median decides whether a bar is met."""
+    return [_row(bar, bar.values(repeats)) for bar in (bars() if given is None else given)]
 
 
 def _row(bar: Bar, values: Sequence[float]) -> tuple[str, ...]:
     if not values:
         return bar.what, bar.bound, "-", "-", "-", "0", "not measured"
     median = statistics.median(values)
-    told = (_figure(each) + bar.unit for each in (min(values), median, max(values)))
+    cells = (_figure(each) + bar.unit for each in (min(values), median, max(values)))
     verdict = {True: "met", False: "**missed**", None: ""}[bar.holds(median)]
-    return bar.what, bar.bound, *told, str(len(values)), verdict
+    return bar.what, bar.bound, *cells, str(len(values)), verdict
 
 
 def absolutes(repeats: Sequence[Measures]) -> list[tuple[str, ...]]:
-    """A row a measured figure, whatever it is for: its name, and least, median and most."""
+    """Return a row for each measured figure: its name, and least, median and most."""
     names = dict.fromkeys(name for each in repeats for name in each)
     found = {name: [each[name] for each in repeats if name in each] for name in names}
     return [
@@ -129,6 +130,6 @@ def _figure(value: float) -> str:
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table for docs/benchmarks.md."""
+    """Return a table for docs/benchmarks.md."""
     every = (head, ["---"] * len(head), *lines)
     return "".join(f"| {' | '.join(line)} |\n" for line in every)

@@ -1,4 +1,4 @@
-"""Pictures made for a purpose, byte by byte where no encoder writes them, and the corpus of odd files."""
+"""Special images, assembled byte by byte if no encoder writes them, and the corpus of odd files."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ CORPUS = Path(__file__).parents[2] / "shared" / "data" / "odd-images"
 
 Pixels = npt.NDArray[np.uint8]
 
-# How each kind is told to keep every pixel as it was, and how far off, in levels, it is all the same.
+# The options with which each format changes pixels least, and the largest difference, in levels, that remains.
 EXACT: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 100, "subsampling": 0},
     "WEBP": {"lossless": True, "exact": True},
@@ -27,7 +27,7 @@ LOSSY = {"JPEG": 8, "AVIF": 8, "GIF": 2}
 
 
 def upright() -> Pixels:
-    """RGB, 24 high and 32 wide, without any symmetry: four quarters and a white corner."""
+    """Return RGB pixels, 24 high and 32 wide, without any symmetry: four quarters and a white corner."""
     pixels = np.zeros((24, 32, 3), np.uint8)
     pixels[:12, :16] = (200, 30, 30)
     pixels[:12, 16:] = (30, 160, 30)
@@ -37,30 +37,30 @@ def upright() -> Pixels:
     return pixels
 
 
-def picture(mode: str = "RGB") -> Image.Image:
-    """`upright` in a mode."""
+def upright_image(mode: str = "RGB") -> Image.Image:
+    """Return `upright` as an image of a mode."""
     return Image.fromarray(upright()).convert(mode)
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """The image as Pillow writes it."""
+    """Return the image as Pillow encodes it."""
     out = io.BytesIO()
     image.save(out, kind, **options)
     return out.getvalue()
 
 
 def written(kind: str, pixels: Pixels | None = None, **options: Any) -> bytes:
-    """The pixels, or else `upright`, in a format as exactly as it can."""
+    """Return the pixels, or `upright`, encoded as exactly as the format allows."""
     return encode(Image.fromarray(upright() if pixels is None else pixels), kind, **EXACT.get(kind, {}), **options)
 
 
 def chunk(name: bytes, body: bytes = b"") -> bytes:
-    """A PNG chunk with its checksum."""
+    """Return a PNG chunk with its checksum."""
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def png(width: int, height: int, *chunks: bytes, depth: int = 8, colour: int = 2) -> bytes:
-    """A PNG of a header and these chunks."""
+    """Return a PNG of a header and these chunks."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND")
 
@@ -74,7 +74,7 @@ def tiff(
     order: str = "<",
     **further: int | Sequence[int],
 ) -> bytes:
-    """An uncompressed TIFF of one strip (TIFF 6.0, section 2); `further` are tags by name."""
+    """Return an uncompressed TIFF of one strip (TIFF 6.0, section 2). `further` are more tags, by name."""
     tags: dict[int, Sequence[int]] = {
         256: [width], 257: [height], 258: list(bits), 259: [1], 262: [photometric],
         273: [8], 277: [len(bits)], 278: [height], 279: [len(body)],
@@ -90,15 +90,15 @@ def tiff(
     directory, outside = struct.pack(order + "H", len(tags)), b""
     for tag in sorted(tags):
         values = struct.pack(f"{order}{len(tags[tag])}I", *tags[tag])
-        place = values if len(values) == 4 else struct.pack(order + "I", outside_at + len(outside))
+        value_or_offset = values if len(values) == 4 else struct.pack(order + "I", outside_at + len(outside))
         outside += values if len(values) > 4 else b""
-        directory += struct.pack(order + "HHI", tag, 4, len(tags[tag])) + place
+        directory += struct.pack(order + "HHI", tag, 4, len(tags[tag])) + value_or_offset
     magic = {"<": b"II*\0", ">": b"MM\0*"}[order]
     return magic + struct.pack(order + "I", directory_at) + body + directory + struct.pack(order + "I", 0) + outside
 
 
 def profile(space: bytes, connection: bytes, **tags: bytes) -> bytes:
-    """An ICC profile (ICC.1:2001-04) of a colour space, a connection space and tags."""
+    """Return an ICC profile (ICC.1:2001-04) of a colour space, a connection space and tags."""
     directory, body, at = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
     for name, content in tags.items():
         directory += name.encode() + struct.pack(">II", at + len(body), len(content))
@@ -109,24 +109,24 @@ def profile(space: bytes, connection: bytes, **tags: bytes) -> bytes:
 
 
 def with_chunk(data: bytes, name: bytes, body: bytes) -> bytes:
-    """A PNG with a further chunk after its header."""
+    """Return the PNG with one more chunk after its header."""
     return data[:33] + chunk(name, body) + data[33:]
 
 
 def with_exif(data: bytes, body: bytes) -> bytes:
-    """A JPEG with an EXIF segment before all others."""
+    """Return the JPEG with an EXIF segment before all others."""
     return data[:2] + b"\xff\xe1" + struct.pack(">H", 8 + len(body)) + b"Exif\0\0" + body + data[2:]
 
 
 def grey_profile(gamma: float) -> bytes:
-    """Grey levels of that gamma."""
+    """Return a profile of grey levels with that gamma."""
     white = b"XYZ \0\0\0\0" + struct.pack(">III", 0xF6D6, 0x10000, 0xD32D)
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
     return profile(b"GRAY", b"XYZ ", wtpt=white, kTRC=curve)
 
 
 def black_ink_profile() -> bytes:
-    """CMYK where any one of the inks makes black, as no real one would: its effect cannot be overlooked."""
+    """Return a CMYK profile in which each single ink makes black. No real profile has this obvious effect."""
     ramp = bytes(range(256))
     corners = b"\xff\x80\x80" + b"\x00\x80\x80" * 15
     matrix = struct.pack(">9i", *(0x10000 if i % 4 == 0 else 0 for i in range(9)))
@@ -135,6 +135,6 @@ def black_ink_profile() -> bytes:
 
 
 def manifest() -> list[dict[str, str]]:
-    """The corpus's rows: path, format, mode, width, height, frames, exif_orientation, verdict."""
+    """Return the corpus's rows: path, format, mode, width, height, frames, exif_orientation, verdict."""
     with (CORPUS / "manifest.csv").open(encoding="utf-8", newline="") as rows:
         return list(csv.DictReader(rows))

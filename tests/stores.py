@@ -1,4 +1,4 @@
-"""Model stores for tests: the cards of tiny networks, their labels and, where asked for, random weights."""
+"""Model stores for tests: cards of tiny networks, their labels and, if wanted, random weights."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from service.models.cards import ModelCard
 from tests.random_weights import calibrate
 
 SEED = 14
-SPREAD = 0.5  # deviation of a random network's logits
+SPREAD = 0.5  # standard deviation of a random network's logits
 
 FLOWERS_AND_PETS = ("cat", "dog", "daisy", "dandelion", "rose", "sunflower", "tulip")
 PETS = ("background\t#000000", "cat\t#e6194b", "dog\t#4363d8")
@@ -48,9 +48,9 @@ MODELS: Mapping[str, tuple[str, tuple[str, ...], Tables]] = {
 
 
 def write_store(folder: Path, *names: str, weights: bool = True, changes: Tables | None = None) -> Path:
-    """Write the models of these names (all, where none is given) under `folder` and return it.
+    """Write the models of these names (all if none is given) under `folder`, and return the folder.
 
-    Without `weights` the cards name a weight file that is not there, which is enough for a gateway and needs no
+    Without `weights` the cards name a weight file that does not exist. That is enough for a gateway, and needs no
     torch. `changes` replaces fields of the cards' tables: `{"serving": {"workers": 2}}`.
     """
     for name in names or MODELS:
@@ -66,7 +66,7 @@ def write_store(folder: Path, *names: str, weights: bool = True, changes: Tables
 
 
 def serving(card: ModelCard, **changes: Any) -> ModelCard:
-    """The card with other values in its table `[serving]`."""
+    """Return the card with these values in its table `[serving]`."""
     return card.model_copy(update={"serving": card.serving.model_copy(update=changes)})
 
 
@@ -89,7 +89,7 @@ def _value(value: Any) -> str:
 
 
 def _write_weights(path: Path, network: Mapping[str, Any]) -> str:
-    """Random weights in half precision, the same for the same network; returns the file's SHA-256."""
+    """Write random weights in half precision, equal for equal networks, and return the file's SHA-256."""
     import torch  # noqa: PLC0415 - the gateway's tests write stores without weights, and without torch
     from safetensors.torch import save_file  # noqa: PLC0415
 

@@ -1,1 +1,1 @@
-"""The speed targets: measured, and held against the numbers that they must reach."""
+"""Measurement of the speed targets ("bars") of this service."""

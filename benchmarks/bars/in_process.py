@@ -1,6 +1,7 @@
-"""`python -m benchmarks.bars.in_process`: the limit of the model in the environment, as JSON on standard output.
+"""`python -m benchmarks.bars.in_process`: measure a model in this process, and print the figures as JSON.
 
-`resnest-service bench --limit` tells a person the same; this measures as many lone pictures as a 99th percentile needs.
+BENCH_STORE and BENCH_MODEL select the model. `resnest-service bench --limit` measures the same. This program measures
+as many single images as a 99th percentile needs.
 """
 
 import json
@@ -16,7 +17,7 @@ from service.models import cards
 
 
 def main(size: str, seconds: float, warm_up_s: float, lone: int) -> None:
-    """Measure, and print."""
+    """Measure the model and print the figures."""
     width, _, height = size.partition("x")
     uploads = [each.content for each in corpus.make([(int(width), int(height))])]
     pipeline = Pipeline.load(cards.read(Path(os.environ["BENCH_STORE"]) / os.environ["BENCH_MODEL"]))

@@ -1,1 +1,1 @@
-"""Other model servers beside ours: the same model, the same load."""
+"""Comparison of this service with other model servers: the same model under the same load."""

@@ -1,4 +1,4 @@
-"""What contestants answer, wherever each puts it in its JSON, and whether two of them say the same."""
+"""Parse the answers of different servers, and compare them."""
 
 import base64
 import io
@@ -10,57 +10,58 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-SCORES = {"same": 1e-3, "null": 1e-4, "usual": 5e-2}  # by which they may differ, of engines of one or two precisions
-PIXELS = {"same": 0.005, "null": 0.0, "usual": 0.05}  # of a mask that may
+# Maximum difference of scores, by kind of contest: "usual" compares engines of different precision.
+SCORES = {"same": 1e-3, "null": 1e-4, "usual": 5e-2}
+PIXELS = {"same": 0.005, "null": 0.0, "usual": 0.05}  # maximum share of the pixels of a mask that differ
 
 
 @dataclass
-class Said:
-    """What a server says of a picture: the score of each class it names, and the mask's PNG where there is one."""
+class Answer:
+    """A server's answer to one image: the scores by class, and the PNG of the mask, if there is one."""
 
     scores: dict[int, float] = field(default_factory=dict)
     mask: bytes | None = None
 
     @property
-    def best(self) -> int:
-        """The class of the highest score."""
+    def top_class(self) -> int:
+        """The class with the highest score."""
         return max(self.scores, key=lambda class_id: self.scores[class_id])
 
 
-def read(document: Any, said: Said | None = None) -> Said:
-    """Everything that an answer says, in lists, objects and strings of JSON however deep."""
-    said = said or Said()
+def parse(document: Any, answer: Answer | None = None) -> Answer:
+    """Collect the scores and the mask of a JSON answer, from lists, objects and strings of JSON at any depth."""
+    answer = answer or Answer()
     if isinstance(document, str):
         document = json.loads(document) if document[:1] in {"[", "{"} else None
     if isinstance(document, dict):
         if "class_id" in document:
-            said.scores[document["class_id"]] = document["score"]
+            answer.scores[document["class_id"]] = document["score"]
         mask = document.get("mask")
         if mask:
-            said.mask = base64.b64decode(mask if isinstance(mask, str) else mask["data"])
+            answer.mask = base64.b64decode(mask if isinstance(mask, str) else mask["data"])
     parts = document.values() if isinstance(document, dict) else document if isinstance(document, list) else []
     for part in parts:
-        read(part, said)
-    return said
+        parse(part, answer)
+    return answer
 
 
-def differ(first: Sequence[Said], second: Sequence[Said], kind: str) -> str | None:
-    """Where two contestants' answers are not those of one model; None where they are."""
-    for place, (ours, theirs) in enumerate(zip(first, second, strict=True)):
-        wrong = _masks_differ(ours, theirs, kind) if ours.mask else _scores_differ(ours, theirs, kind)
-        if wrong:
-            return f"picture {place}: {wrong}"
+def difference(first: Sequence[Answer], second: Sequence[Answer], kind: str) -> str | None:
+    """Describe the first difference between the answers of two contestants. Return None if there is none."""
+    for index, (ours, theirs) in enumerate(zip(first, second, strict=True)):
+        found = _mask_difference(ours, theirs, kind) if ours.mask else _score_difference(ours, theirs, kind)
+        if found:
+            return f"image {index}: {found}"
     return None
 
 
-def _scores_differ(ours: Said, theirs: Said, kind: str) -> str | None:
+def _score_difference(ours: Answer, theirs: Answer, kind: str) -> str | None:
     both = ours.scores.keys() & theirs.scores.keys()
     worst = max((abs(ours.scores[each] - theirs.scores[each]) for each in both), default=1.0)
-    same_best = both and ours.best == theirs.best
-    return None if same_best and worst <= SCORES[kind] else f"{ours.scores} and {theirs.scores}"
+    same_top_class = both and ours.top_class == theirs.top_class
+    return None if same_top_class and worst <= SCORES[kind] else f"{ours.scores} and {theirs.scores}"
 
 
-def _masks_differ(ours: Said, theirs: Said, kind: str) -> str | None:
+def _mask_difference(ours: Answer, theirs: Answer, kind: str) -> str | None:
     if not (ours.mask and theirs.mask):
         return "one has a mask, the other has none"
     one, other = (np.asarray(Image.open(io.BytesIO(each))) for each in (ours.mask, theirs.mask))

@@ -1,4 +1,4 @@
-"""Who takes part: how each is installed, started, asked and understood."""
+"""The servers to compare: how to install each one, start it and send it images."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from service.measure.load import http_connection
-from service.measure.load.corpus import Upload
+from service.measure.load.corpus import CorpusImage
 from service.measure.load.http_connection import Request
 from service.tasks import TASKS
 
@@ -22,59 +22,62 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 VENVS = ROOT / "benchmarks" / ".venvs"
 
-Ask = Callable[[str, Upload], Request]
+MakeRequest = Callable[[str, CorpusImage], Request]  # from the URL and an image
 
 
-def raw(url: str, picture: Upload) -> Request:
-    """The picture is the body."""
-    return http_connection.post(url, picture.content, picture.media_type, {})
+def raw_body(url: str, image: CorpusImage) -> Request:
+    """Return a request whose body is the image."""
+    return http_connection.post(url, image.content, image.media_type, {})
 
 
-def field(name: str) -> Ask:
-    """The picture is a form's field."""
-    return lambda url, picture: http_connection.post(url, *http_connection.form([picture], name), {})
+def form_field(name: str) -> MakeRequest:
+    """Return a function that sends the image in a form field with this name."""
+    return lambda url, image: http_connection.post(url, *http_connection.form([image], name), {})
 
 
-def base64_tensor(url: str, picture: Upload) -> Request:
-    """A tensor of one string in JSON, by the Open Inference Protocol and MLServer's content types."""
-    text = base64.b64encode(picture.content).decode("ascii")
+def base64_tensor(url: str, image: CorpusImage) -> Request:
+    """Return a tensor of one string in JSON, by the Open Inference Protocol with MLServer's content types."""
+    text = base64.b64encode(image.content).decode("ascii")
     tensor = {"name": "image", "shape": [1, 1], "datatype": "BYTES", "parameters": {"content_type": "base64"}}
-    return http_connection.post(url, json.dumps({"inputs": [{**tensor, "data": [text]}]}).encode(), "application/json", {})
+    body = json.dumps({"inputs": [{**tensor, "data": [text]}]}).encode()
+    return http_connection.post(url, body, "application/json", {})
 
 
-def binary_tensor(url: str, picture: Upload) -> Request:
-    """A tensor of one string and two axes, as servers of batches want it, answered in JSON."""
-    told = {"name": "answer", "parameters": {"binary_data": False}}
-    return behind(url, picture, [1, 1], {}, outputs=[told])
+def binary_tensor(url: str, image: CorpusImage) -> Request:
+    """Return a binary tensor of one string with a batch axis, and ask for the answer in JSON."""
+    output = {"name": "answer", "parameters": {"binary_data": False}}
+    return binary_request(url, image, [1, 1], {}, outputs=[output])
 
 
-def behind(url: str, picture: Upload, shape: Sequence[int], headers: Mapping[str, str], **also: Any) -> Request:
-    """A tensor of one string behind its description, by the Open Inference Protocol's binary extension."""
-    data = struct.pack("<I", len(picture.content)) + picture.content
+def binary_request(
+    url: str, image: CorpusImage, shape: Sequence[int], headers: Mapping[str, str], **also: Any
+) -> Request:
+    """Return a tensor of one string by the binary extension of the Open Inference Protocol: JSON, then the data."""
+    data = struct.pack("<I", len(image.content)) + image.content
     tensor = {"name": "image", "shape": shape, "datatype": "BYTES", "parameters": {"binary_data_size": len(data)}}
     head = json.dumps({"inputs": [tensor], **also}).encode()
-    told = {**headers, "Inference-Header-Content-Length": str(len(head))}
-    return http_connection.post(url, head + data, "application/octet-stream", told)
+    all_headers = {**headers, "Inference-Header-Content-Length": str(len(head))}
+    return http_connection.post(url, head + data, "application/octet-stream", all_headers)
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server: its program, where it listens for pictures, how it takes them, and whether it has its own packages."""
+    """A server: the path that takes images, the form of its requests, and whether it has an environment of its own."""
 
     name: str
     path: str
-    ask: Ask = raw
+    make_request: MakeRequest = raw_body
     pinned: bool = True
-    package: str = ""  # its name in the package index, where that is another
+    package: str = ""  # the name in the package index, if it differs from `name`
 
     @property
     def python(self) -> Path:
-        """Its interpreter: that of its own environment, or this one."""
+        """The interpreter: that of the contestant's own environment, or this one."""
         return VENVS / self.name / "bin" / "python" if self.pinned else Path(sys.executable)
 
     @property
     def version(self) -> str:
-        """Of its package: the pinned one, or the one that is here."""
+        """The version of the package: the pinned one, or the installed one."""
         package = self.package or self.name
         if not self.pinned:
             return metadata.version(package)
@@ -83,13 +86,13 @@ class Contestant:
 
     @property
     def requirements(self) -> Path:
-        """The packages of its environment."""
+        """The file with the packages of the contestant's environment."""
         return HERE / "requirements" / f"{self.name}.txt"
 
     def install(self) -> None:
-        """Make its environment: its pinned packages, and behind them what this interpreter has (torch, ourselves)."""
+        """Create the environment: the pinned packages first, then those of this interpreter (torch, this project)."""
         site = VENVS / self.name / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
-        shared = site / "shared.pth"  # written last: an environment without it is not whole
+        shared = site / "shared.pth"  # written last: an environment without it is incomplete
         if not self.pinned or shared.exists():
             return
         subprocess.run([sys.executable, "-m", "venv", VENVS / self.name], check=True)  # noqa: S603
@@ -98,23 +101,23 @@ class Contestant:
         shared.write_text(f"{sysconfig.get_paths()['purelib']}\n", encoding="utf-8")
 
     def start(self, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-        """Run its program in a session of its own."""
+        """Run the contestant's program in a new session."""
         command = [str(self.python), "-m", f"benchmarks.contest.servers.{self.name}_server"]
         path = f"{self.python.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        told = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, **environment}
+        variables = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, **environment}
         with log.open("wb") as output:
             return subprocess.Popen(  # noqa: S603
-                command, env=told, stdout=output, stderr=output, start_new_session=True, cwd=ROOT
+                command, env=variables, stdout=output, stderr=output, start_new_session=True, cwd=ROOT
             )
 
     def url(self, port: int, task: str) -> str:
-        """Where it takes pictures."""
+        """Return the URL that takes images of this task."""
         return f"http://127.0.0.1:{port}{self.path.format(path=TASKS[task].endpoints[0].path)}"
 
-    def requests(self, port: int, pictures: Sequence[Upload], task: str) -> list[Request]:
-        """A request for each picture, in the form this server takes."""
+    def requests(self, port: int, uploads: Sequence[CorpusImage], task: str) -> list[Request]:
+        """Return a request for each image, in the form that this server takes."""
         url = self.url(port, task)
-        return [self.ask(url, each) for each in pictures]
+        return [self.make_request(url, each) for each in uploads]
 
 
 CONTESTANTS = {
@@ -122,12 +125,12 @@ CONTESTANTS = {
     for each in (
         Contestant("ours", "{path}", pinned=False, package="resnest-service"),
         Contestant("mosec", "/inference"),
-        Contestant("litserve", "/predict", field("file")),
-        Contestant("bentoml", "/predict", field("images")),
+        Contestant("litserve", "/predict", form_field("file")),
+        Contestant("bentoml", "/predict", form_field("images")),
         Contestant("ray", "/"),
-        Contestant("mlserver", "/v2/models/pictures/infer", base64_tensor),
-        Contestant("pytriton", "/v2/models/pictures/infer", binary_tensor, package="nvidia-pytriton"),
-        Contestant("torchserve", "/predictions/pictures", pinned=False),
-        Contestant("fastapi", "/predict", field("file"), pinned=False),
+        Contestant("mlserver", "/v2/models/images/infer", base64_tensor),
+        Contestant("pytriton", "/v2/models/images/infer", binary_tensor, package="nvidia-pytriton"),
+        Contestant("torchserve", "/predictions/images", pinned=False),
+        Contestant("fastapi", "/predict", form_field("file"), pinned=False),
     )
 }

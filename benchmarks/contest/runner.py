@@ -1,4 +1,4 @@
-"""A contestant's life: started, asked until it answers, held against the others' answers, put under load, ended."""
+"""Start a contestant, wait until it answers, compare its answers with the others', measure it under load, stop it."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from pathlib import Path
 import psutil
 
 from benchmarks.contest import answers
-from benchmarks.contest.answers import Said
+from benchmarks.contest.answers import Answer
 from benchmarks.contest.contestants import Contestant
 from service.host.processes import free_port
 from service.measure.load import corpus
-from service.measure.load.corpus import Size, Upload
+from service.measure.load.corpus import CorpusImage, Size
 from service.measure.load.generator import Client, run
 from service.measure.load.http_connection import Address, Request
-from service.measure.load.trial import Load, Plan, RefusedError, Trial, probe, trial
+from service.measure.load.trial import Load, Plan, ProbeFailedError, Trial, probe, trial
 from service.models import cards
 from service.models.cards import ModelCard
 
@@ -32,12 +32,12 @@ LAST_LINES = 3
 
 
 class ContestError(RuntimeError):
-    """A contestant that does not take part: it did not start, died, or answers otherwise. One sentence."""
+    """A contestant did not start, ended, or gave other answers. The message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What all of its contestants are given: the kind of model, its card, the pictures, how long each load takes."""
+    """What all contestants get: the kind of model, its card, the size of the images, and the duration of each load."""
 
     kind: str
     store: Path
@@ -49,17 +49,17 @@ class Contest:
 
     @property
     def card(self) -> ModelCard:
-        """The model's card."""
+        """The card of the model."""
         return cards.read(self.store / self.model)
 
     @property
-    def pictures(self) -> list[Upload]:
-        """The uploads, made, the same in every run."""
+    def uploads(self) -> list[CorpusImage]:
+        """The generated images, the same in every run."""
         return corpus.make([self.size])
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a server is told, besides its port. All have the same threads, which sleep where they wait."""
+        """The variables of a server, except its port. All have the same number of threads, which wait passively."""
         return {
             "BENCH_KIND": self.kind,
             "BENCH_STORE": str(self.store.resolve()),
@@ -71,7 +71,7 @@ class Contest:
 
 @dataclass(frozen=True)
 class Entry:
-    """A contestant that runs and has answered every picture, and after how many seconds it did the first."""
+    """A running contestant that has answered every image, and the seconds from its start to its first answer."""
 
     name: str
     contest: Contest
@@ -79,12 +79,12 @@ class Entry:
     url: str
     first_answer_s: float
 
-    def said(self) -> list[Said]:
-        """Its answers, one picture after another."""
-        return run(_said(self.plan))
+    def answers(self) -> list[Answer]:
+        """Send the images one after another and return the answers."""
+        return run(_answers(self.plan))
 
     def measure(self, load: Load, requests: Sequence[Request] = (), longer: float = 1) -> Trial:
-        """The load, put on it, of `requests` where there are some. Raises `ContestError` where no answer was good."""
+        """Measure a load of `requests`, or of the plan's. Raises `ContestError` if no answer is successful."""
         plan = replace(self.plan, requests=requests or self.plan.requests, seconds=self.plan.seconds * longer)
         found = run(trial(plan, load))
         if not found.summary.requests_per_s:
@@ -94,56 +94,56 @@ class Entry:
 
 @contextmanager
 def started(contestant: Contestant, contest: Contest, more: Mapping[str, str] | None = None) -> Iterator[Entry]:
-    """A running contestant; everything it started is ended. Raises `ContestError` where it does not answer."""
+    """Start a contestant, yield it, then end all its processes. Raises `ContestError` if it does not answer."""
     with tempfile.TemporaryDirectory(prefix="contest-", ignore_cleanup_errors=True) as folder:
-        told = {**contest.environment, **(more or {}), "TMPDIR": folder}
-        yield from _life(contestant, contest, told)
+        environment = {**contest.environment, **(more or {}), "TMPDIR": folder}
+        yield from _run(contestant, contest, environment)
 
 
-def _life(contestant: Contestant, contest: Contest, environment: Mapping[str, str]) -> Iterator[Entry]:
+def _run(contestant: Contestant, contest: Contest, environment: Mapping[str, str]) -> Iterator[Entry]:
     port = free_port()
     log = Path(tempfile.gettempdir()) / f"contest-{contestant.name}.log"
     begun = time.monotonic()
     process = contestant.start({**environment, "PORT": str(port)}, log)
     try:
-        requests = contestant.requests(port, contest.pictures, contest.card.task)
+        requests = contestant.requests(port, contest.uploads, contest.card.task)
         plan = Plan(
             Address("127.0.0.1", port), requests, contest.seconds, contest.warm_up_s, contest.timeout_s, pid=process.pid
         )
         took = _await_answers(replace(plan, requests=requests[:1]), process, begun, contestant.name, log)
         try:
             run(probe(plan))
-        except RefusedError as error:
+        except ProbeFailedError as error:
             raise ContestError(f"{contestant.name}: {error}") from error
         yield Entry(contestant.name, contest, plan, contestant.url(port, contest.card.task), took)
     finally:
-        end(process)
+        stop(process)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to end; end by force what is left of it and of all it ever started, in whatever session."""
-    family = _family(process.pid)
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Terminate a process, then kill it and all its descendants that remain, in any session."""
+    descendants = _descendants(process.pid)
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    for member in family:
+    for each in descendants:
         with suppress(psutil.NoSuchProcess):
-            member.kill()
+            each.kill()
     process.wait()
 
 
-def compared(entry: Entry, expected: Sequence[Said] | None, kind: str, reference: str) -> list[Said]:
-    """Its answers. Raises `ContestError` where they are not those `expected` of `reference`."""
-    given = entry.said()
-    wrong = answers.differ(expected, given, kind) if expected else None
-    if wrong:
-        raise ContestError(f"{entry.name} does not answer as {reference} does: {wrong}")
+def checked_answers(entry: Entry, expected: Sequence[Answer] | None, kind: str, reference: str) -> list[Answer]:
+    """Return the answers. Raises `ContestError` if they differ from those `expected`, which `reference` gave."""
+    given = entry.answers()
+    difference = answers.difference(expected, given, kind) if expected else None
+    if difference:
+        raise ContestError(f"{entry.name} does not answer as {reference} does: {difference}")
     return given
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def _descendants(pid: int) -> list[psutil.Process]:
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -151,14 +151,14 @@ def _family(pid: int) -> list[psutil.Process]:
 
 
 def _await_answers(plan: Plan, process: subprocess.Popen[bytes], begun: float, name: str, log: Path) -> float:
-    """Ask until there is an answer; the seconds since it was started."""
+    """Send requests until one is answered, and return the seconds since the start."""
     while True:
         try:
             run(probe(plan))
             return time.monotonic() - begun
-        except RefusedError as error:
-            dislikes = re.search(r"image: 4(?!04|08|29)\d\d", str(error))  # it runs, and not what is sent
-            if dislikes or process.poll() is not None or time.monotonic() > begun + START_S:
+        except ProbeFailedError as error:
+            rejects = re.search(r"image: 4(?!04|08|29)\d\d", str(error))  # it runs, but rejects the request
+            if rejects or process.poll() is not None or time.monotonic() > begun + START_S:
                 raise ContestError(f"{name} does not start: {error}; {_last_lines(log)}") from error
         time.sleep(0.2)
 
@@ -168,8 +168,8 @@ def _last_lines(log: Path) -> str:
     return f"{log}: {' | '.join(line.strip() for line in lines[-LAST_LINES:])}"
 
 
-async def _said(plan: Plan) -> list[Said]:
+async def _answers(plan: Plan) -> list[Answer]:
     client = Client(plan.address, 1, plan.timeout_s)
     replies = [await client.send(request) for request in plan.requests]
     client.close()
-    return [answers.read(json.loads(reply.body)) for reply in replies if reply is not None]
+    return [answers.parse(json.loads(reply.body)) for reply in replies if reply is not None]

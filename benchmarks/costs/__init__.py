@@ -1,1 +1,1 @@
-"""What single parts of the service cost, and the alternatives that were measured."""
+"""The cost of single parts of the service, and of their alternatives."""

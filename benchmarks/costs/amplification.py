@@ -1,10 +1,9 @@
-"""`python -m benchmarks.costs.amplification`: the cost of the worst image of each format, beside a photo of its
-bytes.
+"""`python -m benchmarks.costs.amplification`: the cost of the worst image of each format, and of a photo as large.
 
-Every body is a flat picture, which packs best: one of `--pixels`, mostly refused, and one of the pixels that are always
-allowed. Cost is processor time, of decoding and preparing, in this process. Beside it stands a JPEG photo with as many
-bytes; `--rest` is what a picture costs besides, in milliseconds of all processes: HTTP, and a network of ResNeSt-50's
-size (20 at 100 pictures a second on two cores).
+Each body is a flat image, which compresses best: one with `--pixels` pixels, mostly rejected, and one with as many
+pixels as are always allowed. The cost is the CPU time of decoding and preprocessing in this process. It is compared
+with that of a JPEG photo of the same number of bytes. `--rest` is the other CPU time of an image in all processes, in
+milliseconds: HTTP and a network like ResNeSt-50 (20 ms at 100 images/s on two cores).
 """
 
 import io
@@ -31,19 +30,19 @@ SPECS: Final = {
     SEGMENT.name: Input(profile="proportional", size=520, multiple=8),
 }
 ROW = "{:<20} {:>3} {:>9} {:<20} {:>8} {:>9} {:>9} {:>7}"
-BYTES_PER_PIXEL = 0.3  # of a photo as a JPEG of usual quality
+BYTES_PER_PIXEL = 0.3  # in a photo as a JPEG of usual quality
 
 
 @dataclass(frozen=True)
-class Worst:
-    """A way to make many pixels of few bytes: a format, a mode and the writer's options."""
+class FlatImage:
+    """An image with many pixels in few bytes: its format, its mode and the encoder's options."""
 
     kind: str
     mode: str
     options: dict[str, Any]
 
     def body(self, pixels: int) -> bytes:
-        """The file, four wide by three high."""
+        """Return the file, with an aspect ratio of 4:3."""
         height = math.isqrt(pixels * 3 // 4)
         out = io.BytesIO()
         Image.new(self.mode, (pixels // height, height)).save(out, self.kind, **self.options)
@@ -51,8 +50,8 @@ class Worst:
 
 
 def many_scans(pixels: int) -> bytes:
-    """A progressive JPEG whose last scan, which refines nothing, comes as often as it may."""
-    body = Worst("JPEG", "RGB", {"progressive": True}).body(pixels)
+    """Return a progressive JPEG that repeats its last scan, which refines nothing, as often as is allowed."""
+    body = FlatImage("JPEG", "RGB", {"progressive": True}).body(pixels)
     last = body.rfind(b"\xff\xda")
     scan = body[last:-2]
     most = min(
@@ -63,28 +62,28 @@ def many_scans(pixels: int) -> bytes:
 
 
 BODIES: Final[dict[str, Callable[[int], bytes]]] = {
-    "JPEG": Worst("JPEG", "RGB", {}).body,
-    "JPEG, grey": Worst("JPEG", "L", {}).body,
-    "JPEG, progressive": Worst("JPEG", "RGB", {"progressive": True}).body,
+    "JPEG": FlatImage("JPEG", "RGB", {}).body,
+    "JPEG, grey": FlatImage("JPEG", "L", {}).body,
+    "JPEG, progressive": FlatImage("JPEG", "RGB", {"progressive": True}).body,
     "JPEG, many scans": many_scans,
-    "PNG, RGB": Worst("PNG", "RGB", {}).body,
-    "PNG, RGBA": Worst("PNG", "RGBA", {}).body,
-    "PNG, 16 bits": Worst("PNG", "I;16", {}).body,
-    "PNG, 1 bit": Worst("PNG", "1", {}).body,
-    "PNG, palette": Worst("PNG", "P", {"transparency": 0}).body,
-    "WEBP, lossless": Worst("WEBP", "RGBA", {"lossless": True, "method": 0}).body,
-    "WEBP": Worst("WEBP", "RGB", {"method": 0}).body,
-    "GIF": Worst("GIF", "P", {"transparency": 0}).body,
-    "BMP": Worst("BMP", "P", {}).body,
-    "TIFF, deflate": Worst("TIFF", "RGBA", {"compression": "tiff_adobe_deflate"}).body,
-    "TIFF, LZW, CMYK": Worst("TIFF", "CMYK", {"compression": "tiff_lzw"}).body,
-    "TIFF, group 4": Worst("TIFF", "1", {"compression": "group4"}).body,
-    "AVIF": Worst("AVIF", "RGBA", {"speed": 10}).body,
+    "PNG, RGB": FlatImage("PNG", "RGB", {}).body,
+    "PNG, RGBA": FlatImage("PNG", "RGBA", {}).body,
+    "PNG, 16 bits": FlatImage("PNG", "I;16", {}).body,
+    "PNG, 1 bit": FlatImage("PNG", "1", {}).body,
+    "PNG, palette": FlatImage("PNG", "P", {"transparency": 0}).body,
+    "WEBP, lossless": FlatImage("WEBP", "RGBA", {"lossless": True, "method": 0}).body,
+    "WEBP": FlatImage("WEBP", "RGB", {"method": 0}).body,
+    "GIF": FlatImage("GIF", "P", {"transparency": 0}).body,
+    "BMP": FlatImage("BMP", "P", {}).body,
+    "TIFF, deflate": FlatImage("TIFF", "RGBA", {"compression": "tiff_adobe_deflate"}).body,
+    "TIFF, LZW, CMYK": FlatImage("TIFF", "CMYK", {"compression": "tiff_lzw"}).body,
+    "TIFF, group 4": FlatImage("TIFF", "1", {"compression": "group4"}).body,
+    "AVIF": FlatImage("AVIF", "RGBA", {"speed": 10}).body,
 }
 
 
 def cost_ms(body: bytes, spec: Input) -> tuple[float, str]:
-    """Processor milliseconds of a picture, the least of three, and the code that it is refused with, or ok."""
+    """Return the CPU milliseconds of an image, the least of three runs, and its problem code or `ok`."""
     taken, outcome = [], "ok"
     for _ in range(3):
         begun = time.process_time()
@@ -97,7 +96,7 @@ def cost_ms(body: bytes, spec: Input) -> tuple[float, str]:
 
 
 def photo(size: int) -> bytes:
-    """A photo of about so many bytes, and of one pixel's side at the least."""
+    """Return a JPEG photo of about `size` bytes, at least 8 pixels high."""
     height = max(8, math.isqrt(int(size / BYTES_PER_PIXEL * 3 / 4)))
     return corpus.make([(height * 4 // 3, height)], per_size=1)[0].content
 
@@ -105,9 +104,9 @@ def photo(size: int) -> bytes:
 @click.command(help=__doc__)
 @click.option("--pixels", default=decoder.ImageLimits().max_pixels, show_default=True)
 @click.option("--task", type=click.Choice(list(SPECS)), default=CLASSIFY.name, show_default=True)
-@click.option("--rest", default=20.0, show_default=True, help="Milliseconds of a processor besides decoding.")
-@click.option("--only", default="", help="Bodies whose name begins with this.")
-@click.option("--bound", default=20.0, show_default=True, help="Fail where an accepted body's ratio is above.")
+@click.option("--rest", default=20.0, show_default=True, help="CPU milliseconds of an image besides decoding.")
+@click.option("--only", default="", help="Measure only bodies whose name begins with this text.")
+@click.option("--bound", default=20.0, show_default=True, help="Fail if the ratio of an accepted body is higher.")
 def main(pixels: int, task: str, rest: float, only: str, bound: float) -> None:
     """Measure each, and print a table."""
     worst = 0.0
@@ -123,7 +122,7 @@ def main(pixels: int, task: str, rest: float, only: str, bound: float) -> None:
         figures = (f"{bad:.0f}", f"{good:.1f}", f"{bad / good:.0f}", f"{ratio:.1f}")
         click.echo(ROW.format(name, f"{count / 1e6:.0f}", len(body), outcome, *figures))
     if worst > bound:
-        raise click.ClickException(f"an accepted picture costs {worst:.1f} times an ordinary one of its size")
+        raise click.ClickException(f"an accepted image costs {worst:.1f} times an ordinary one with as many bytes")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.costs.memory [URL]`: the memory of each process of a service that runs on this host.
+"""`python -m benchmarks.costs.memory [URL]`: the memory of each process of a service on this host.
 
-The bars (resident, ResNeSt-50): gateway 150 MB, a classifier's worker 700 MB. Run it after some load, which brings
-caches to their size; the peak shows what the start has taken for a moment.
+Targets (resident, ResNeSt-50): 150 MB for the gateway, 700 MB for a worker of a classifier. Run it after some load,
+which fills caches. The peak includes memory that only the start needs.
 """
 
 import json
@@ -20,8 +20,8 @@ from service.measure.tables import table
 
 
 @dataclass(frozen=True)
-class Held:
-    """A process: `model` of a worker; megabytes resident now, at the most ever, and shared with no other process."""
+class ProcessMemory:
+    """A process, and its megabytes: resident, peak, and not shared with others. `model` is the model of a worker."""
 
     pid: int
     command: str
@@ -31,26 +31,26 @@ class Held:
     own_mb: float
 
 
-def held(root: int) -> Iterator[Held]:
-    """Each process of the service whose first one is `root`, where it can be looked into."""
-    for pid, process in usage.snapshot(root).items():
+def memory_of(root: int) -> Iterator[ProcessMemory]:
+    """Yield the memory of process `root` and its descendants, except processes that this user may not inspect."""
+    for pid, each in usage.snapshot(root).items():
         try:
-            looked = psutil.Process(pid)
-            own, environment = looked.memory_full_info().uss, looked.environ()
+            process = psutil.Process(pid)
+            own, environment = process.memory_full_info().uss, process.environ()
             peak = _peak(pid)
-        except (psutil.Error, OSError):  # it ended meanwhile, or is another user's
+        except (psutil.Error, OSError):  # it ended meanwhile, or belongs to another user
             continue
-        yield Held(pid, process.command, _model(environment), process.rss / 1e6, peak / 1e6, own / 1e6)
+        yield ProcessMemory(pid, each.command, _model(environment), each.rss / 1e6, peak / 1e6, own / 1e6)
 
 
 def _peak(pid: int) -> int:
-    """Bytes: the kernel's high-water mark of the resident set (proc(5), VmHWM)."""
+    """Return the peak of the resident set in bytes (proc(5), VmHWM)."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
 
 
 def _model(environment: dict[str, str]) -> str:
-    """The name on the card in the folder that TorchServe puts on a worker's path; empty for other processes."""
+    """Return the model of a worker: the name on the card in its PYTHONPATH. Return an empty string if there is none."""
     for folder in environment.get("PYTHONPATH", "").split(os.pathsep):
         card = Path(folder) / "card.toml"
         if folder and card.is_file():
@@ -69,7 +69,7 @@ def main(url: str, *, as_json: bool) -> None:
         raise click.BadParameter(str(error)) from error
     if root is None:
         raise click.ClickException(f"no service listens at {url}, or it runs on another host or as another user")
-    rows = list(held(root))
+    rows = list(memory_of(root))
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
         return

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.costs.reduced_jpeg FOLDER`: what decoding JPEGs at reduced scale changes in classifications.
+"""`python -m benchmarks.costs.reduced_jpeg FOLDER`: how decoding JPEGs at reduced scale changes classifications.
 
-Each photo of a data set, as `evaluate` reads one, is enlarged and given noise, since enlarging makes nothing as fine
-as a camera's grain, and saved as a JPEG. Its answer as the service gives it is held against that for the same JPEG
-decoded whole.
+FOLDER is a dataset as `evaluate` reads it. Each photo is enlarged, gets noise (enlarging adds no detail as fine as a
+camera's grain), and is saved as a JPEG. The program compares the service's answer with that for the same JPEG decoded
+at full size.
 """
 
 import io
@@ -22,9 +22,9 @@ from service.models import cards
 from service.tasks.torch_head import BatchArrays
 from tests.engines import numerics
 
-NOISE = 6.0  # deviation of each pixel and channel, of 255
+NOISE = 6.0  # standard deviation for each pixel and channel, of 255
 QUALITY = 90
-TIMES = (4, 6, 8, 16)  # the side that is needed: decoded at 1/2, 1/2, 1/4 and 1/8
+FACTORS = (4, 6, 8, 16)  # of the needed side: these JPEGs are decoded at 1/2, 1/2, 1/4 and 1/8
 SCORES = "scores"
 
 
@@ -32,23 +32,23 @@ SCORES = "scores"
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option("--store", type=click.Path(path_type=Path), default="model_store", show_default=True)
 @click.option("--model", default="starter-classifier", show_default=True)
-@click.option("--count", type=click.IntRange(1), default=200, show_default=True, help="Photos, drawn at random.")
+@click.option("--count", type=click.IntRange(1), default=200, show_default=True, help="Photos, chosen at random.")
 def main(folder: Path, store: Path, model: str, count: int) -> None:
-    """A line for each size of JPEG."""
+    """Compare the answers, and print a line for each size of JPEG."""
     card = cards.read(store / model)
     pipeline = Pipeline.load(card, "cpu")
     photos = [each.path for each in datasets.read(folder).images]
-    drawn = np.random.default_rng(0).permutation(len(photos))[:count]
-    for times in TIMES:
-        short = times * preprocess.needed_side(card.input)
-        answers = [both(pipeline, upload) for upload in large([photos[place] for place in drawn], short)]
+    chosen = np.random.default_rng(0).permutation(len(photos))[:count]
+    for factor in FACTORS:
+        short = factor * preprocess.needed_side(card.input)
+        answers = [both(pipeline, upload) for upload in enlarge([photos[index] for index in chosen], short)]
         found = numerics.compare([ours for ours, _ in answers], [whole for _, whole in answers], scoring_of(card.task))
-        told = f"{found.equal:.1%} of {found.images} labels equal, scores {found.difference:.4f} apart in the mean"
-        click.echo(f"{card.name}, short side {short}: {told}")
+        result = f"{found.equal:.1%} of {found.images} labels equal, mean score difference {found.difference:.4f}"
+        click.echo(f"{card.name}, short side {short}: {result}")
 
 
-def large(photos: list[Path], short: int) -> Iterator[bytes]:
-    """The photos as JPEGs of this short side, in pixels."""
+def enlarge(photos: list[Path], short: int) -> Iterator[bytes]:
+    """Yield the photos as JPEGs whose shorter side has `short` pixels."""
     random = np.random.default_rng(0)
     for path in photos:
         with Image.open(path) as opened:
@@ -62,7 +62,7 @@ def large(photos: list[Path], short: int) -> Iterator[bytes]:
 
 
 def both(pipeline: Pipeline, upload: bytes) -> tuple[BatchArrays, BatchArrays]:
-    """The answer as it is served, and the one for the picture decoded whole."""
+    """Return the service's answer, and the answer for the image decoded at full size."""
     served = pipeline.prepare(upload)
     decoded = decoder.decode(upload, ImageLimits()).image
     whole = Prepared(preprocess.prepare(pipeline.card.input, decoded), served.width, served.height)

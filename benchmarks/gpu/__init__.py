@@ -1,1 +1,1 @@
-"""The engine and the service on this machine's GPU."""
+"""Measurement of the engine and the service on a GPU."""

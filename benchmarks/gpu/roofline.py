@@ -1,4 +1,4 @@
-"""What a device can do, measured, and what a network asks of it, counted."""
+"""A roofline model: the measured limits of a device, and the counted work of a network."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,19 +15,21 @@ from service.engines.cuda.device import Device
 from service.engines.heads import head_of
 from service.models.cards import ModelCard
 
-LEAST_RUNS = 3
+MIN_RUNS = 3
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Operations a second of matrices as large as they like it, bytes a second read and written, and to the device."""
+    """The limits of a device: operations per second with large matrices, bytes per second in memory and from the host.
+
+    `copied_per_s` counts the bytes read and the bytes written.
+    """
 
     flops_per_s: float
     copied_per_s: float
     sent_per_s: float
 
-    def told(self) -> str:
-        """As a phrase."""
+    def __str__(self) -> str:
         return (
             f"{self.flops_per_s / 1e12:.2f} TFLOP/s of matrices, {self.copied_per_s / 1e9:.0f} GB/s of its memory, "
             f"{self.sent_per_s / 1e9:.1f} GB/s from the host"
@@ -36,9 +38,9 @@ class Ceilings:
 
 @dataclass(frozen=True)
 class Work:
-    """A pass's operations, two for each multiplication with its addition, and the bytes that it reads and writes.
+    """The work of a forward pass: operations (a multiplication with its addition is two), and bytes read and written.
 
-    The bytes are those of each operation's inputs and outputs, weights among them, as if no cache kept any.
+    The bytes are those of all inputs and outputs of each operation, weights included, as if there were no cache.
     """
 
     flops: float
@@ -46,7 +48,7 @@ class Work:
 
 
 def measure(device: Device, dtype: torch.dtype, *, side: int, megabytes: int, seconds: float) -> Ceilings:
-    """The best of many runs: square matrices of this side in `dtype`, and copies of so many megabytes."""
+    """Measure the limits with square matrices of this side in `dtype`, and with copies of this many megabytes."""
     where = device.torch_device
     with device.active():
         left, right = (torch.randn(side, side, device=where).to(dtype) for _ in range(2))
@@ -60,10 +62,10 @@ def measure(device: Device, dtype: torch.dtype, *, side: int, megabytes: int, se
 
 
 def best_s(where: torch.device, run: Callable[[], object], seconds: float) -> float:
-    """Seconds of the fastest of the runs in about so many seconds, the first left out."""
+    """Call `run` for about `seconds`, and return the seconds of the fastest call except the first."""
     taken: list[float] = []
-    ends = time.perf_counter() + seconds
-    while len(taken) <= LEAST_RUNS or time.perf_counter() < ends:
+    end = time.perf_counter() + seconds
+    while len(taken) <= MIN_RUNS or time.perf_counter() < end:
         begun = time.perf_counter()
         run()
         if where.type == "cuda":
@@ -72,13 +74,13 @@ def best_s(where: torch.device, run: Callable[[], object], seconds: float) -> fl
     return min(taken[1:])
 
 
-def work(card: ModelCard, pictures: int, dtype: torch.dtype) -> Work:
-    """What a pass of the card's network takes, counted without computing it."""
+def work(card: ModelCard, images: int, dtype: torch.dtype) -> Work:
+    """Count the work of a forward pass of the card's network, without computing it."""
     network = graph.skeleton(card).eval()
     torch_cpu.halve(network, dtype)
     side = card.input.square
     where = next(network.parameters()).device
-    x = torch.empty((pictures, 3, side, side), dtype=dtype, device=where)
+    x = torch.empty((images, 3, side, side), dtype=dtype, device=where)
     traffic = _Traffic()
     with torch.no_grad(), FlopCounterMode(display=False) as counter, traffic:
         graph.Graph(torch.nn.Identity(), network, head_of(card).forward)(x)
@@ -86,7 +88,7 @@ def work(card: ModelCard, pictures: int, dtype: torch.dtype) -> Work:
 
 
 class _Traffic(TorchDispatchMode):
-    """The bytes of what operations read and write, but for those that only look at a tensor otherwise."""
+    """Counts the bytes that operations read and write. Operations that return a view do not count."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -109,10 +111,10 @@ def _tensors(of: Any) -> Iterator[Tensor]:
             yield from _tensors(each)
 
 
-def shares(found: Ceilings, counted: Work, seconds: float) -> dict[str, float]:
-    """A pass's operations and bytes against what the device can do in its time."""
+def shares(limits: Ceilings, counted: Work, seconds: float) -> dict[str, float]:
+    """Return the work of a pass that took `seconds`, and its shares of the device's limits."""
     return {
         **asdict(counted),
-        "matrix_share": counted.flops / seconds / found.flops_per_s,
-        "memory_share": counted.moved / seconds / found.copied_per_s,
+        "matrix_share": counted.flops / seconds / limits.flops_per_s,
+        "memory_share": counted.moved / seconds / limits.copied_per_s,
     }

@@ -1,4 +1,4 @@
-"""The service on a host with a GPU, under load: what it gives of what its engine could, and what holds it back."""
+"""Measure the service on a host with a GPU under load: its share of the engine's rate, and its bottleneck."""
 
 import shutil
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 import tomlkit
 
-from benchmarks.bars.rounds import IN_FLIGHT, PATIENT
+from benchmarks.bars.rounds import IN_FLIGHT, LONG_TIMEOUT
 from benchmarks.contest.contestants import CONTESTANTS
 from benchmarks.contest.runner import Contest, Entry, started
 from service.config.cores import usable_cores
@@ -16,26 +16,26 @@ from service.measure.load import http_connection
 from service.measure.load.trial import Load, Trial
 from service.models.cards import LABEL_SETS
 
-BUSY = 0.9  # of a core or of all of them, from which on it holds the rest back
-GOOD = 0.9  # of the engine's rate, beyond which the engine is what holds the service back
-AIM = 0.6
+BUSY = 0.9  # use of a core, or of all cores, from which on it is the bottleneck
+GOOD = 0.9  # share of the engine's rate from which on the engine is the bottleneck
+TARGET_SHARE = 0.6
 
 
 @dataclass(frozen=True)
-class Served:
-    """The best load, its share of the engine's rate, and the sentence that says what holds it back."""
+class ServiceResult:
+    """The best load, its share of the engine's rate, and a sentence that names the bottleneck."""
 
     trial: Trial
     share: float
-    bound: str
+    bottleneck: str
 
-    def told(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"share": self.share, "bound": self.bound, **asdict(self.trial), "load": str(self.trial.load)}
+    def document(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        return {"share": self.share, "bottleneck": self.bottleneck, **asdict(self.trial), "load": str(self.trial.load)}
 
 
 def store(source: Path, target: Path, model: str, **changes: str | int) -> Path:
-    """A store of one model at `target`, whose card has these values in its table `[serving]`."""
+    """Write a store of one model to `target`, with these values in the table `[serving]` of its card."""
     shutil.copytree(source / model, target / model)
     if (source / LABEL_SETS).is_dir():
         shutil.copytree(source / LABEL_SETS, target / LABEL_SETS)
@@ -47,35 +47,36 @@ def store(source: Path, target: Path, model: str, **changes: str | int) -> Path:
     return target
 
 
-def measure(folder: Path, model: str, callers: Sequence[int], seconds: float, engine_per_s: float) -> Served:
-    """Start the service on that store and put each number of callers on it. Raises `ContestError`."""
+def measure(folder: Path, model: str, callers: Sequence[int], seconds: float, engine_per_s: float) -> ServiceResult:
+    """Start the service with that store, and measure it with each number of callers. Raises `ContestError`."""
     contest = Contest("same", folder, model, seconds=seconds, warm_up_s=seconds / 2)
     with started(CONTESTANTS["ours"], contest, IN_FLIGHT) as entry:
         trials = [_load(entry, each) for each in callers]
-    best = max(trials, key=lambda each: each.summary.pictures_per_s)
-    share = best.summary.pictures_per_s / engine_per_s
-    return Served(best, share, bound(best, share, usable_cores()))
+    best = max(trials, key=lambda each: each.summary.images_per_s)
+    share = best.summary.images_per_s / engine_per_s
+    return ServiceResult(best, share, bottleneck(best, share, usable_cores()))
 
 
 def _load(entry: Entry, callers: int) -> Trial:
-    posts = [http_connection.post(entry.url, each.content, each.media_type, PATIENT) for each in entry.contest.pictures]
+    uploads = entry.contest.uploads
+    posts = [http_connection.post(entry.url, each.content, each.media_type, LONG_TIMEOUT) for each in uploads]
     return entry.measure(Load("closed", callers), posts)
 
 
-def bound(found: Trial, share: float, cores: int) -> str:
-    """What holds the service back, as far as processes and stages tell: one sentence."""
+def bottleneck(found: Trial, share: float, cores: int) -> str:
+    """Return one sentence that names the bottleneck, according to the use of cores and the times of stages."""
     if share >= GOOD:
-        return f"The GPU: the service gives {share:.0%} of what the engine does alone."
-    taken = sum(each.cores for each in found.processes)
-    if taken >= BUSY * cores:
+        return f"The GPU: the service reaches {share:.0%} of the engine's rate."
+    used = sum(each.cores for each in found.processes)
+    if used >= BUSY * cores:
         most = max(found.processes, key=lambda each: each.cores)
-        return f"The host's {cores} cores, of which the service takes {taken:.1f}, {most.command} most."
+        return f"The host's {cores} cores: the service uses {used:.1f}, {most.command} most of them."
     single = [each for each in found.processes if BUSY <= each.cores <= 1 + (1 - BUSY)]
     if single:
         most = max(single, key=lambda each: each.cores)
-        return f"One thread: {most.command} (process {most.pid}) keeps {most.cores:.2f} of a core busy."
+        return f"One thread: {most.command} (process {most.pid}) uses {most.cores:.2f} of a core."
     stages = {name: times["p50"] or 0.0 for name, times in found.summary.stages_ms.items()}
     if not stages:
-        return "Nothing that can be seen: the service tells no stages."
+        return "Unknown: the service reports no stages."
     longest = max(stages, key=lambda name: stages[name])
-    return f"Waiting, most of it in the stage {longest} ({stages[longest]:.1f} ms at the median); no core is short."
+    return f"Waiting, mostly in the stage {longest} ({stages[longest]:.1f} ms at the median); cores are free."

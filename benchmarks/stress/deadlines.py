@@ -1,4 +1,4 @@
-"""Requests that are given a time, and cannot be answered in it: how exactly the answer comes that says so."""
+"""Measure how close to its deadline a request that cannot meet it gets its error."""
 
 import asyncio
 import signal
@@ -9,7 +9,7 @@ from typing import Final
 import psutil
 
 from benchmarks.contest.runner import ContestError, Entry
-from benchmarks.costs.amplification import Worst
+from benchmarks.costs.amplification import FlatImage
 from service.measure.load import http_connection
 from service.measure.load.generator import Client, Sample, run
 from service.measure.load.http_connection import Request
@@ -19,32 +19,33 @@ TIMEOUTS_S = (0.2, 0.5, 1, 2)
 AT_ONCE = 8
 WORKER = "model_service_worker"
 LATE: Final = {"504 deadline_exceeded", "408 upload_timeout"}
-NOT_LATE: Final = {"ok", "503 overloaded"}  # refused at once, since it would be late
+NOT_LATE: Final = {"ok", "503 overloaded"}  # 503: rejected at once, because it would miss its deadline
 PIXELS = 16_000_000
-SLOW = Worst("PNG", "RGBA", {})  # which is unpacked in whole, whatever the network needs of it
+SLOW = FlatImage("PNG", "RGBA", {})  # a PNG is always decoded at full size
 
 
 def measure(entry: Entry, _seconds: float) -> dict[str, float]:
-    """How many milliseconds answers were off their deadlines at the most, by where the time went."""
-    (picture, *_) = entry.contest.pictures
+    """Return the maximum milliseconds between deadline and error, by the stage in which the time passed."""
+    (image, *_) = entry.contest.uploads
     large = SLOW.body(PIXELS)
-    with stopped(entry.plan.pid):
-        model = worst_ms(entry, picture.content)
-    found = (worst_ms(entry, picture.content, sent=0.5), worst_ms(entry, large, repeats=4), model)
+    with workers_stopped(entry.plan.pid):
+        model = max_deviation_ms(entry, image.content)
+    upload = max_deviation_ms(entry, image.content, sent=0.5)
+    found = (upload, max_deviation_ms(entry, large, repeats=4), model)
     return {f"off its deadline in {stage}, ms": value for stage, value in zip(STAGES, found, strict=True)}
 
 
 @contextmanager
-def stopped(root: int | None) -> Iterator[None]:
-    """While no worker of the service moves. Raises `ContestError` where it has none."""
+def workers_stopped(root: int | None) -> Iterator[None]:
+    """Stop all workers of the service with SIGSTOP, and continue them after. Raises `ContestError` if it has none."""
     workers = [each for each in psutil.Process(root).children(recursive=True) if _is_worker(each)]
     if not workers:
         raise ContestError("no worker runs")
     try:
-        _tell(workers, signal.SIGSTOP)
+        _signal(workers, signal.SIGSTOP)
         yield
     finally:
-        _tell(workers, signal.SIGCONT)
+        _signal(workers, signal.SIGCONT)
 
 
 def _is_worker(process: psutil.Process) -> bool:
@@ -53,18 +54,19 @@ def _is_worker(process: psutil.Process) -> bool:
     return False
 
 
-def _tell(processes: list[psutil.Process], number: int) -> None:
+def _signal(processes: list[psutil.Process], number: int) -> None:
     for each in processes:
         with suppress(psutil.NoSuchProcess):
             each.send_signal(number)
 
 
-def worst_ms(entry: Entry, body: bytes, *, sent: float = 1.0, repeats: int = 1) -> float:
-    """Of several requests at once with each of the deadlines, of which only a share is sent.
+def max_deviation_ms(entry: Entry, body: bytes, *, sent: float = 1.0, repeats: int = 1) -> float:
+    """Send concurrent requests with each deadline, and return the maximum milliseconds from deadline to error.
 
-    Raises `ContestError` where some are answered otherwise, or none is late.
+    `sent` is the share of each body that is sent. Raises `ContestError` if a request gets another answer, or none is
+    late.
     """
-    worst = []
+    deviations = []
     for timeout_s in TIMEOUTS_S:
         request = http_connection.post(entry.url, body, "image/*", {"Request-Timeout": f"{timeout_s:g}"})
         cut = Request(request.wire[: len(request.wire) - round(len(body) * (1 - sent))])
@@ -72,10 +74,10 @@ def worst_ms(entry: Entry, body: bytes, *, sent: float = 1.0, repeats: int = 1) 
         other = {each.outcome for each in samples} - LATE - NOT_LATE
         if other:
             raise ContestError(f"a request of {timeout_s:g} s was answered {', '.join(sorted(other))}")
-        worst += [abs(each.ended - each.sent - timeout_s) * 1e3 for each in samples if each.outcome in LATE]
-    if not worst:
+        deviations += [abs(each.ended - each.sent - timeout_s) * 1e3 for each in samples if each.outcome in LATE]
+    if not deviations:
         raise ContestError("no request was late")
-    return max(worst)
+    return max(deviations)
 
 
 async def _at_once(entry: Entry, requests: list[Request]) -> list[Sample]:

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.stress.odd_images`: a corpus of odd images at every route that takes images, in every form.
+"""`python -m benchmarks.stress.odd_images`: send a corpus of odd images to every endpoint, in every kind of body.
 
-The corpus is a folder with a `manifest.csv` whose columns `path` and `verdict` say what Pillow makes of each file. Each
-goes to a service with the starter models raw, as a form and in base64. The table says which codes each verdict got; it
-exits with 1 where an answer was a 5xx. It goes to `benchmarks/results/odd_images.md` as well.
+The corpus is a folder with a `manifest.csv`. Its columns `path` and `verdict` say what Pillow does with each file. Each
+file is sent to a service with the starter models: raw, as a form and in base64. The table shows the problem codes for
+each verdict, and is also written to `benchmarks/results/odd_images.md`. The program exits with 1 if an answer is a 5xx.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ import click
 import orjson
 
 from benchmarks import made_models, scoreboard
-from benchmarks.contest.contestants import CONTESTANTS, behind
+from benchmarks.contest.contestants import CONTESTANTS, binary_request
 from benchmarks.contest.runner import Contest, Entry, started
-from benchmarks.stress.__main__ import BESIDE, STARTER
+from benchmarks.stress.lone_caller import VARIABLES
 from service.measure.load import http_connection
-from service.measure.load.corpus import Upload
+from service.measure.load.corpus import CorpusImage
 from service.measure.load.generator import Client, run
 from service.measure.load.http_connection import Request
 from service.tasks import endpoints
@@ -30,7 +30,7 @@ from service.tasks.classification.classify import CLASSIFY
 from service.tasks.classification.explain import EXPLAIN
 from service.tasks.segmentation.segment import SEGMENT
 
-# The queries of each endpoint; an endpoint that is missing is asked once, without one.
+# The queries of each endpoint. An endpoint that is missing here gets one request without a query.
 QUERIES: Final[dict[str, Sequence[str]]] = {
     CLASSIFY.name: ("?top_k=3",),
     SEGMENT.name: (
@@ -41,40 +41,41 @@ QUERIES: Final[dict[str, Sequence[str]]] = {
     EXPLAIN.name: ("?overlay=webp",),
 }
 ROUTES: Final = tuple(each.path + query for each in endpoints().values() for query in QUERIES.get(each.name, ("",)))
-PROTOCOL: Final = f"/v2/models/{STARTER}/infer"
+STARTER = made_models.STARTERS[0]
+INFER_PATH: Final = f"/v2/models/{STARTER}/infer"
 CALLERS = 4
-PATIENT: Final = {"Request-Timeout": "60"}
-HEAD = ("Pillow says", "files", "answers", "codes")
+HEADERS: Final = {"Request-Timeout": "60"}
+HEAD = ("Pillow's verdict", "files", "answers", "codes")
 
 
-def in_json(url: str, picture: Upload) -> Request:
-    """In base64."""
-    body = orjson.dumps({"images": [{"content": base64.b64encode(picture.content).decode("ascii")}]})
-    return http_connection.post(url, body, "application/json", PATIENT)
+def as_json(url: str, image: CorpusImage) -> Request:
+    """Return a request with the image in base64."""
+    body = orjson.dumps({"images": [{"content": base64.b64encode(image.content).decode("ascii")}]})
+    return http_connection.post(url, body, "application/json", HEADERS)
 
 
-SHAPES: Final[Sequence[Callable[[str, Upload], Request]]] = (
-    lambda url, picture: http_connection.post(url, picture.content, picture.media_type, PATIENT),
-    lambda url, picture: http_connection.post(url, *http_connection.form([picture]), PATIENT),
-    in_json,
+BODIES: Final[Sequence[Callable[[str, CorpusImage], Request]]] = (
+    lambda url, image: http_connection.post(url, image.content, image.media_type, HEADERS),
+    lambda url, image: http_connection.post(url, *http_connection.form([image]), HEADERS),
+    as_json,
 )
 
 
 def requests(base: str, content: bytes) -> Iterator[Request]:
-    """Every way of sending a file."""
-    picture = Upload("odd", "application/octet-stream", content)
-    yield from (shape(f"{base}{route}", picture) for route in ROUTES for shape in SHAPES)
-    yield behind(f"{base}{PROTOCOL}", picture, [1], PATIENT)
+    """Yield a request for each endpoint, query and kind of body."""
+    image = CorpusImage("odd", "application/octet-stream", content)
+    yield from (make_request(f"{base}{route}", image) for route in ROUTES for make_request in BODIES)
+    yield binary_request(f"{base}{INFER_PATH}", image, [1], HEADERS)
 
 
 def read(corpus: Path) -> list[tuple[str, bytes]]:
-    """Verdict and content of each file."""
+    """Return the verdict and the content of each file."""
     with (corpus / "manifest.csv").open(encoding="utf-8", newline="") as rows:
         return [(row["verdict"], (corpus / row["path"]).read_bytes()) for row in csv.DictReader(rows)]
 
 
-async def ask(entry: Entry, files: Iterable[tuple[str, bytes]]) -> Counter[tuple[str, str]]:
-    """How often a verdict got an outcome (`ok`, or status and code)."""
+async def send_all(entry: Entry, files: Iterable[tuple[str, bytes]]) -> Counter[tuple[str, str]]:
+    """Send all requests, and count the outcomes (`ok`, or status and code) by verdict."""
     base = f"http://{entry.plan.address.host}:{entry.plan.address.port}"
     todo = ((verdict, request) for verdict, content in files for request in requests(base, content))
     found: Counter[tuple[str, str]] = Counter()
@@ -91,30 +92,30 @@ async def ask(entry: Entry, files: Iterable[tuple[str, bytes]]) -> Counter[tuple
 
 
 def rows(files: Sequence[tuple[str, bytes]], found: Counter[tuple[str, str]]) -> list[tuple[str, ...]]:
-    """A row a verdict, the most frequent first; codes with their counts."""
+    """Return a row for each verdict, the most frequent first: the codes with their counts."""
     verdicts = Counter(verdict for verdict, _ in files)
-    told: list[tuple[str, ...]] = []
+    found_rows: list[tuple[str, ...]] = []
     for verdict, count in verdicts.most_common():
         codes = Counter({code: times for (name, code), times in found.items() if name == verdict})
         cells = ", ".join(f"{code} {times}" for code, times in codes.most_common())
-        told.append((verdict, str(count), str(codes.total()), cells))
-    return told
+        found_rows.append((verdict, str(count), str(codes.total()), cells))
+    return found_rows
 
 
 def failed(outcome: str) -> bool:
-    """Whether it is the service's failure: a 5xx, or no answer at all."""
+    """Return whether the service failed: a 5xx, or no answer."""
     return outcome != "ok" and not outcome.startswith("4")
 
 
 @click.command(help=__doc__)
 @click.argument("corpus", type=click.Path(exists=True, path_type=Path), default="../shared/data/odd-images")
-@click.option("--every", default=1, show_default=True, type=click.IntRange(1), help="Only each so many-th file.")
+@click.option("--every", default=1, show_default=True, type=click.IntRange(1), help="Send only every N-th file.")
 @click.option("--into", type=click.Path(path_type=Path), default="benchmarks/results", show_default=True)
 def main(corpus: Path, every: int, into: Path) -> None:
-    """Ask, and print the table."""
+    """Send the files, print the table and write it."""
     files = read(corpus)[::every]
-    with started(CONTESTANTS["ours"], Contest("same", made_models.PUBLISHED, STARTER), BESIDE) as entry:
-        found = run(ask(entry, files))
+    with started(CONTESTANTS["ours"], Contest("same", made_models.PUBLISHED, STARTER), VARIABLES) as entry:
+        found = run(send_all(entry, files))
     page = scoreboard.markdown(HEAD, rows(files, found))
     click.echo(page)
     into.mkdir(parents=True, exist_ok=True)

@@ -53,12 +53,12 @@ def score(card: ModelCard, engine: engines.Engine, items: list[LabelledImage]) -
     if isinstance(found, ClassificationScores):
         labels = {label: round(share, 4) for label, share in found.recall.items()}
         confusion = [list(row) for row in found.confusion]
-        return {"top1": round(found.top1, 4), "pictures": found.images, "recall": labels, "confusion": confusion}
+        return {"top1": round(found.top1, 4), "images": found.images, "recall": labels, "confusion": confusion}
     return {
         "mean_iou": round(found.mean_iou, 4),
         "pet_iou": round(found.foreground_iou, 4),
         "pixel_accuracy": round(found.pixel_accuracy, 4),
-        "pictures": found.images,
+        "images": found.images,
         "iou": {label: round(share, 4) for label, share in found.iou.items()},
     }
 

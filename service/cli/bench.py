@@ -86,7 +86,7 @@ OPTIONS = (
     click.option("--duration", default=10.0, show_default=True, type=SECONDS, help="Measured seconds of each load."),
     click.option("--warm-up", default=2.0, show_default=True, type=SECONDS, help="Seconds before the measured ones."),
     click.option("--timeout", default=30.0, show_default=True, type=SECONDS, help="Seconds to wait for each reply."),
-    path_option("--pictures", "image_folder", kind="folder", exists=True, help="Folder of images to send."),
+    path_option("--image-folder", "image_folder", kind="folder", exists=True, help="Folder of images to send."),
     click.option(
         "--size",
         metavar="WxH",
@@ -129,7 +129,7 @@ def bench(
     """Measure the service at URL under load: latency, throughput, errors, stages, CPU and memory use."""
     from service.measure.load import generator, session
     from service.measure.load.corpus import CorpusError
-    from service.measure.load.trial import RefusedError
+    from service.measure.load.trial import ProbeFailedError
 
     options = session.SessionOptions(**given)
     try:
@@ -141,7 +141,7 @@ def bench(
             found = session.document(options, trials)
             if plot_file:
                 plot_file.write_text(session.page(options, trials), encoding="utf-8")
-    except (CorpusError, RefusedError, ValueError) as error:
+    except (CorpusError, ProbeFailedError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if json_file:
         json_file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -159,7 +159,7 @@ def _measure_limit(options: Any, store: Path, model: str, threads: int) -> dict[
         Pipeline.load(card), uploads, seconds=options.duration, warm_up_s=options.warm_up, threads=threads
     )
     click.echo(
-        f"{found.model} in this process: {found.pictures_per_s:.1f} images/s ({found.pictures} images), "
+        f"{found.model} in this process: {found.images_per_s:.1f} images/s ({found.images} images), "
         f"batches of {found.batch_size}, {threads} decoding threads"
     )
     for name, times in (("decoding", found.decode_ms), ("network", found.infer_ms), ("both", found.lone_ms)):

@@ -1,5 +1,5 @@
-"""`resnest-service evaluate`: models over a folder of labelled pictures, and the reports of it."""
-# ruff: noqa: PLC0415 - what a command needs is imported when it runs
+"""`resnest-service evaluate`: score models on a folder of labelled images, and write reports."""
+# ruff: noqa: PLC0415 - a command imports what it needs when it runs
 
 import os
 import sys
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service.cli.options import store
+from service.cli.options import path_option, store
 from service.config.cores import SLEEPING_THREADS
 from service.host.supervisor import RunOptions, select_models
 from service.measure.accuracy import datasets
@@ -29,24 +29,31 @@ QUALITIES = qualities()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
-    "--layout", type=click.Choice(list(datasets.LAYOUTS)), help="Of DATASET; found by its files when left out."
+    "--layout", type=click.Choice(list(datasets.LAYOUTS)), help="Layout of DATASET. Default: recognised by its files."
 )
-@click.option("--split", help="Of DATASET; the layout's validation pictures when left out.")
-@click.option("--url", help="Of a running service, to ask it in place of loading the models here.")
+@click.option("--split", help="Split of DATASET. Default: the validation images of the layout.")
+@click.option("--url", help="URL of a running service that has the models. Default: load them here.")
 @click.option(
     "--api-key",
     envvar="RESNEST_API_KEY",
-    help="For a service that asks for one; better in the environment, where no list of processes shows it.",
+    help="API key for the service. In the environment it is not visible in the list of processes.",
 )
 @click.option(
     "--quality",
     type=click.Choice(QUALITIES),
     default=QUALITIES[0],
     show_default=True,
-    help="Of segmenters: one pass, or the many of the published scores.",
+    help="Quality of segmenters: one pass, or the multi-scale protocol of the published scores.",
 )
-@click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="A folder for all reports and plots.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@path_option("--into", kind="folder", help="Folder for all reports and plots.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="Format of the report on standard output.",
+)
 def evaluate(
     store: Path,
     models: Sequence[str],
@@ -55,36 +62,35 @@ def evaluate(
     split: str | None,
     into: Path | None,
     form: str,
-    **asked: Any,
+    **settings: Any,
 ) -> None:
-    """Score each MODEL on DATASET, side by side with its published score.
+    """Score each MODEL on DATASET, and show its published score beside it.
 
-    DATASET is a folder with a folder for each label, ImageNet's, ADE20K's, Cityscapes' or Pascal VOC's own, one with
-    images and masks of the same names, or one with an index.csv. All models are checked before the first is scored.
-    With --into, a run that was stopped goes on where it was.
+    DATASET is a folder of ImageNet, ADE20K, Cityscapes or Pascal VOC as published, or a folder with a folder for each
+    label. It may also have images and masks of the same names, or an index.csv. All models are checked before the first
+    is scored. With --into, a stopped run continues where it was.
     """
     os.environ |= SLEEPING_THREADS | os.environ
-
     data = datasets.read(dataset, layout, split)
-    usable = [(subject, subject.scoring.usable(subject, data)) for subject in _subjects(store, models, **asked)]
+    usable = [(subject, subject.scoring.usable(subject, data)) for subject in _subjects(store, models, **settings)]
     if into:
         into.mkdir(parents=True, exist_ok=True)
     found: list[Report] = []
     try:
         for subject, images in usable:
             found.append(_score(subject, images, data.root, into))
-    finally:  # of hours of work nothing is lost where a later model fails
+    finally:  # scores took hours: report them even if a later model fails
         if found:
-            _tell(found, data, form, into)
+            _report(found, data, form, into)
 
 
 def _subjects(
     store: Path, models: Sequence[str], *, url: str | None, api_key: str | None, quality: str
 ) -> "list[Subject]":
-    return _remote(url, api_key, models, quality) if url else _here(store, models, quality)
+    return _remote(url, api_key, models, quality) if url else _local(store, models, quality)
 
 
-def _here(store: Path, models: Sequence[str], quality: str) -> "list[Subject]":
+def _local(store: Path, models: Sequence[str], quality: str) -> "list[Subject]":
     from service.measure.accuracy import subjects
     from service.models.weights import checksums
 
@@ -107,14 +113,14 @@ def _score(subject: "Subject", images: Sequence[LabelledImage], root: Path, into
     from service.measure.accuracy import reports, runs
 
     journal = into / f"answers-{subject.name}.jsonl" if into else None
-    # On standard error, so that standard output is the report alone.
+    # On standard error, so that standard output has only the report.
     with click.progressbar(length=len(images), label=subject.name, file=sys.stderr, show_pos=True, width=0) as bar:
         found = runs.resumable(subject, images, root, journal, bar.update)
     rejected = tuple(each for each in found if isinstance(each, RejectedImage))
     return reports.Report(subject, runs.scores(subject, found), rejected)
 
 
-def _tell(found: "list[Report]", dataset: Dataset, form: str, into: Path | None) -> None:
+def _report(found: "list[Report]", dataset: Dataset, form: str, into: Path | None) -> None:
     from service.measure.accuracy import reports
 
     written = {"table": reports.terminal(found), "json": reports.as_json(found, dataset), "csv": reports.as_csv(found)}
@@ -122,16 +128,16 @@ def _tell(found: "list[Report]", dataset: Dataset, form: str, into: Path | None)
     if into:
         for name in ("json", "csv"):
             (into / f"report.{name}").write_text(written[name], encoding="utf-8")
-        page = reports.markdown(found, dataset, _drawn(found, into))
+        page = reports.markdown(found, dataset, _draw(found, into))
         (into / "report.md").write_text(page, encoding="utf-8")
         click.echo(f"{into / 'report.md'}", err=True)
 
 
-def _drawn(found: "list[Report]", into: Path) -> list[str]:
+def _draw(found: "list[Report]", into: Path) -> list[str]:
     from service.measure.accuracy import plots
 
     try:
         return plots.draw(found, into)
     except ImportError:
-        click.echo("No plots are drawn: they need matplotlib, which comes with resnest-service[report]", err=True)
+        click.echo("No plots were drawn because they need matplotlib; install resnest-service[report]", err=True)
         return []

@@ -1,4 +1,4 @@
-"""`resnest-service models`: which models there are, and their weights into the store and out of it."""
+"""`resnest-service models`: list the models, and pull, import, verify and remove their weights."""
 
 import json
 import sys
@@ -9,12 +9,13 @@ from typing import Any, Self, get_args
 
 import click
 
+from service.cli.options import path_option
 from service.host import torchserve
 from service.measure.tables import table
 from service.models import cards
 from service.models.cards import CardError, KeyProfile, Library, ModelCard
 from service.models.weights import checksums
-from service.models.weights import store as shelf
+from service.models.weights import store as weight_store
 from service.models.weights.checksums import WeightsError
 from service.models.weights.download import DownloadRules
 from service.models.weights.importing import ImportSpec, InputProfile, import_checkpoint
@@ -23,20 +24,20 @@ from service.tasks import TASKS, task_of, task_of_network
 STATES = {"ready": "ready", "begun": "begun", "absent": "not pulled", "missing": "missing"}
 PULLABLE = ("absent", "begun")
 
-store_option = click.option(
+store_option = path_option(
     "--store",
-    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    kind="folder",
+    exists=True,
     default=Path("model_store"),
     envvar="RESNEST_MODEL_STORE",
-    show_default=True,
-    help="The folder of the model folders.",
+    help="Folder that contains the model folders.",
 )
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """The models and their weights; alone, the list of them."""
+    """Manage the models and their weights. Without a command, list the models."""
     if context.invoked_subcommand is None:
         with list_models.make_context("list", [], parent=context) as alone:
             list_models.invoke(alone)
@@ -44,9 +45,9 @@ def models(context: click.Context) -> None:
 
 @models.command("list")
 @store_option
-@click.option("--json", "as_json", is_flag=True, help="The cards, and the state of each, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the cards and their states as JSON.")
 def list_models(store: Path, *, as_json: bool) -> None:
-    """Every model there is a card for, and whether its weights are here."""
+    """List all models, and whether their weights are here."""
     found = cards.read_nonempty_zoo(store).values()
     if as_json:
         click.echo(json.dumps([_described(card) for card in found], indent=2))
@@ -63,9 +64,9 @@ def list_models(store: Path, *, as_json: bool) -> None:
 @models.command()
 @store_option
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the card and its state as JSON.")
 def show(store: Path, name: str, *, as_json: bool) -> None:
-    """All that is known of the model NAME."""
+    """Show the card of the model NAME."""
     (card,) = _named(store, [name])
     described = _described(card)
     if as_json:
@@ -80,9 +81,9 @@ def show(store: Path, name: str, *, as_json: bool) -> None:
 @store_option
 @click.argument("names", nargs=-1, required=True)
 def pull(store: Path, names: Sequence[str]) -> None:
-    """Fetch the weights of the models NAMES, check them, and convert them.
+    """Download the weights of the models NAMES, verify their checksums, and convert them.
 
-    The addresses on the card are tried in their order; a broken download goes on where it ended. HTTP_PROXY,
+    The URLs on the card are tried in their order. An interrupted download continues where it ended. HTTP_PROXY,
     HTTPS_PROXY and NO_PROXY are used.
     """
     failures = []
@@ -99,32 +100,43 @@ def pull(store: Path, names: Sequence[str]) -> None:
 @models.command("import")
 @store_option
 @click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
-@click.option("--name", required=True, help="Of the published model whose file this is, or of a new one.")
-@click.option("--network", help="For a new model: one of the networks, resnet50 or deeplab_resnest50 for instance.")
-@click.option("--library", type=click.Choice(get_args(Library)), default="own", help="Whose network: ours, or timm's.")
-@click.option("--labels", help="For a new model: a file with a line for each class, or a shared set: imagenet1k.")
+@click.option("--name", required=True, help="Name of the published model, or of a new one.")
+@click.option("--network", help="Network of a new model, for instance resnet50 or deeplab_resnest50.")
+@click.option("--library", type=click.Choice(get_args(Library)), default="own", help="Library that has the network.")
 @click.option(
-    "--keys", "profile", type=click.Choice(get_args(KeyProfile)), default="official", help="How its weights are named."
+    "--labels", help="Labels of a new model: a file with a line for each class, or a shared set such as imagenet1k."
+)
+@click.option(
+    "--keys",
+    "profile",
+    type=click.Choice(get_args(KeyProfile)),
+    default="official",
+    help="Naming scheme of its weights.",
 )
 @click.option(
     "--input",
     "input_profile",
     type=click.Choice(get_args(InputProfile)),
     default="official",
-    help="How pictures are cropped.",
+    help="How images are cropped.",
 )
-@click.option("--size", type=click.IntRange(32, 4096), help="The input's side in pixels.")
-@click.option("--version", default="1.0", show_default=True, help="A further one stands beside the model of that name.")
-@click.option("--licence", default="not stated", show_default=True)
+@click.option("--size", type=click.IntRange(32, 4096), help="Side of the input in pixels.")
+@click.option(
+    "--version",
+    default="1.0",
+    show_default=True,
+    help="Version of a new model. A further version is added to the model of that name.",
+)
+@click.option("--licence", default="not stated", show_default=True, help="Licence of a new model's weights.")
 def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
-    """Take weights from FILE: a published one, for a machine without internet, or a checkpoint of one's own.
+    """Import weights from FILE: a published file, for a machine without internet, or your own checkpoint.
 
-    A published file is known by its checksum. For one's own, --network and --labels make a new model.
+    A published file is recognised by its checksum. --network and --labels make a new model of your own checkpoint.
     """
     given = [described["network"], described["labels"]]
     if given == [None, None]:
         (card,) = _named(store, [name])
-        shelf.pull_from_file(card, file, _say)
+        weight_store.pull_from_file(card, file, _say)
         click.echo(f"{name}: {card.weights_path}")
         return
     if None in given:
@@ -139,11 +151,11 @@ def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
 @store_option
 @click.argument("names", nargs=-1)
 def verify(store: Path, names: Sequence[str]) -> None:
-    """Hold the weights that are here against their checksums; exit 1 where any differ."""
+    """Verify the checksums of the weights that are here. Exits with 1 if any differ."""
     chosen = (
         _named(store, names)
         if names
-        else [card for card in cards.read_zoo(store).values() if shelf.state(card) == "ready"]
+        else [card for card in cards.read_zoo(store).values() if weight_store.state(card) == "ready"]
     )
     failures = []
     for card in chosen:
@@ -159,40 +171,40 @@ def verify(store: Path, names: Sequence[str]) -> None:
 @models.command()
 @store_option
 @click.argument("names", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Do not ask before an imported model is deleted for good.")
+@click.option("--yes", is_flag=True, help="Delete imported models without asking.")
 def remove(store: Path, names: Sequence[str], *, yes: bool) -> None:
-    """Delete pulled weights; of a model that was imported, the model."""
+    """Delete the weights of pulled models. An imported model is deleted with its card."""
     for card in _named(store, names):
-        if shelf.is_imported(card) and not yes:
+        if weight_store.is_imported(card) and not yes:
             click.confirm(f"{card.name} was imported and cannot be pulled again. Delete {card.folder}?", abort=True)
-        shelf.remove(card, store / torchserve.ARCHIVES, _say)
+        weight_store.remove(card, store / torchserve.ARCHIVES, _say)
         click.echo(f"{card.name}: removed")
 
 
 def pull_absent(store: Path, names: Sequence[str]) -> None:
-    """Pull those of the models NAMES whose weights are not here and are published.
+    """Pull the published weights of the models NAMES that are not here.
 
-    Raises `CardError` for an unknown name, `WeightsError` at the first that cannot be had.
+    Raises `CardError` for an unknown name, and `WeightsError` for the first weights that cannot be pulled.
     """
     for card in _named(store, names):
-        if shelf.state(card) in PULLABLE:
+        if weight_store.state(card) in PULLABLE:
             _say(f"{card.name}: its weights are not here; pulling them")
             _pulled(card)
 
 
 def _pulled(card: ModelCard) -> bool:
-    """Pull, with a progress bar; whether anything was fetched."""
-    with Bar(card.name) as progress:
-        return shelf.pull(card, DownloadRules(), progress, _say)
+    """Pull with a progress bar, and return whether anything was downloaded."""
+    with ProgressBar(card.name) as progress:
+        return weight_store.pull(card, DownloadRules(), progress, _say)
 
 
 def _row(card: ModelCard, published: str) -> tuple[str, ...]:
     score = f"{card.published[published]:.2f}" if published in card.published else "-"
-    return card.name, _memory(card), str(card.input.size), score, STATES[shelf.state(card)]
+    return card.name, _memory(card), str(card.input.size), score, STATES[weight_store.state(card)]
 
 
 def _memory(card: ModelCard) -> str:
-    """The weights' megabytes; of those that are not here what four bytes a parameter make."""
+    """Return the size of the weights in megabytes. If they are not here, estimate it from four bytes per parameter."""
     if card.weights_bytes is not None:
         return f"{card.weights_bytes / 1e6:.0f} MB"
     return f"~{card.network.parameters * 4 / 1e6:.0f} MB" if card.network.parameters else "-"
@@ -203,17 +215,17 @@ def _named(store: Path, names: Sequence[str]) -> list[ModelCard]:
     found = {name: cards.find(zoo, name) for name in names}
     unknown = [name for name, card in found.items() if card is None]
     if unknown:
-        raise CardError(f"no model is named {', '.join(unknown)}; `resnest-service models list` names them all")
+        raise CardError(f"no model is named {', '.join(unknown)}; `resnest-service models list` lists them")
     return list({card.name: card for card in found.values() if card is not None}.values())
 
 
 def _described(card: ModelCard) -> dict[str, Any]:
-    here = {"state": shelf.state(card), "checksum": card.checksum, "weights_bytes": card.weights_bytes}
+    here = {"state": weight_store.state(card), "checksum": card.checksum, "weights_bytes": card.weights_bytes}
     return card.model_dump(mode="json", exclude_none=True) | here
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of tables and lists, by their path."""
+    """Yield the leaves of tables and lists with their paths."""
     if isinstance(value, dict):
         for key, each in value.items():
             yield from _flat(each, f"{path}.{key}" if path else key)
@@ -224,8 +236,8 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-class Bar:
-    """A progress bar on standard error, from the first byte on."""
+class ProgressBar:
+    """A progress bar on standard error. It appears with the first byte."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -239,7 +251,7 @@ class Bar:
         self._open.close()
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Show that `done` bytes of `total` are there."""
+        """Show that `done` of `total` bytes have been downloaded."""
         if self._bar is None:
             label = f"{self._name}, {total / 1e6:.0f} MB" if total else self._name
             bar = click.progressbar(length=total or 0, label=label, file=sys.stderr, width=0)

@@ -35,7 +35,7 @@ FEW = 100  # images: with fewer, the value ranges depend too much on the sample
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Int8Comparison:
     """Int8 against single precision on images that did not calibrate it, and the milliseconds of a single image."""
 
     agreement: "Agreement"
@@ -47,7 +47,7 @@ class Comparison:
 @store
 @click.argument("model")
 @path_option(
-    "--pictures",
+    "--image-folder",
     "folder",
     kind="folder",
     exists=True,
@@ -123,7 +123,7 @@ def _serving(card: ModelCard, precision: str) -> Serving:
     return card.serving.model_copy(update={"precision": precision})
 
 
-def _compare(card: ModelCard, candidate: ModelCard, images: "Sequence[Images]") -> Comparison:
+def _compare(card: ModelCard, candidate: ModelCard, images: "Sequence[Images]") -> Int8Comparison:
     from service.engines.openvino import engine as openvino_engine
     from service.measure.accuracy.agreement import agreement
     from service.measure.accuracy.scoring import scoring_of
@@ -131,7 +131,7 @@ def _compare(card: ModelCard, candidate: ModelCard, images: "Sequence[Images]") 
     exact = _TimedEngine(openvino_engine.load(card.model_copy(update={"serving": _serving(card, "fp32")})))
     int8 = _TimedEngine(openvino_engine.load(candidate))
     found = agreement(((exact(image), int8(image)) for image in images), scoring_of(card.task).compare)
-    return Comparison(found, exact.median_ms, int8.median_ms)
+    return Int8Comparison(found, exact.median_ms, int8.median_ms)
 
 
 class _TimedEngine:
@@ -152,7 +152,7 @@ class _TimedEngine:
         return median(self._taken) * 1e3
 
 
-def _table(card: ModelCard, comparison: Comparison, size: int) -> str:
+def _table(card: ModelCard, comparison: Int8Comparison, size: int) -> str:
     from service.measure.accuracy.scoring import scoring_of
 
     head = (
@@ -174,7 +174,7 @@ def _table(card: ModelCard, comparison: Comparison, size: int) -> str:
     return table(head, [row])
 
 
-def _write(candidate: ModelCard, comparison: Comparison) -> None:
+def _write(candidate: ModelCard, comparison: Int8Comparison) -> None:
     """Update the card's file and keep the rest of its text."""
     import tomlkit
 
@@ -184,7 +184,7 @@ def _write(candidate: ModelCard, comparison: Comparison) -> None:
     document["int8"] = candidate.int8.model_dump() if candidate.int8 else {}
     found = comparison.agreement
     document.setdefault("measured", tomlkit.table())["int8"] = {
-        "pictures": found.images,
+        "images": found.images,
         "same": round(found.same, 5),
         "score_difference": round(found.difference, 6),
     }

@@ -99,7 +99,7 @@ class NotAcceptable(ServiceError):
 
     status = 406
     title = "No media type in Accept can be produced"
-    cure = "Accept application/json. An image response requires one image, sent to /v1/segment or /v1/explain."
+    cure = "Accept application/json or one of the types in accepted. An image response requires exactly one image."
 
 
 class UploadTimeout(ServiceError):

@@ -15,8 +15,8 @@ from service import __version__
 from service.config.api_keys import KeysError
 from service.config.settings import Settings
 from service.errors import ServiceError
+from service.gateway.access.authorization import AccessMiddleware
 from service.gateway.access.callers import Authenticator, Keyring, TokenVerifier
-from service.gateway.access.middleware import AccessMiddleware
 from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.access.token_bucket import LocalTokenBuckets, TokenBuckets
 from service.gateway.backend.torchserve import Backend, TorchServe
@@ -50,6 +50,12 @@ LEASE_SPARE_S = 30.0  # added to the longest upload and the longest deadline
 # Otherwise FastAPI would look up OpenTelemetry providers on every request, and log the messages of errors.
 NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 
+EXCEPTION_HANDLERS: Any = {
+    ServiceError: problems.on_service_error,
+    RequestValidationError: problems.on_invalid,
+    HTTPException: problems.on_http_error,
+}
+
 
 class Application(FastAPI):
     """FastAPI with our middleware outside all of its own, so that responses from our middleware skip FastAPI's."""
@@ -80,6 +86,7 @@ def create_app(
     shares = read(settings.traffic_file, registry, metrics.traffic_stale.set) if settings.traffic_file else None
     authenticator = authenticator_of(settings, metrics)
     rate_limiter = RateLimiter(token_buckets_of(settings, metrics), settings.quota, settings.max_images)
+    access = access_middleware(settings, metrics, authenticator, rate_limiter)
     routes = image_routes()
     routers = (router_of(routes), *ROUTERS)
 
@@ -95,19 +102,9 @@ def create_app(
         redirect_slashes=False,
         telemetry=NO_TELEMETRY,
         middleware=middleware_of(
-            settings,
-            metrics,
-            authenticator,
-            rate_limiter,
-            lambda: app.state.components.readiness.draining,
-            routers,
-            routes,
+            settings, metrics, access, lambda: app.state.components.readiness.draining, routers, routes
         ),
-        exception_handlers={
-            ServiceError: problems.on_service_error,
-            RequestValidationError: problems.on_invalid,
-            HTTPException: problems.on_http_error,
-        },
+        exception_handlers=EXCEPTION_HANDLERS,
     )
     app.state.metrics = metrics
     for router in routers:
@@ -116,25 +113,30 @@ def create_app(
     return app
 
 
-def middleware_of(
-    settings: Settings,
-    metrics: Metrics,
-    authenticator: Authenticator,
-    rate_limiter: RateLimiter,
-    is_draining: Callable[[], bool],
-    routers: Sequence[APIRouter],
-    routes: Sequence[ImageRoute],
-) -> list[Middleware]:
-    """Return the middleware, outermost first."""
-    access = Middleware(
+def access_middleware(
+    settings: Settings, metrics: Metrics, authenticator: Authenticator, rate_limiter: RateLimiter
+) -> Middleware:
+    """Return the middleware that authenticates callers and enforces their limits."""
+    return Middleware(
         AccessMiddleware,
-        callers=authenticator,
-        limits=rate_limiter,
+        authenticator=authenticator,
+        rate_limiter=rate_limiter,
         proxies=settings.trusted_proxies,
         metrics=metrics,
         unmatched=UNMATCHED,
         admin_port=settings.admin_port,
     )
+
+
+def middleware_of(
+    settings: Settings,
+    metrics: Metrics,
+    access: Middleware,
+    is_draining: Callable[[], bool],
+    routers: Sequence[APIRouter],
+    routes: Sequence[ImageRoute],
+) -> list[Middleware]:
+    """Return the middleware, outermost first."""
     return [
         Middleware(HeadMiddleware),
         Middleware(LingerMiddleware),
@@ -204,7 +206,7 @@ def lifespan_of(
         components.start()
         if shared_readiness.is_replacement:
             components.metrics.gateway_restarts.inc()
-            await components.readiness.settle_in(SETTLE_S)
+            await components.readiness.finish_start(SETTLE_S)
         try:
             yield
         finally:

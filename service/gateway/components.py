@@ -73,7 +73,7 @@ class Components:
             self.queues,
             self.decode_queue,
             metrics,
-            self.readiness.doubt,
+            self.readiness.recheck,
             _response_cache(settings, metrics),
         )
         self.rejections = RejectionCache(self._slots_released, lambda: self.readiness.draining)

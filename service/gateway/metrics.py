@@ -51,6 +51,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._define_request_metrics()
         self._define_image_metrics()
+        self._define_model_metrics()
         self._define_version_metrics()
         self._define_process_metrics()
 
@@ -105,10 +106,12 @@ class Metrics:
         self.images = self._counter("resnest_images_total", "Images by model and outcome", ["model", "outcome"])
         # Read by: dashboard "Images" (response cache).
         self.cache_lookups = self._counter(
-            "resnest_cache_lookups_total", "Images looked up in the response cache, by result", ["how"]
+            "resnest_cache_lookups_total", "Images looked up in the response cache, by result", ["result"]
         )
         # Read by: dashboard "Images" (response cache).
         self.cache_bytes = self._gauge("resnest_cache_bytes", "Size of the response cache in bytes", [], SUM)
+
+    def _define_model_metrics(self) -> None:
         # Read by: dashboard "Models" (batching).
         self.batch_size = self._histogram(
             "resnest_batch_size",

@@ -20,8 +20,8 @@ from service.models.weights import checksums
 from service.tasks import task_of
 
 HANDLER = "service.worker.handler"  # never imported here, because it loads torch
-ARCHIVES = "archives"  # no cards: TorchServe tries to load every folder of its model store
-CREATED_ON = "01/01/2024 00:00:00"  # fixed, so that the same model always gives the same archive
+ARCHIVES = "archives"  # a folder without cards, because TorchServe tries to load every folder of its store.
+CREATED_ON = "01/01/2024 00:00:00"  # Fixed, so that the same model always gives the same archive
 HEAD_ROOM = 65536  # bytes for a frame's header and its scores
 # Jobs that may wait for one model. The gateway admits fewer. If the queue is full, TorchServe answers 503 at once.
 JOB_QUEUE_SIZE = 256

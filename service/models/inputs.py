@@ -59,7 +59,7 @@ class Input(CardTable):
 
 
 class Multiscale(CardTable):
-    """The multi-scale protocol of `quality=best`, which `service.tasks.multiscale` implements.
+    """The multi-scale protocol of `quality=best`, which `service.tasks.segmentation.multiscale` implements.
 
     `scales` are multiples of the size of a single pass; `window` is the side of a sliding window in pixels. If
     `deadline_s` is not set, the deadline is ten times that of a single pass.

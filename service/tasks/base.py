@@ -84,11 +84,11 @@ def _one_pass(_card: ModelCard) -> float:
 class Operation:
     """Something that a worker can be asked to do with an image, and what that takes.
 
-    `fits` checks a worker's arrays against the card and the image that was sent. `input` says how an image becomes the
-    worker's input. `cost` is in single passes of the network. `deadline_s` is used where a request names none.
-    `batch_size` is in images per exchange with a worker. `slots` of the admission control are taken per image.
-    A request has at most `max_images` images. Long operations have a queue of their own, so that short ones do not wait for them.
-    `response_bytes` bounds the arrays of one image.
+    `fits` checks a worker's arrays against the card and the image that was sent. `response_bytes` bounds the arrays of
+    one image. `input` says how an image becomes the worker's input. `cost` is in single passes of the network.
+    `deadline_s` is used where a request names none. `batch_size` is in images per exchange with a worker. Each image
+    takes `slots` of the admission control, and a request has at most `max_images` images. Long operations have a queue
+    of their own, so that short ones do not wait for them.
     """
 
     name: str

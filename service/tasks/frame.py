@@ -1,15 +1,17 @@
-"""The frame that gateway and worker exchange: a JSON head, then the arrays it names as raw bytes.
+"""The frame, the binary message between gateway and worker: a JSON head, then arrays as raw bytes.
 
     4 bytes  length of the head, little-endian
     head     {"arrays": [{"name", "dtype", "shape"}, ...], ...}
-    arrays   C-contiguous, little-endian, in the head's order
+    arrays   C-contiguous, little-endian, in the order of the head
 
-A body is one frame after another, one for each image, in the same order both ways.
+A body is a sequence of frames, one for each image. A response has them in the order of its request.
 
-A request carries the array `image`, uint8 (h, w, 3), and in its head `expires`, the Unix time in seconds after which
-nobody waits for the answer, and, where it is not `predict`, the `operation` (`service.tasks.base.Operation`). An
-answer's head has `ok`: true with the task's arrays, `batch` (pictures in the forward pass), `inference_ms` and
-`worker_bytes` (of the worker in memory; null where that is not known); or false with `code` and `detail` of an error.
+A request frame has the array `image`, uint8 (h, w, 3). Its head has `expires`, the Unix time in seconds after which the
+result is no longer needed, and the `operation` (`service.tasks.base.Operation`) unless that is `predict`.
+
+The head of a response frame has `ok`. If `ok` is true, the frame has the task's arrays. Its head has `batch` (images in
+the forward pass), `inference_ms`, and `worker_bytes` (resident memory of the worker, null if unknown). If `ok` is
+false, the head has `code` and `detail` of an error.
 """
 
 import struct
@@ -25,11 +27,11 @@ DTYPES = {"uint8", "uint16", "float32"}
 
 Array = npt.NDArray[Any]
 Bytes = bytes | bytearray | memoryview
-Opened = tuple[dict[str, Any], dict[str, Array]]
+UnpackedFrame = tuple[dict[str, Any], dict[str, Array]]
 
 
 def pack(head: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> bytes:
-    """The frame of `head` (JSON values) and `arrays` of the types in `DTYPES`; another type is a `ValueError`."""
+    """Return the frame of `head` (JSON values) and `arrays`. Raises `ValueError` for a type that is not in `DTYPES`."""
     contiguous = {
         name: np.asarray(array, _dtype(array.dtype.name), order="C") for name, array in (arrays or {}).items()
     }
@@ -38,30 +40,30 @@ def pack(head: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> 
     return b"".join([LENGTH.pack(len(encoded)), encoded, *(array.data for array in contiguous.values())])
 
 
-def unpack(frame: Bytes) -> Opened:
-    """The head and arrays of a frame, as views of its bytes.
+def unpack(frame: Bytes) -> UnpackedFrame:
+    """Return the head and the arrays of a frame. The arrays are views of its bytes.
 
-    Raises `ValueError` for bytes that are no whole frame.
+    Raises `ValueError` if the bytes are not exactly one frame.
     """
     view = memoryview(frame)
-    opened, end = _opened(view, 0)
+    opened, end = _unpack_at(view, 0)
     if end != len(view):
-        raise ValueError(f"not a frame: {len(view) - end} bytes too many")
+        raise ValueError(f"not a frame: {len(view) - end} bytes follow it")
     return opened
 
 
-def unpack_all(frames: Bytes) -> list[Opened]:
-    """The heads and arrays of the frames, at least one, that a body is made of. Raises as `unpack`."""
+def unpack_all(frames: Bytes) -> list[UnpackedFrame]:
+    """Return the heads and arrays of a body of one or more frames. Raises `ValueError` if the body is not valid."""
     view, end = memoryview(frames), 0
-    found: list[Opened] = []
+    found: list[UnpackedFrame] = []
     while end < len(view) or not found:
-        opened, end = _opened(view, end)
+        opened, end = _unpack_at(view, end)
         found.append(opened)
     return found
 
 
-def _opened(view: memoryview, start: int) -> tuple[Opened, int]:
-    """What the frame at `start` holds, and where it ends."""
+def _unpack_at(view: memoryview, start: int) -> tuple[UnpackedFrame, int]:
+    """Return the head and the arrays of the frame at `start`, and the position where it ends."""
     try:
         (length,) = LENGTH.unpack_from(view, start)
         end = start + LENGTH.size + length

@@ -137,7 +137,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BatchComparison:
     """Two outputs for one batch: for each label or pixel whether it is the same, and for each score the difference."""
 
     images: int
@@ -176,7 +176,7 @@ class Scoring(Generic[OutcomeT, ScoresT]):
     label_shares: Callable[[ScoresT], Mapping[str, float]]
     document: Callable[[ScoresT], dict[str, Any]]
     ask: Callable[[RunningService, str, bytes, int], PipelineOutput]
-    compare: Callable[[Batch, Batch], Comparison]
+    compare: Callable[[Batch, Batch], BatchComparison]
     same: str
     qualities: Mapping[str, str] = field(default_factory=_only_fast)
     plots: Mapping[str, Callable[[Any, ScoresT], None]] = field(default_factory=dict)

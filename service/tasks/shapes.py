@@ -1,4 +1,4 @@
-"""Parts of requests and responses that several tasks share."""
+"""The parts of requests and responses that all tasks share."""
 
 from typing import Annotated, Literal
 
@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.models.labels import LANGUAGE
 
-Score = Annotated[float, Field(ge=0, le=1, description="0 to 1, six digits")]
-HexColour = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
+Score = Annotated[float, Field(ge=0, le=1, description="0 to 1, rounded to six digits.")]
+HexColour = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$", description="Colour as `#rrggbb`.")]
 
 
 class Shape(BaseModel):
@@ -17,25 +17,25 @@ class Shape(BaseModel):
 
 
 class Problem(BaseModel):
-    """An RFC 9457 problem document; `code` is the stable word to branch on."""
+    """A problem document (RFC 9457). Branch on `code`, which never changes."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(description="a page of this service about the problem, relative to it")
+    type: str = Field(description="Address of a page about the problem, relative to the service.")
     title: str
     status: int = Field(ge=400, le=599)
-    detail: str = Field(description="what happened this time")
+    detail: str = Field(description="What happened this time.")
     code: str = Field(pattern=r"^[a-z0-9_]+$")
-    request_id: str | None = Field(default=None, description="absent inside a result, whose response carries it")
-    limit: int | None = Field(default=None, description="the bound that was broken")
-    actual: int | None = Field(default=None, description="the value that broke it")
-    accepted: list[str] | None = Field(default=None, description="what would be accepted")
-    available: list[str] | None = Field(default=None, description="the models that are served for the task")
-    errors: list["ParameterError"] | None = Field(default=None, description="a row for each wrong parameter")
+    request_id: str | None = Field(default=None, description="Absent inside a result: the response has it.")
+    limit: int | None = Field(default=None, description="The bound that was broken.")
+    actual: int | None = Field(default=None, description="The value that broke the bound.")
+    accepted: list[str] | None = Field(default=None, description="The values that are accepted.")
+    available: list[str] | None = Field(default=None, description="The served models or versions.")
+    errors: list["ParameterError"] | None = Field(default=None, description="A row for each invalid parameter.")
 
 
 class ParameterError(Shape):
-    """One parameter or member of the body that is wrong."""
+    """An invalid parameter or member of the body."""
 
     parameter: str
     detail: str
@@ -50,7 +50,7 @@ class ModelName(Shape):
 
 
 class ImageFacts(Shape):
-    """The upload as it was understood: its upright size, file format and own pixel mode."""
+    """The decoded upload: upright width and height in pixels, file format, and the file's pixel mode."""
 
     width: int
     height: int
@@ -59,7 +59,10 @@ class ImageFacts(Shape):
 
 
 class Timing(Shape):
-    """Milliseconds; of several pictures the slowest one's. `total` is from the first byte to the encoded answer."""
+    """Times in milliseconds. With several images, the slowest image's.
+
+    `total` is the time from the request's first byte until the response is encoded.
+    """
 
     total: float
     decode: float
@@ -68,7 +71,7 @@ class Timing(Shape):
 
 
 class ClassLabel(Shape):
-    """A class; `wnid` where the model's labels carry WordNet ids."""
+    """A class. `wnid` is its WordNet id, absent if the model's labels have none."""
 
     label: str
     class_id: int
@@ -76,27 +79,27 @@ class ClassLabel(Shape):
 
 
 class ResultItem(Shape):
-    """A picture's place in a request."""
+    """The result of one image."""
 
-    index: int = Field(ge=0, description="the picture's place in the request")
-    filename: str | None = Field(description="as the form named it, without folders")
+    index: int = Field(ge=0, description="Position of the image in the request, from 0.")
+    filename: str | None = Field(description="File name in the form, without folders; null if there is none.")
 
 
 class FailedImage(ResultItem):
-    """A picture of several that could not be answered; its neighbours are."""
+    """The error of one of several images. The others have results."""
 
     error: Problem
 
 
 class Sized(Shape):
-    """Something drawn, with its size in pixels."""
+    """A rendered mask or image, with its size in pixels."""
 
     width: int
     height: int
 
 
 class Png(Sized):
-    """A PNG inside JSON. A mask is indexed: a pixel is its class id and the palette is the legend."""
+    """A PNG in JSON. A mask is an indexed PNG: a pixel's value is its class id, and the palette is the legend."""
 
     format: Literal["png"]
     encoding: Literal["base64"]
@@ -104,7 +107,7 @@ class Png(Sized):
 
 
 class Webp(Sized):
-    """A WebP inside JSON."""
+    """A WebP in JSON."""
 
     format: Literal["webp"]
     encoding: Literal["base64"]
@@ -118,18 +121,19 @@ Lang = Annotated[
     Field(
         max_length=35,
         pattern=LANGUAGE,
-        description="the language of the labels, before Accept-Language; the model's own where it has them not in it",
+        description="Language of the labels, such as `de`. Overrides Accept-Language; falls back to the model's own "
+        "language.",
     ),
 ]
 
 
 class ImageContent(Shape):
-    """One picture of a JSON request."""
+    """One image of a JSON request."""
 
-    content: str = Field(description="standard base64 (RFC 4648, section 4), or a data: URI of it")
+    content: str = Field(description="Standard base64 with padding (RFC 4648, section 4), or a data: URI with it.")
 
 
 class ImagesBody(Shape):
-    """A JSON request."""
+    """A request in JSON."""
 
     images: list[ImageContent]

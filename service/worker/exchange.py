@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from service.errors import Internal, ServiceError
 from service.tasks import frame
-from service.tasks.frame import Opened
+from service.tasks.frame import UnpackedFrame
 from service.worker.batch import BatchedOutput
 
 NO_IMAGE: Final = "The request is no frame with an image."
 
 
-class RefusedError(ValueError):
+class RejectedImageError(ValueError):
     """A request that is not computed, and the problem to report: `Internal` where gateway and worker disagree."""
 
     def __init__(self, detail: str, error: type[ServiceError] = Internal) -> None:
@@ -20,12 +20,12 @@ class RefusedError(ValueError):
         self.error = error
 
 
-def opened(request: dict[str, Any]) -> list[Opened | RefusedError]:
+def opened(request: dict[str, Any]) -> list[UnpackedFrame | RejectedImageError]:
     """Return the frames in a request's body, or a refusal where the body is something else."""
     try:
         return [*frame.unpack_all(request["body"])]
     except (KeyError, TypeError, ValueError):
-        return [RefusedError(NO_IMAGE)]
+        return [RejectedImageError(NO_IMAGE)]
 
 
 def reply(outcome: BatchedOutput | Exception, resident: int | None) -> bytes:

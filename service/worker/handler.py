@@ -22,10 +22,10 @@ from service.host.torchserve_log import CANNOT_LOAD
 from service.models import cards
 from service.models.cards import CardError, ModelCard
 from service.tasks import PREDICT, can_run, operation_of, task_of
-from service.tasks.frame import Opened
+from service.tasks.frame import UnpackedFrame
 from service.tasks.torch_head import BatchArrays
 from service.worker import batch, exchange
-from service.worker.exchange import NO_IMAGE, RefusedError
+from service.worker.exchange import NO_IMAGE, RejectedImageError
 from service.worker.memory import resident_bytes
 
 log = logging.getLogger("service.worker")
@@ -77,14 +77,14 @@ class BatchHandler:
         replies = iter(self._replies([image for images in opened for image in images]))
         return [b"".join(islice(replies, len(images))) for images in opened]
 
-    def _replies(self, opened: Sequence[Opened | RefusedError]) -> list[bytes]:
+    def _replies(self, opened: Sequence[UnpackedFrame | RejectedImageError]) -> list[bytes]:
         replies: dict[int, bytes] = {}
         alike: dict[tuple[str, tuple[int, ...]], dict[int, Images]] = defaultdict(dict)
         for index, each in enumerate(opened):
             try:
                 operation, image = self._requested(each)
                 alike[operation, image.shape][index] = image
-            except RefusedError as error:
+            except RejectedImageError as error:
                 log.warning("refused index=%d of=%d reason=%s", index, len(opened), error)
                 replies[index] = exchange.failure(str(error), error.error)
         for (operation, _), images in alike.items():
@@ -103,23 +103,23 @@ class BatchHandler:
         for count in batch_sizes.sizes(self.card.serving.batch_size):
             self.engine(np.zeros((count, side, side, 3), np.uint8))
 
-    def _requested(self, opened: Opened | RefusedError) -> tuple[str, Images]:
-        if isinstance(opened, RefusedError):
+    def _requested(self, opened: UnpackedFrame | RejectedImageError) -> tuple[str, Images]:
+        if isinstance(opened, RejectedImageError):
             raise opened
         head, arrays = opened
         try:
             operation, image = head.get("operation", PREDICT), arrays["image"]
             expires = float(head.get("expires", "inf"))
         except (KeyError, TypeError, ValueError) as error:
-            raise RefusedError(NO_IMAGE) from error
+            raise RejectedImageError(NO_IMAGE) from error
         if not (isinstance(operation, str) and can_run(self.card, operation)):
-            raise RefusedError("This model does not have that operation.")
+            raise RejectedImageError("This model does not have that operation.")
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise RefusedError(f"The image is {image.dtype} {image.shape}, not uint8 (h, w, 3).")
+            raise RejectedImageError(f"The image is {image.dtype} {image.shape}, not uint8 (h, w, 3).")
         if not operation_of(self.card, operation).input(self.card).accepts(image.shape[0], image.shape[1]):
-            raise RefusedError(f"The image's sides {image.shape[:2]} do not fit this model.")
+            raise RejectedImageError(f"The image's sides {image.shape[:2]} do not fit this model.")
         if self._clock() > expires:
-            raise RefusedError("The deadline passed before the image's batch began.", DeadlineExceeded)
+            raise RejectedImageError("The deadline passed before the image's batch began.", DeadlineExceeded)
         return operation, image
 
     def _engine(self, operation: str) -> Engine:

@@ -1,1 +1,1 @@
-"""What the benchmarks are made of."""
+"""Tests of the benchmarks."""

@@ -1,4 +1,4 @@
-"""Models to measure with, made here."""
+"""Tests of the generated models for measurements."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ NAMES = ("tiny-classifier", "tiny-segmenter")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of models made of `published`, beside it: cards whose weights are not here."""
+    """Return a store of models generated from `published`, a store of cards without weights."""
     published = write_store(tmp_path_factory.mktemp("stores") / "published", weights=False)
     (published / "example.jpg").write_bytes(corpus.make([(64, 64)], per_size=1)[0].content)
     store = published.with_name("made")

@@ -1,4 +1,4 @@
-"""What every measuring program leaves behind."""
+"""Tests of the result files of the benchmarks."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The bars, computed within each repeat."""
+"""Tests of the performance targets, computed within each repeat."""
 
 import pytest
 
@@ -24,7 +24,7 @@ WHOLE = {
     "gateway MB": 120.0,
     "worker MB": 500.0,
     "gateway most MB": 180.0,
-    "gateway and all it started MB": 220.0,
+    "gateway with child processes MB": 220.0,
     "first answer": 8.0,
     "segment ours": 1.5,
     "segment limit": 1.6,
@@ -42,7 +42,7 @@ def test_every_bar_is_made_of_what_a_whole_repeat_measures() -> None:
 
 
 def test_every_bar_that_a_good_repeat_must_reach_is_met() -> None:
-    assert {told[-1] for told in rows([WHOLE])} == {"met", ""}
+    assert {each[-1] for each in rows([WHOLE])} == {"met", ""}
 
 
 def test_every_peer_is_one_of_the_contestants() -> None:
@@ -83,7 +83,7 @@ def test_a_figure_without_a_bound_is_neither_met_nor_missed() -> None:
 
 
 @pytest.mark.parametrize(("value", "holds"), [(3.9, True), (4.0, True), (4.1, False)])
-def test_a_bound_from_above_holds_up_to_itself(value: float, holds: bool) -> None:  # noqa: FBT001 - a table's column
+def test_a_bound_from_above_holds_up_to_itself(value: float, holds: bool) -> None:  # noqa: FBT001 - a test parameter
     assert Bar("a wait", lambda _: value, at_most=4).holds(value) is holds
 
 

@@ -1,4 +1,4 @@
-"""`resnest-service evaluate`, from its words to its reports."""
+"""The command `evaluate`, from its options to its reports."""
 
 import hashlib
 import json
@@ -21,9 +21,9 @@ def call(store: Path, *arguments: str | Path) -> Result:
 
 
 @pytest.fixture
-def photos(tmp_path: Path, pictures: npt.NDArray[np.uint8]) -> Path:
-    """A folder for each of two labels, with three pictures each."""
-    for label, three in zip(FLOWERS_AND_PETS[:2], (pictures[:3], pictures[3:]), strict=True):
+def photos(tmp_path: Path, images: npt.NDArray[np.uint8]) -> Path:
+    """Return a folder with a folder for each of two labels, with three images each."""
+    for label, three in zip(FLOWERS_AND_PETS[:2], (images[:3], images[3:]), strict=True):
         folder = tmp_path / "photos" / label
         folder.mkdir(parents=True)
         for place, picture in enumerate(three):
@@ -32,10 +32,10 @@ def photos(tmp_path: Path, pictures: npt.NDArray[np.uint8]) -> Path:
 
 
 @pytest.fixture
-def masks(tmp_path: Path, pictures: npt.NDArray[np.uint8]) -> Path:
+def masks(tmp_path: Path, images: npt.NDArray[np.uint8]) -> Path:
     for name in ("images", "masks"):
         (tmp_path / "pairs" / name).mkdir(parents=True)
-    Image.fromarray(pictures[0]).save(tmp_path / "pairs" / "images" / "a.png")
+    Image.fromarray(images[0]).save(tmp_path / "pairs" / "images" / "a.png")
     Image.fromarray(np.ones((64, 64), np.uint8)).save(tmp_path / "pairs" / "masks" / "a.png")
     return tmp_path / "pairs"
 
@@ -44,7 +44,7 @@ def test_two_classifiers_are_scored_side_by_side(store: Path, photos: Path) -> N
     models = ("tiny-classifier", "tiny-classifier-b")
     told = json.loads(call(store, *models, photos, "--format", "json").stdout)["models"]
     assert [model["model"] for model in told] == list(models)
-    assert [model["pictures"] for model in told] == [6, 6]
+    assert [model["images"] for model in told] == [6, 6]
     table = call(store, *models, photos).stdout
     assert all(f"{100 * model['top1']:.2f}" in table for model in told)
     assert call(store, *models, photos, "--format", "csv").stdout.startswith("model,version,figure,label,value\n")
@@ -153,7 +153,7 @@ def test_progress_is_not_mixed_with_the_report(store: Path, photos: Path) -> Non
     ("arguments", "told"),
     [
         (("tiny-classifier", "nothing"), "has no image of the layout folders"),
-        (("nobody", "photos"), "no model is named nobody"),
+        (("unknown", "photos"), "no model is named unknown"),
         (("tiny-segmenter", "photos"), "has no image with a mask"),
         (("tiny-classifier", "photos", "--layout", "voc"), "is not a data set of the layout voc"),
         (("tiny-classifier", "photos", "--url", "file:///tmp"), "is not the URL of a service"),

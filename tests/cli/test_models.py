@@ -1,4 +1,4 @@
-"""`resnest-service models`, from its words to what is in the store afterwards."""
+"""The command `models`, from its options to its effects on the store."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def server(checkpoint: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve
 
 @pytest.fixture
 def store(tmp_path: Path, server: Server, checkpoint: bytes) -> Path:
-    """A model that came with the store and is missing, and one to be pulled."""
+    """Return a store with a model whose weights are missing, and one whose weights can be pulled."""
     folder = write_store(tmp_path / "store", "tiny-segmenter", NAME, weights=False)
     path = folder / NAME / "card.toml"
     head, _, _ = path.read_text(encoding="utf-8").partition("[weights]")
@@ -126,8 +126,8 @@ def test_a_damaged_file_fails_the_verification(call: Call, store: Path) -> None:
 
 def test_an_unknown_model_is_told_with_exit_code_1(call: Call) -> None:
     for command in ("show", "pull", "verify", "remove"):
-        result = call(command, "nobody")
-        assert (result.exit_code, "no model is named nobody" in result.stderr) == (1, True)
+        result = call(command, "unknown")
+        assert (result.exit_code, "no model is named unknown" in result.stderr) == (1, True)
 
 
 def test_a_published_file_is_imported_by_its_checksum(call: Call, tmp_path: Path, checkpoint: bytes) -> None:
@@ -173,7 +173,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(store: Path, tmp_path: Path) -> Run:
-    """What serves as far as it can without Java: weights are there by then, and archives are written."""
+    """Return a function that runs `run` as far as it goes without Java: weights are pulled and archives are written."""
 
     def serve(*words: str) -> Result:
         environment = {"RESNEST_MODEL_STORE": str(store), "JAVA_HOME": str(tmp_path / "nowhere")}

@@ -58,7 +58,7 @@ def squares() -> Pixels:
 def quantised(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Quantised:
     store = write_store(tmp_path_factory.mktemp("quantised"), request.param)
     before = cards.read(store / request.param)
-    done = call(store, request.param, "--pictures", str(photos), "--yes")
+    done = call(store, request.param, "--image-folder", str(photos), "--yes")
     assert done.returncode == 0, done.stderr
     return Quantised(before, cards.read(store / request.param), squares()[1::2], done.stdout + done.stderr)
 
@@ -79,7 +79,7 @@ def test_the_card_asks_for_int8_and_keeps_all_else(quantised: Quantised) -> None
     assert (before.serving.precision, after.serving.precision) == ("auto", "int8")
     assert after.int8 is not None
     assert after.int8.made_of == before.checksum
-    assert set(after.measured["int8"]) == {"pictures", "same", "score_difference"}
+    assert set(after.measured["int8"]) == {"images", "same", "score_difference"}
     changed = {"int8", "serving", "measured"}
     assert after.model_dump(exclude=changed) == before.model_dump(exclude=changed)
     assert serving(after, precision="auto").serving == before.serving
@@ -108,7 +108,7 @@ def test_the_archive_holds_the_int8_file_only_where_the_card_asks_for_it(quantis
 def test_a_no_leaves_everything_as_it_was(tmp_path: Path, photos: Path) -> None:
     folder = write_store(tmp_path, "tiny-classifier") / "tiny-classifier"
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    done = call(tmp_path, "tiny-classifier", "--pictures", str(photos), "--count", "4", typed="n\n")
+    done = call(tmp_path, "tiny-classifier", "--image-folder", str(photos), "--count", "4", typed="n\n")
     assert done.returncode == 1
     assert "in int8 from the next start on?" in done.stdout
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
@@ -117,7 +117,7 @@ def test_a_no_leaves_everything_as_it_was(tmp_path: Path, photos: Path) -> None:
 def test_too_few_pictures_are_one_sentence(tmp_path: Path) -> None:
     write_store(tmp_path / "store", "tiny-classifier", weights=False)
     (tmp_path / "empty").mkdir()
-    done = call(tmp_path / "store", "tiny-classifier", "--pictures", str(tmp_path / "empty"))
+    done = call(tmp_path / "store", "tiny-classifier", "--image-folder", str(tmp_path / "empty"))
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "fewer than two readable images" in done.stderr
 
@@ -145,5 +145,5 @@ def test_an_int8_form_that_is_not_the_cards_is_refused(quantised: Quantised, dam
 
 
 def test_pytorch_refuses_int8(quantised: Quantised) -> None:
-    with pytest.raises(CardError, match="in int8 only OpenVINO runs it"):
+    with pytest.raises(CardError, match="int8 runs with OpenVINO on a CPU only"):
         engines.load(serving(quantised.after, engine="torch"), "cpu")

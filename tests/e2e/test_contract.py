@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 def ask(service: Running, folder: Path, cases: int, timeout_s: float) -> subprocess.CompletedProcess[str]:
     """Run schemathesis with up to `cases` requests for every operation in each phase, and return the result."""
     command = [TOOL, "--config-file", RULES, "run", f"{service.client.base_url}/openapi.json", "--checks", "all"]
-    # On loopback no key is required; tests/gateway/access/test_middleware.py tests keys.
+    # On loopback no key is required; tests/gateway/access/test_authorization.py tests keys.
     command += ["--exclude-checks", "ignored_auth"]
     command += ["--max-examples", str(cases), "--seed", "1", "--continue-on-failure", "--no-color"]
     words = [str(word) for word in command]

@@ -13,7 +13,7 @@ from service.config.settings import Settings
 from service.gateway.app import create_app
 from service.tasks.base import Task
 from tests.gateway.conftest import anyio_backend, components_of, settled, short_folder, until
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 from tests.laws.sources import ROOT
 from tests.toy_task.conftest import PICKER, offline, store, task
 
@@ -68,7 +68,7 @@ async def client(addresses: dict[str, str], store: Path, task: Task) -> AsyncIte
 
 
 async def test_a_real_worker_answers_the_third_task(client: httpx.AsyncClient, store: Path) -> None:
-    contents = [picture(seed) for seed in range(6)]
+    contents = [image_bytes(seed) for seed in range(6)]
     response = await client.post("/v1/pick", files=[("file", each) for each in contents])
 
     assert response.status_code == 200, response.text

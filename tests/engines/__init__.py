@@ -1,1 +1,1 @@
-"""The engines, by their answers."""
+"""Tests of the engines by their outputs."""

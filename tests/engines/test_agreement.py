@@ -1,4 +1,4 @@
-"""Every engine against PyTorch in single precision, on the models that are served and on pictures as they come."""
+"""Every engine agrees with PyTorch in single precision, on the starter models and on real photographs."""
 
 import csv
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ ENGINES_AND_PRECISIONS = [
 
 
 def sources(count: int) -> Iterator[Image.Image]:
-    """Photographs of the test split where they are here, else parts of the example, turned and darkened."""
+    """Yield photographs of the test split if they are here, and else parts of the example, rotated and darkened."""
     if PHOTOS.is_dir():
         with (PHOTOS / "index.csv").open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
@@ -63,28 +63,28 @@ def sources(count: int) -> Iterator[Image.Image]:
 @cache
 def prepared(name: str) -> tuple[Pixels, ...]:
     card = cards.read(STORE / name)
-    return tuple(preprocess.prepare(card.input, picture) for picture in sources(COUNT[name]))
+    return tuple(preprocess.prepare(card.input, image) for image in sources(COUNT[name]))
 
 
 @cache
 def expected(name: str) -> tuple[BatchArrays, ...]:
     engine = torch_cpu.load(serving(cards.read(STORE / name), precision="fp32"), "cpu")
-    return tuple(engine(picture[None]) for picture in prepared(name))
+    return tuple(engine(image[None]) for image in prepared(name))
 
 
-def answered(name: str, engine_name: str, precision: str) -> tuple[BatchArrays, ...]:
+def outputs(name: str, engine_name: str, precision: str) -> tuple[BatchArrays, ...]:
     engine = ENGINES[engine_name](serving(cards.read(STORE / name), precision=precision), "cpu")
-    return tuple(engine(picture[None]) for picture in prepared(name))
+    return tuple(engine(image[None]) for image in prepared(name))
 
 
 @pytest.mark.parametrize(("engine", "precision"), ENGINES_AND_PRECISIONS)
 @pytest.mark.parametrize("name", COUNT)
 def test_a_model_answers_as_torch_in_single_precision(name: str, engine: str, precision: str) -> None:
     task = cards.read(STORE / name).task
-    found = numerics.compare(answered(name, engine, precision), expected(name), scoring_of(task))
+    found = numerics.compare(outputs(name, engine, precision), expected(name), scoring_of(task))
     assert found.holds(precision), found
 
 
 def test_the_pictures_have_several_labels_and_shapes() -> None:
     assert len({int(each["scores"].argmax()) for each in expected("starter-classifier")}) > 2
-    assert len({picture.shape for picture in prepared("starter-segmenter")}) > 2
+    assert len({image.shape for image in prepared("starter-segmenter")}) > 2

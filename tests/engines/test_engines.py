@@ -1,4 +1,4 @@
-"""Which engine a card gets."""
+"""The choice of the engine for a card."""
 
 import subprocess
 import sys

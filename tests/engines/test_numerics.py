@@ -1,4 +1,4 @@
-"""When two engines count as numerically equal."""
+"""The comparison of two engines, and the limits of their differences."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A gateway in the test's own loop, in front of a fake TorchServe that is a real server."""
+"""Fixtures of a gateway in the test's event loop, in front of a fake TorchServe that is a real server."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.config.settings import Settings
-from service.gateway.access import rejection_cache as repeats
+from service.gateway.access import rejection_cache
 from service.gateway.app import create_app
 from service.gateway.backend.torchserve import Backend, TorchServe
 from service.gateway.components import Components
@@ -26,63 +26,63 @@ from service.models import cards
 from service.models.cards import ModelCard
 from tests.deploy.programs import program
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
-from tests.gateway.fixtures.full_gateway import PLACES, House
+from tests.gateway.fixtures.full_gateway import SLOTS, FullGateway
 from tests.gateway.fixtures.redis_server import RedisServer
 from tests.stores import write_store
 
 Running = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
-Opened = Callable[..., AbstractAsyncContextManager[House]]
+OpenFullGateway = Callable[..., AbstractAsyncContextManager[FullGateway]]
 
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The gateway runs on asyncio."""
+    """Run tests on asyncio, as the gateway does."""
     return "asyncio"
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of the tests' models, without weights: a gateway needs none."""
+    """Return a store of the test models without weights, which a gateway does not need."""
     return write_store(tmp_path_factory.mktemp("store"), weights=False)
 
 
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
-    """A folder whose path leaves room for a socket's name within 108 characters."""
+    """Return a folder with a path so short that a socket's path stays within 108 characters."""
     with tempfile.TemporaryDirectory(prefix="gw") as folder:
         yield Path(folder)
 
 
 @pytest.fixture
 def served(store: Path) -> dict[str, ModelCard]:
-    """The cards of the store."""
+    """Return the cards of the store."""
     return cards.read_all(store)
 
 
 @pytest.fixture
 async def fake(short_folder: Path, served: dict[str, ModelCard]) -> AsyncIterator[FakeTorchServe]:
-    """A fake TorchServe with a ready worker for each model."""
+    """Return a fake TorchServe with a ready worker for each model."""
     async with FakeTorchServe(short_folder, served).serving() as serving:
         yield serving
 
 
 @pytest.fixture
 async def torchserve(fake: FakeTorchServe) -> AsyncIterator[TorchServe]:
-    """A client of the fake."""
-    client = TorchServe([fake.place], status_timeout_s=0.2)
+    """Return a client of the fake."""
+    client = TorchServe([fake.address], status_timeout_s=0.2)
     yield client
     await client.close()
 
 
 @pytest.fixture(params=["tiny-classifier", "tiny-segmenter"])
 def card(request: pytest.FixtureRequest, served: dict[str, ModelCard]) -> ModelCard:
-    """A card of each task."""
+    """Return a card, once for each task."""
     return served[request.param]
 
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A running one."""
+    """Return a running Redis server."""
     server = RedisServer(program("redis-server"), tmp_path)
     server.start()
     try:
@@ -93,35 +93,35 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def settings(store: Path, fake: FakeTorchServe) -> Settings:
-    """Settings for the fake; nothing is polled but at the start and where a test does."""
+    """Return settings for the fake. The gateway polls workers only at its start."""
     return Settings(
         model_store=store,
-        inference_url=fake.place.inference,
-        management_url=fake.place.management,
+        inference_url=fake.address.inference,
+        management_url=fake.address.management,
         readiness_interval_s=600,
         decode_processes=1,
     )
 
 
 def components_of(app: FastAPI) -> Components:
-    """The parts of a running app."""
+    """Return the components of a running app."""
     components: Components = app.state.components
     return components
 
 
 def at_the_model(client: httpx.AsyncClient, model: str = "tiny-classifier") -> int:
-    """How many pictures have a place at the model: those it was asked for, and the next batch."""
+    """Return how many images hold a slot at the model: those that were sent to it, and the next batch."""
     return components_of(app_of(client)).queues[model]._taken
 
 
 def app_of(client: httpx.AsyncClient) -> FastAPI:
-    """The app behind a client of `running` or `listening`."""
+    """Return the app behind a client of `running` or `listening`."""
     app: FastAPI = client._transport.app  # type: ignore[attr-defined]
     return app
 
 
 async def until(what: Callable[[], object], seconds: float = 10) -> None:
-    """Wait until what it returns, or what that awaits, is true, for a bounded time."""
+    """Wait until `what()`, or its awaited result, is true. Raise `TimeoutError` after `seconds`."""
     async with asyncio.timeout(seconds):
         while True:
             found = what()
@@ -131,15 +131,15 @@ async def until(what: Callable[[], object], seconds: float = 10) -> None:
 
 
 async def settled(app: FastAPI) -> None:
-    """Look at the workers now, and wait for the test pictures."""
+    """Check the workers now, and wait for the probes."""
     readiness = components_of(app).readiness
     await readiness.poll()
-    await readiness.settle()
+    await readiness.wait_for_probes()
 
 
 @pytest.fixture
 def running(settings: Settings) -> Running:
-    """What runs a gateway with changed settings, and gives a client to it."""
+    """Return a context manager that runs a gateway with changed settings and yields a client of it."""
 
     @asynccontextmanager
     async def run(backend: Backend | None = None, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
@@ -155,14 +155,14 @@ def running(settings: Settings) -> Running:
 
 @pytest.fixture
 async def client(running: Running) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a gateway that is ready."""
-    async with running() as made:
-        yield made
+    """Return a client of a gateway that is ready."""
+    async with running() as client:
+        yield client
 
 
 @pytest.fixture
 def listening(settings: Settings) -> Running:
-    """What runs a gateway behind a real uvicorn on a free port, and gives a client to it."""
+    """Return a context manager that runs a gateway behind a real uvicorn on a free port, and yields a client of it."""
 
     @asynccontextmanager
     async def run(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
@@ -185,30 +185,30 @@ def listening(settings: Settings) -> Running:
 
 
 @pytest.fixture
-def opened(listening: Running, monkeypatch: pytest.MonkeyPatch) -> Opened:
-    """What opens a house of few places, where refusals are told again until something is given back."""
-    asked: list[RequestTerms] = []
+def open_full_gateway(listening: Running, monkeypatch: pytest.MonkeyPatch) -> OpenFullGateway:
+    """Return a context manager that runs a gateway with few slots. It repeats rejections until a slot is released."""
+    checked: list[RequestTerms] = []
     check = Admission.check
 
-    def noted(admission: Admission, cards: Sequence[ModelCard], terms: RequestTerms, pictures: int = 1) -> None:
-        asked.append(terms)
-        check(admission, cards, terms, pictures)
+    def record(admission: Admission, cards: Sequence[ModelCard], terms: RequestTerms, images: int = 1) -> None:
+        checked.append(terms)
+        check(admission, cards, terms, images)
 
-    monkeypatch.setattr(Admission, "check", noted)
-    monkeypatch.setattr(repeats, "TTL_S", 600)
+    monkeypatch.setattr(Admission, "check", record)
+    monkeypatch.setattr(rejection_cache, "TTL_S", 600)
 
     @asynccontextmanager
-    async def run(**changes: Any) -> AsyncIterator[House]:
-        async with listening(**{"max_in_flight": PLACES, "max_images": PLACES, **changes}) as client:
+    async def run(**changes: Any) -> AsyncIterator[FullGateway]:
+        async with listening(**{"max_in_flight": SLOTS, "max_images": SLOTS, **changes}) as client:
             connection = await Connection.open(Address.of(str(client.base_url)))
-            yield House(client, components_of(app_of(client)), connection, asked)
+            yield FullGateway(client, components_of(app_of(client)), connection, checked)
             connection.close()
 
     return run
 
 
 @pytest.fixture
-async def house(opened: Opened) -> AsyncIterator[House]:
-    """One."""
-    async with opened() as made:
-        yield made
+async def full_gateway(open_full_gateway: OpenFullGateway) -> AsyncIterator[FullGateway]:
+    """Return such a gateway with the default settings."""
+    async with open_full_gateway() as gateway:
+        yield gateway

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from service.config.settings import Settings
-from service.gateway.access.middleware import AccessMiddleware
+from service.gateway.access.authorization import AccessMiddleware
 from service.gateway.app import ROUTERS, UNMATCHED, create_app, template_finder
 from service.gateway.backend.torchserve import Workers
 from service.gateway.http.middleware import ContextMiddleware, CrashMiddleware, MetricsMiddleware
-from service.gateway.inference.readiness import CANARY
+from service.gateway.inference.readiness import PROBE_ID
 from service.gateway.metrics import Metrics
 from service.gateway.routes.images import image_routes, router_of
 from service.models.cards import CardError, ModelCard
 from service.tasks import PREDICT
 from service.tasks.base import ModelOutput, Pixels
 from tests.gateway.conftest import Running, app_of, components_of, until
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -64,7 +64,7 @@ async def test_the_end_of_an_app_leaves_no_thread_and_no_task(running: Running) 
     threads, tasks = threading.active_count(), len(asyncio.all_tasks())
 
     async with running() as client:
-        await client.post("/v1/segment", content=picture())
+        await client.post("/v1/segment", content=image_bytes())
 
     assert threading.active_count() <= threads
     await until(lambda: len(asyncio.all_tasks()) <= tasks)  # the fake server's tasks end with their connections
@@ -76,7 +76,7 @@ class Crashing:
     async def predict(
         self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
     ) -> ModelOutput:
-        if request_id == CANARY:
+        if request_id == PROBE_ID:
             return ModelOutput({"scores": np.zeros(7, np.float32)}, 1, 0.0, 0.0)
         try:
             raise KeyError(PRIVATE)
@@ -95,7 +95,7 @@ async def test_a_crash_tells_and_logs_nothing_of_its_message_but_where_it_was(
 ) -> None:
     async with running(Crashing()) as client:
         with caplog.at_level(logging.DEBUG):
-            response = await client.post("/v1/classify", content=picture(), headers={"X-Request-ID": "crash-1"})
+            response = await client.post("/v1/classify", content=image_bytes(), headers={"X-Request-ID": "crash-1"})
         alive = await client.get("/livez")
 
     body = response.json()
@@ -147,7 +147,7 @@ def test_the_door_is_within_what_turns_a_crash_into_a_problem(store: Path) -> No
 
 async def test_a_crash_gives_the_places_and_the_memory_back(running: Running) -> None:
     async with running(Crashing()) as client:
-        await client.post("/v1/classify", content=picture())
+        await client.post("/v1/classify", content=image_bytes())
         components = components_of(app_of(client))
         text = (await client.get("/metrics")).text
 

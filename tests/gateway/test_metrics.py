@@ -8,8 +8,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__
 from tests.gateway.conftest import Running, at_the_model, until
-from tests.gateway.fixtures.fake_torchserve import BATCH, INFERENCE_MS, FakeTorchServe
-from tests.gateway.fixtures.pictures import CORRUPT, in_json, picture
+from tests.gateway.fixtures.fake_outputs import BATCH, INFERENCE_MS
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
+from tests.gateway.fixtures.images import CORRUPT, image_bytes, json_body
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +28,7 @@ NAMES = {
     "resnest_decode_processes_lost": {"reason"},
     "resnest_gateway_restarts": set(),
     "resnest_batch_size": {"model"},
-    "resnest_cache_lookups": {"how"},
+    "resnest_cache_lookups": {"result"},
     "resnest_cache_bytes": set(),
     "resnest_inference_in_flight": {"model"},
     "resnest_workers_ready": {"model"},
@@ -59,7 +60,7 @@ def value(found: Samples, name: str, **labels: str) -> float:
 
 
 async def test_the_names_and_labels_are_those_agreed(client: httpx.AsyncClient) -> None:
-    await client.post("/v1/segment", content=picture())
+    await client.post("/v1/segment", content=image_bytes())
     await client.get("/nowhere")
 
     response = await client.get("/metrics")
@@ -73,7 +74,7 @@ async def test_the_names_and_labels_are_those_agreed(client: httpx.AsyncClient) 
 
 
 async def test_what_a_lone_picture_leaves_behind(client: httpx.AsyncClient) -> None:
-    content = picture()
+    content = image_bytes()
     await client.post("/v1/segment", content=content)
 
     found = await samples(client)
@@ -96,7 +97,7 @@ async def test_what_a_lone_picture_leaves_behind(client: httpx.AsyncClient) -> N
 async def test_pictures_are_counted_by_model_and_outcome(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
     models = "model=tiny-classifier&model=tiny-classifier-b"
     fake.by_model["tiny-classifier-b"] = "queue_full"
-    await client.post(f"/v1/classify?{models}", json=in_json(picture(1), CORRUPT, picture(2)))
+    await client.post(f"/v1/classify?{models}", json=json_body(image_bytes(1), CORRUPT, image_bytes(2)))
 
     found = await samples(client)
 
@@ -119,7 +120,7 @@ async def test_pictures_are_counted_by_model_and_outcome(client: httpx.AsyncClie
 async def test_second_tries_are_counted_by_what_came_of_them(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
     fake.next.extend(["reset", "answer", "worker_died", "reset"])
     for _ in range(2):
-        await client.post("/v1/classify", content=picture())
+        await client.post("/v1/classify", content=image_bytes())
 
     found = await samples(client)
 
@@ -129,7 +130,9 @@ async def test_second_tries_are_counted_by_what_came_of_them(client: httpx.Async
 
 async def test_what_is_in_flight_shows_while_it_is(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
     fake.behaviour = "slow"
-    held = asyncio.create_task(client.post("/v1/classify", json=in_json(picture(1), picture(2), picture(3))))
+    held = asyncio.create_task(
+        client.post("/v1/classify", json=json_body(image_bytes(1), image_bytes(2), image_bytes(3)))
+    )
     await until(lambda: at_the_model(client) == 3, 30)
 
     during = await samples(client)
@@ -147,9 +150,9 @@ async def test_what_is_in_flight_shows_while_it_is(client: httpx.AsyncClient, fa
 async def test_pictures_refused_at_the_door_are_counted(running: Running, fake: FakeTorchServe) -> None:
     async with running(max_in_flight=3, max_images=3) as client:
         fake.behaviour = "slow"
-        held = asyncio.create_task(client.post("/v1/classify", json=in_json(picture(1), picture(2))))
+        held = asyncio.create_task(client.post("/v1/classify", json=json_body(image_bytes(1), image_bytes(2))))
         await until(lambda: at_the_model(client) == 2, 30)
-        await client.post("/v1/classify", json=in_json(picture(1), picture(2)))
+        await client.post("/v1/classify", json=json_body(image_bytes(1), image_bytes(2)))
         fake.release.set()
         await held
 
@@ -166,9 +169,9 @@ async def test_no_caller_can_make_new_series(client: httpx.AsyncClient) -> None:
         await client.get(f"/v1/models/absent{number}")
         await client.get(f"/problems/nothing{number}")
         await client.request(f"VERB{number}", "/livez")
-        await client.post(f"/v1/classify?model=absent{number}", content=picture())
-        await client.post("/v1/classify", content=picture(), headers={"X-Request-ID": f"id{number}"})
-        await client.post("/v1/classify", files={f"file{number}": picture()})
+        await client.post(f"/v1/classify?model=absent{number}", content=image_bytes())
+        await client.post("/v1/classify", content=image_bytes(), headers={"X-Request-ID": f"id{number}"})
+        await client.post("/v1/classify", files={f"file{number}": image_bytes()})
 
     await samples(client)
     await visit(0)

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from service.errors import ImageModeUnsupported
 from service.imaging import colour
 from service.imaging.decoder import DecodedImage, ImageLimits, decode
-from tests.odd_images import black_ink_profile, chunk, encode, grey_profile, picture, png, tiff, upright
+from tests.odd_images import black_ink_profile, chunk, encode, grey_profile, png, tiff, upright, upright_image
 
 W, H = 16, 16
 WHITE, RED, GREY = (255, 255, 255), (200, 30, 30), (120, 120, 120)
@@ -122,7 +122,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
 
 
 def test_a_cmyk_jpeg_of_adobes_kind_has_its_own_colours() -> None:
-    found = read(encode(picture("CMYK"), "JPEG", quality=95))
+    found = read(encode(upright_image("CMYK"), "JPEG", quality=95))
     assert found.mode == "CMYK"
     assert np.abs(np.asarray(found.image).astype(int) - upright()).max() <= 16
 
@@ -141,21 +141,21 @@ def red_is_green() -> bytes:
 
 
 def test_an_srgb_picture_stays_as_it_is() -> None:
-    found = read(encode(picture(), "PNG", icc_profile=profile()))
+    found = read(encode(upright_image(), "PNG", icc_profile=profile()))
     np.testing.assert_array_equal(np.asarray(found.image), upright())
     assert found.warnings == ()
 
 
 def test_another_rgb_space_is_brought_to_srgb() -> None:
-    found = read(encode(picture(), "PNG", icc_profile=red_is_green()))
+    found = read(encode(upright_image(), "PNG", icc_profile=red_is_green()))
     red_and_green_swapped = upright()[..., [1, 0, 2]].astype(int)
     assert np.abs(np.asarray(found.image) - red_and_green_swapped).max() <= 2
     assert found.warnings == ()
 
 
 def test_a_grey_space_is_brought_to_srgb() -> None:
-    found = read(encode(picture("L"), "PNG", icc_profile=grey_profile(1.0)))
-    linear = np.asarray(picture("L")) / 255
+    found = read(encode(upright_image("L"), "PNG", icc_profile=grey_profile(1.0)))
+    linear = np.asarray(upright_image("L")) / 255
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
     assert np.abs(np.asarray(found.image).astype(int) - srgb[..., None]).max() <= 1.5
     assert found.warnings == ()
@@ -171,7 +171,7 @@ def test_inks_are_brought_to_srgb() -> None:
 
 
 def test_alpha_is_laid_on_white_before_the_profile_speaks() -> None:
-    image = picture("RGBA")
+    image = upright_image("RGBA")
     image.putalpha(0)
     found = read(encode(image, "PNG", icc_profile=red_is_green()))
     assert np.asarray(found.image).min() >= 253
@@ -190,6 +190,6 @@ def test_alpha_is_laid_on_white_before_the_profile_speaks() -> None:
     ],
 )
 def test_a_profile_that_cannot_be_used_is_ignored_and_told(mode: str, icc: Callable[[], bytes]) -> None:
-    found = read(encode(picture(mode), "TIFF", icc_profile=icc()))
-    np.testing.assert_array_equal(np.asarray(found.image), np.asarray(picture(mode).convert("RGB")))
+    found = read(encode(upright_image(mode), "TIFF", icc_profile=icc()))
+    np.testing.assert_array_equal(np.asarray(found.image), np.asarray(upright_image(mode).convert("RGB")))
     assert found.warnings == (colour.PROFILE_IGNORED,)

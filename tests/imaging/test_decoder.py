@@ -22,7 +22,7 @@ from service.imaging.decoder import (
     decode,
     sniff,
 )
-from tests.odd_images import LOSSY, Pixels, encode, picture, tiff, upright, with_chunk, with_exif, written
+from tests.odd_images import LOSSY, Pixels, encode, tiff, upright, upright_image, with_chunk, with_exif, written
 
 ORIENTATION = 0x0112
 
@@ -62,10 +62,10 @@ def test_the_formats_are_these() -> None:
         pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0", id="EPS"),
         pytest.param(b"RIFF\0\0\0\0WAVEfmt ", id="WAV"),
         pytest.param(b"\0\0\0\x18ftypisom\0\0\0\0isommp42", id="MP4"),
-        pytest.param(encode(picture(), "PPM"), id="PPM"),
-        pytest.param(encode(picture(), "ICO"), id="ICO"),
-        pytest.param(encode(picture(), "TGA"), id="TGA"),
-        pytest.param(encode(picture(), "JPEG2000"), id="JPEG 2000"),
+        pytest.param(encode(upright_image(), "PPM"), id="PPM"),
+        pytest.param(encode(upright_image(), "ICO"), id="ICO"),
+        pytest.param(encode(upright_image(), "TGA"), id="TGA"),
+        pytest.param(encode(upright_image(), "JPEG2000"), id="JPEG 2000"),
     ],
 )
 def test_anything_else_is_refused_with_the_list_of_what_is_accepted(data: bytes) -> None:
@@ -234,7 +234,7 @@ def test_of_many_frames_the_first_is_taken_and_that_is_told(kind: str) -> None:
 
 
 def test_the_pictures_behind_a_jpeg_are_no_frames() -> None:
-    found = read(encode(picture(), "MPO", save_all=True, append_images=[Image.new("RGB", (32, 24), "blue")]))
+    found = read(encode(upright_image(), "MPO", save_all=True, append_images=[Image.new("RGB", (32, 24), "blue")]))
     assert (found.format, found.width, found.warnings) == ("JPEG", 32, ())
 
 

@@ -1,8 +1,8 @@
-"""Imports modules one by one, in a process of its own, and prints what that loaded and what it did besides.
+"""Import modules one by one in this process, and print which packages that loaded and which side effects it had.
 
-`python import_watch.py HOUSE MODULE...` prints {"loaded": [packages], "effects": ["MODULE: EVENT at FILE:LINE"]}. An
-effect is a file, socket, process or thread that was touched by a line of a file under HOUSE while it was imported.
-What a third party does while *it* is imported is not ours, nor how the import system finds a module.
+`python import_watch.py FOLDER MODULE...` prints {"loaded": [packages], "effects": ["MODULE: EVENT at FILE:LINE"]}. An
+effect is a use of a file, socket, process or thread by a line of a file under FOLDER during its import. The effects of
+third-party packages during their own import, and of the import system itself, are not reported.
 """
 
 import importlib
@@ -13,11 +13,11 @@ from types import FrameType
 from typing import Any
 
 WATCHED = ("open", "os.", "shutil.", "tempfile.", "socket.", "subprocess.", "_thread.", "urllib.", "ctypes.", "signal.")
-EXCUSED = "/pydantic/plugin/"  # it looks for its plugins when the first model is defined, whoever defines it
+EXCUSED = "/pydantic/plugin/"  # pydantic searches for plugins when the first model is defined, in any module
 
 
-def main(house: str, modules: list[str]) -> None:
-    """Import the modules and report."""
+def main(folder: str, modules: list[str]) -> None:
+    """Import the modules and print the report."""
     effects: list[str] = []
     importing = ""
 
@@ -29,7 +29,7 @@ def main(house: str, modules: list[str]) -> None:
             file = frame.f_code.co_filename
             if EXCUSED in file:
                 return
-            if file.startswith(house):
+            if file.startswith(folder):
                 effects.append(f"{importing}: {event} at {file}:{frame.f_lineno}")
                 return
             frame = frame.f_back
@@ -37,7 +37,7 @@ def main(house: str, modules: list[str]) -> None:
     start = threading.Thread.start
 
     def watched_start(thread: threading.Thread) -> None:
-        watch("_thread.start", ())  # Python 3.11 audits no thread
+        watch("_thread.start", ())  # Python 3.11 has no audit event for threads
         start(thread)
 
     threading.Thread.start = watched_start  # type: ignore[assignment, method-assign]

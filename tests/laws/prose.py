@@ -1,4 +1,4 @@
-"""Finds prose that is not plain technical English. `python -m tests.laws.prose PATH...` lists it for files and folders.
+"""Find prose that is not plain technical English. `python -m tests.laws.prose PATH...` lists it for files and folders.
 
 Prose is the text of Markdown pages, docstrings, comments, and strings of four words or more.
 """
@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+GENERATED = {".venvs", "archives", "node_modules"}  # folders of others' files
 MAX_WORDS = 30  # in a sentence
 
-# What prose must not say, as a regular expression, and what to say instead.
+# Expressions that prose must not contain, and what to write instead.
 WORDS: dict[str, str] = {
     r"foret(old|ells?|elling)": "estimate",
     r"of late": "recently",
@@ -52,7 +53,7 @@ WORD = re.compile(r"[A-Za-z][\w'/.-]*|\d[\d.,]*")
 
 
 class Passage(NamedTuple):
-    """A piece of prose, and the line where it begins."""
+    """A piece of prose, and the line where it starts."""
 
     line: int
     text: str
@@ -68,7 +69,7 @@ def passages(path: Path) -> Iterator[Passage]:
 
 
 def complaints(path: Path) -> Iterator[str]:
-    """Yield what is wrong with the prose of a file, a line each."""
+    """Yield a line for each banned expression and each long sentence of a file."""
     for line, text in passages(path):
         for found in BANNED.finditer(CODE.sub("", text)):
             cure = next(cure for word, cure in WORDS.items() if re.fullmatch(word, found[0], re.IGNORECASE))
@@ -80,7 +81,7 @@ def complaints(path: Path) -> Iterator[str]:
 
 
 def sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of a passage; what stands in backticks counts as one word."""
+    """Yield the sentences of a passage. Text in backticks counts as one word."""
     plain = CODE.sub("Code", LINK.sub(r"\1", ADDRESS.sub("address", text)))
     yield from (part for part in SENTENCE_END.split(plain) if part and part.strip())
 
@@ -131,7 +132,7 @@ def _paragraphs(line: int, text: str) -> Iterator[Passage]:
 
 
 def _comments(text: str) -> Iterator[Passage]:
-    """Yield comments; those that stand on lines of their own, one below the other, are one passage."""
+    """Yield comments. Comments on consecutive lines are one passage."""
     block: list[str] = []
     start = previous = 0
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -150,7 +151,7 @@ def _comments(text: str) -> Iterator[Passage]:
 
 
 def main(names: list[str]) -> int:
-    """Print what is wrong, and return 1 where anything is."""
+    """Print all findings, and return 1 if there are any."""
     paths = [
         path for name in names for path in ([Path(name)] if Path(name).is_file() else sorted(Path(name).rglob("*")))
     ]

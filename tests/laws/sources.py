@@ -1,4 +1,4 @@
-"""The project's own files and what stands in them, for the tests of the laws."""
+"""The project's files and their syntax trees, for the tests of the laws."""
 
 import ast
 import os
@@ -10,36 +10,36 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PYTHON_FOLDERS = ("service", "tests", "benchmarks", "model_store", "deploy")
-MADE = {"archives", ".venvs"}  # folders that commands write
+GENERATED = {"archives", "results", "store", ".venvs", "__pycache__"}  # folders that commands write
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @cache
 def python_files(*folders: str) -> tuple[Path, ...]:
-    """Every Python file under these folders, all of the project's where none is given."""
+    """Return every Python file under these folders, or under all of `PYTHON_FOLDERS` if none is given."""
     found = [path for folder in folders or PYTHON_FOLDERS for path in (ROOT / folder).rglob("*.py")]
-    return tuple(sorted(path for path in found if not MADE & set(path.parts)))
+    return tuple(sorted(path for path in found if not GENERATED & set(path.relative_to(ROOT).parts)))
 
 
 @cache
 def tree(path: Path) -> ast.Module:
-    """The syntax tree of a file."""
+    """Return the syntax tree of a file."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def place(path: Path, line: int | None = None) -> str:
-    """A file, and a line in it, as a failing test names it."""
+def location(path: Path, line: int | None = None) -> str:
+    """Return the path of a file from the root, with the line if there is one."""
     return f"{path.relative_to(ROOT)}{'' if line is None else f':{line}'}"
 
 
 def listed(found: Iterable[str]) -> str:
-    """What a failing test says: each of them on a line."""
+    """Return the message of a failing test, with each finding on a line."""
     return "\n".join(("", *sorted(found)))
 
 
 @cache
 def versioned_files() -> tuple[Path, ...] | None:
-    """What git has, or would take, of this checkout; None where there is no git or no checkout."""
+    """Return the files that git tracks or would add. None if there is no git or this is not a checkout."""
     if not shutil.which("git") or not (ROOT / ".git").exists():
         return None
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -49,7 +49,7 @@ def versioned_files() -> tuple[Path, ...] | None:
 
 
 def definitions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Definition]]:
-    """Functions and classes with their dotted names, methods and nested functions included."""
+    """Yield functions and classes with their dotted names, methods and nested functions included."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, Definition):
             name = f"{prefix}{child.name}"
@@ -60,7 +60,7 @@ def definitions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Definiti
 
 
 def public(node: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[tuple[str, Definition]]:
-    """The public classes, functions and methods of a module."""
+    """Yield the public classes, functions and methods of a module."""
     for child in node.body:
         if isinstance(child, Definition) and not child.name.startswith("_"):
             yield f"{prefix}{child.name}", child
@@ -69,7 +69,7 @@ def public(node: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[tuple[
 
 
 def docstrings(module: ast.Module) -> set[int]:
-    """The ids of the constant nodes that are docstrings."""
+    """Return the ids of the constant nodes that are docstrings."""
     bodies = [node.body for node in ast.walk(module) if isinstance(node, ast.Module | Definition)]
     first = [body[0].value for body in bodies if body and isinstance(body[0], ast.Expr)]
     return {id(value) for value in first if isinstance(value, ast.Constant)}

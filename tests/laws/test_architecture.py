@@ -1,4 +1,4 @@
-"""docs/architecture.md shows what is so: its diagrams are held against the code."""
+"""The diagrams of docs/architecture.md agree with the code."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ STEP = re.compile(r"^ ?\d+  (\S+) +(\w+) +\S", re.MULTILINE)
 
 
 def block(title: str) -> str:
-    """The diagram of that title."""
+    """Return the diagram with that title."""
     (found,) = re.findall(rf"^```text {re.escape(title)}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     return str(found)
 
@@ -33,15 +33,15 @@ def test_the_diagram_of_packages_is_the_table_of_levels(title: str, levels: tupl
 def test_each_step_of_an_images_path_is_there() -> None:
     steps = STEP.findall(block("path of an image"))
     missing = []
-    for place, name in steps:
-        path = ROOT / "service" / place
+    for file, name in steps:
+        path = ROOT / "service" / file
         defined = path.is_file() and {
             node.name
             for node in tree(path).body
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         }
         if not defined or name not in defined:
-            missing.append(f"{place} {name}")
+            missing.append(f"{file} {name}")
 
     assert len(steps) == 20
     assert not missing, listed(missing)

@@ -1,4 +1,4 @@
-"""What the pages name is there: commands and their options, settings, targets of make, files and sections."""
+"""Commands and their options, settings, make targets, files and sections that the pages name exist."""
 
 import os
 import re
@@ -22,7 +22,7 @@ FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 INDENTED = re.compile(r"^    (\S.*)$", re.MULTILINE)
 PATH = re.compile(r"(?:\.ci|benchmarks|deploy|docs|service|tests)/[\w./-]+")
-MADE = ("benchmarks/.venvs", "benchmarks/results", "benchmarks/store")  # written by commands
+GENERATED = ("benchmarks/.venvs", "benchmarks/results", "benchmarks/store")  # written by commands
 SETTING = re.compile(r"^\| `(RESNEST_[A-Z_]+)` \| (.*?) \|", re.MULTILINE)
 
 
@@ -33,13 +33,13 @@ def text(page: Path) -> str:
 
 @cache
 def sections(page: Path) -> set[str]:
-    """The anchors of a page's headings, as they are made of their text."""
+    """Return the anchors of a page's headings."""
     titles = re.findall(r"^#+ (.+)$", text(page), re.MULTILINE)
     return {re.sub(r"[^\w-]", "", title.strip().lower().replace(" ", "-")) for title in titles}
 
 
 def code(page: Path) -> Iterator[str]:
-    """What a page shows as code, line by line; a line that goes on on the next one is one."""
+    """Yield the code of a page, line by line. A line that ends in a backslash is joined with the next."""
     fenced = [line for block in FENCED.findall(text(page)) for line in block.replace("\\\n", " ").splitlines()]
     yield from (*fenced, *SPAN.findall(text(page)), *INDENTED.findall(text(page)))
 
@@ -76,7 +76,7 @@ def test_a_variable_that_a_page_names_is_read(page: Path) -> None:
 def test_a_path_that_a_page_names_is_there(page: Path) -> None:
     named = {path for span in SPAN.findall(text(page)) for path in PATH.findall(span) if PATH.match(span)}
 
-    missing = {path for path in named if not path.startswith(MADE) and not (ROOT / path).exists()}
+    missing = {path for path in named if not path.startswith(GENERATED) and not (ROOT / path).exists()}
 
     assert not missing, listed(missing)
 
@@ -121,7 +121,7 @@ def test_a_command_that_a_page_shows_and_its_options_are_ours(page: Path) -> Non
 
 
 def is_ours(line: str) -> bool:
-    """Whether the words name a command, and each `--option` is one of its."""
+    """Return whether the words name a command of the CLI, and each `--option` is one of that command's."""
     command: click.Command = main
     words = shlex.split(line.partition(" | ")[0].replace("…", ""), comments=True)[1:]
     while words and isinstance(command, click.Group):

@@ -1,4 +1,4 @@
-"""Who may know whom: the table is the picture of the house, and its guard."""
+"""Which package of `service` may import which: the tables of levels, and the tests that enforce them."""
 
 import ast
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.laws.sources import ROOT, docstrings, listed, place, python_files, tree
+from tests.laws.sources import ROOT, docstrings, listed, location, python_files, tree
 
 TORCH = {"torch", "torchvision", "safetensors", "timm"}
 WEB = {"fastapi", "starlette", "uvicorn", "aiohttp", "multipart", "python_multipart", "prometheus_client"}
@@ -50,20 +50,20 @@ LOADS_WEB = "gateway*"
 
 MAY_NAME_TORCHSERVE = {
     "service/gateway/backend/torchserve.py",  # its HTTP client
-    "service/gateway/app.py",  # takes that client where it is handed no other
-    "service/worker/handler.py",  # the calls its worker makes
+    "service/gateway/app.py",  # uses that client unless it is given another
+    "service/worker/handler.py",  # called by its worker
     "service/host/torchserve.py",  # its model directories and configuration
     "service/host/supervisor.py",  # its process
-    "service/host/torchserve_log.py",  # what its process writes
+    "service/host/torchserve_log.py",  # the log of its process
 }
-# What may stand at a module's top level: nothing of it does anything but give names to things.
+# Statements that a module may have at its top level: they only define names.
 INERT = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 INERT_TESTS = {"TYPE_CHECKING", "__name__ == '__main__'"}
 
 
 @cache
 def modules() -> dict[str, Path]:
-    """`gateway.app` -> its file, for every module of `service` but itself."""
+    """Return the file of each module of `service`, such as `gateway.app`, without `service` itself."""
     found = {}
     for path in python_files("service"):
         parts = path.relative_to(ROOT / "service").with_suffix("").parts
@@ -74,7 +74,7 @@ def modules() -> dict[str, Path]:
 
 
 def package_of(module: str) -> str:
-    """The package of `service`, or of `service.gateway`, in which a module lies: `gateway.app` lies in `gateway`."""
+    """Return the package of `service`, or of `service.gateway`, that has a module: `gateway` for `gateway.app`."""
     return module.partition(".")[0]
 
 
@@ -83,25 +83,28 @@ def matches(module: str, patterns: str) -> bool:
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Every import of a file, inside functions too: `from service.models import cards` is `service.models.cards`."""
+    """Yield line and module of each import, also in functions.
+
+    `from service.models import cards` is an import of `service.models.cards`.
+    """
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{place(path, node.lineno)}: a relative import"
+            assert node.level == 0, f"{location(path, node.lineno)}: a relative import"
             for alias in node.names:
                 deeper = f"{node.module}.{alias.name}"
                 yield node.lineno, deeper if deeper.removeprefix("service.") in modules() else str(node.module)
 
 
 def arrows(prefix: str) -> Iterator[tuple[str, str, str]]:
-    """Each import between packages under `prefix`: where it stands, the package that imports, the one imported."""
+    """Yield place, importing package and imported package of each import between packages under `prefix`."""
     for module, path in modules().items():
         for line, imported in imports(path):
             if f"service.{module}".startswith(prefix) and imported.startswith(prefix):
                 importer, target = (package_of(name.removeprefix(prefix)) for name in (f"service.{module}", imported))
                 if importer != target:
-                    yield place(path, line), importer, target
+                    yield location(path, line), importer, target
 
 
 @pytest.mark.parametrize(
@@ -129,26 +132,26 @@ def test_every_package_stands_in_exactly_one_level(folder: str, levels: tuple[tu
     assert sorted(package for packages in levels for package in packages) == sorted(entries - {"__init__"})
 
 
-def strangers(module: str) -> set[str]:
-    """The packages that a module must never load."""
+def forbidden_packages(module: str) -> set[str]:
+    """Return the third-party packages that a module must never load."""
     torch = set() if matches(module, LOADS_TORCH) else TORCH
     return torch | (set() if matches(module, LOADS_WEB) else WEB)
 
 
 def test_a_module_never_names_a_package_it_must_not_load() -> None:
     named = [
-        f"{place(path, line)} imports {imported}"
+        f"{location(path, line)} imports {imported}"
         for module, path in modules().items()
         if package_of(module) != "cli"  # a command imports what it needs when it is called
         for line, imported in imports(path)
-        if imported.partition(".")[0] in strangers(module)
+        if imported.partition(".")[0] in forbidden_packages(module)
     ]
 
     assert not named, listed(named)
 
 
 def watched(folder: Path, *names: str) -> tuple[set[str], list[str]]:
-    """The packages that importing these modules loads, and what else importing them does."""
+    """Return the packages that importing these modules loads, and the side effects of importing them."""
     script = ROOT / "tests" / "laws" / "import_watch.py"
     command = [sys.executable, "-P", str(script), str(folder), *names]
     done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=False, timeout=120)
@@ -161,7 +164,7 @@ def watched(folder: Path, *names: str) -> tuple[set[str], list[str]]:
     "never_loaded", [TORCH | WEB, TORCH, WEB, set()], ids=["neither torch nor web", "no torch", "no web", "both"]
 )
 def test_importing_loads_nothing_that_it_must_not_and_does_nothing_else(never_loaded: set[str]) -> None:
-    names = [f"service.{module}" for module in modules() if strangers(module) == never_loaded]
+    names = [f"service.{module}" for module in modules() if forbidden_packages(module) == never_loaded]
     if not names:
         pytest.skip("no module may load both")
 
@@ -172,24 +175,26 @@ def test_importing_loads_nothing_that_it_must_not_and_does_nothing_else(never_lo
 
 
 def test_the_watch_sees_what_an_import_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    house = tmp_path / "house"
-    house.mkdir()
-    house.joinpath("__init__.py").touch()
-    house.joinpath("reads.py").write_text("from pathlib import Path\nPath(__file__).read_text()\n")
-    house.joinpath("listens.py").write_text("import socket\nsocket.socket().close()\n")
-    house.joinpath("threads.py").write_text("import threading\nt = threading.Thread(target=int)\nt.start()\nt.join()\n")
-    house.joinpath("inert.py").write_text("import json, socket, threading\ndef read():\n    open(__file__)\n")
+    package = tmp_path / "package"
+    package.mkdir()
+    package.joinpath("__init__.py").touch()
+    package.joinpath("reads.py").write_text("from pathlib import Path\nPath(__file__).read_text()\n")
+    package.joinpath("listens.py").write_text("import socket\nsocket.socket().close()\n")
+    package.joinpath("threads.py").write_text(
+        "import threading\nt = threading.Thread(target=int)\nt.start()\nt.join()\n"
+    )
+    package.joinpath("inert.py").write_text("import json, socket, threading\ndef read():\n    open(__file__)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
-    loaded, effects = watched(house, "house.reads", "house.listens", "house.threads", "house.inert")
+    loaded, effects = watched(package, "package.reads", "package.listens", "package.threads", "package.inert")
 
-    assert {effect.partition(":")[0] for effect in effects} == {"house.reads", "house.listens", "house.threads"}
+    assert {effect.partition(":")[0] for effect in effects} == {"package.reads", "package.listens", "package.threads"}
     assert "socket" in loaded
 
 
 def test_a_modules_top_level_only_gives_names_to_things() -> None:
     acting = [
-        place(path, node.lineno)
+        location(path, node.lineno)
         for path in python_files("service", "model_store")
         for node in tree(path).body
         if not isinstance(node, INERT)
@@ -201,19 +206,19 @@ def test_a_modules_top_level_only_gives_names_to_things() -> None:
 
 
 def test_only_the_files_that_deal_with_torchserve_name_it() -> None:
-    naming = {place(path) for path in python_files("service") if any(names_of_torchserve(path))}
+    naming = {location(path) for path in python_files("service") if any(names_of_torchserve(path))}
 
     assert "service/gateway/backend/torchserve.py" in naming
     assert not naming - MAY_NAME_TORCHSERVE, listed(naming - MAY_NAME_TORCHSERVE)
 
 
 def names_of_torchserve(path: Path) -> Iterator[ast.AST]:
-    """The names, and the strings that are no prose, in which TorchServe is named."""
+    """Yield the names and the strings (without prose) that contain the name of TorchServe."""
     prose = docstrings(tree(path))
     ours = {name.rpartition(".")[2] for _, name in imports(path) if name.startswith("service.")}
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom | ast.alias) or (isinstance(node, ast.Name) and node.id in ours):
-            continue  # a module of ours may have TorchServe's name
+            continue  # a module of `service` may have TorchServe's name
         words = [value for _, value in ast.iter_fields(node) if isinstance(value, str)]
         spoken = id(node) in prose or any(re.search(r"\w[\w'.,]* \w", word) for word in words)
         if not spoken and re.search("torchserve", " ".join(words), re.IGNORECASE):
@@ -222,7 +227,7 @@ def names_of_torchserve(path: Path) -> Iterator[ast.AST]:
 
 def test_no_file_imports_torchserve_itself() -> None:
     found = [
-        place(path, line)
+        location(path, line)
         for path in python_files("service", "model_store")
         for line, module in imports(path)
         if module.partition(".")[0] in {"ts", "model_archiver", "torchserve"}

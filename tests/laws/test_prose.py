@@ -1,4 +1,4 @@
-"""Prose is plain technical English; `python -m tests.laws.prose PATH` lists what is not."""
+"""Prose is plain technical English. `python -m tests.laws.prose PATH` lists the rest."""
 
 from pathlib import Path
 

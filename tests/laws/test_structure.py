@@ -1,28 +1,47 @@
-"""The laws of the house that any file can break: length, names, docstrings, a test for every module, what git holds."""
+"""Rules of structure that any file can break: lengths, names, docstrings, a test for every module, versioned files."""
 
 import ast
 import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 import service
-from tests.laws.sources import ROOT, Definition, definitions, listed, place, public, python_files, tree, versioned_files
+from tests.laws.sources import (
+    GENERATED,
+    ROOT,
+    Definition,
+    definitions,
+    listed,
+    location,
+    public,
+    python_files,
+    tree,
+    versioned_files,
+)
+from tests.laws.test_layers import imports
 from tests.networks.timm_alone import STAND_IN
 
 FILE_LINES = 300
 FUNCTION_LINES = 40
+FOLDER_ENTRIES = 12
 FILE_BYTES = 25 * 2**20
 WORDLESS_NAMES = {"utils", "util", "core", "common", "helpers", "helper", "manager", "managers", "misc"}
-# A letter of each is in brackets, so that this file does not break the law it guards.
+# One letter of each is in brackets, so that this file does not break the rule.
 ELSEWHERE = {
-    "a path of somebody's machine": r"(?<![\w.}])(/wor[k]/|/User[s]/\w|/hom[e]/(?!model-server)\w)|C:\\+User[s]",
+    "a path of one machine": r"(?<![\w.}])(/wor[k]/|/User[s]/\w|/hom[e]/(?!model-server)\w)|C:\\+User[s]",
     "a package registry": (
         r"pyp[i]\.org|pythonhoste[d]\.org|download\.pytorch\.or[g]/whl|registry\.npmj[s]|conda\.anacond[a]"
         r"|proxy\.golan[g]|maven\.or[g]|crate[s]\.io"
     ),
 }
-UNTESTED = {"__init__.py", "__main__.py"}  # packages and doors are tested as folders and by the end-to-end tests
+# Packages are tested as folders, and entry points by the end-to-end tests.
+UNTESTED = {"__init__.py", "__main__.py"}
+# Folders of `service` that have the same modules, one set for each task, engine or library.
+PARALLEL_FOLDERS = ("tasks/*", "engines/*", "networks/mmseg")
 
 
 def lines_of(node: Definition) -> int:
@@ -32,14 +51,14 @@ def lines_of(node: Definition) -> int:
 def test_a_file_has_at_most_300_lines() -> None:
     counts = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in python_files()}
 
-    long = [f"{place(path)}: {count} lines" for path, count in counts.items() if count > FILE_LINES]
+    long = [f"{location(path)}: {count} lines" for path, count in counts.items() if count > FILE_LINES]
 
     assert not long, listed(long)
 
 
 def test_a_function_has_at_most_40_lines() -> None:
     long = [
-        f"{place(path, node.lineno)} {name}: {lines_of(node)} lines"
+        f"{location(path, node.lineno)} {name}: {lines_of(node)} lines"
         for path in python_files()
         for name, node in definitions(tree(path))
         if not isinstance(node, ast.ClassDef) and lines_of(node) > FUNCTION_LINES
@@ -48,18 +67,77 @@ def test_a_function_has_at_most_40_lines() -> None:
     assert not long, listed(long)
 
 
+def folders(top: str) -> Iterator[Path]:
+    """Yield a folder and the folders in it, without generated ones."""
+    found = [ROOT / top, *(path for path in (ROOT / top).rglob("*") if path.is_dir())]
+    yield from (folder for folder in found if not GENERATED & set(folder.relative_to(ROOT).parts))
+
+
+@pytest.mark.parametrize("top", ["service", "benchmarks"])
+def test_a_folder_has_at_most_12_entries(top: str) -> None:
+    counts = {
+        folder: len({path.name for path in folder.iterdir()} - UNTESTED - GENERATED - {"py.typed"})
+        for folder in folders(top)
+    }
+
+    large = [f"{location(folder)}: {count} entries" for folder, count in counts.items() if count > FOLDER_ENTRIES]
+
+    assert len(counts) > 1
+    assert not large, listed(large)
+
+
+def repeated(files: Mapping[str, list[Path]]) -> list[str]:
+    """Return the names that occur in more than one file, with the files."""
+    return [f"{name}: {', '.join(map(location, paths))}" for name, paths in files.items() if len(paths) > 1]
+
+
+def test_a_public_class_name_occurs_once_in_the_service() -> None:
+    files = defaultdict(list)
+    for path in python_files("service"):
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                files[node.name].append(path)
+
+    assert len(files) > 100
+    assert not repeated(files), listed(repeated(files))
+
+
+def test_a_module_name_occurs_once_in_a_package() -> None:
+    files = defaultdict(list)
+    for path in python_files("service"):
+        folder = path.relative_to(ROOT / "service").parent
+        is_parallel = any(fnmatch(str(folder), pattern) for pattern in PARALLEL_FOLDERS)
+        if path.name not in UNTESTED and not is_parallel:
+            files[f"{folder.parts[0]} {path.stem}"].append(path)
+
+    assert len(files) > 100
+    assert not repeated(files), listed(repeated(files))
+
+
+def test_only_the_tests_of_benchmarks_import_benchmarks() -> None:
+    found = [
+        f"{location(path, line)} imports {name}"
+        for path in python_files("tests")
+        if ROOT / "tests" / "benchmarks" not in path.parents
+        for line, name in imports(path)
+        if name.partition(".")[0] == "benchmarks"
+    ]
+
+    assert not found, listed(found)
+
+
 def test_every_name_of_a_file_says_something() -> None:
     ours = [path for path in python_files() if STAND_IN not in path.parents]  # whose names are torchvision's
-    wordless = [place(path) for path in ours if WORDLESS_NAMES & {path.stem, *path.relative_to(ROOT).parts}]
+    wordless = [location(path) for path in ours if WORDLESS_NAMES & {path.stem, *path.relative_to(ROOT).parts}]
 
     assert not wordless, listed(wordless)
 
 
 def test_every_public_thing_has_a_docstring() -> None:
     written = python_files("service", "benchmarks", "model_store")
-    silent = [place(path) for path in written if not ast.get_docstring(tree(path))]
+    silent = [location(path) for path in written if not ast.get_docstring(tree(path))]
     silent += [
-        f"{place(path, node.lineno)} {name}"
+        f"{location(path, node.lineno)} {name}"
         for path in written
         for name, node in public(tree(path))
         if not ast.get_docstring(node)
@@ -68,13 +146,25 @@ def test_every_public_thing_has_a_docstring() -> None:
     assert not silent, listed(silent)
 
 
+def mirrors(path: Path) -> Iterator[Path]:
+    """Yield the files and folders that may have the tests of a module of `service`.
+
+    Modules of a task may also be tested through the gateway: `tasks/<task>/x.py` in `gateway/tasks/<task>/test_x.py`.
+    """
+    folder = path.relative_to(ROOT / "service").parent
+    mirrored = [ROOT / "tests" / folder]
+    if folder.parts[0] == "tasks" and len(folder.parts) > 1:
+        mirrored.append(ROOT / "tests" / "gateway" / folder)
+    for each in mirrored:
+        yield from (each / f"test_{path.stem}.py", each / path.stem)
+
+
 def test_every_module_has_a_test_file_or_folder_of_its_name() -> None:
-    missing = []
-    for path in python_files("service"):
-        place_in_tests = ROOT / "tests" / path.relative_to(ROOT / "service").parent
-        mirrors = [place_in_tests / f"test_{path.stem}.py", place_in_tests / path.stem]
-        if path.name not in UNTESTED and not any(mirror.exists() for mirror in mirrors):
-            missing.append(place(path))
+    missing = [
+        location(path)
+        for path in python_files("service")
+        if path.name not in UNTESTED and not any(mirror.exists() for mirror in mirrors(path))
+    ]
 
     assert not missing, listed(missing)
 
@@ -89,7 +179,7 @@ def test_every_package_has_a_folder_of_tests() -> None:
 
 def test_no_test_patches_what_it_could_pass_in() -> None:
     patching = [
-        place(path, node.lineno)
+        location(path, node.lineno)
         for path in python_files("tests")
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Import | ast.ImportFrom) and "unittest" in ast.unparse(node)
@@ -106,7 +196,7 @@ def test_the_changelog_has_an_entry_for_this_version() -> None:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file; a picture's or an archive's bytes, which name nothing, are empty."""
+    """Return the text of a file, or an empty string for a binary file."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -117,14 +207,14 @@ def text_of(path: Path) -> str:
 def versioned() -> tuple[Path, ...]:
     files = versioned_files()
     if files is None:
-        pytest.skip("this is no git checkout, so nothing tells what is versioned")
+        pytest.skip("this is not a git checkout, so it is not known which files are versioned")
     return files
 
 
 @pytest.mark.parametrize("what", ELSEWHERE)
 def test_no_file_names_a_place_that_is_not_everywhere(what: str, versioned: tuple[Path, ...]) -> None:
     found = [
-        place(path, number)
+        location(path, number)
         for path in versioned
         for number, line in enumerate(text_of(path).splitlines(), start=1)
         if re.search(ELSEWHERE[what], line)
@@ -134,6 +224,6 @@ def test_no_file_names_a_place_that_is_not_everywhere(what: str, versioned: tupl
 
 
 def test_no_file_is_larger_than_25_mebibytes(versioned: tuple[Path, ...]) -> None:
-    large = [place(path) for path in versioned if path.stat().st_size > FILE_BYTES]
+    large = [location(path) for path in versioned if path.stat().st_size > FILE_BYTES]
 
     assert not large, listed(large)

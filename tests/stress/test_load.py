@@ -20,7 +20,7 @@ import pytest
 
 from service.host.processes import free_port
 from service.measure.load import http_connection
-from service.measure.load.corpus import Upload
+from service.measure.load.corpus import CorpusImage
 from service.measure.load.http_connection import Address, Connection, ConnectionLostError
 from service.measure.pipeline import Pipeline
 from service.models import cards
@@ -56,16 +56,16 @@ class Case:
     expected: Scores
 
 
-def in_json(image: Upload) -> tuple[bytes, str]:
+def in_json(image: CorpusImage) -> tuple[bytes, str]:
     content = base64.b64encode(image.content).decode()
     return orjson.dumps({"images": [{"content": content}]}), "application/json"
 
 
-def as_raw(image: Upload) -> tuple[bytes, str]:
+def as_raw(image: CorpusImage) -> tuple[bytes, str]:
     return image.content, image.media_type
 
 
-def in_form(image: Upload) -> tuple[bytes, str]:
+def in_form(image: CorpusImage) -> tuple[bytes, str]:
     return http_connection.form([image])
 
 
@@ -77,7 +77,7 @@ def make_cases(store: Path) -> list[Case]:
     uploads = [upload(seed, *size, kind) for seed, (size, kind, _) in enumerate(variants)]
     answers = [tuple(round(float(score), DIGITS) for score in answer.arrays["scores"]) for answer in pipeline(*uploads)]
     assert len(set(answers)) == len(uploads), "two equal images would hide a swapped answer"
-    images = [Upload("", "image/*", content) for content in uploads]
+    images = [CorpusImage("", "image/*", content) for content in uploads]
     pairs = product(zip(images, answers, strict=True), (as_raw, in_form, in_json))
     return [Case(encode(image), answer) for (image, answer), encode in pairs]
 

@@ -1,4 +1,4 @@
-"""Every shape of requests and responses, by name."""
+"""Every shape of requests and responses, by its class name."""
 
 from pydantic import BaseModel
 

@@ -1,4 +1,4 @@
-"""What a request may hold."""
+"""The values that queries and bodies accept."""
 
 import pytest
 from pydantic import BaseModel, ValidationError

@@ -1,4 +1,4 @@
-"""The ground truth that scores of every task are held against."""
+"""The ground truth with which the outputs of every task are compared."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ from service.tasks.scoring_base import Dataset, LabelledImage, confusion_rows, d
 def test_a_mask_that_is_none_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (2, 2)).save(tmp_path / "colours.png")
     (tmp_path / "text.png").write_text("not an image", encoding="utf-8")
-    for name, told in (
+    for name, message in (
         ("colours", "is RGB, but a mask is an indexed"),
         ("text", "cannot be read"),
         ("no", "cannot be"),
     ):
-        with pytest.raises(CardError, match=told):
+        with pytest.raises(CardError, match=message):
             LabelledImage(tmp_path / "a.jpg", mask=tmp_path / f"{name}.png").class_ids()
     with pytest.raises(CardError, match="has no mask"):
         LabelledImage(tmp_path / "a.jpg").class_ids()

@@ -1,4 +1,4 @@
-"""What all wire shapes have in common."""
+"""The properties of all shapes of requests and responses."""
 
 import pytest
 from pydantic import ValidationError

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from service import networks
 from service.models import cards
 from service.models.cards import CardError
-from service.tasks import PREDICT, TASKS, can_run, operation_of, queue_name, task_of
+from service.tasks import PREDICT, TASKS, can_run, endpoints, operation_of, queue_name, task_of, task_of_network
 
 STORE = Path(__file__).parents[2] / "model_store"
 MULTISCALE = "predict_multiscale"
@@ -38,3 +39,19 @@ def test_a_card_of_an_unknown_task_is_refused_with_the_tasks_there_are() -> None
 
 def test_a_model_cannot_run_another_tasks_operation() -> None:
     assert not can_run(cards.read(STORE / "starter-segmenter"), "embed")
+
+
+def test_a_networks_name_says_which_task_it_is_for() -> None:
+    heads = tuple(f"{head}_" for head in networks.SEGMENTATION_HEADS)
+    for name in networks.names():
+        assert (task_of_network(name, "own").name == "segmentation") is name.startswith(heads)
+    assert task_of_network("fcn_of_another_library", "timm").name == "classification"
+
+
+def test_every_endpoint_is_known_by_the_last_part_of_its_path() -> None:
+    assert {name: each.path for name, each in endpoints().items()} == {
+        "classify": "/v1/classify",
+        "embed": "/v1/embed",
+        "explain": "/v1/explain",
+        "segment": "/v1/segment",
+    }

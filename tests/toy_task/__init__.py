@@ -1,4 +1,4 @@
-"""A task that the service does not have: it picks the classes that are likelier than the mean, as many as there are.
+"""A task that the service does not have. It picks the classes that are likelier than the mean, as many as there are.
 
-It registers itself and nothing else. What works with it works with a detector, whose outputs differ in number as well.
+The tests only register it. What works with it also works with a detector, whose outputs differ in number as well.
 """

@@ -1,4 +1,4 @@
-"""A store with models of the toy task, and a gateway in front of a fake TorchServe that answers for it."""
+"""Fixtures: the registered toy task, a store with models of it, and the expected picks of an image."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,29 +20,29 @@ CLASSIFIER, PICKER = "tiny-classifier", "tiny-picker"
 
 @pytest.fixture(autouse=True)
 def task() -> Iterator[Task]:
-    """The toy task, registered for one test."""
+    """Register the toy task during one test, and return it."""
     with registered() as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two versions of a picker beside a classifier of the same weights."""
+    """Return a store with two versions of a picker and a classifier, all with the same weights."""
     folder = write_store(tmp_path_factory.mktemp("store"), CLASSIFIER)
     card = (folder / CLASSIFIER / "card.toml").read_text(encoding="utf-8").replace('"classification"', '"picking"', 1)
     for version in ("1.0", "1.1"):
         name = PICKER if version == "1.1" else f"{PICKER}@{version}"
-        made = folder / name
-        made.mkdir()
+        model = folder / name
+        model.mkdir()
         for path in (folder / CLASSIFIER).iterdir():
-            (made / path.name).write_bytes(path.read_bytes())
-        named = card.replace(f'"{CLASSIFIER}"', f'"{PICKER}"', 1).replace('version = "1.0"', f'version = "{version}"', 1)
-        (made / "card.toml").write_text(named, encoding="utf-8")
+            (model / path.name).write_bytes(path.read_bytes())
+        text = card.replace(f'"{CLASSIFIER}"', f'"{PICKER}"', 1).replace('version = "1.0"', f'version = "{version}"', 1)
+        (model / "card.toml").write_text(text, encoding="utf-8")
     return folder
 
 
 def offline(store: Path, content: bytes) -> list[int]:
-    """The picks of an image by the classifier's scores, without the service."""
+    """Return the picks of an image by the classifier's scores, without the service."""
     card = cards.read(store / CLASSIFIER)
     decoded = decoder.decode(content, decoder.ImageLimits(), needed=preprocess.needed_side(card.input))
     scores = load(card, "cpu")(preprocess.prepare(card.input, decoded.image)[None])["scores"][0]

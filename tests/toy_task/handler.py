@@ -1,4 +1,4 @@
-"""What a worker of the toy task loads: it registers the task, and takes the service's handler."""
+"""The handler that a worker of the toy task loads: the service's handler, after it registered the task."""
 
 from service.tasks import TASKS
 from service.worker.handler import BatchHandler
@@ -6,7 +6,7 @@ from tests.toy_task.task import PICKING
 
 
 class PickingHandler(BatchHandler):
-    """The service's handler in a process that knows the task."""
+    """The service's handler in a process in which the task is registered."""
 
     def __init__(self) -> None:
         TASKS[PICKING.name] = PICKING

@@ -8,7 +8,7 @@ from service.tasks.torch_head import ImageSize, Outputs, Postprocess, TorchHead
 
 
 def check(_card: ModelCard, _network: nn.Module) -> None:
-    """Take every network."""
+    """Accept every network."""
 
 
 def picks(logits: Tensor, _size: ImageSize) -> Outputs:

@@ -1,4 +1,4 @@
-"""How the toy task is scored: the share of images whose label is among the picks."""
+"""The scoring of the toy task: the share of images whose label is among the picks."""
 
 import json
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import numpy as np
 
 from service.tasks.scoring_base import (
     Batch,
+    BatchComparison,
     Column,
-    Comparison,
     ConfusionRows,
     Dataset,
     EvaluatedModel,
@@ -33,7 +33,7 @@ class PickOutcome:
 
 @dataclass(frozen=True)
 class PickScores:
-    """How many images were scored, and how many had their class among the picks."""
+    """The number of scored images, and the number of those whose class was picked."""
 
     labels: Sequence[str]
     confusion: ConfusionRows
@@ -67,10 +67,10 @@ def ask(service: RunningService, query: str, upload: bytes, _classes: int) -> Pi
     return PipelineOutput({"picks": ids}, result["image"]["width"], result["image"]["height"])
 
 
-def compare(first: Batch, second: Batch) -> Comparison:
+def compare(first: Batch, second: Batch) -> BatchComparison:
     """Compare which images have the same picks."""
     same = np.array([np.array_equal(one, other) for one, other in zip(first["picks"], second["picks"], strict=True)])
-    return Comparison(len(same), same, np.zeros(len(same)))
+    return BatchComparison(len(same), same, np.zeros(len(same)))
 
 
 def document(_scores: PickScores) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def plan(cards: Sequence[ModelCard], query: PickQuery) -> Picks:
 
 
 def fits(card: ModelCard, _image: Pixels, arrays: Arrays) -> bool:
-    """Return whether there are ids of classes, however many."""
+    """Return whether there are ids of classes, in any number."""
     if set(arrays) != {"picks"} or arrays["picks"].ndim != 1:
         return False
     return bool((arrays["picks"] < card.network.classes).all())
@@ -130,7 +130,7 @@ def expected_picks(scores: Array) -> Array:
 
 @contextmanager
 def registered() -> Iterator[Task]:
-    """Have the task in the registry."""
+    """Register the task during the body of the `with`."""
     TASKS[PICKING.name] = PICKING
     try:
         yield PICKING

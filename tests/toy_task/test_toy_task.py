@@ -1,4 +1,4 @@
-"""A third task works everywhere once it is registered: nothing else of the service knows it."""
+"""A third task works everywhere as soon as it is registered. No other code of the service names it."""
 
 import json
 from pathlib import Path
@@ -16,6 +16,7 @@ from service.engines import load
 from service.errors import BackendUnavailable
 from service.gateway.app import create_app
 from service.gateway.backend.torchserve import Workers
+from service.gateway.routes import examples
 from service.host import torchserve
 from service.measure.load.session import SessionOptions
 from service.measure.pipeline import Pipeline
@@ -25,9 +26,9 @@ from service.tasks import PREDICT, task_of
 from service.tasks.base import ModelOutput, Pixels
 from service.worker.batch import run
 from tests.gateway.conftest import app_of, components_of, settled, until
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 from tests.toy_task.conftest import CLASSIFIER, PICKER, offline
-from tests.toy_task.task import PickResponse
+from tests.toy_task.task import PickResponse, registered
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ KEYS = "\n".join(f"{scope}-caller {scope} {digest(scope)}" for scope in ("pick",
 
 
 class InProcess:
-    """A model server in this process, with the real engine and the worker's way of running batches."""
+    """A model server in this process, with the real engine and the worker's code for batches."""
 
     def __init__(self, store: Path) -> None:
         self.engines = {card.name: load(card, "cpu") for card in cards.read_all(store).values()}
@@ -60,35 +61,33 @@ class InProcess:
 
 @pytest.fixture(scope="module")
 def server(store: Path) -> InProcess:
-    """The model server; the task is registered by the fixture of each test."""
-    from tests.toy_task.task import registered  # noqa: PLC0415
-
+    """Return the model server. The task is registered while it loads, as the fixture `task` lasts for one test."""
     with registered():
         return InProcess(store)
 
 
 @pytest.fixture
 def settings(store: Path) -> Settings:
-    """Settings of a gateway."""
+    """Return settings of a gateway."""
     return Settings(model_store=store, readiness_interval_s=600, decode_processes=1)
 
 
 @pytest.fixture
 async def client(server: InProcess, settings: Settings) -> Any:
-    """A client of a gateway in front of it, which asks for keys."""
+    """Return a client of a gateway in front of the server. The gateway requires keys."""
     app = create_app(settings.model_copy(update={"keys": KEYS}), server)
     async with app.router.lifespan_context(app):
         await settled(app)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         headers = {"Authorization": "Bearer pick"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as made:
-            yield made
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client:
+            yield client
 
 
 async def test_its_route_answers_each_image_with_as_many_picks_as_it_has(
     client: httpx.AsyncClient, store: Path
 ) -> None:
-    contents = [picture(seed) for seed in range(4)]
+    contents = [image_bytes(seed) for seed in range(4)]
     response = await client.post("/v1/pick", files=[("file", each) for each in contents])
 
     document = PickResponse.model_validate(response.json()).model_dump()
@@ -102,16 +101,18 @@ async def test_its_scope_opens_its_routes(key: str | None, status: int, client: 
     client.headers.pop("Authorization")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     for path in ("/v1/pick", f"/v2/models/{PICKER}/infer"):
-        sent: Any = {"content": picture()} if path == "/v1/pick" else {"json": v2_body()}
+        sent: Any = {"content": image_bytes()} if path == "/v1/pick" else {"json": v2_body()}
         assert (await client.post(path, headers=headers, **sent)).status_code == status
 
 
 async def test_its_parameters_are_checked(client: httpx.AsyncClient) -> None:
-    response = await client.post("/v1/pick?most=8", content=picture())
+    response = await client.post("/v1/pick?most=8", content=image_bytes())
 
     assert response.json()["code"] == "invalid_parameter"
-    assert (await client.post("/v1/pick?many=8", content=picture())).status_code == 422
-    assert (await client.post(f"/v1/pick?model={CLASSIFIER}", content=picture())).json()["code"] == "model_not_found"
+    assert (await client.post("/v1/pick?many=8", content=image_bytes())).status_code == 422
+    assert (await client.post(f"/v1/pick?model={CLASSIFIER}", content=image_bytes())).json()[
+        "code"
+    ] == "model_not_found"
 
 
 async def test_the_description_has_its_route_with_examples(client: httpx.AsyncClient) -> None:
@@ -127,9 +128,7 @@ async def test_the_description_has_its_route_with_examples(client: httpx.AsyncCl
 
 
 def v2_body() -> dict[str, Any]:
-    """One image by the Open Inference Protocol."""
-    from service.gateway.routes import examples  # noqa: PLC0415
-
+    """Return the body of a request with one image by the Open Inference Protocol."""
     return examples.tensors()
 
 
@@ -162,29 +161,29 @@ async def test_shadow_traffic_compares_its_outputs(server: InProcess, settings: 
         components = components_of(app)
         await until(lambda: components.decode_queue.has_room_for(b""), 60)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as made:
-            assert (await made.post("/v1/pick", content=picture())).headers["X-Model-Version"] == "1.0"
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            assert (await client.post("/v1/pick", content=image_bytes())).headers["X-Model-Version"] == "1.0"
             await until(
                 lambda: (
                     b'resnest_shadow_agreement_total{family="tiny-picker",version="1.1"} 1.0'
                     in components.metrics.text()
                 )
             )
-            assert app_of(made) is app
+            assert app_of(client) is app
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Images in folders of two labels."""
+    """Return a folder of images in folders of two labels."""
     for seed in range(4):
         path = tmp_path / "photos" / ("cat", "dog")[seed % 2] / f"{seed}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture(seed))
+        path.write_bytes(image_bytes(seed))
     return tmp_path / "photos"
 
 
 def call(*words: str) -> str:
-    """What a command prints; it must succeed."""
+    """Run a command, which must succeed, and return its output."""
     done = CliRunner().invoke(main, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
@@ -203,7 +202,7 @@ def test_evaluate_scores_it(store: Path, photos: Path) -> None:
 
     labels = {"cat": 0, "dog": 1}
     right = [labels[path.parent.name] in offline(store, path.read_bytes()) for path in photos.rglob("*.png")]
-    assert (model["task"], model["pictures"], model["picked"]) == ("picking", 4, sum(right) / 4)
+    assert (model["task"], model["images"], model["picked"]) == ("picking", 4, sum(right) / 4)
 
 
 def test_bench_offers_its_route() -> None:
@@ -220,14 +219,14 @@ def test_it_is_packaged_for_torchserve(store: Path, tmp_path: Path) -> None:
 
 
 def test_the_offline_pipeline_answers_as_the_engine_does(store: Path) -> None:
-    (output,) = Pipeline.load(cards.read(store / PICKER), "cpu")(picture())
+    (output,) = Pipeline.load(cards.read(store / PICKER), "cpu")(image_bytes())
 
-    assert output.arrays["picks"].astype(int).tolist() == offline(store, picture())
+    assert output.arrays["picks"].astype(int).tolist() == offline(store, image_bytes())
 
 
 @pytest.fixture
 def batch() -> Any:
-    """Six random images of the model's size."""
+    """Return six random images of the model's size."""
     return np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.toy_task.worker …`: the command `resnest-service worker`, in a process that knows the toy task."""
+"""`python -m tests.toy_task.worker …`: the command `resnest-service worker`, after it registered the toy task."""
 
 import sys
 

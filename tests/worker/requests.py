@@ -1,4 +1,4 @@
-"""What TorchServe hands to a handler, made by hand."""
+"""The arguments that TorchServe passes to a handler."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,15 +13,15 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def context(folder: Path, gpu: int | None = None) -> Any:
-    """TorchServe's context for a worker whose model directory is `folder`."""
+    """Return TorchServe's context for a worker whose model directory is `folder`."""
     return SimpleNamespace(system_properties={"model_dir": str(folder), "gpu_id": gpu, "batch_size": 8})
 
 
-def request(picture: npt.NDArray[Any], **head: Any) -> dict[str, Any]:
-    """A request with a picture, as the gateway sends it."""
-    return {"body": bytearray(frame.pack(head, {"image": picture}))}
+def request(image: npt.NDArray[Any], **head: Any) -> dict[str, Any]:
+    """Return a request with an image, as the gateway sends it."""
+    return {"body": bytearray(frame.pack(head, {"image": image}))}
 
 
 def flat(grey: int, side: int = 64) -> Pixels:
-    """A square of one grey, which a fake engine can tell from others."""
+    """Return a square of one grey level, by which a fake engine distinguishes images."""
     return np.full((side, side, 3), grey, np.uint8)

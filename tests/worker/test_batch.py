@@ -1,4 +1,4 @@
-"""How a batch that fails is taken apart."""
+"""How a failed batch is split and run again."""
 
 from collections.abc import Callable
 
@@ -16,32 +16,32 @@ POISON = 13
 
 
 class FakeEngine:
-    """BatchArrays each picture's own grey, after `check`; remembers how many were in each pass."""
+    """An engine that returns the grey level of each image, after `check`. `passes` has the size of each pass."""
 
     def __init__(self, check: Callable[[Images], None] = lambda _: None) -> None:
         self.passes: list[int] = []
         self._check = check
 
-    def __call__(self, pictures: Images) -> BatchArrays:
-        self.passes.append(len(pictures))
-        self._check(pictures)
-        return {"scores": pictures[:, 0, 0, :1].astype(np.float32)}
+    def __call__(self, images: Images) -> BatchArrays:
+        self.passes.append(len(images))
+        self._check(images)
+        return {"scores": images[:, 0, 0, :1].astype(np.float32)}
 
 
-def fail_on_poison(pictures: Images) -> None:
-    if (pictures == POISON).any():
+def fail_on_poison(images: Images) -> None:
+    if (images == POISON).any():
         raise RuntimeError("a weight went astray")
 
 
 def fail_beyond(size: int, error: Exception) -> Callable[[Images], None]:
-    def check(pictures: Images) -> None:
-        if len(pictures) > size:
+    def check(images: Images) -> None:
+        if len(images) > size:
             raise error
 
     return check
 
 
-def answered(outcomes: list[BatchedOutput | Exception]) -> list[float | None]:
+def scores_of(outcomes: list[BatchedOutput | Exception]) -> list[float | None]:
     return [float(each.arrays["scores"][0]) if isinstance(each, BatchedOutput) else None for each in outcomes]
 
 
@@ -49,14 +49,14 @@ def test_a_batch_is_one_forward_pass() -> None:
     engine = FakeEngine()
     outcomes = batch.run(engine, [flat(grey) for grey in range(5)])
     assert engine.passes == [5]
-    assert answered(outcomes) == [0, 1, 2, 3, 4]
+    assert scores_of(outcomes) == [0, 1, 2, 3, 4]
     assert all(isinstance(each, BatchedOutput) and each.batch == 5 and each.inference_ms > 0 for each in outcomes)
 
 
 def test_one_bad_picture_costs_its_neighbours_nothing_but_time() -> None:
     engine = FakeEngine(fail_on_poison)
     outcomes = batch.run(engine, [flat(1), flat(2), flat(POISON), flat(4)])
-    assert answered(outcomes) == [1, 2, None, 4]
+    assert scores_of(outcomes) == [1, 2, None, 4]
     assert isinstance(outcomes[2], RuntimeError)
     assert engine.passes == [4, 1, 1, 1, 1]
 
@@ -65,7 +65,7 @@ def test_one_bad_picture_costs_its_neighbours_nothing_but_time() -> None:
 def test_a_lack_of_memory_halves_the_batch_until_it_fits(error: Exception) -> None:
     engine = FakeEngine(fail_beyond(2, error))
     outcomes = batch.run(engine, [flat(grey) for grey in range(8)])
-    assert answered(outcomes) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert scores_of(outcomes) == [0, 1, 2, 3, 4, 5, 6, 7]
     assert engine.passes == [8, 4, 2, 2, 4, 2, 2]
     assert {each.batch for each in outcomes if isinstance(each, BatchedOutput)} == {2}
 

@@ -1,4 +1,4 @@
-"""The handler's promises: an answer for every place, and none that depends on its neighbours."""
+"""The handler returns a reply for every image, and no reply depends on the other images of a request."""
 
 import logging
 import logging.handlers
@@ -19,9 +19,9 @@ from tests.stores import write_store
 from tests.worker.requests import context, flat, request
 from tests.worker.test_batch import POISON, FakeEngine, fail_on_poison
 
-NOT_PICTURES: list[Any] = [
+NOT_IMAGES: list[Any] = [
     {},
-    {"body": {"picture": "decoded JSON"}},
+    {"body": {"image": "decoded JSON"}},
     {"body": "text"},
     {"body": bytearray()},
     {"body": bytearray(b"\xff\xd8\xff\xe0 a JPEG")},
@@ -39,7 +39,7 @@ NOT_PICTURES: list[Any] = [
 
 @pytest.fixture(autouse=True)
 def service_log() -> Iterator[logging.Logger]:
-    """The package's logger, put back as it was: a worker owns its process's logging."""
+    """Return the package's logger, and restore it later: a worker changes the logging of its process."""
     log = logging.getLogger("service")
     before = log.handlers, log.propagate
     yield log
@@ -48,7 +48,7 @@ def service_log() -> Iterator[logging.Logger]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models without weights: these handlers get engines that are made up."""
+    """Return models without weights, because the engines of these handlers are fakes."""
     return write_store(tmp_path_factory.mktemp("store"), weights=False)
 
 
@@ -56,12 +56,8 @@ NOW = 1_700_000_000.0
 
 
 def started(folder: Path, engine: FakeEngine, name: str = "tiny-classifier") -> BatchHandler:
-    """A handler after `initialize`."""
-    handlers: dict[str, type[BatchHandler]] = {
-        "tiny-classifier": BatchHandler,
-        "tiny-segmenter": BatchHandler,
-    }
-    handler = handlers[name](load=lambda _card, _device: engine, clock=lambda: NOW)
+    """Return a handler after `initialize`."""
+    handler = BatchHandler(load=lambda _card, _device: engine, clock=lambda: NOW)
     handler.initialize(context(folder / name))
     return handler
 
@@ -91,9 +87,9 @@ def test_a_request_may_hold_several_pictures_and_gets_as_many_answers(folder: Pa
     engine.passes.clear()
     several = {"body": bytearray(b"".join(request(flat(grey))["body"] for grey in (3, 1, 2)))}
     first, second, third = handler.handle([several, {"body": bytearray(b"nothing")}, request(flat(7))], None)
-    told = frame.unpack_all(first)
-    assert [arrays["scores"] for _, arrays in told] == [3, 1, 2]
-    assert {head["batch"] for head, _ in told} == {4}
+    unpacked = frame.unpack_all(first)
+    assert [arrays["scores"] for _, arrays in unpacked] == [3, 1, 2]
+    assert {head["batch"] for head, _ in unpacked} == {4}
     assert [head["ok"] for head in heads([second, third])] == [False, True]
     assert engine.passes == [4]
 
@@ -111,7 +107,7 @@ def test_an_empty_batch_gets_no_answers(folder: Path) -> None:
     assert started(folder, FakeEngine()).handle([], None) == []
 
 
-@pytest.mark.parametrize("bad", NOT_PICTURES)
+@pytest.mark.parametrize("bad", NOT_IMAGES)
 def test_what_is_no_picture_of_the_model_is_refused_alone(folder: Path, bad: Any) -> None:
     engine = FakeEngine()
     handler = started(folder, engine)
@@ -127,8 +123,8 @@ def test_a_batch_of_nothing_but_refusals_runs_no_forward_pass(folder: Path) -> N
     engine = FakeEngine()
     handler = started(folder, engine)
     engine.passes.clear()
-    replies = handler.handle(NOT_PICTURES, None)
-    assert len(replies) == len(NOT_PICTURES)
+    replies = handler.handle(NOT_IMAGES, None)
+    assert len(replies) == len(NOT_IMAGES)
     assert not any(head["ok"] for head in heads(replies))
     assert engine.passes == []
 
@@ -146,13 +142,13 @@ def test_pictures_of_each_shape_share_a_forward_pass(folder: Path) -> None:
 
 def test_a_picture_the_model_fails_on_fails_alone(folder: Path, service_log: logging.Logger) -> None:
     handler = started(folder, FakeEngine(fail_on_poison))
-    kept = logging.handlers.MemoryHandler(capacity=100, flushLevel=logging.CRITICAL)
-    service_log.handlers = [kept]
+    records = logging.handlers.MemoryHandler(capacity=100, flushLevel=logging.CRITICAL)
+    service_log.handlers = [records]
     replies = handler.handle([request(flat(grey)) for grey in (1, POISON, 3, POISON)], None)
     assert [head["ok"] for head in heads(replies)] == [True, False, True, False]
     assert heads(replies)[1] == {"ok": False, "code": "internal", "detail": "The model failed on this image."}
     assert [each[0] for each in scores(replies) if each is not None] == [1, 3]
-    (record,) = kept.buffer
+    (record,) = records.buffer
     assert "[1, 3]" in record.getMessage()
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], RuntimeError)
@@ -169,14 +165,14 @@ def test_it_is_warmed_up_with_batches_up_to_a_full_one_before_the_first_request(
 def test_the_engine_gets_the_device_that_torchserve_names_or_the_choice(
     folder: Path, gpu: int | None, device: str | None
 ) -> None:
-    asked: list[str | None] = []
+    devices: list[str | None] = []
 
     def load(_card: cards.ModelCard, where: str | None) -> FakeEngine:
-        asked.append(where)
+        devices.append(where)
         return FakeEngine()
 
     BatchHandler(load).initialize(context(folder / "tiny-classifier", gpu))
-    assert asked == [device]
+    assert devices == [device]
 
 
 def test_a_worker_that_cannot_load_says_why_in_one_line(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -207,13 +203,13 @@ def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:
 
 def test_answers_are_copied_out_of_the_batch(folder: Path) -> None:
     class Reusing(FakeEngine):
-        """An engine that gives out the same memory each time."""
+        """An engine that returns the same memory each time."""
 
         memory = np.zeros((8, 1), np.float32)
 
-        def __call__(self, pictures: Images) -> dict[str, Any]:
-            self.memory[: len(pictures)] = super().__call__(pictures)["scores"]
-            return {"scores": self.memory[: len(pictures)]}
+        def __call__(self, images: Images) -> dict[str, Any]:
+            self.memory[: len(images)] = super().__call__(images)["scores"]
+            return {"scores": self.memory[: len(images)]}
 
     handler = started(folder, Reusing())
     first = handler.handle([request(flat(5))], None)
@@ -232,36 +228,42 @@ def test_a_picture_that_nobody_waits_for_any_more_is_not_computed_and_its_neighb
     assert heads(replies)[0]["batch"] == 2
 
 
-def asking(operation: str, grey: int) -> dict[str, Any]:
+def operation_request(operation: str, grey: int) -> dict[str, Any]:
     return {"body": bytearray(frame.pack({"operation": operation}, {"image": flat(grey)}))}
 
 
 def test_other_questions_share_the_batch_and_get_their_own_pass(folder: Path) -> None:
     engine = FakeEngine()
-    asked: list[tuple[str, int]] = []
+    passes: list[tuple[str, int]] = []
     loads: list[str | None] = []
 
     def load_eager(_card: cards.ModelCard, device: str | None) -> Any:
         loads.append(device)
 
-        def tell(operation: str, pictures: Images) -> dict[str, Any]:
-            asked.append((operation, len(pictures)))
-            return {"embedding": -pictures[:, 0, 0, :1].astype(np.float32)}
+        def run(operation: str, images: Images) -> dict[str, Any]:
+            passes.append((operation, len(images)))
+            return {"embedding": -images[:, 0, 0, :1].astype(np.float32)}
 
-        return tell
+        return run
 
     handler = BatchHandler(lambda _card, _device: engine, load_eager=load_eager)
     handler.initialize(context(folder / "tiny-classifier"))
     assert loads == []
     engine.passes.clear()
     replies = handler.handle(
-        [request(flat(1)), asking("embed", 2), request(flat(3)), asking("embed", 4), asking("predict_confidence", 5)],
+        [
+            request(flat(1)),
+            operation_request("embed", 2),
+            request(flat(3)),
+            operation_request("embed", 4),
+            operation_request("predict_confidence", 5),
+        ],
         None,
     )
-    handler.handle([asking("embed", 6)], None)
-    assert (engine.passes, asked, loads) == ([2], [("embed", 2), ("embed", 1)], [None])
-    told = [frame.unpack(reply)[1] for reply in replies]
-    assert [float(next(iter(arrays.values()))[0]) for arrays in told[:4]] == [1, -2, 3, -4]
+    handler.handle([operation_request("embed", 6)], None)
+    assert (engine.passes, passes, loads) == ([2], [("embed", 2), ("embed", 1)], [None])
+    unpacked = [frame.unpack(reply)[1] for reply in replies]
+    assert [float(next(iter(arrays.values()))[0]) for arrays in unpacked[:4]] == [1, -2, 3, -4]
     assert heads(replies)[4]["ok"] is False
 
 
@@ -271,5 +273,5 @@ def test_a_question_whose_network_cannot_be_loaded_fails_alone(folder: Path) -> 
 
     handler = BatchHandler(lambda _card, _device: FakeEngine(), load_eager=load_eager)
     handler.initialize(context(folder / "tiny-classifier"))
-    replies = handler.handle([request(flat(1)), asking("embed", 2)], None)
+    replies = handler.handle([request(flat(1)), operation_request("embed", 2)], None)
     assert [head["ok"] for head in heads(replies)] == [True, False]

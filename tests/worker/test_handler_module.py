@@ -1,4 +1,4 @@
-"""The handler as TorchServe finds it."""
+"""The handler module as TorchServe loads it."""
 
 import importlib
 import inspect
@@ -24,7 +24,7 @@ def test_every_task_of_a_card_has_a_handler() -> None:
 
 
 def test_the_table_of_handlers_is_read_without_torch() -> None:
-    """The supervisor and the packaging read it, and a second of torch would be a second of every start."""
+    """The supervisor and the packaging read it, and loading torch would add a second to every start."""
     code = "import sys, service.tasks, service.host.torchserve, service.cli.main; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"

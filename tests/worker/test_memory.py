@@ -1,4 +1,4 @@
-"""What a process has in memory."""
+"""The resident memory of a process."""
 
 from pathlib import Path
 

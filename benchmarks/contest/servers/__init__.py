@@ -1,1 +1,1 @@
-"""The contestants' programs, each as its own documentation writes it, around the one model."""
+"""The programs of the contestants, written as in their own documentation, around the same model."""

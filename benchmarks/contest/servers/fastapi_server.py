@@ -1,4 +1,4 @@
-"""FastAPI as most people write it: a function in the thread pool, a picture at a time, no batching."""
+"""FastAPI as most people write it: a function in the thread pool, one image at a time, no batching."""
 
 import os
 from contextlib import asynccontextmanager
@@ -21,8 +21,8 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.post("/predict")
-def predict(file: UploadFile) -> model.Told:
-    """One picture."""
+def predict(file: UploadFile) -> model.Json:
+    """Return the answer to one image."""
     loaded: model.Model = app.state.model
     return loaded.predict([loaded.decode(file.file.read())])[0]
 

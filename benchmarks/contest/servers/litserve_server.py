@@ -1,4 +1,4 @@
-"""LitServe: one worker that decodes and infers batch by batch."""
+"""LitServe: one worker that decodes images and runs the network batch by batch."""
 
 import os
 from typing import Any
@@ -17,23 +17,23 @@ class Api(litserve.LitAPI):
         self.model = model.load()
 
     def decode_request(self, request: Request) -> Any:
-        """A form's field; there is no raw body."""
+        """Decode the image in a form field; LitServe takes no raw bodies."""
         return self.model.decode(request["file"].file.read())
 
     def batch(self, inputs: list[Any]) -> list[Any]:
-        """As they are."""
+        """Return the inputs unchanged."""
         return inputs
 
     def predict(self, x: list[Any]) -> list[Any]:
-        """One batch."""
+        """Return the answers to one batch."""
         return self.model.predict(x)
 
     def unbatch(self, output: list[Any]) -> list[Any]:
-        """As they are."""
+        """Return the answers unchanged."""
         return output
 
     def encode_response(self, output: Any) -> Any:
-        """As it is."""
+        """Wrap an answer in an object."""
         return {"predictions": output}
 
 

@@ -15,7 +15,7 @@ from benchmarks.contest import model
 from service.host.processes import free_port
 
 
-class Pictures(MLModel):
+class ImageRuntime(MLModel):
     """The model behind the Open Inference Protocol."""
 
     async def load(self) -> bool:
@@ -24,10 +24,10 @@ class Pictures(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """One batch: a tensor of as many strings as requests came together."""
+        """Return the answers to one batch: a tensor with one string for each request."""
         uploads = Base64Codec.decode_input(payload.inputs[0])
-        told = await asyncio.to_thread(self._answer, uploads)
-        output = StringCodec.encode_output("answer", told)
+        answers = await asyncio.to_thread(self._answer, uploads)
+        output = StringCodec.encode_output("answer", answers)
         return InferenceResponse(model_name=self.name, outputs=[output])
 
     def _answer(self, uploads: list[bytes]) -> list[str]:
@@ -35,15 +35,15 @@ class Pictures(MLModel):
 
 
 def settings() -> dict[str, dict[str, object]]:
-    """The two files that `mlserver start` reads, by name."""
+    """Return the two files that `mlserver start` reads, by name."""
     port = int(os.environ["PORT"])
     server = {"host": "127.0.0.1", "http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
     batching = {"max_batch_size": model.BATCH, "max_batch_time": model.WAIT_MS / 1000}
     return {
         "settings.json": {**server, "parallel_workers": 0, "debug": False},
         "model-settings.json": {
-            "name": "pictures",
-            "implementation": "benchmarks.contest.servers.mlserver_server.Pictures",
+            "name": "images",
+            "implementation": "benchmarks.contest.servers.mlserver_server.ImageRuntime",
             **batching,
         },
     }

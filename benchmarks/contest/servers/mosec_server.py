@@ -1,4 +1,4 @@
-"""mosec: decoding in processes of its own before the one that infers, as in its ResNet example."""
+"""mosec: separate processes for decoding and for the network, as in its ResNet example."""
 
 import os
 import sys
@@ -10,30 +10,30 @@ from benchmarks.contest import model
 
 
 class Decode(Worker):
-    """JPEG to pixels."""
+    """The stage that decodes images."""
 
     def __init__(self) -> None:
         super().__init__()
         self.model = model.load()
 
     def deserialize(self, data: bytes) -> bytes:
-        """The upload as it is."""
+        """Return the upload unchanged."""
         return data
 
     def forward(self, data: bytes) -> Any:
-        """The network's input."""
+        """Return the network's input."""
         return self.model.decode(data)
 
 
 class Infer(Worker):
-    """Pixels to answers, batch by batch."""
+    """The stage that runs the network, batch by batch."""
 
     def __init__(self) -> None:
         super().__init__()
         self.model = model.load()
 
     def forward(self, data: list[Any]) -> list[Any]:
-        """One batch."""
+        """Return the answers to one batch."""
         return self.model.predict(data)
 
 

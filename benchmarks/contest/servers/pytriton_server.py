@@ -15,13 +15,13 @@ from benchmarks.contest import model
 from service.host.processes import free_port
 
 if __name__ == "__main__":
-    # Triton's own processes are linked with this interpreter's library, which need not be where linkers look.
+    # Triton's processes are linked with this interpreter's library, which may be outside the linker's search path.
     os.environ["LD_LIBRARY_PATH"] = f"{sysconfig.get_config_var('LIBDIR')}:{os.environ.get('LD_LIBRARY_PATH', '')}"
     loaded = model.load()
 
     @batch
     def predict(image: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-        """One batch of strings to one of JSON."""
+        """Return the answers to one batch as strings of JSON."""
         answers = loaded.predict([loaded.decode(upload) for upload in image[:, 0]])
         return {"answer": np.array([[json.dumps(each).encode()] for each in answers], dtype=object)}
 
@@ -33,7 +33,7 @@ if __name__ == "__main__":
     )
     with Triton(config=config) as triton:
         triton.bind(
-            model_name="pictures",
+            model_name="images",
             infer_func=predict,
             inputs=[Tensor(name="image", dtype=bytes, shape=(1,))],
             outputs=[Tensor(name="answer", dtype=bytes, shape=(1,))],

@@ -1,7 +1,7 @@
-"""TorchServe by itself: a picture goes to a plain Python handler.
+"""TorchServe alone, with a plain Python handler.
 
-`usual` is its quick start: its defaults, which are a worker for each core and no batches. `same` and `null` have one
-worker and this contest's batches.
+`usual` is its quick start with its defaults: a worker for each core, and no batching. `same` and `null` have one worker
+and the batching parameters of this contest.
 """
 
 import json
@@ -20,11 +20,11 @@ TIMEOUT_S = 120
 
 
 def prepare(folder: Path, kind: str, port: int) -> None:
-    """Write the model's directory and the configuration."""
-    archive = folder / "store" / "pictures"
+    """Write the model directory and the configuration."""
+    archive = folder / "store" / "images"
     (archive / "MAR-INF").mkdir(parents=True)
     shutil.copy(Path(__file__).with_name(HANDLER), archive)
-    settings = {"modelName": "pictures", "handler": HANDLER, "modelVersion": "1.0"}
+    settings = {"modelName": "images", "handler": HANDLER, "modelVersion": "1.0"}
     manifest = {"createdOn": "", "runtime": "python", "model": settings, "archiverVersion": "0.12.0"}
     (archive / "MAR-INF" / "MANIFEST.json").write_text(json.dumps(manifest), encoding="utf-8")
     lines = {
@@ -35,8 +35,8 @@ def prepare(folder: Path, kind: str, port: int) -> None:
     }
     if kind != "usual":
         batches = {"batchSize": model.BATCH, "maxBatchDelay": model.WAIT_MS, "responseTimeout": TIMEOUT_S}
-        one = {"marName": "pictures", "minWorkers": 1, "maxWorkers": 1, **batches}
-        lines["models"] = json.dumps({"pictures": {"1.0": one}})
+        one = {"marName": "images", "minWorkers": 1, "maxWorkers": 1, **batches}
+        lines["models"] = json.dumps({"images": {"1.0": one}})
     text = "".join(f"{name}={value}\n" for name, value in lines.items())
     (folder / "config.properties").write_text(text, encoding="utf-8")
 
@@ -48,6 +48,6 @@ if __name__ == "__main__":
         "JAVA_HOME": str(Path(torchserve.java(os.environ)).parents[1]),
         **{name: str(folder) for name in ("TMPDIR", "TEMP", "LOG_LOCATION", "METRICS_LOCATION")},
     }
-    what = ["--models", "pictures=pictures", "--model-store", str(folder / "store")]
-    how = ["--start", "--foreground", "--ncs", "--ts-config", str(folder / "config.properties")]
-    os.execv(sys.executable, [sys.executable, "-m", "ts.model_server", *how, *what])  # noqa: S606 - no shell wanted
+    models = ["--models", "images=images", "--model-store", str(folder / "store")]
+    options = ["--start", "--foreground", "--ncs", "--ts-config", str(folder / "config.properties")]
+    os.execv(sys.executable, [sys.executable, "-m", "ts.model_server", *options, *models])  # noqa: S606 - no shell wanted

@@ -1,1 +1,1 @@
-"""The ways between the processes that were compared."""
+"""Comparison of the chosen components between the processes with their alternatives."""

@@ -1,11 +1,11 @@
-"""What TorchServe loads to measure queues: answers that cost time and no processor, as on a device of its own."""
+"""The handler that TorchServe loads to measure its queue: it takes time and no CPU, like a network on a GPU."""
 
-from benchmarks.contest.model import Paced
+from benchmarks.costs.choices.paced_engine import PacedEngine
 from service.worker.handler import BatchHandler
 
 
 class PacedHandler(BatchHandler):
-    """The classification handler, handed another engine."""
+    """The batching handler with the paced engine."""
 
     def __init__(self) -> None:
-        super().__init__(load=lambda card, _device: Paced(card.network.classes))
+        super().__init__(load=lambda card, _device: PacedEngine(card.network.classes))

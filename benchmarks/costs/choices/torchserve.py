@@ -1,4 +1,4 @@
-"""The choices of `benchmarks.costs.choices` that need a real TorchServe: the way to it, and its waiting for company."""
+"""The choices of `benchmarks.costs.choices` that need a real TorchServe: its transport and its batching delay."""
 
 import hashlib
 import importlib
@@ -12,19 +12,20 @@ from typing import Any
 import numpy as np
 import tomlkit
 
-from benchmarks.contest.servers.ours_server import NULL_HANDLER, package_with
-from benchmarks.costs.choices.__main__ import Choice, Send, Way, answers, lone_ms, rate
+from benchmarks.costs.choices.base import Alternative, Choice, Send, lone_ms, rate, wait_until_answering
 from benchmarks.made_models import PUBLISHED, card_text
 from service.gateway.backend.http_client import HttpClient
-from service.host import torchserve as packaging
+from service.host import torchserve as host
 from service.host.processes import Child, free_port
 from service.host.torchserve import Addresses
 from service.models import cards
-from service.tasks import frame as envelope
+from service.tasks import frame
+from tests.null_model import service as null_service
 
 PACED_HANDLER = "benchmarks.costs.choices.paced_handler"
 METHOD = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
-DELAYS: Mapping[str, Mapping[str, int]] = {  # TorchServe's; that the product's gateway gathers is not measured here
+# TorchServe's own batching. The product batches in the gateway instead, which is not measured here.
+DELAYS: Mapping[str, Mapping[str, int]] = {
     "no batches": {"max_batch_delay_ms": 0},
     "1 ms": {"max_batch_delay_ms": 1},
     "2 ms": {"max_batch_delay_ms": 2},
@@ -37,85 +38,86 @@ DELAYS: Mapping[str, Mapping[str, int]] = {  # TorchServe's; that the product's 
 async def torchserve(
     folder: Path, inference: str, models: Mapping[str, Mapping[str, int]], handler: str
 ) -> AsyncIterator[Addresses]:
-    """TorchServe with models of these names, each with what its card says of serving, and where it listens."""
+    """Run TorchServe with models of these names and these values in `[serving]`, and yield its addresses."""
     store = folder / "store"
     served = [_card(store, name, serving) for name, serving in models.items()]
     for card in served:
-        package_with(handler, card, store / packaging.ARCHIVES)
+        null_service.package_with(handler, card, store / host.ARCHIVES)
     addresses = Addresses(inference, f"unix:{folder / 'management'}", f"http://127.0.0.1:{free_port()}")
-    packaging.prepare(folder, served, store / packaging.ARCHIVES, addresses)
+    host.prepare(folder, served, store / host.ARCHIVES, addresses)
     with (folder / "log").open("wb") as log:
-        inherited = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}  # its workers load a handler from here
-        environment = packaging.environment(folder, served, inherited)
-        child = Child.start(packaging.command(folder, os.environ), environment, folder, log)
-    door = HttpClient(inference)
+        inherited = {**os.environ, "PYTHONPATH": str(null_service.ROOT)}  # the workers import the handler from here
+        environment = host.environment(folder, served, inherited)
+        child = Child.start(host.command(folder, os.environ), environment, folder, log)
+    client = HttpClient(inference)
     try:
         for name in models:
-            await answers(partial(_predict, door, name))
+            await wait_until_answering(partial(_predict, client, name))
         yield addresses
     finally:
-        await door.close()
+        await client.close()
         child.stop(10)
 
 
 async def hop(stack: AsyncExitStack, folder: Path) -> list[Choice]:
-    """The same null model by three ways; gRPC where grpcio is installed."""
+    """Compare three transports to the null model. gRPC is measured only if grpcio is installed."""
     sends: dict[str, Send] = {}
     for name in ("unix", "tcp"):
-        place = folder / name
-        place.mkdir()
-        inference = f"unix:{place / 'inference'}" if name == "unix" else f"http://127.0.0.1:{free_port()}"
+        subfolder = folder / name
+        subfolder.mkdir()
+        inference = f"unix:{subfolder / 'inference'}" if name == "unix" else f"http://127.0.0.1:{free_port()}"
         addresses = await stack.enter_async_context(
-            torchserve(place, inference, {"null": {"max_batch_delay_ms": 1}}, NULL_HANDLER)
+            torchserve(subfolder, inference, {"null": {"max_batch_delay_ms": 1}}, null_service.HANDLER)
         )
-        door = HttpClient(inference)
-        stack.push_async_callback(door.close)
-        sends["Unix socket" if name == "unix" else "TCP"] = partial(_predict, door, "null")
+        client = HttpClient(inference)
+        stack.push_async_callback(client.close)
+        sends["Unix socket" if name == "unix" else "TCP"] = partial(_predict, client, "null")
     if importlib.util.find_spec("grpc"):
         sends["gRPC over TCP"] = await _grpc(stack, addresses.grpc_inference_port)
     return _choices("hop", sends)
 
 
 async def delay(stack: AsyncExitStack, folder: Path) -> list[Choice]:
-    """One TorchServe with a model for each delay; those that are not asked cost nothing."""
+    """Compare batching delays: one TorchServe has a model for each, and idle models cost nothing."""
     inference = f"unix:{folder / 'inference'}"
-    models = {f"paced-{place}": serving for place, serving in enumerate(DELAYS.values())}
+    models = {f"paced-{index}": serving for index, serving in enumerate(DELAYS.values())}
     await stack.enter_async_context(torchserve(folder, inference, models, PACED_HANDLER))
-    door = HttpClient(inference)
-    stack.push_async_callback(door.close)
-    return _choices("delay", {name: partial(_predict, door, model) for name, model in zip(DELAYS, models, strict=True)})
+    client = HttpClient(inference)
+    stack.push_async_callback(client.close)
+    sends = {name: partial(_predict, client, model) for name, model in zip(DELAYS, models, strict=True)}
+    return _choices("delay", sends)
 
 
 def _choices(what: str, sends: Mapping[str, Send]) -> list[Choice]:
-    crowds = [Way(name, partial(rate, send)) for name, send in sends.items()]
-    lone = [Way(name, partial(lone_ms, send)) for name, send in sends.items()]
-    return [Choice(f"{what}, 16 in flight", "pictures/s", crowds), Choice(f"{what}, alone", "ms", lone)]
+    concurrent = [Alternative(name, partial(rate, send)) for name, send in sends.items()]
+    lone = [Alternative(name, partial(lone_ms, send)) for name, send in sends.items()]
+    return [Choice(f"{what}, 16 in flight", "images/s", concurrent), Choice(f"{what}, alone", "ms", lone)]
 
 
-def _frame() -> bytes:
-    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    return envelope.pack({"expires": 1e12}, {"image": picture})
+def _image_frame() -> bytes:
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    return frame.pack({"expires": 1e12}, {"image": image})
 
 
-async def _predict(door: HttpClient, model: str, frame: bytes = _frame()) -> None:
+async def _predict(client: HttpClient, model: str, body: bytes = _image_frame()) -> None:
     headers = {"Content-Type": "application/octet-stream"}
-    _, body = await door.exchange("POST", f"/predictions/{model}", frame, headers)
-    _check(body)
+    _, answer = await client.exchange("POST", f"/predictions/{model}", body, headers)
+    _check(answer)
 
 
 def _check(body: bytes) -> None:
-    head, _ = envelope.unpack(body)
+    head, _ = frame.unpack(body)
     if head["ok"] is not True:
         raise RuntimeError(str(head))
 
 
 async def _grpc(stack: AsyncExitStack, port: int) -> Send:
-    """A call by TorchServe's own service, its one message written by hand: no compiled stubs are needed."""
+    """Return a call of TorchServe's gRPC service. The message is encoded by hand, so that no stubs are compiled."""
     grpc: Any = importlib.import_module("grpc")
     size = [("grpc.max_receive_message_length", -1)]
     channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=size))
     call = channel.unary_unary(METHOD)  # bytes in, bytes out
-    request = field(1, b"null") + field(3, field(1, b"body") + field(2, _frame()))
+    request = field(1, b"null") + field(3, field(1, b"body") + field(2, _image_frame()))
 
     async def send() -> None:
         reply = await call(request)
@@ -125,7 +127,7 @@ async def _grpc(stack: AsyncExitStack, port: int) -> Send:
 
 
 def field(number: int, content: bytes) -> bytes:
-    """A length-delimited field of a protocol buffer."""
+    """Encode a length-delimited field of a protocol buffer."""
     return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
 
@@ -138,7 +140,7 @@ def _varint(value: int) -> bytes:
 
 
 def content_of(message: bytes) -> bytes:
-    """The content of a message's only field."""
+    """Return the content of the only field of a message."""
     at = 1
     while message[at] & 128:
         at += 1
@@ -146,7 +148,7 @@ def content_of(message: bytes) -> bytes:
 
 
 def _card(store: Path, name: str, serving: Mapping[str, int]) -> cards.ModelCard:
-    """The published ResNeSt-50's card under another name, with a weight file that no handler here reads."""
+    """Write the published card of ResNeSt-50 under another name, with a weight file that these handlers never read."""
     original = cards.read(PUBLISHED / "resnest50")
     folder = store / name
     (folder / "weights").mkdir(parents=True)

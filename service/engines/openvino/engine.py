@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import inspect
 import io
 import json
 import logging
@@ -161,7 +162,7 @@ def key(card: ModelCard, precision: str) -> str:
         "input": [card.input.mean, card.input.std, card.input.size],
         "precision": precision,
         "int8": card.int8.sha256 if card.int8 and card.serving.precision == "int8" else "",
-        "code": _code(),
+        "code": _code(card),
         "compiler": openvino_runtime.package().get_version(),
         "processor": [platform.machine(), openvino_runtime.core().get_property("CPU", "FULL_DEVICE_NAME")],
         "abilities": sorted(name for name, has in torch.cpu.get_capabilities().items() if has is True),
@@ -169,10 +170,14 @@ def key(card: ModelCard, precision: str) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _code() -> str:
-    """Return the checksum of the code that defines the network, so that an edit invalidates the cache."""
+def _code(card: ModelCard) -> str:
+    """Return the checksum of the code that defines the network, so that an edit invalidates the cache.
+
+    The head of the task says which part of a network is compiled.
+    """
     files = sorted(Path(networks.__file__).parent.rglob("*.py"))
+    head = inspect.getsourcefile(head_of(card).forward) or ""
     digest = hashlib.sha256()
-    for path in (*files, Path(graph.__file__), Path(conversion.__file__), Path(__file__)):
+    for path in (*files, Path(head), Path(graph.__file__), Path(conversion.__file__), Path(__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()

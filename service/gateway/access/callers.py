@@ -72,6 +72,7 @@ class Authenticator:
     """Authentication by API key or token. Without a keyring and tokens, every caller may do everything."""
 
     def __init__(self, keyring: Keyring | None, tokens: TokenVerifier | None = None) -> None:
+        self._scopes = frozenset(keys.scopes())
         self._keyring = keyring
         self._tokens = tokens
 
@@ -85,7 +86,7 @@ class Authenticator:
         Raise `Unauthenticated` or `KeysUnavailable`.
         """
         if self._keyring is None and self._tokens is None:
-            return _anonymous(address)
+            return _anonymous(address, self._scopes)
         secret = headers.get("x-api-key") or _bearer(headers)
         if secret is None:
             raise Unauthenticated("The request has no key.", reason="missing")
@@ -100,8 +101,8 @@ class Authenticator:
 
 
 @lru_cache(MAX_ANONYMOUS)
-def _anonymous(address: str) -> Caller:
-    return Caller(address, ANONYMOUS, frozenset(keys.scopes()))
+def _anonymous(address: str, scopes: frozenset[str]) -> Caller:
+    return Caller(address, ANONYMOUS, scopes)
 
 
 def _bearer(headers: Headers) -> str | None:

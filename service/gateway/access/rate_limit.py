@@ -72,8 +72,8 @@ class Permit:
         if allowance.rate is not None:
             left = status.left(allowance)
             more_s = math.ceil(status.wait_s(allowance, left + 1))
-            policies.append(f'"pictures";q={allowance.burst};w={math.ceil(allowance.burst / allowance.rate)}')
-            limits.append(f'"pictures";r={left};t={more_s}')
+            policies.append(f'"images";q={allowance.burst};w={math.ceil(allowance.burst / allowance.rate)}')
+            limits.append(f'"images";r={left};t={more_s}')
         if allowance.concurrency is not None:
             policies.append(f'"concurrency";q={allowance.concurrency};qu="concurrent-requests"')
             limits.append(f'"concurrency";r={max(0, allowance.concurrency - status.held)}')

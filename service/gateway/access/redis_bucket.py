@@ -22,7 +22,7 @@ CONNECTIONS = 32
 # After a failure Redis is not used for so long: otherwise every request would first wait for its timeout.
 PAUSE_S = 1.0
 PREFIX = "resnest:quota"
-VIOLATED: dict[int, Policy | None] = {0: None, 1: "pictures", 2: "concurrency"}
+VIOLATED: dict[int, Policy | None] = {0: None, 1: "images", 2: "concurrency"}
 
 # KEYS: the time at which the caller has paid, and its permits.
 # ARGV: microseconds for each image (0: no rate), burst, images, largest number of permits (0: unlimited), lease, permit

@@ -14,7 +14,7 @@ import orjson
 from starlette.types import Scope
 
 from service.errors import Overloaded
-from service.gateway.access.middleware import LET_IN
+from service.gateway.access.authorization import LET_IN
 from service.gateway.access.rate_limit import Permit
 from service.gateway.http.problems import document, headers_of
 from service.gateway.metrics import Metrics
@@ -73,7 +73,11 @@ class RejectionCache:
         """
         state, lines = scope["state"], scope["headers"]
         permit: Permit = state["permit"]
-        if permit.is_limited or state.get("by_chance") or any(name in UNCACHEABLE_HEADERS for name, _ in lines):
+        if (
+            permit.is_limited
+            or state.get("has_random_version")
+            or any(name in UNCACHEABLE_HEADERS for name, _ in lines)
+        ):
             return
         query, path = scope["query_string"], scope["raw_path"]
         url = path + b"?" + query if query else path

@@ -17,7 +17,7 @@ from service.config.api_keys import Quota
 MAX_CALLERS = 16_384  # in memory, 8 MB measured; beyond, the least recently seen are forgotten
 SLACK_S = 1e-6  # for rounding errors in sums of seconds
 
-Policy = Literal["pictures", "concurrency"]
+Policy = Literal["images", "concurrency"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class LocalTokenBuckets:
         if allowance.rate is not None:
             cost_s = images / allowance.rate
             if debt_s + cost_s > allowance.burst / allowance.rate + SLACK_S:
-                return LimitStatus("pictures", debt_s, len(account.permits))
+                return LimitStatus("images", debt_s, len(account.permits))
             debt_s += cost_s
             account.paid_at = now + debt_s
         account.permits |= permits

@@ -33,7 +33,7 @@ from service.models.cards import ModelCard
 from service.tasks import PREDICT, operation_of, queue_name
 from service.tasks import frame as frames
 from service.tasks.base import ModelOutput, Pixels
-from service.tasks.frame import Opened
+from service.tasks.frame import UnpackedFrame
 
 SKEW_S = 1.0  # allowed clock difference between hosts; without it a worker could drop requests before their deadline
 STATUS_TIMEOUT_S = 1.0
@@ -271,7 +271,7 @@ def _outcomes(
     return [_outcome(card, request, each, elapsed_s) for request, each in zip(requests, opened, strict=True)]
 
 
-def _outcome(card: ModelCard, request: _Request, opened: Opened, elapsed_s: float) -> ModelOutput | ServiceError:
+def _outcome(card: ModelCard, request: _Request, opened: UnpackedFrame, elapsed_s: float) -> ModelOutput | ServiceError:
     head, arrays = opened
     try:
         if head["ok"] is not True:

@@ -1,1 +1,1 @@
-"""Inference requests: the model registry, versions, the answer cache, readiness, shadow traffic."""
+"""Inference requests: the model registry, versions, the response cache, readiness, shadow traffic."""

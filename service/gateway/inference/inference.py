@@ -1,4 +1,4 @@
-"""What the service does with pictures, without HTTP: decode each, ask each model, keep every answer in its place."""
+"""Run inference on uploads, without HTTP: look into the response cache, decode, and call the models."""
 
 import asyncio
 import logging
@@ -24,158 +24,162 @@ log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
-ENTRY = 1024  # bytes of a result besides its arrays
+OVERHEAD_BYTES = 1024  # of a cached result, besides its arrays
 
 
 @dataclass(frozen=True)
 class Result:
-    """One picture: its facts or why it has none, an answer or failure by each model, and seconds until decoded.
+    """The result of one image: its facts, and for each model its output or the error that it failed with.
 
-    `digest` is there where answers are kept, and `how` says whether this one was.
+    `facts` is an error if the image could not be decoded; then there are no outputs. `decode_s` is the time until the
+    image was decoded, in seconds. `digest` is empty if the response cache is off or the upload is an error.
     """
 
     upload: Upload
     facts: DecodedFacts | ServiceError
-    answers: tuple[ModelOutput | ServiceError, ...] = ()
+    outputs: tuple[ModelOutput | ServiceError, ...] = ()
     decode_s: float = 0.0
     digest: bytes = b""
-    how: CacheOutcome = "miss"
+    cache_outcome: CacheOutcome = "miss"
 
     @property
     def failure(self) -> ServiceError | None:
-        """What the picture failed with, if no model answered it."""
+        """The error of the image if no model returned an output, else None."""
         if isinstance(self.facts, ServiceError):
             return self.facts
-        failures = [answer for answer in self.answers if isinstance(answer, ServiceError)]
-        return failures[0] if len(failures) == len(self.answers) else None
+        failures = [output for output in self.outputs if isinstance(output, ServiceError)]
+        return failures[0] if len(failures) == len(self.outputs) else None
 
     @property
     def stages(self) -> dict[str, float]:
-        """Seconds of each stage, of several models the slowest one's."""
-        answers = [answer for answer in self.answers if isinstance(answer, ModelOutput)]
+        """The seconds of each stage. If there are several models, those of the slowest."""
+        outputs = [output for output in self.outputs if isinstance(output, ModelOutput)]
         return {
             "decode": self.decode_s,
-            "queue": max((answer.queue_s for answer in answers), default=0.0),
-            "inference": max((answer.inference_s for answer in answers), default=0.0),
+            "queue": max((output.queue_s for output in outputs), default=0.0),
+            "inference": max((output.inference_s for output in outputs), default=0.0),
         }
 
-    def again(self) -> Self | None:
-        """As it is told when found: it took no time. None where any of it failed."""
-        answers = [
-            replace(answer, inference_s=0.0, queue_s=0.0) for answer in self.answers if isinstance(answer, ModelOutput)
+    def cacheable(self) -> Self | None:
+        """Return the result as a later hit returns it: without the upload, its times 0. None if any part failed."""
+        outputs = [
+            replace(output, inference_s=0.0, queue_s=0.0) for output in self.outputs if isinstance(output, ModelOutput)
         ]
-        if isinstance(self.facts, ServiceError) or len(answers) < len(self.answers):
+        if isinstance(self.facts, ServiceError) or len(outputs) < len(self.outputs):
             return None
-        return replace(self, upload=Upload(b""), answers=tuple(answers), decode_s=0.0)
+        return replace(self, upload=Upload(b""), outputs=tuple(outputs), decode_s=0.0)
 
     def size(self) -> int:
-        """The bytes of its arrays, and some for the rest."""
-        answers = [answer for answer in self.answers if isinstance(answer, ModelOutput)]
-        return ENTRY + sum(array.nbytes for answer in answers for array in answer.arrays.values())
+        """Return the bytes of the arrays, plus `OVERHEAD_BYTES`."""
+        outputs = [output for output in self.outputs if isinstance(output, ModelOutput)]
+        return OVERHEAD_BYTES + sum(array.nbytes for output in outputs for array in output.arrays.values())
 
 
 class Inference:
-    """Answers pictures by models; one that fails never fails its neighbours."""
+    """Runs models on images. An image that fails does not affect the other images of its request."""
 
     def __init__(
         self,
         backend: Backend,
         admission: Admission,
-        turns: Mapping[str, FairQueue],
-        decoders: DecodeQueue,
+        queues: Mapping[str, FairQueue],
+        decode_queue: DecodeQueue,
         metrics: Metrics,
-        doubt: Callable[[], None],
-        recall: ResponseCache[Result] | None = None,
+        recheck: Callable[[], None],
+        response_cache: ResponseCache[Result] | None = None,
     ) -> None:
-        """`turns` are by `service.tasks.queue_name`; `doubt` is called when a model turns out to have no worker.
-
-        Where there is a `recall`, what was answered before is found there.
-        """
+        """Use `queues` by `service.tasks.queue_name`; `recheck` is called when a model has no ready worker."""
         self._backend = backend
         self._admission = admission
-        self._turns = turns
-        self._decoders = decoders
+        self._queues = queues
+        self._decode_queue = decode_queue
         self._metrics = metrics
-        self._doubt = doubt
-        self._recall = recall
+        self._recheck = recheck
+        self._response_cache = response_cache
 
     def check(self, cards: Sequence[ModelCard], terms: RequestTerms) -> None:
-        """Raise `Overloaded` before a body is read that would be refused after it; a kept answer is known only then."""
-        if self._recall is None:
+        """Raise `Overloaded` before the body is read, if the request would be rejected after it.
+
+        With the response cache on this check is skipped: only the body shows whether the results are cached.
+        """
+        if self._response_cache is None:
             self._admission.check(cards, terms)
 
     async def run(
         self, uploads: Sequence[Upload], cards: Sequence[ModelCard], request_id: str, terms: RequestTerms
     ) -> list[Result]:
-        """A result for each upload, in their order, each with an answer by each card. Raises `Overloaded`.
+        """Return a result for each upload, in their order, with an output of each card's model. Raises `Overloaded`.
 
-        Kept answers need no room.
+        Cached results take no slots.
         """
-        digests = await side_by_side([self._digest(upload) for upload in uploads])
-        kept = [self._kept(*each, cards, terms) for each in zip(uploads, digests, strict=True)]
-        places = kept.count(None)
+        digests = await run_concurrently([self._digest(upload) for upload in uploads])
+        cached = [self._cached(*each, cards, terms) for each in zip(uploads, digests, strict=True)]
+        misses = cached.count(None)
         try:
-            with self._admission.enter(cards, terms, places) if places else nullcontext():
-                computed = await side_by_side(
+            with self._admission.enter(cards, terms, misses) if misses else nullcontext():
+                computed = await run_concurrently(
                     [
                         self._result(*each, cards, request_id, terms)
-                        for each, found in zip(zip(uploads, digests, strict=True), kept, strict=True)
-                        if found is None
+                        for each, hit in zip(zip(uploads, digests, strict=True), cached, strict=True)
+                        if hit is None
                     ]
                 )
         except ServiceError as error:
-            self._count(cards, error.code(), places)
+            self._count(cards, error.code(), misses)
             raise
-        if places < len(kept):
-            self._count(cards, "ok", len(kept) - places)
+        if misses < len(cached):
+            self._count(cards, "ok", len(cached) - misses)
         new = iter(computed)
-        return [next(new) if found is None else found for found in kept]
+        return [next(new) if hit is None else hit for hit in cached]
 
     async def _digest(self, upload: Upload) -> bytes:
-        """The picture's digest; empty where nothing is kept."""
-        if self._recall is None or isinstance(upload.content, ServiceError):
+        """Return the digest of the upload; empty if it cannot be cached."""
+        if self._response_cache is None or isinstance(upload.content, ServiceError):
             return b""
         return await digest_of(upload.content)
 
-    def _kept(self, upload: Upload, digest: bytes, cards: Sequence[ModelCard], terms: RequestTerms) -> Result | None:
-        found = self._recall.kept(self._key(digest, cards, terms)) if self._recall and digest else None
-        if found is None:
+    def _cached(self, upload: Upload, digest: bytes, cards: Sequence[ModelCard], terms: RequestTerms) -> Result | None:
+        key = self._cache_key(digest, cards, terms)
+        hit = self._response_cache.get(key) if self._response_cache and digest else None
+        if hit is None:
             return None
-        return replace(found, upload=upload, digest=digest, how="hit")
+        return replace(hit, upload=upload, digest=digest, cache_outcome="hit")
 
-    def _key(self, digest: bytes, cards: Sequence[ModelCard], terms: RequestTerms) -> Hashable:
-        caller = terms.caller if self._recall and not self._recall.shared else ""
+    def _cache_key(self, digest: bytes, cards: Sequence[ModelCard], terms: RequestTerms) -> Hashable:
+        caller = terms.caller if self._response_cache and not self._response_cache.shared else ""
         return (digest, tuple(card.name for card in cards), terms.operation, caller)
 
     async def _result(
         self, upload: Upload, digest: bytes, cards: Sequence[ModelCard], request_id: str, terms: RequestTerms
     ) -> Result:
-        """What becomes known of the picture now."""
+        """Return the result of an image that was not cached. Equal images in flight are computed once."""
         begun = asyncio.get_running_loop().time()
-        if self._recall is None or not digest:
-            return await self._picture(upload, cards, request_id, terms)
+        if self._response_cache is None or not digest:
+            return await self._compute(upload, cards, request_id, terms)
         deadline = max(terms.deadline(card, begun) for card in cards)
         try:
-            result, how = await self._recall.find(
-                self._key(digest, cards, terms), deadline, lambda: self._picture(upload, cards, request_id, terms)
+            result, outcome = await self._response_cache.get_or_compute(
+                self._cache_key(digest, cards, terms), deadline, lambda: self._compute(upload, cards, request_id, terms)
             )
         except DeadlineExceeded as error:
             self._count(cards, error.code())
             return Result(upload, error)
-        if how != "miss":
+        if outcome != "miss":
             self._count(cards, "ok")
-        return replace(result, upload=upload, digest=digest, how=how)
+        return replace(result, upload=upload, digest=digest, cache_outcome=outcome)
 
-    async def _picture(
+    async def _compute(
         self, upload: Upload, cards: Sequence[ModelCard], request_id: str, terms: RequestTerms
     ) -> Result:
+        """Decode an upload and call all models with it."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         deadlines = [terms.deadline(card, started) for card in cards]
         try:
-            with ExitStack() as coming:
+            with ExitStack() as expected:
                 for card in cards:
-                    coming.enter_context(self._turns[queue_name(card, terms.operation)].expecting(terms.caller))
+                    queue = self._queues[queue_name(card, terms.operation)]
+                    expected.enter_context(queue.expecting(terms.caller))
                 facts, inputs = await self._decode(upload, cards, terms, max(deadlines))
         except ServiceError as error:
             self._count(cards, error.code())
@@ -183,70 +187,72 @@ class Inference:
         decode_s = loop.time() - started
         for card in cards:
             self._metrics.stages.labels(card.name, "decode").observe(decode_s)
-        answers = await side_by_side(
+        outputs = await run_concurrently(
             [
-                self._ask(card, pixels, deadline, request_id, terms)
+                self._predict(card, pixels, deadline, request_id, terms)
                 for card, pixels, deadline in zip(cards, inputs, deadlines, strict=True)
             ]
         )
-        return Result(upload, facts, tuple(answers), decode_s)
+        return Result(upload, facts, tuple(outputs), decode_s)
 
     async def _decode(
         self, upload: Upload, cards: Sequence[ModelCard], terms: RequestTerms, deadline: float
     ) -> tuple[DecodedFacts, list[Pixels]]:
         if isinstance(upload.content, ServiceError):
             raise upload.content
-        return await self._decoders.prepare(upload.content, cards, terms, deadline)
+        return await self._decode_queue.prepare(upload.content, cards, terms, deadline)
 
-    async def _ask(
+    async def _predict(
         self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: RequestTerms
     ) -> ModelOutput | ServiceError:
+        """Return one model's output or error, and count it."""
         try:
-            answer = await self._in_turn(card, pixels, deadline, request_id, terms)
+            output = await self._queue_and_predict(card, pixels, deadline, request_id, terms)
         except ServiceError as error:
             self._count([card], error.code())
             if isinstance(error, BackendUnavailable):
-                self._doubt()
+                self._recheck()
             if isinstance(error, BackendBadResponse | Internal):
                 log.error("%s failed request_id=%s code=%s: %s", card.name, request_id, error.code(), error)
             return error
         self._count([card], "ok")
-        self._metrics.batch_size.labels(card.name).observe(answer.batch)
-        self._metrics.stages.labels(card.name, "queue").observe(answer.queue_s)
-        self._metrics.stages.labels(card.name, "inference").observe(answer.inference_s)
-        return answer
+        self._metrics.batch_size.labels(card.name).observe(output.batch)
+        self._metrics.stages.labels(card.name, "queue").observe(output.queue_s)
+        self._metrics.stages.labels(card.name, "inference").observe(output.inference_s)
+        return output
 
-    async def _in_turn(
+    async def _queue_and_predict(
         self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: RequestTerms
     ) -> ModelOutput:
-        """The model's answer, asked for when it is this caller's turn. Raises `ServiceError`.
+        """Return the model's output. Wait in the fair queue for a slot first. Raises `ServiceError`.
 
-        A caller that leaves while it waits is dropped; what a model was asked for keeps its place until answered.
+        A call that is cancelled while it waits leaves the queue. Once sent to the model, an image keeps its slot until
+        the model answers.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
 
-        async def ask() -> ModelOutput:
+        async def predict() -> ModelOutput:
             return await self._backend.predict(
                 card, pixels, deadline=deadline, request_id=request_id, operation=terms.operation
             )
 
         try:
             async with asyncio.timeout_at(deadline):
-                answer = await self._turns[queue_name(card, terms.operation)].run(
-                    ask, terms.caller, urgency=terms.urgency
+                output = await self._queues[queue_name(card, terms.operation)].run(
+                    predict, terms.caller, urgency=terms.urgency
                 )
         except TimeoutError:
-            raise DeadlineExceeded(f"{card.name} did not answer within the deadline") from None
-        return replace(answer, queue_s=max(0.0, loop.time() - started - answer.inference_s))
+            raise DeadlineExceeded(f"{card.name} did not answer before the deadline.") from None
+        return replace(output, queue_s=max(0.0, loop.time() - started - output.inference_s))
 
-    def _count(self, cards: Sequence[ModelCard], outcome: str, pictures: int = 1) -> None:
+    def _count(self, cards: Sequence[ModelCard], outcome: str, images: int = 1) -> None:
         for card in cards:
-            self._metrics.images.labels(card.name, outcome).inc(pictures)
+            self._metrics.images.labels(card.name, outcome).inc(images)
 
 
-async def side_by_side(works: Sequence[Coroutine[Any, Any, Value]]) -> list[Value]:
-    """What each gives, in their order; a lone one, which most requests are, is spared a task of its own."""
+async def run_concurrently(works: Sequence[Coroutine[Any, Any, Value]]) -> list[Value]:
+    """Return what each coroutine returns, in their order. A single one, the usual case, runs without a new task."""
     if len(works) == 1:
         return [await works[0]]
     async with asyncio.TaskGroup() as group:

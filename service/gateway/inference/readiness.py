@@ -1,6 +1,7 @@
-"""Whether every model could answer now: its workers by the management door, and a real answer to a test picture.
+"""Readiness of the models: a model is ready if it has a READY worker, and a worker has answered a probe.
 
-TorchServe's own /ping says 200 with no model loaded, so it is never asked.
+A probe is a test image that is sent through the model. TorchServe's own /ping is not used: it returns 200 even if no
+model is loaded.
 """
 
 import asyncio
@@ -26,42 +27,46 @@ log = logging.getLogger(__name__)
 
 State = Literal["ready", "loading", "unavailable"]
 
-CANARY = "canary"
-CANARY_SIDE = 256  # pixels: on a CPU a whole street scene would keep a worker busy for half a minute
+PROBE_ID = "probe"  # the request id of probes
+# Pixels, for networks that take any size: an image of a segmenter's full size occupies a CPU worker for half a minute.
+PROBE_SIDE = 256
 
 
 @dataclass
 class ModelWatch:
-    """What is known of one model: its workers, those that were ready when it answered the test picture last, and how
-    much memory the one had that answered.
+    """The observed state of one model.
+
+    `probed` are the workers that were ready when the last probe was sent, empty if it must be repeated. `confirmed`
+    are those that were ready when the last answered probe was sent. `answered_at` is the loop time of that answer, and
+    `worker_bytes` the resident memory of the worker that gave it.
     """
 
     card: ModelCard
-    canary: Pixels
+    probe_image: Pixels
     workers: Workers
-    witnesses: frozenset[Hashable] = frozenset()
-    tried: frozenset[Hashable] = frozenset()
+    confirmed: frozenset[Hashable] = frozenset()
+    probed: frozenset[Hashable] = frozenset()
     answered_at: float = float("-inf")
     worker_bytes: int | None = None
     was_ready: bool = False
-    told_ready: bool = False
-    running: asyncio.Task[None] | None = field(default=None, repr=False)
+    logged_ready: bool = False
+    probe: asyncio.Task[None] | None = field(default=None, repr=False)
 
     @property
     def answered(self) -> bool:
-        """Whether a worker that is still ready was there when the test picture was answered."""
-        return bool(self.witnesses & self.workers.ready)
+        """Whether a probe was answered while a worker was ready that still is."""
+        return bool(self.confirmed & self.workers.ready)
 
     @property
     def state(self) -> State:
-        """`loading` until it is ready for the first time, `unavailable` when it no longer is."""
+        """`loading` until the model is ready for the first time, `unavailable` if it is no longer ready."""
         if self.answered:
             return "ready"
         return "unavailable" if self.was_ready else "loading"
 
 
 class Readiness:
-    """Polls the models; `ready` may change with every poll, and with `draining`."""
+    """Polls the models. `ready` may change with every poll and with `draining`."""
 
     def __init__(
         self,
@@ -73,29 +78,33 @@ class Readiness:
         groups: Callable[[], Mapping[str, Sequence[str]]] | None = None,
         shared_readiness: SharedReadiness = SINGLE_PROCESS,
     ) -> None:
-        """`groups` are the models that stand in for each other, by a name for them; without it each stands alone."""
-        self.watches = {card.name: _watch(card) for card in cards}
+        """Poll every `interval_s` seconds, and probe a ready model every `probe_interval_s` seconds.
+
+        `groups` returns the models that can replace each other, by the name of the group. Without it, each model is a
+        group of its own.
+        """
+        self.watches = {card.name: _new_watch(card) for card in cards}
         self.draining = False
         self._backend = backend
         self._metrics = metrics
         self._interval_s = interval_s
-        self._canary_interval_s = probe_interval_s
+        self._probe_interval_s = probe_interval_s
         self._groups = groups or (lambda: {name: [name] for name in self.watches})
-        self._doubt = asyncio.Event()
+        self._recheck = asyncio.Event()
         self._shared_readiness = shared_readiness
         self._was_ready = asyncio.Event()
 
     @property
     def ready(self) -> bool:
-        """Whether every model, or a stand-in, is ready, other processes say so, and this one is not about to end."""
-        return not self.draining and not self._waiting() and self._shared_readiness.all_ready
+        """Whether each group has a ready model, all other gateway processes are ready, and this one is not draining."""
+        return not self.draining and not self._unready_groups() and self._shared_readiness.all_ready
 
     def state(self, model: str) -> State:
-        """The state of one model."""
+        """Return the state of one model."""
         return self.watches[model].state
 
     def details(self) -> dict[str, dict[str, Any]]:
-        """A `schemas.ModelReadiness` for each model."""
+        """Return a `schemas.ModelReadiness` for each model."""
         return {
             name: {
                 "state": watch.state,
@@ -108,27 +117,30 @@ class Readiness:
         }
 
     def problem(self) -> ServiceError:
-        """Why it is not ready."""
+        """Return the reason why this instance is not ready."""
         if self.draining:
             return Draining("This instance is shutting down.", models=self.details())
-        waiting = self._waiting() or ["another gateway process"]
-        return BackendUnavailable(f"Not ready: {', '.join(waiting)}.", models=self.details())
+        unready = self._unready_groups() or ["another gateway process"]
+        return BackendUnavailable(f"Not ready: {', '.join(unready)}.", models=self.details())
 
     def drain(self) -> None:
-        """Be not ready from now on: the process is about to end."""
+        """Be unready from now on, because the process is about to end."""
         self.draining = True
         self._shared_readiness.leave()
         self._metrics.ready.set(0)
 
-    async def settle_in(self, timeout_s: float) -> None:
-        """Wait until every model was ready once, so long at most: before, nobody is kept waiting for this process."""
+    async def finish_start(self, timeout_s: float) -> None:
+        """Wait until every model was ready once, at most `timeout_s` seconds.
+
+        Until then a replacement process does not make the whole instance unready.
+        """
         with suppress(TimeoutError):
             await asyncio.wait_for(self._was_ready.wait(), timeout_s)
         self._shared_readiness.finish_start()
 
-    def doubt(self) -> None:
-        """Look at the workers at once: a request just failed for the lack of them."""
-        self._doubt.set()
+    def recheck(self) -> None:
+        """Poll the workers now, because a request failed for lack of a ready worker."""
+        self._recheck.set()
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -136,95 +148,96 @@ class Readiness:
             await self.poll()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval_s):  # wait_for of Python 3.11 may swallow a cancellation
-                    await self._doubt.wait()
-            self._doubt.clear()
+                    await self._recheck.wait()
+            self._recheck.clear()
 
     async def poll(self) -> None:
-        """Look at the workers of every model once, and send test pictures where they are due."""
-        await asyncio.gather(*(self._look(watch) for watch in self.watches.values()))
+        """Check the workers of every model once, and start the probes that are due."""
+        await asyncio.gather(*(self._check_workers(watch) for watch in self.watches.values()))
         for watch in self.watches.values():
-            self._start_canary(watch)
-        self._tell()
+            self._start_probe(watch)
+        self._report()
 
-    async def settle(self) -> None:
-        """Wait for the test pictures that are under way."""
-        await asyncio.gather(*(watch.running for watch in self.watches.values() if watch.running is not None))
+    async def wait_for_probes(self) -> None:
+        """Wait until no probe is in flight."""
+        await asyncio.gather(*(watch.probe for watch in self.watches.values() if watch.probe is not None))
 
     async def close(self) -> None:
-        """Stop the test pictures that are under way."""
+        """Cancel the probes in flight."""
         for watch in self.watches.values():
-            if watch.running is not None:
-                watch.running.cancel()
+            if watch.probe is not None:
+                watch.probe.cancel()
         with suppress(asyncio.CancelledError):
-            await self.settle()
+            await self.wait_for_probes()
 
-    def answers(self, names: Iterable[str]) -> bool:
-        """Whether one of these models would answer."""
+    def any_ready(self, names: Iterable[str]) -> bool:
+        """Return whether one of these models is ready."""
         return any(self.watches[name].answered for name in names)
 
-    def _waiting(self) -> list[str]:
-        return [name for name, members in self._groups().items() if not self.answers(members)]
+    def _unready_groups(self) -> list[str]:
+        return [name for name, members in self._groups().items() if not self.any_ready(members)]
 
-    async def _look(self, watch: ModelWatch) -> None:
+    async def _check_workers(self, watch: ModelWatch) -> None:
         try:
             watch.workers = await self._backend.workers(watch.card)
         except ServiceError:
             watch.workers = Workers(frozenset(), watch.workers.configured)
-        except Exception:  # a defect of ours must not end the watch, and readiness with it stay as it was
-            log.exception("the workers of %s could not be looked at", watch.card.name)
+        except Exception:  # a bug must not end the polling: readiness would keep its last value forever
+            log.exception("could not check the workers of %s", watch.card.name)
             watch.workers = Workers(frozenset(), watch.workers.configured)
 
-    def _start_canary(self, watch: ModelWatch) -> None:
+    def _start_probe(self, watch: ModelWatch) -> None:
         ready = watch.workers.ready
-        old = asyncio.get_running_loop().time() - watch.answered_at > self._canary_interval_s
-        due = old or ready != watch.tried or not watch.answered
-        if ready and due and (watch.running is None or watch.running.done()):
-            watch.tried = ready
-            watch.running = asyncio.create_task(self._ask(watch, ready))
+        is_old = asyncio.get_running_loop().time() - watch.answered_at > self._probe_interval_s
+        is_due = is_old or ready != watch.probed or not watch.answered
+        if ready and is_due and (watch.probe is None or watch.probe.done()):
+            watch.probed = ready
+            watch.probe = asyncio.create_task(self._probe(watch, ready))
 
-    async def _ask(self, watch: ModelWatch, ready: frozenset[Hashable]) -> None:
-        """Send the test picture; a full queue or a late answer says nothing against the workers."""
+    async def _probe(self, watch: ModelWatch, ready: frozenset[Hashable]) -> None:
+        """Send the probe. A full queue or a late answer is no evidence against the workers."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + watch.card.serving.deadline_s
         try:
-            answer = await self._backend.predict(watch.card, watch.canary, deadline=deadline, request_id=CANARY)
+            output = await self._backend.predict(watch.card, watch.probe_image, deadline=deadline, request_id=PROBE_ID)
         except (Overloaded, DeadlineExceeded):
-            watch.tried = frozenset()
+            watch.probed = frozenset()
         except ServiceError as error:
-            watch.witnesses = frozenset()
-            log.warning("%s does not answer its test picture: %s", watch.card.name, error)
+            watch.confirmed = frozenset()
+            log.warning("%s failed a probe: %s", watch.card.name, error)
         else:
-            watch.witnesses = ready
+            watch.confirmed = ready
             watch.answered_at = loop.time()
-            watch.worker_bytes = answer.worker_bytes
-        self._tell()
+            watch.worker_bytes = output.worker_bytes
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
+        """Write the current state to the metrics, to the log, and to the other gateway processes."""
         for name, watch in self.watches.items():
             self._metrics.workers_ready.labels(name).set(len(watch.workers.ready))
             self._metrics.workers_configured.labels(name).set(watch.workers.configured)
             for state in STATES:
                 self._metrics.circuit_breakers.labels(name, state).set(watch.workers.circuits.get(state, 0))
             watch.was_ready = watch.was_ready or watch.answered
-            if watch.answered != watch.told_ready:
-                watch.told_ready = watch.answered
+            if watch.answered != watch.logged_ready:
+                watch.logged_ready = watch.answered
                 log.log(logging.INFO if watch.answered else logging.WARNING, "%s is %s", name, watch.state)
-        would_answer = not self._waiting()
-        if would_answer:
+        all_ready = not self._unready_groups()
+        if all_ready:
             self._was_ready.set()
         if not self.draining:
-            self._shared_readiness.report(ready=would_answer)
+            self._shared_readiness.report(ready=all_ready)
         self._metrics.ready.set(self.ready)
 
 
-def _watch(card: ModelCard) -> ModelWatch:
-    return ModelWatch(card, _canary(card.input), Workers(frozenset(), card.serving.workers))
+def _new_watch(card: ModelCard) -> ModelWatch:
+    return ModelWatch(card, _probe_image(card.input), Workers(frozenset(), card.serving.workers))
 
 
-def _canary(spec: Input) -> Pixels:
-    """A picture of slopes, the same each time, as the network takes it; small for a segmenter, which takes any."""
-    if spec.profile == "proportional":
-        spec = spec.model_copy(update={"size": min(spec.square, CANARY_SIDE)})
-    slope = Image.linear_gradient("L")
-    picture = Image.merge("RGB", (slope, slope.rotate(90), Image.radial_gradient("L")))
-    return preprocess.prepare(spec, picture)
+def _probe_image(spec: Input) -> Pixels:
+    """Return the network's input for the probe: the same gradients each time, small if the network takes any size."""
+    if spec.profile == "proportional":  # the network takes any size
+        spec = spec.model_copy(update={"size": min(spec.square, PROBE_SIDE)})
+    gradient = Image.linear_gradient("L")
+    image = Image.merge("RGB", (gradient, gradient.rotate(90), Image.radial_gradient("L")))
+    return preprocess.prepare(spec, image)

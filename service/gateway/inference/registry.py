@@ -1,4 +1,4 @@
-"""The models that are served: which one a request means, and what is told of each."""
+"""The model registry: the served models, which of them a request means, and their public descriptions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -14,45 +14,48 @@ from service.tasks import PREDICT, can_run, task_of
 
 
 class ModelRegistry:
-    """The served cards by name; the first of a task answers where a request names none."""
+    """The served cards by name. The first card of a task is its default: it serves requests that name no model."""
 
     def __init__(self, cards: dict[str, ModelCard], settings: Settings) -> None:
-        """Raises `CardError` where a model to serve is not in the store, or none is, or a default is not served."""
-        # A published model that was never pulled has no weights, so no checksum of them: no worker can have it.
+        """Choose the cards to serve. Raises `CardError` if there are none, or a named or default model is missing."""
+        # A published model that was never pulled has no checksum of its weights: no worker has it.
         names = settings.models or [name for name, card in cards.items() if card.is_default]
-        served = {card.name: card for card in _named(cards, names, "the model store has no")}
+        served = {card.name: card for card in _named(cards, names, "models that are not in the model store:")}
         for card in served.values():
             task_of(card)
-        first = _named(served, settings.default_models, "of the default models there are not served:")
+        first = _named(served, settings.default_models, "default models that are not served:")
         self.cards = {card.name: card for card in (*first, *served.values())}
         if not self.cards:
             raise CardError(f"the model store {settings.model_store} has no models with weights")
-        # Now, and not at each request: the checksum of weights that were pulled or imported is read from the disk.
+        # Computed once, because the checksum of weights that were pulled or imported is read from the disk.
         self._identities = {card.name: identity(card) for card in self.cards.values()}
         self._settings = settings
-        self._able = cache(self._find_able)
+        self._candidates = cache(self._find_candidates)
 
     def choose(self, task: str, names: Sequence[str], operation: str = PREDICT) -> list[ModelCard]:
-        """The cards of these names, each once, or the first that can be asked that. Raises `ModelNotFound`."""
-        available = self._able(task, operation)
+        """Return the cards of these names, each once; without names, the first that can run the operation.
+
+        Raises `ModelNotFound`.
+        """
+        available = self._candidates(task, operation)
         wanted = [find(available, name) for name in names or list(available)[:1]]
         if not wanted or not all(wanted):
             raise ModelNotFound(f"No model of that name is served for {task}.", available=list(available))
         return list({card.name: card for card in wanted if card is not None}.values())
 
     def card(self, name: str) -> ModelCard:
-        """The card of that name. Raises `ModelNotFound`."""
+        """Return the card of that name. Raises `ModelNotFound`."""
         card = find(self.cards, name)
         if card is None:
             raise ModelNotFound("No model of that name is served.", available=list(self.cards))
         return card
 
     def identities(self, cards: Sequence[ModelCard]) -> list[str]:
-        """What makes each one's answers its own, its weights among it."""
+        """Return for each card its name and identity. They change whenever the model's outputs could change."""
         return [f"{card.name} {self._identities[card.name]}" for card in cards]
 
     def summary(self, card: ModelCard, state: State) -> dict[str, Any]:
-        """A `schemas.ModelSummary`, without its part in the traffic."""
+        """Return a `schemas.ModelSummary` without the traffic shares."""
         return {
             **name_of(card),
             "summary": card.summary,
@@ -66,7 +69,7 @@ class ModelRegistry:
         }
 
     def detail(self, card: ModelCard, state: State, worker_bytes: int | None = None) -> dict[str, Any]:
-        """A `schemas.ModelDetail`, without its part in the traffic; `worker_bytes` is what is in memory of a worker."""
+        """Return a `schemas.ModelDetail` without the traffic shares; `worker_bytes` is a worker's resident memory."""
         limits = ("max_upload_bytes", "max_images", "max_pixels", "max_side", "min_side")
         return {
             **self.summary(card, state),
@@ -81,19 +84,19 @@ class ModelRegistry:
             "formats": decoder.accepted_formats(),
         }
 
-    def _find_able(self, task: str, operation: str) -> dict[str, ModelCard]:
-        """The cards of a task that can be asked that."""
+    def _find_candidates(self, task: str, operation: str) -> dict[str, ModelCard]:
+        """Return the cards of a task whose models can run the operation."""
         return {name: card for name, card in self.cards.items() if card.task == task and can_run(card, operation)}
 
 
-def _named(cards: Mapping[str, ModelCard], names: Iterable[str], otherwise: str) -> list[ModelCard]:
+def _named(cards: Mapping[str, ModelCard], names: Iterable[str], complaint: str) -> list[ModelCard]:
     found = {name: find(cards, name) for name in names}
     missing = [name for name, card in found.items() if card is None]
     if missing:
-        raise CardError(f"{otherwise} {', '.join(missing)}")
+        raise CardError(f"{complaint} {', '.join(missing)}")
     return [card for card in found.values() if card is not None]
 
 
 def name_of(card: ModelCard) -> dict[str, str]:
-    """A `schemas.ModelName`."""
+    """Return a `ModelName` document."""
     return {"name": card.name, "version": card.version, "task": card.task}

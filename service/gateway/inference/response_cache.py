@@ -1,4 +1,4 @@
-"""Answers to pictures that come again: found instead of computed, and computed once where they come together."""
+"""Cache the results of recent images, and compute equal requests that arrive together once (request coalescing)."""
 
 import asyncio
 import hashlib
@@ -9,97 +9,101 @@ from typing import Generic, Protocol, Self, TypeVar
 from service.errors import DeadlineExceeded
 from service.gateway.metrics import CacheOutcome
 
-INLINE = 1 << 18  # bytes that are hashed in the event loop: below a millisecond
+INLINE_BYTES = 1 << 18  # hashed in the event loop, because that takes less than 1 ms
 
 
-class Keepable(Protocol):
-    """What can be told again."""
+class Cacheable(Protocol):
+    """A value that can be cached."""
 
-    def again(self) -> Self | None:
-        """Itself as it is told when found; none where it, or a part of it, is a failure."""
+    def cacheable(self) -> Self | None:
+        """Return the value as a later hit returns it; None if it, or a part of it, is a failure."""
 
     def size(self) -> int:
-        """The bytes that it holds."""
+        """Return the size of the value in bytes."""
 
 
-Value = TypeVar("Value", bound=Keepable)
+Value = TypeVar("Value", bound=Cacheable)
 
 
 class ResponseCache(Generic[Value]):
-    """Keeps what was asked for last, in so many bytes, and never a failure."""
+    """A cache that evicts the least recently used values first, and never stores a failure."""
 
-    def __init__(self, limit: int, note: Callable[[CacheOutcome, int], None], *, shared: bool = True) -> None:
-        """`note` is told how each was found, and the bytes kept; `shared` says whether callers may share.
+    def __init__(self, max_bytes: int, count: Callable[[CacheOutcome, int], None], *, shared: bool = True) -> None:
+        """Store at most `max_bytes`. Each lookup calls `count` with its outcome and the bytes stored.
 
-        Where they have names, the time that an answer takes must not tell one what another has sent.
+        `shared` says whether callers share entries. Authenticated callers must not: the response time would show one
+        caller what another one has sent.
         """
         self.shared = shared
-        self._limit = limit
-        self._note = note
-        self._kept: OrderedDict[Hashable, Value] = OrderedDict()
-        self._under_way: dict[Hashable, asyncio.Future[Value | None]] = {}
+        self._max_bytes = max_bytes
+        self._count = count
+        self._cached: OrderedDict[Hashable, Value] = OrderedDict()
+        self._in_flight: dict[Hashable, asyncio.Future[Value | None]] = {}
         self._bytes = 0
 
-    def kept(self, key: Hashable) -> Value | None:
-        """What is kept for this key."""
-        if key not in self._kept:
+    def get(self, key: Hashable) -> Value | None:
+        """Return the value of this key, None if it is not cached. Only a hit is counted."""
+        if key not in self._cached:
             return None
-        self._kept.move_to_end(key)
-        self._note("hit", self._bytes)
-        return self._kept[key]
+        self._cached.move_to_end(key)
+        self._count("hit", self._bytes)
+        return self._cached[key]
 
-    async def find(
+    async def get_or_compute(
         self, key: Hashable, deadline: float, compute: Callable[[], Awaitable[Value]]
     ) -> tuple[Value, CacheOutcome]:
-        """What `compute` gives, or gave for this key, and how it was found.
+        """Return the value of this key, from the cache or from `compute`, and the outcome of the lookup.
 
-        `deadline` is for waiting while another one computes. Raises what `compute` does, and `DeadlineExceeded`.
+        If the same key is being computed, wait for that until `deadline`, in loop time. Raises `DeadlineExceeded`, and
+        what `compute` raises.
         """
-        if (kept := self.kept(key)) is not None:
-            return kept, "hit"
-        value, how = await self._found(key, deadline, compute)
-        self._note(how, self._bytes)
-        return value, how
+        if (hit := self.get(key)) is not None:
+            return hit, "hit"
+        value, outcome = await self._coalesce_or_compute(key, deadline, compute)
+        self._count(outcome, self._bytes)
+        return value, outcome
 
-    async def _found(
+    async def _coalesce_or_compute(
         self, key: Hashable, deadline: float, compute: Callable[[], Awaitable[Value]]
     ) -> tuple[Value, CacheOutcome]:
-        if key in self._under_way:
-            found = await _joined(self._under_way[key], deadline)
-            # What the other met is the other's own: a shorter deadline, or a client that left.
-            return (found, "coalesced") if found is not None else (await compute(), "miss")
-        future = self._under_way[key] = asyncio.get_running_loop().create_future()
-        good: Value | None = None
+        if key in self._in_flight:
+            coalesced = await _coalesced(self._in_flight[key], deadline)
+            # A failure is not shared: its cause may concern only the first caller, as an earlier deadline does, or a
+            # client that disconnected.
+            return (coalesced, "coalesced") if coalesced is not None else (await compute(), "miss")
+        future = self._in_flight[key] = asyncio.get_running_loop().create_future()
+        cacheable: Value | None = None
         try:
             value = await compute()
-            good = value.again()
+            cacheable = value.cacheable()
             return value, "miss"
         finally:
-            del self._under_way[key]
-            future.set_result(good)
-            if good is not None:
-                self._keep(key, good)
+            del self._in_flight[key]
+            future.set_result(cacheable)
+            if cacheable is not None:
+                self._store(key, cacheable)
 
-    def _keep(self, key: Hashable, value: Value) -> None:
-        if value.size() > self._limit:
+    def _store(self, key: Hashable, value: Value) -> None:
+        if value.size() > self._max_bytes:
             return
-        self._kept[key] = value
+        self._cached[key] = value
         self._bytes += value.size()
-        while self._bytes > self._limit:
-            _, oldest = self._kept.popitem(last=False)
+        while self._bytes > self._max_bytes:
+            _, oldest = self._cached.popitem(last=False)
             self._bytes -= oldest.size()
 
 
 async def digest_of(content: bytes) -> bytes:
-    """The SHA-256 of a picture's bytes."""
-    if len(content) <= INLINE:
+    """Return the SHA-256 of an upload. A large one is hashed in a thread."""
+    if len(content) <= INLINE_BYTES:
         return hashlib.sha256(content).digest()
     return await asyncio.to_thread(lambda: hashlib.sha256(content).digest())
 
 
-async def _joined(future: asyncio.Future[Value | None], deadline: float) -> Value | None:
+async def _coalesced(future: asyncio.Future[Value | None], deadline: float) -> Value | None:
+    """Return the value that another request computes, None if it fails. Raises `DeadlineExceeded`."""
     try:
         async with asyncio.timeout_at(deadline):
             return await asyncio.shield(future)
     except TimeoutError:
-        raise DeadlineExceeded("The answer to the same picture, which is under way, came too late.") from None
+        raise DeadlineExceeded("An equal image was in flight, and its result came after the deadline.") from None

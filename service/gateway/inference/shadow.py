@@ -1,7 +1,7 @@
-"""Shadow traffic: a version that answers nobody is shown pictures that another one has answered, and compared with it.
+"""Shadow traffic: another version of the model also receives images that were answered, only to compare its outputs.
 
-It begins after the answer was sent, only where neither version has a picture waiting and a place is free, and nobody
-waits for it: what has no room is dropped and counted, and so is what fails.
+A comparison starts after the response was sent, and only if neither version has waiting images and slots are free.
+Otherwise the image is dropped. No caller waits for shadow traffic; drops and failures are counted.
 """
 
 import asyncio
@@ -23,111 +23,116 @@ from service.tasks.base import ModelOutput, Pixels
 
 log = logging.getLogger(__name__)
 
-CALLER = " shadow"  # no key's name has a space
+CALLER = " shadow"  # no API key has a name with a space
 LEAST_URGENT = 7  # RFC 9218, section 4.1
-MOST = 8  # at one time over all models: each may hold an upload
+MAX_IN_FLIGHT = 8  # over all models, because each holds an upload in memory
 
-Shown = Callable[[ModelCard], tuple[ModelCard, float] | None]
+TargetOf = Callable[[ModelCard], tuple[ModelCard, float] | None]
 
 
 @dataclass(frozen=True)
-class Copy:
-    """A picture that was answered: its bytes, and by whom with what."""
+class ShadowCopy:
+    """An image that was answered: its upload, the model that answered it, and the output."""
 
     content: bytes
     card: ModelCard
-    answer: ModelOutput
+    output: ModelOutput
 
 
 class ShadowTraffic:
-    """Shows pictures to shadows, and counts how often these agree with what was answered."""
+    """Sends images to shadow versions, and counts how often their outputs agree with those that were returned."""
 
     def __init__(
         self,
-        shown: Shown,
+        target_of: TargetOf,
         backend: Backend,
-        turns: Mapping[str, FairQueue],
-        decoders: DecodeQueue,
+        queues: Mapping[str, FairQueue],
+        decode_queue: DecodeQueue,
         metrics: Metrics,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`shown` says which version is shown a version's pictures, and the share of them, if any."""
-        self._shown = shown
+        """Send a version's images to the version that `target_of` returns, with the share of the images, 0 to 1.
+
+        `chance` returns random numbers from 0 to 1.
+        """
+        self._target_of = target_of
         self._backend = backend
-        self._turns = turns
-        self._decoders = decoders
+        self._queues = queues
+        self._decode_queue = decode_queue
         self._metrics = metrics
         self._chance = chance
         self._running: set[asyncio.Task[None]] = set()
 
     @property
-    def under_way(self) -> int:
-        """How many pictures are being shown."""
+    def in_flight(self) -> int:
+        """The number of images that are being compared."""
         return len(self._running)
 
-    def copies(self, cards: Sequence[ModelCard], results: Sequence[Result], terms: RequestTerms) -> list[Copy]:
-        """What of a request is to be shown; nothing of what was found among the kept answers."""
+    def select(self, cards: Sequence[ModelCard], results: Sequence[Result], terms: RequestTerms) -> list[ShadowCopy]:
+        """Return the images of a request to compare: a random share, without cached results."""
         if terms.operation != PREDICT:
             return []
         return [
-            Copy(result.upload.content, card, answer)
-            for place, card in enumerate(cards)
-            if (shown := self._shown(card)) is not None
+            ShadowCopy(result.upload.content, card, output)
+            for index, card in enumerate(cards)
+            if (target := self._target_of(card)) is not None
             for result in results
-            if result.how == "miss" and isinstance(result.upload.content, bytes) and len(result.answers) > place
-            if isinstance(answer := result.answers[place], ModelOutput) and self._chance() < shown[1]
+            if result.cache_outcome == "miss"
+            if isinstance(result.upload.content, bytes) and len(result.outputs) > index
+            if isinstance(output := result.outputs[index], ModelOutput) and self._chance() < target[1]
         ]
 
-    def begin(self, copies: Sequence[Copy], request_id: str) -> None:
-        """Show what there is room for; the answers must have been sent."""
+    def start(self, copies: Sequence[ShadowCopy], request_id: str) -> None:
+        """Start the comparisons for which there is capacity. The response must have been sent."""
         for copy in copies:
-            found = self._shown(copy.card)
-            if found is None:
-                continue  # the shares have changed meanwhile
-            card = found[0]
+            target = self._target_of(copy.card)
+            if target is None:
+                continue  # the traffic file has changed meanwhile
+            card = target[0]
             if not self._has_room(copy.content, copy.card, card):
                 self._count(card, "dropped")
                 continue
-            task = asyncio.create_task(self._show(copy, card, request_id))
+            task = asyncio.create_task(self._compare(copy, card, request_id))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel the comparisons in flight."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def _has_room(self, upload: bytes, *cards: ModelCard) -> bool:
-        lanes = [self._turns[queue_name(card, PREDICT)] for card in cards]
-        return self.under_way < MOST and self._decoders.has_room_for(upload) and all(turns.is_quiet for turns in lanes)
+        queues = [self._queues[queue_name(card, PREDICT)] for card in cards]
+        has_capacity = self.in_flight < MAX_IN_FLIGHT and self._decode_queue.has_room_for(upload)
+        return has_capacity and all(queue.is_quiet for queue in queues)
 
-    async def _show(self, copy: Copy, card: ModelCard, request_id: str) -> None:
+    async def _compare(self, copy: ShadowCopy, card: ModelCard, request_id: str) -> None:
         try:
-            answer = await self._asked(copy.content, card, request_id)
-            agreed = await asyncio.to_thread(
-                task_of(card).agreement, copy.card, copy.answer.arrays, card, answer.arrays
+            output = await self._predict(copy.content, card, request_id)
+            agreement = await asyncio.to_thread(
+                task_of(card).agreement, copy.card, copy.output.arrays, card, output.arrays
             )
         except (ServiceError, TimeoutError):
             self._count(card, "failed")
-        except Exception:  # a defect of ours; the answer it is about was sent long ago
-            log.exception("the shadow %s failed request_id=%s", card.name, request_id)
+        except Exception:  # a bug; the response was sent long ago
+            log.exception("shadow traffic to %s failed request_id=%s", card.name, request_id)
             self._count(card, "failed")
         else:
-            self._metrics.stages.labels(card.name, "inference").observe(answer.inference_s)
-            self._metrics.shadow_agreement.labels(card.family, card.version).inc(agreed)
+            self._metrics.stages.labels(card.name, "inference").observe(output.inference_s)
+            self._metrics.shadow_agreement.labels(card.family, card.version).inc(agreement)
             self._count(card, "compared")
 
-    async def _asked(self, content: bytes, card: ModelCard, request_id: str) -> ModelOutput:
+    async def _predict(self, content: bytes, card: ModelCard, request_id: str) -> ModelOutput:
         deadline = asyncio.get_running_loop().time() + card.serving.deadline_s
         terms = RequestTerms(CALLER, LEAST_URGENT, deadline)
-        _, (pixels,) = await self._decoders.prepare(content, [card], terms, deadline)
+        _, (pixels,) = await self._decode_queue.prepare(content, [card], terms, deadline)
 
-        async def ask(picture: Pixels = pixels) -> ModelOutput:
-            return await self._backend.predict(card, picture, deadline=deadline, request_id=request_id)
+        async def predict(image: Pixels = pixels) -> ModelOutput:
+            return await self._backend.predict(card, image, deadline=deadline, request_id=request_id)
 
         async with asyncio.timeout_at(deadline):
-            return await self._turns[queue_name(card, PREDICT)].run(ask, CALLER, urgency=LEAST_URGENT)
+            return await self._queues[queue_name(card, PREDICT)].run(predict, CALLER, urgency=LEAST_URGENT)
 
     def _count(self, card: ModelCard, outcome: str) -> None:
         self._metrics.shadow_images.labels(card.family, card.version, outcome).inc()

@@ -1,4 +1,4 @@
-"""Which version of a model answers a request: the one that it names, or one by the shares in force."""
+"""Choose the version of a model for a request: the one that it names, or one by the traffic shares in force."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -23,74 +23,72 @@ ALL_TO_THE_HIGHEST = Split()
 Shares = WatchedFile[Splits]
 
 
-def read(file: Path, catalogue: ModelRegistry, tell: Callable[[int], object], reload_s: float = RELOAD_S) -> Shares:
-    """What the traffic file says, while it is watched; see `WatchedFile`. Raises `TrafficError`."""
-    return WatchedFile(file, partial(traffic.read, cards=catalogue.cards.values()), tell, reload_s)
+def read(file: Path, registry: ModelRegistry, set_stale: Callable[[int], object], reload_s: float = RELOAD_S) -> Shares:
+    """Return the content of the traffic file, which can be watched; see `WatchedFile`. Raises `TrafficError`."""
+    return WatchedFile(file, partial(traffic.read, cards=registry.cards.values()), set_stale, reload_s)
 
 
 class Versions:
     """The served versions of each model, and how requests are spread over them."""
 
-    def __init__(self, catalogue: ModelRegistry, shares: Shares | None, is_ready: Callable[[str], bool]) -> None:
-        """`is_ready` says whether the card of that name can answer now."""
-        self._catalogue = catalogue
+    def __init__(self, registry: ModelRegistry, shares: Shares | None, is_ready: Callable[[str], bool]) -> None:
+        """Spread requests by `shares`; `is_ready` returns whether the model of a card's name is ready."""
+        self._registry = registry
         self._shares = shares
         self._is_ready = is_ready
-        self._versions = traffic.by_version(catalogue.cards.values())
+        self._versions = traffic.by_version(registry.cards.values())
 
     def split(self, family: str) -> Split:
-        """What the file says of a model."""
+        """Return a model's traffic split in the file."""
         return (self._shares.value if self._shares else {}).get(family, ALL_TO_THE_HIGHEST)
 
     def share(self, card: ModelCard) -> float:
-        """The share of the requests for a model, without a version, that this version of it has."""
+        """Return this version's share, 0 to 1, of the model's requests that name no version."""
         weights = self._weights(card.family)
         return weights.get(card.version, 0.0) / sum(weights.values())
 
     def shadow(self, card: ModelCard) -> tuple[ModelCard, float] | None:
-        """The version that is shown what this one was asked, and the share of the pictures that it is shown."""
+        """Return the version that receives this version's images as shadow traffic, and their share, 0 to 1."""
         shadow = self.split(card.family).shadow
         if shadow is None or shadow.version == card.version:
             return None
         return self._versions[card.family][shadow.version], shadow.share
 
-    def part(self, card: ModelCard) -> dict[str, float]:
-        """The share of requests that a version answers, and of pictures that it is shown."""
+    def traffic_shares(self, card: ModelCard) -> dict[str, float]:
+        """Return the version's share of the requests and of the shadow traffic, as members of a `ModelSummary`."""
         shadow = self.split(card.family).shadow
-        shown = shadow.share if shadow and shadow.version == card.version else 0.0
-        return {"share": round(self.share(card), 6), "shadow": shown}
+        shadow_share = shadow.share if shadow and shadow.version == card.version else 0.0
+        return {"share": round(self.share(card), 6), "shadow": shadow_share}
 
-    def choose(
-        self, request: Request, task: str, names: Sequence[str], operation: str = PREDICT
-    ) -> list[ModelCard]:
-        """The cards of a task that answer a request, each once. Raises `ModelNotFound`, `InvalidHeader`."""
-        named = names or [self._catalogue.choose(task, [], operation)[0].name]
-        return self._catalogue.choose(task, [self.name(request, each, operation) for each in named], operation)
+    def choose(self, request: Request, task: str, names: Sequence[str], operation: str = PREDICT) -> list[ModelCard]:
+        """Return the cards of a task that serve a request, each once. Raises `ModelNotFound`, `InvalidHeader`."""
+        named = names or [self._registry.choose(task, [], operation)[0].name]
+        return self._registry.choose(task, [self.resolve(request, each, operation) for each in named], operation)
 
     def find(self, name: str) -> ModelCard:
-        """The card of a model's name, in the version that the name has or the highest. Raises `ModelNotFound`."""
+        """Return the card of a model's name, in the version of the name or the highest. Raises `ModelNotFound`."""
         family, _, version = name.partition("@")
         versions = self._versions.get(family)
         if versions is None:
-            raise ModelNotFound("No model of that name is served.", available=list(self._catalogue.cards))
+            raise ModelNotFound("No model of that name is served.", available=list(self._registry.cards))
         if version and version not in versions:
             raise ModelNotFound("The model is not served in that version.", available=list(versions))
         return versions[version or list(versions)[-1]]
 
     def all(self, family: str) -> list[str]:
-        """The served versions of a model, the lowest first."""
+        """Return the served versions of a model, lowest first."""
         return list(self._versions[family])
 
-    def name(self, request: Request, name: str, operation: str = PREDICT) -> str:
-        """The name of the card that answers a request for a model's name, which may have a version.
+    def resolve(self, request: Request, name: str, operation: str = PREDICT) -> str:
+        """Return the name of the card that serves a request for a model's name, which may include a version.
 
-        A version that is not ready is passed over where another one with a share is. Raises `ModelNotFound`,
+        A version that is not ready is skipped if another version with a share is ready. Raises `ModelNotFound`,
         `InvalidHeader`.
         """
         family, _, version = name.partition("@")
         wanted = request.headers.get(HEADER) or version
         if version and wanted != version:
-            detail = f"{HEADER} names another version than the model's name does."
+            detail = f"{HEADER} names another version than the model's name."
             raise InvalidHeader(detail, errors=[{"parameter": HEADER, "detail": detail}])
         if family not in self._versions:
             return name
@@ -99,7 +97,10 @@ class Versions:
         return self._by_share(request, family, operation)
 
     def groups(self) -> dict[str, list[str]]:
-        """The cards that stand in for each other: those with a weight in the file; each other one stands alone."""
+        """Return the cards that can replace each other, by group.
+
+        The versions of a model that have a weight in the file are a group. Without weights, each version is a group.
+        """
         found: dict[str, list[str]] = {}
         for family, versions in self._versions.items():
             weights = self.split(family).weights
@@ -110,12 +111,12 @@ class Versions:
         return found
 
     async def watch(self) -> None:
-        """Take over what the file holds whenever it changes."""
+        """Reload the traffic file whenever it changes."""
         if self._shares:
             await self._shares.watch()
 
     def details(self) -> dict[str, Any]:
-        """A `schemas.Traffic`, without the models' states."""
+        """Return a `schemas.Traffic`."""
         return {
             "file": str(self._shares.file) if self._shares else None,
             "mistake": self._shares.mistake if self._shares else None,
@@ -147,8 +148,8 @@ class Versions:
         return self.split(family).weights or {list(self._versions[family])[-1]: 1.0}
 
     def _key(self, request: Request, family: str) -> str:
-        """What decides on the version: who calls, or nothing that comes again."""
+        """Return the key that decides on the version: the caller, or a random number."""
         if self.split(family).sticky == "caller":
             return request_terms.caller_of(request)
-        request.state.by_chance = True
+        request.state.has_random_version = True
         return f"{random.getrandbits(64)}"

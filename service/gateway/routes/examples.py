@@ -7,7 +7,7 @@ from service.errors import ServiceError
 from service.imaging.decoder import FORMATS
 from service.tasks import TASKS, sample
 
-# What the error says in an example, where its class alone does not make a whole one.
+# The members of an example problem that its class does not define.
 BOUNDS: dict[str, dict[str, Any]] = {
     "body_too_large": {"limit": 20_971_520, "actual": 20_971_521},
     "image_too_large": {"limit": 50_000_000, "actual": 60_000_000},
@@ -15,7 +15,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "image_too_costly": {"limit": 16_000_900, "actual": 40_000_000},
     "too_many_images": {"limit": 32, "actual": 33},
     "overloaded": {"limit": 64, "actual": 65},
-    "rate_limited": {"limit": 32, "violated-policies": ["pictures"]},
+    "rate_limited": {"limit": 32, "violated-policies": ["images"]},
     "concurrency_limited": {"limit": 4, "actual": 5, "violated-policies": ["concurrency"]},
     "unsupported_media_type": {"accepted": list(FORMATS)},
     "not_acceptable": {"accepted": ["application/json"]},
@@ -26,28 +26,28 @@ BOUNDS: dict[str, dict[str, Any]] = {
 
 
 def problem(error: type[ServiceError]) -> dict[str, Any]:
-    """A problem document of that class."""
+    """Return a problem document of that class."""
     made = error(f"{error.title}.", **BOUNDS.get(error.code(), {}))
     return {**made.problem(), "request_id": sample.REQUEST_ID}
 
 
 def request() -> dict[str, Any]:
-    """A JSON request with a whole, small picture."""
+    """Return a JSON request with a complete, small image."""
     return {"images": [{"content": sample.in_base64(sample.png())}]}
 
 
 def tensors() -> dict[str, Any]:
-    """The same picture as a tensor."""
+    """Return a tensor request with the same image."""
     return {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": [sample.in_base64(sample.png())]}]}
 
 
 def models() -> dict[str, Any]:
-    """A list of one model."""
+    """Return a list of one model."""
     return {"models": [_summary()]}
 
 
 def model() -> dict[str, Any]:
-    """One model in full."""
+    """Return a model with all members."""
     return {
         **_summary(),
         "network": "resnest14",
@@ -68,29 +68,29 @@ def model() -> dict[str, Any]:
 
 
 def ready() -> dict[str, Any]:
-    """Every model is ready."""
+    """Return the response while every model is ready."""
     state = {"state": "ready", "workers_ready": 1, "workers_configured": 1, "answered": True, "circuits": {"closed": 1}}
     return {"status": "ready", "models": {"starter-classifier": state}, "limits": "local"}
 
 
 def live() -> dict[str, Any]:
-    """The process answers."""
+    """Return the response of a live process."""
     return {"status": "live"}
 
 
 def inferred() -> dict[str, Any]:
-    """One picture's scores as a tensor."""
+    """Return the scores of one image as a tensor."""
     output = {"name": "scores", "datatype": "FP32", "shape": [1, 2], "data": [0.973114, 0.014208]}
     return {"model_name": "starter-classifier", "model_version": "1.0", "outputs": [output]}
 
 
 def server() -> dict[str, Any]:
-    """The server."""
+    """Return the description of the server."""
     return {"name": "resnest-service", "version": __version__, "extensions": ["binary_tensor_data", "classification"]}
 
 
 def model_tensors() -> dict[str, Any]:
-    """A classifier's tensors."""
+    """Return the tensors of a classifier."""
     return {
         "name": "starter-classifier",
         "versions": ["1.0"],
@@ -101,7 +101,7 @@ def model_tensors() -> dict[str, Any]:
 
 
 def traffic() -> dict[str, Any]:
-    """A `Traffic`."""
+    """Return a `Traffic` document."""
     shares = {"sticky": "caller", "shares": {"1.0": 0.95, "1.1": 0.05}, "shadow": {"version": "1.2", "share": 0.1}}
     return {"file": "/etc/resnest/traffic.toml", "mistake": None, "models": {_model()["name"]: shares}}
 

@@ -1,6 +1,6 @@
 """The short path to the routes that take images, past FastAPI's routing and its dependency injection.
 
-FastAPI does both anew for every request, and they cost as much processor time as a whole rejection does without them
+FastAPI does both for every request, and they cost as much processor time as a whole rejection does without them
 (decision 0044). FastAPI has these routes too: it describes them, and answers every method but POST.
 """
 

@@ -76,7 +76,7 @@ class ImageResults:
         """Return, with the response cache on, whether every result was cached (RFC 9211), and the entity tag."""
         if self.tag is None:
             return {}
-        cached = all(result.how != "miss" for result in self.results)
+        cached = all(result.cache_outcome != "miss" for result in self.results)
         return {
             "ETag": self.tag,
             "Cache-Control": "private, no-cache",
@@ -128,17 +128,16 @@ async def infer_images(
         results = await unless_gone(request.receive, components.inference.run(uploads, cards, request_id, terms))
         if len(results) == 1 and results[0].failure is not None:
             raise results[0].failure
-        slowest = {stage: max(result.stages[stage] for result in results) for stage in REPORTED_STAGES}
+        times = {stage: max(result.stages[stage] for result in results) for stage in REPORTED_STAGES}
         tag = checked_tag(request, components.registry.identities(cards), results, terms)
-        stages = {"upload": uploaded, **slowest}
-        yield ImageResults(request_id, request.state.started, terms, results, stages, tag, cards)
-        copies = components.shadows.copies(cards, results, terms)
-        request.state.afterwards = partial(components.shadows.begin, copies, request_id)
+        yield ImageResults(request_id, request.state.started, terms, results, {"upload": uploaded, **times}, tag, cards)
+        copies = components.shadows.select(cards, results, terms)
+        request.state.afterwards = partial(components.shadows.start, copies, request_id)
 
 
 def checked_tag(request: Request, models: Sequence[str], results: Sequence[Result], terms: RequestTerms) -> str | None:
     """Return the entity tag if every result can be cached, else None. Raises `PreconditionFailed`."""
-    if not all(result.digest and result.again() for result in results):
+    if not all(result.digest and result.cacheable() for result in results):
         return None
     parts = [part.encode() for part in (terms.operation, *models)]
     tag = etag.entity_tag(request, [*parts, *(result.digest for result in results)])

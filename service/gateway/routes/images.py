@@ -95,7 +95,7 @@ def compared(named: Sequence[ModelCard], rendering: Rendering, found: ImageResul
     """Return the results of several models side by side, without id and times."""
 
     def one(index: int, result: Result) -> dict[str, Any]:
-        pairs = zip(named, result.answers, strict=False)  # no outputs where the image was not decoded
+        pairs = zip(named, result.outputs, strict=False)  # no outputs where the image was not decoded
         blocks = [{"model": name_of(card), **_members(card, rendering, result, output)} for card, output in pairs]
         return document_of(index, result, models=blocks)
 
@@ -145,7 +145,7 @@ async def documents(
 def _light(card: ModelCard, rendering: Rendering, index: int, result: Result) -> dict[str, Any]:
     if result.failure is not None:
         return failed(index, result, result.failure)
-    return document_of(index, result, **_members(card, rendering, result, result.answers[0]))
+    return document_of(index, result, **_members(card, rendering, result, result.outputs[0]))
 
 
 async def rendered(
@@ -164,7 +164,7 @@ async def rendered(
     """
     result = found.results[index]
     facts, output, content = cast(
-        "tuple[DecodedFacts, ModelOutput, bytes]", (result.facts, result.answers[0], result.upload.content)
+        "tuple[DecodedFacts, ModelOutput, bytes]", (result.facts, result.outputs[0], result.upload.content)
     )
     started = time.perf_counter()
     now = asyncio.get_running_loop().time()

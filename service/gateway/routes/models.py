@@ -1,4 +1,4 @@
-"""What the service tells of itself: its models, whether it lives and is ready, its metrics, its description."""
+"""The routes about the service itself: its models, traffic shares, health, metrics and OpenAPI description."""
 
 from typing import Any
 
@@ -18,10 +18,11 @@ def _json(document: dict[str, Any]) -> Response:
 
 @router.get("/v1/models", tags=["models"], summary="List the models")
 async def models(components: ComponentsDep) -> Response:
-    """List the models that are served, and whether they are ready."""
+    """Return the served models, with their states and traffic shares."""
     cards = components.registry.cards.values()
     rows = [
-        components.registry.summary(card, components.readiness.state(card.name)) | components.versions.part(card)
+        components.registry.summary(card, components.readiness.state(card.name))
+        | components.versions.traffic_shares(card)
         for card in cards
     ]
     return _json({"models": rows})
@@ -29,27 +30,28 @@ async def models(components: ComponentsDep) -> Response:
 
 @router.get("/v1/models/{name}", tags=["models"], summary="Describe a model")
 async def model(name: str, components: ComponentsDep) -> Response:
-    """Tell one model's labels, input, and what may be sent to it."""
+    """Return one model with its labels, its input, and the limits on uploads."""
     card = components.registry.card(name)
     watch = components.readiness.watches[card.name]
-    return _json(components.registry.detail(card, watch.state, watch.worker_bytes) | components.versions.part(card))
+    detail = components.registry.detail(card, watch.state, watch.worker_bytes)
+    return _json(detail | components.versions.traffic_shares(card))
 
 
-@router.get("/v1/traffic", tags=["operation"], summary="How is the traffic spread?")
+@router.get("/v1/traffic", tags=["operation"], summary="Show the traffic shares")
 async def traffic(components: ComponentsDep) -> Response:
-    """Tell the shares of each model's versions, and why the file's last change is not in force."""
+    """Return the traffic shares of each model's versions, and why the file's last change is not in force."""
     return _json(components.versions.details())
 
 
-@router.get("/livez", tags=["operation"], summary="Does the process answer?")
+@router.get("/livez", tags=["operation"], summary="Check liveness")
 async def livez() -> Response:
-    """Say 200 as long as the event loop turns; it does not ask the model server."""
+    """Return 200 while the process responds. The model servers are not checked."""
     return _json({"status": "live"})
 
 
-@router.get("/readyz", tags=["operation"], summary="Would pictures be answered?")
+@router.get("/readyz", tags=["operation"], summary="Check readiness")
 async def readyz(components: ComponentsDep) -> Response:
-    """Say 200 if every model has a ready worker that answered a test picture, else 503 with each model's state."""
+    """Return 200 if every model has a ready worker and has answered a probe image, else 503 with each model's state."""
     if not components.readiness.ready:
         raise components.readiness.problem()
     limits = components.rate_limiter.buckets.state
@@ -58,11 +60,11 @@ async def readyz(components: ComponentsDep) -> Response:
 
 @router.get("/metrics", tags=["operation"], summary="Metrics for Prometheus")
 async def metrics(components: ComponentsDep) -> Response:
-    """Tell the gateway's metrics in Prometheus's text format."""
+    """Return the gateway's metrics in Prometheus's text format 0.0.4."""
     return Response(components.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @router.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request) -> Response:
-    """Describe the API (OpenAPI 3.1)."""
+    """Return the description of the API (OpenAPI 3.1)."""
     return _json(request.app.openapi())

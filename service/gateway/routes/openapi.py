@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from service import errors
 from service.errors import ServiceError
-from service.gateway.access.middleware import all_rules
+from service.gateway.access.authorization import all_rules
 from service.gateway.http import problems
 from service.gateway.http.media_types import JSON, MULTIPART, OCTETS, media_type
 from service.gateway.inference.versions import HEADER as VERSION
@@ -75,9 +75,9 @@ DISCOVERY = (
 OPERATORS = (errors.Unauthenticated, errors.Forbidden, errors.Internal, errors.KeysUnavailable)
 NOT_READY = (errors.BackendUnavailable, errors.Draining, errors.Internal)
 
-DESCRIPTION = """You send an image as the raw body, as the field `file` of a form, or as base64 in JSON. It is never fetched
-from a URL. Every failure is an RFC 9457 problem document: branch on its `code`. An unknown path is answered with
-`route_not_found`, a method that a path does not have with `method_not_allowed`.
+DESCRIPTION = """You send an image as the raw body, as the field `file` of a form, or as base64 in JSON. It is never
+fetched from a URL. Every failure is an RFC 9457 problem document: branch on its `code`. An unknown path is answered
+with `route_not_found`, a method that a path does not have with `method_not_allowed`.
 
 """
 
@@ -99,19 +99,19 @@ HEADERS = [
     {
         "name": "Request-Timeout",
         "in": "header",
-        "description": "Seconds, from its first byte on, that the request may take; the model's deadline if not given.",
+        "description": "Maximum time in seconds, from the request's first byte. Default: the model's deadline.",
         "schema": {"type": "string", "pattern": r"^[0-9]{1,6}(\.[0-9]{1,6})?$", "examples": ["2.5"]},
     },
     {
         "name": VERSION,
         "in": "header",
-        "description": "The version of the model that is to answer; by the operator's shares if not given.",
+        "description": "Version of the model. Default: chosen by the operator's traffic shares.",
         "schema": {"type": "string", "examples": ["1.0"]},
     },
     {
         "name": "Priority",
         "in": "header",
-        "description": "How urgent the request is (RFC 9218): u=0 the most, u=7 the least, u=3 if not given.",
+        "description": "Urgency of the request (RFC 9218), from u=0, the most urgent, to u=7. Default: u=3.",
         "schema": {"type": "string", "examples": ["u=6"]},
     },
 ]
@@ -120,7 +120,7 @@ SECURITY = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key, or a token of the issuer that the service trusts, where it asks.",
+        "description": "An API key, or a token of the identity provider that the service trusts, if it requires one.",
     },
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
@@ -176,7 +176,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
 def _introduction() -> str:
     first, *others = (endpoint.name for task in TASKS.values() for endpoint in task.endpoints)
     listed = f"{', '.join([first, *others[:-1]])} and {others[-1]}" if others else first
-    return f"{listed.capitalize()} images.\n\n{DESCRIPTION}{problem_pages.described()}"
+    return f"{listed.capitalize()} images.\n\n{DESCRIPTION}{problem_pages.markdown_table()}"
 
 
 def descriptions() -> dict[tuple[str, str], RouteDescription]:
@@ -226,10 +226,10 @@ def _failures(classes: Iterable[type[ServiceError]]) -> dict[str, Any]:
 
 
 def _problem_response(group: list[type[ServiceError]]) -> dict[str, Any]:
-    told = {error.code(): {"summary": error.title, "value": examples.problem(error)} for error in group}
+    shown = {error.code(): {"summary": error.title, "value": examples.problem(error)} for error in group}
     response: dict[str, Any] = {
         "description": " ".join(f"`{error.code()}`: {error.title}." for error in group),
-        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}, "examples": told}},
+        "content": {problems.MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}, "examples": shown}},
     }
     if any(error.retry_after_s is not None for error in group):
         header = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
@@ -243,18 +243,18 @@ def _one_of(shapes: tuple[type[BaseModel], ...]) -> dict[str, Any]:
 
 
 def _request_body() -> dict[str, Any]:
-    picture = {"schema": {"type": "string", "contentMediaType": OCTETS}}
+    image = {"schema": {"type": "string", "contentMediaType": OCTETS}}
     form = {
         "type": "object",
         "properties": {"file": {"type": "array", "items": {"type": "string", "contentMediaType": OCTETS}}},
         "required": ["file"],
     }
     body = {"schema": {"$ref": REF.format(model="ImagesBody")}, "example": examples.request()}
-    content = dict.fromkeys([*map(media_type, decoder.accepted_formats()), OCTETS], picture)
+    content = dict.fromkeys([*map(media_type, decoder.accepted_formats()), OCTETS], image)
     return {"required": True, "content": {**content, MULTIPART: {"schema": form}, JSON: body}}
 
 
 def _tensor_body() -> dict[str, Any]:
     json = {"schema": {"$ref": REF.format(model="TensorRequest")}, "example": examples.tensors()}
-    behind = {"schema": {"type": "string", "contentMediaType": OCTETS}}
-    return {"required": True, "content": {JSON: json, OCTETS: behind}}
+    binary = {"schema": {"type": "string", "contentMediaType": OCTETS}}
+    return {"required": True, "content": {JSON: json, OCTETS: binary}}

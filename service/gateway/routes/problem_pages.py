@@ -1,4 +1,4 @@
-"""The pages that a problem's `type` leads to, written from the error classes themselves."""
+"""The pages to which a problem's `type` links, generated from the error classes."""
 
 import html
 import inspect
@@ -19,23 +19,23 @@ STYLE = "body{font:16px/1.5 system-ui;max-width:44rem;margin:2rem auto;padding:0
 
 MANUAL = """# Problems
 
-What is wrong with a request, or with us, is told as `application/problem+json` (RFC 9457). Its `type` is `/problems/`
-and the `code`, relative to the service that answered, where this text stands too; neither ever changes its meaning.
-`code` is the word to branch on, `detail` says what happened this time, `limit` and `actual` which bound was broken. A
-4xx is the caller's to mend, a 5xx ours; 408, 429, 502, 503 and 504 may be sent again as they are. `make problems`
-writes this page from `service/errors/`.
+Every failure is an `application/problem+json` document (RFC 9457). Its `type` is `/problems/` and the `code`, relative
+to the service. A page with the text below is there. Neither `type` nor `code` ever changes its meaning. Branch on
+`code`. `detail` says what happened this time. `limit` is the bound that was broken, `actual` the value that broke it.
+Correct a request before you repeat it after a 4xx; a 5xx is not your mistake. After 408, 429, 502, 503 and 504 you may
+repeat it unchanged. `make problems` generates this page from `service/errors/`.
 """
 
 
 @router.get("/")
 async def home() -> RedirectResponse:
-    """Lead to the documentation."""
+    """Redirect to the documentation."""
     return RedirectResponse("/docs")
 
 
 @router.get("/problems")
 async def problems() -> HTMLResponse:
-    """List every problem that the service can tell."""
+    """List all problems."""
     rows = "".join(
         f"<li>{error.status} <a href='/problems/{error.code()}'><code>{error.code()}</code></a> "
         f"{html.escape(error.title)}</li>"
@@ -46,40 +46,42 @@ async def problems() -> HTMLResponse:
 
 @router.get("/problems/{code}")
 async def problem(code: str) -> HTMLResponse:
-    """Say what one problem means and what to do about it."""
+    """Explain one problem and its cure."""
     error = {error.code(): error for error in every_error()}.get(code)
     if error is None:
         raise RouteNotFound("No problem has that code; /problems lists them.")
-    return _page(error.title, "".join(f"<p>{html.escape(text)}</p>" for text in _told(error)))
+    return _page(error.title, "".join(f"<p>{html.escape(text)}</p>" for text in _paragraphs(error)))
 
 
-def described() -> str:
-    """Every problem as a Markdown table, for the API's own documentation."""
+def markdown_table() -> str:
+    """Return all problems as a Markdown table, for the OpenAPI description."""
     rows = [f"| `{error.code()}` | {error.status} | {error.title} | {error.cure} |" for error in every_error()]
-    return "\n".join(["| code | status | what it says | what to do |", "|---|---|---|---|", *rows])
+    return "\n".join(["| code | status | meaning | what to do |", "|---|---|---|---|", *rows])
 
 
 def manual() -> str:
-    """The text of docs/problems.md: the cause and the cure of every problem, under its code."""
+    """Return the text of docs/problems.md: the cause and the cure of every problem, under its code."""
     return MANUAL + "".join(
-        f"\n## {error.code()}\n\n{error.status}: {error.title}.\n\n**Cause.** {_flat(inspect.getdoc(error) or '')}\n\n"
-        f"**Cure.** {_flat(' '.join([error.cure, *_again(error)]))}\n"
+        f"\n## {error.code()}\n\n{error.status}: {error.title}.\n\n"
+        f"**Cause.** {_one_line(inspect.getdoc(error) or '')}\n\n"
+        f"**Cure.** {_one_line(' '.join([error.cure, *_retry_advice(error)]))}\n"
         for error in every_error()
     )
 
 
-def _flat(text: str) -> str:
-    """One paragraph, in which Markdown finds no tags."""
+def _one_line(text: str) -> str:
+    """Return the text in one line, with `<` escaped for Markdown."""
     return " ".join(text.split()).replace("<", "&lt;")
 
 
-def _again(error: type[ServiceError]) -> list[str]:
+def _retry_advice(error: type[ServiceError]) -> list[str]:
     seconds = error.retry_after_s
-    return [] if seconds is None else ["The header `Retry-After` says in how many seconds it may be sent again."]
+    return [] if seconds is None else ["The header `Retry-After` says after how many seconds you may try again."]
 
 
-def _told(error: type[ServiceError]) -> list[str]:
-    return [f"HTTP {error.status}, code {error.code()}.", inspect.getdoc(error) or "", error.cure, *_again(error)]
+def _paragraphs(error: type[ServiceError]) -> list[str]:
+    cause = inspect.getdoc(error) or ""
+    return [f"HTTP {error.status}, code {error.code()}.", cause, error.cure, *_retry_advice(error)]
 
 
 def _page(title: str, body: str) -> HTMLResponse:

@@ -1,4 +1,4 @@
-"""What the service tells of its models and of itself."""
+"""The responses that describe the models, readiness and traffic."""
 
 from typing import Any, Literal
 
@@ -9,24 +9,29 @@ from service.tasks.shapes import ClassLabel, HexColour, ModelName, Shape
 
 
 class ModelSummary(ModelName):
-    """A model that is served."""
+    """A served model."""
 
     summary: str
     licence: str
     source: str
-    state: State
-    default: bool = Field(description="whether it answers where no model is named")
+    state: State = Field(description="`loading` until the model is ready for the first time.")
+    default: bool = Field(description="Whether the model serves requests for its task that name no model.")
     share: float = Field(
-        ge=0, le=1, description="of the requests that name the model without a version, this version's"
+        ge=0, le=1, description="Share of the model's requests without a version that this version serves, 0 to 1."
     )
-    shadow: float = Field(ge=0, le=1, description="of the pictures, what this version is shown after their answers")
-    classes: int
-    published: dict[str, Any] = Field(description="scores that the authors state")
-    measured: dict[str, Any] = Field(description="scores that we measured")
+    shadow: float = Field(
+        ge=0,
+        le=1,
+        description="Share of the model's images that this version also receives as shadow traffic, after the response "
+        "was sent, 0 to 1.",
+    )
+    classes: int = Field(description="Number of classes.")
+    published: dict[str, Any] = Field(description="Scores that the authors published.")
+    measured: dict[str, Any] = Field(description="Scores that this project measured.")
 
 
 class ModelList(Shape):
-    """The models that are served."""
+    """The served models."""
 
     models: list[ModelSummary]
 
@@ -38,101 +43,106 @@ class LabelRow(ClassLabel):
 
 
 class InputFacts(Shape):
-    """How a picture becomes the network's input."""
+    """How an image becomes the network's input."""
 
-    profile: str
-    size: int
+    profile: str = Field(description="Preprocessing profile: `official`, `timm`, `proportional` or `whole`.")
+    size: int = Field(description="Side of the square input, or maximum long side, in pixels.")
 
 
 class Memory(Shape):
-    """What a model takes of memory; null is what is not known here."""
+    """The memory of a model in bytes; null if unknown."""
 
-    weights_bytes: int | None = Field(description="of the weight file")
+    weights_bytes: int | None = Field(description="Size of the weight file.")
     worker_bytes: int | None = Field(
-        description="in memory of the worker process that answered the last test picture, libraries included; what "
-        "is in a GPU's memory is not"
+        description="Resident memory of the worker process that answered the last probe, with its libraries, without "
+        "GPU memory."
     )
 
 
 class BestFacts(Shape):
-    """What `quality=best` does: sizes in multiples of one pass's, the side of a window in pixels, and what it takes."""
+    """What `quality=best` does, and what it costs."""
 
-    scales: list[float]
-    window: int
-    cost: float = Field(description="times the work of one pass")
-    deadline_s: float = Field(description="seconds that a picture has where its request names none")
+    scales: list[float] = Field(description="Image sizes, as multiples of the size in a single pass.")
+    window: int = Field(description="Side of the sliding window in pixels.")
+    cost: float = Field(description="Work, as a multiple of a single pass.")
+    deadline_s: float = Field(description="Deadline of an image in seconds, if the request sets none.")
 
 
 class Limits(Shape):
-    """What an upload may be."""
+    """The limits on uploads."""
 
-    max_upload_bytes: int
-    max_images: int
-    max_pixels: int
-    max_side: int
-    min_side: int
+    max_upload_bytes: int = Field(description="Maximum size of a request's body in bytes.")
+    max_images: int = Field(description="Maximum number of images in a request.")
+    max_pixels: int = Field(description="Maximum number of pixels of an image.")
+    max_side: int = Field(description="Maximum of an image's longer side in pixels.")
+    min_side: int = Field(description="Minimum of an image's shorter side in pixels.")
 
 
 class ModelDetail(ModelSummary):
-    """A model with its labels, its input and what may be sent to it."""
+    """A model with its labels, its input, and the limits on uploads."""
 
     network: str
-    identity: str = Field(description="another where answers may be: of the weights, labels, network, input, precision")
+    identity: str = Field(
+        description="Fingerprint of weights, labels, network, input and precision. It changes whenever the model's "
+        "outputs could change."
+    )
     input: InputFacts
     memory: Memory
-    best: BestFacts | None = Field(default=None, description="of a segmenter: what `quality=best` does")
-    languages: list[str] = Field(description="that `lang` may ask for; the labels here are in the first")
+    best: BestFacts | None = Field(default=None, description="What `quality=best` does. Only for segmenters.")
+    languages: list[str] = Field(description="Values of `lang`. The labels listed here are in the first language.")
     labels: list[LabelRow]
     limits: Limits
-    formats: list[str] = Field(description="picture formats that are accepted")
+    formats: list[str] = Field(description="Accepted image formats.")
 
 
 class ModelReadiness(Shape):
-    """Why a model counts as ready: it has a ready worker, and one answered a test picture."""
+    """The readiness of a model. It is ready if it has a ready worker, and a worker has answered a probe image."""
 
     state: State
     workers_ready: int
     workers_configured: int
-    answered: bool
+    answered: bool = Field(description="Whether a probe image was answered while a worker was ready that still is.")
     circuits: dict[Literal["closed", "open", "half_open"], int] = Field(
-        description="how many model servers are in use (closed), left alone after failures (open), or tried again"
+        description="Number of model servers by circuit breaker state: in use (`closed`), skipped after failures "
+        "(`open`), or being tested again (`half_open`)."
     )
 
 
 class Ready(Shape):
-    """Every served model is ready."""
+    """The response while every served model is ready."""
 
     status: Literal["ready"]
     models: dict[str, ModelReadiness]
     limits: Literal["local", "shared", "failing"] = Field(
-        description="where callers' limits are counted: here, in Redis, or ought to be there and cannot"
+        description="Where the callers' limits are counted: in this process (`local`), in Redis (`shared`), or in "
+        "Redis, which cannot be reached (`failing`)."
     )
 
 
 class ShadowFacts(Shape):
-    """The version that is shown a share of the pictures after they were answered."""
+    """The version that receives shadow traffic, and its share of the images, 0 to 1."""
 
     version: str
     share: float
 
 
 class ModelTraffic(Shape):
-    """How a model's requests are spread over its versions, and whether a caller stays with one."""
+    """How a model's requests are spread over its versions."""
 
-    sticky: Literal["caller", "none"]
-    shares: dict[str, float]
+    sticky: Literal["caller", "none"] = Field(description="Whether a caller always gets the same version.")
+    shares: dict[str, float] = Field(description="Share of the requests by version, 0 to 1.")
     shadow: ShadowFacts | None
 
 
 class Traffic(Shape):
-    """What is in force, and what keeps the file's last state from being so."""
+    """The traffic shares in force."""
 
-    file: str | None
-    mistake: str | None
+    file: str | None = Field(description="Path of the traffic file.")
+    mistake: str | None = Field(description="Why the last change of the file is not in force; null if it is.")
     models: dict[str, ModelTraffic]
 
 
 class Live(Shape):
-    """The process answers."""
+    """The response of a live process."""
 
     status: Literal["live"]

@@ -1,4 +1,4 @@
-"""The reference of the API for people: Swagger UI, from our own address and by a policy that lets nothing else in."""
+"""The API reference for browsers: Swagger UI from this server, with a policy that allows no other sources."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +11,7 @@ from service.errors import RouteNotFound
 
 router = APIRouter(include_in_schema=False)
 
-# Swagger UI writes style attributes, draws its icons from data: addresses and shows answered pictures as blob: ones.
+# Swagger UI writes style attributes, draws its icons from data: URLs, and shows images in responses as blob: URLs.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -27,7 +27,7 @@ PAGE: Final = """<!doctype html>
 <script src="docs/swagger-ui-bundle.js"></script>
 <script src="docs/start.js"></script>
 """
-# Without a validator: Swagger UI would send the description's address to one on the Internet.
+# Without a validator: Swagger UI would send the URL of the description to a validator on the Internet.
 START: Final = """SwaggerUIBundle({
   url: "openapi.json", dom_id: "#reference", deepLinking: true, displayRequestDuration: true, validatorUrl: null,
 });
@@ -38,20 +38,20 @@ ASSETS: Final = {
     "swagger-ui.css": "text/css",
     "favicon-32x32.png": "image/png",
 }
-KEPT: Final = {"Cache-Control": "public, max-age=3600"}
+CACHE_HEADERS: Final = {"Cache-Control": "public, max-age=3600"}
 
 
 @router.get("/docs")
 async def docs() -> HTMLResponse:
-    """Show the description in a browser."""
+    """Return the page."""
     return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})
 
 
 @router.get("/docs/{asset}")
 async def asset(asset: str) -> Response:
-    """Give a part of that page."""
+    """Return a script, stylesheet or icon of the page."""
     if asset == "start.js":
-        return Response(START, media_type="text/javascript", headers=KEPT)
+        return Response(START, media_type="text/javascript", headers=CACHE_HEADERS)
     if asset not in ASSETS:
-        raise RouteNotFound("The reference has no such part.")
-    return FileResponse(Path(str(files(PACKAGE) / asset)), media_type=ASSETS[asset], headers=KEPT)
+        raise RouteNotFound("The API reference has no such file.")
+    return FileResponse(Path(str(files(PACKAGE) / asset)), media_type=ASSETS[asset], headers=CACHE_HEADERS)

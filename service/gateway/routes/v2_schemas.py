@@ -1,4 +1,4 @@
-"""The Open Inference Protocol's shapes, as far as they are understood here; of a request, other members are ignored."""
+"""The documents of the Open Inference Protocol, as far as this server supports them. Other members are ignored."""
 
 from typing import Any, Literal
 
@@ -9,57 +9,65 @@ from service.tasks.shapes import Shape
 Datatype = Literal["BYTES", "FP32", "UINT8"]
 
 
-class _Said(BaseModel):
+class _RequestPart(BaseModel):
+    """A part of a request. Unknown members are ignored, and no value is converted to another type."""
+
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
-class InputParameters(_Said):
-    """How an input is sent."""
+class InputParameters(_RequestPart):
+    """The parameters of a tensor that is sent as bytes."""
 
-    binary_data_size: int | None = Field(default=None, ge=0, description="bytes of it behind the JSON")
+    binary_data_size: int | None = Field(
+        default=None, ge=0, description="Number of the tensor's bytes after the JSON head."
+    )
 
 
-class TensorInput(_Said):
-    """The input: encoded pictures, behind the JSON or in `data` as base64."""
+class TensorInput(_RequestPart):
+    """The input: encoded images, as bytes after the JSON head or as base64 in `data`."""
 
     name: str = Field(examples=["image"])
-    shape: list[int] = Field(max_length=8)
+    shape: list[int] = Field(max_length=8, description="`[n]` or `[n, 1]` for n images.")
     datatype: str = Field(examples=["BYTES"])
     parameters: InputParameters | None = None
-    data: list[str | list[str]] | None = None
+    data: list[str | list[str]] | None = Field(default=None, description="The images in base64.")
 
 
-class OutputParameters(_Said):
-    """How an output is wanted."""
+class OutputParameters(_RequestPart):
+    """The form of one output."""
 
-    binary_data: bool | None = Field(default=None, description="as bytes behind the JSON")
-    classification: int = Field(default=0, ge=0, description="only so many best classes, by name")
+    binary_data: bool | None = Field(default=None, description="Return the output as bytes after the JSON head.")
+    classification: int = Field(
+        default=0, ge=0, description="Return this many best classes as `score:class id:label` instead of all scores."
+    )
 
 
-class TensorOutput(_Said):
-    """An output that is wanted."""
+class TensorOutput(_RequestPart):
+    """A requested output."""
 
     name: str
     parameters: OutputParameters | None = None
 
 
-class RequestParameters(_Said):
-    """How outputs are wanted that say nothing themselves."""
+class RequestParameters(_RequestPart):
+    """The parameters of outputs that have none of their own."""
 
-    binary_data_output: bool = False
+    binary_data_output: bool = Field(default=False, description="Return outputs as bytes after the JSON head.")
 
 
-class TensorRequest(_Said):
-    """What a request says of itself and its tensors."""
+class TensorRequest(_RequestPart):
+    """An inference request."""
 
-    id: str | None = Field(default=None, max_length=256)
+    id: str | None = Field(default=None, max_length=256, description="Returned in the response.")
     parameters: RequestParameters | None = None
     inputs: list[TensorInput] = Field(min_length=1, max_length=1)
-    outputs: list[TensorOutput] | None = Field(default=None, max_length=8, description="all, if none is named")
+    outputs: list[TensorOutput] | None = Field(
+        default=None, max_length=8, description="The requested outputs. Default: all."
+    )
 
 
 class TensorFacts(Shape):
-    """A tensor; a side of -1 is any."""
+    """A tensor. A dimension of -1 has any size."""
 
     name: str
     datatype: Datatype
@@ -67,14 +75,14 @@ class TensorFacts(Shape):
 
 
 class TensorAnswer(TensorFacts):
-    """An output, in `data` or behind the JSON."""
+    """An output, in `data` or as bytes after the JSON head."""
 
     data: list[Any] | None = None
     parameters: InputParameters | None = None
 
 
 class InferResponse(Shape):
-    """A row of each output for each picture."""
+    """The outputs, with one row for each image."""
 
     model_name: str
     model_version: str
@@ -83,7 +91,7 @@ class InferResponse(Shape):
 
 
 class ServerFacts(Shape):
-    """The server, and what it understands besides the protocol."""
+    """The server and its extensions of the protocol."""
 
     name: str
     version: str
@@ -91,19 +99,19 @@ class ServerFacts(Shape):
 
 
 class ServerLive(Shape):
-    """The process answers."""
+    """The response of a live process."""
 
     live: Literal[True]
 
 
 class ServerReady(Shape):
-    """Every served model is ready."""
+    """The response while every served model is ready."""
 
     ready: Literal[True]
 
 
 class ModelTensors(Shape):
-    """A model's tensors."""
+    """The inputs and outputs of a model."""
 
     name: str
     versions: list[str]
@@ -113,7 +121,7 @@ class ModelTensors(Shape):
 
 
 class ModelReady(Shape):
-    """The model is ready."""
+    """The response while the model is ready."""
 
     name: str
     ready: Literal[True]

@@ -1,7 +1,7 @@
-"""The bodies of the Open Inference Protocol (v2, REST): tensors as JSON, or as bytes behind a JSON head.
+"""Parse and encode bodies of the Open Inference Protocol (v2, REST): JSON, or a JSON head and binary tensors.
 
-A picture is one element of the BYTES tensor `image`: behind the head a length (4 bytes, little-endian) and the file, in
-JSON its base64. Triton's extensions `binary_tensor_data` and `classification` are understood.
+An image is one element of the BYTES tensor `image`. After a JSON head it is a length (4 bytes, little-endian) and the
+file; in JSON it is base64. Triton's extensions `binary_tensor_data` and `classification` are supported.
 """
 
 import struct
@@ -24,13 +24,13 @@ INPUT = "image"
 HEAD_LENGTH = "Inference-Header-Content-Length"
 DATATYPES: Final = {"uint8": "UINT8", "float32": "FP32"}
 LENGTH = struct.Struct("<I")
-STRUCTURE = 64  # brackets and commas of a head, besides those of its elements
-LONGEST_LIST = 1 << 20  # numbers of a tensor that is told as JSON
+HEAD_STRUCTURE = 64  # brackets and commas of a head, besides two for each image
+MAX_JSON_NUMBERS = 1 << 20  # of an output in JSON
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """One output as it is to be told: its name, whether as bytes, and of how many classes (0: all, as numbers)."""
+class RequestedOutput:
+    """A requested output: its name, whether as bytes, and the number of best classes (0: all scores)."""
 
     name: str
     binary: bool
@@ -39,126 +39,133 @@ class Wanted:
 
 @dataclass
 class TensorBody:
-    """A body in this protocol; `identity` and `wanted` are known once it has been read."""
+    """A request body of this protocol. `request_id` and `requested` are set once the body has been read."""
 
     headers: Headers
     max_images: int
     outputs: Sequence[str]
-    identity: str | None = None
-    wanted: list[Wanted] = field(default_factory=list)
+    request_id: str | None = None
+    requested: list[RequestedOutput] = field(default_factory=list)
     _content: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
         check_encoding(self.headers)
         self._length = self.headers.get(HEAD_LENGTH)
         if self._length is not None and not (self._length.isascii() and self._length.isdecimal()):
-            raise _bad_length()
+            raise _invalid_length()
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
         self._content += chunk
 
     def finish(self) -> list[Upload]:
-        """The pictures. Raises `MalformedJson`, `InvalidParameter` and the like."""
+        """Return the images. Raises `ServiceError`, such as `MalformedJson` or `InvalidParameter`."""
         content = bytes(self._content)
         if not content:
             raise EmptyBody("The body is empty.")
         length = len(content) if self._length is None else int(self._length)
         if length > len(content):
-            raise _bad_length()
+            raise _invalid_length()
         head = self._head(content[:length])
-        self.identity = head.id
-        self.wanted = self._wants(head)
-        return self._pictures(head.inputs[0], memoryview(content)[length:])
+        self.request_id = head.id
+        self.requested = self._requested(head)
+        return self._images(head.inputs[0], memoryview(content)[length:])
 
     def _head(self, text: bytes) -> TensorRequest:
-        """Refuses before parsing what would make millions of objects: base64 has neither brackets nor commas."""
-        if max(text.count(mark) for mark in (b"[", b"{", b",")) > STRUCTURE + 2 * self.max_images:
-            raise MalformedJson(f"The head holds more lists or members than {self.max_images} pictures need.")
+        """Return the parsed head. One that would become millions of objects is rejected before it is parsed.
+
+        It is recognised by its brackets and commas, which base64 does not contain.
+        """
+        if max(text.count(mark) for mark in (b"[", b"{", b",")) > HEAD_STRUCTURE + 2 * self.max_images:
+            raise MalformedJson(f"The JSON has more lists or members than {self.max_images} images need.")
         try:
             return TensorRequest.model_validate_json(text)
         except ValidationError as error:
             raise malformed_json(error) from None
 
-    def _wants(self, head: TensorRequest) -> list[Wanted]:
+    def _requested(self, head: TensorRequest) -> list[RequestedOutput]:
         default = bool(head.parameters and head.parameters.binary_data_output)
-        wanted = []
+        requested = []
         for output in head.outputs or [TensorOutput(name=name) for name in self.outputs]:
             if output.name not in self.outputs:
-                raise _wrong("outputs", f"The model's outputs are {', '.join(self.outputs)}.")
-            said = output.parameters or OutputParameters()
-            binary = default if said.binary_data is None else said.binary_data
-            wanted.append(Wanted(output.name, binary, said.classification))
-        return wanted
+                raise _invalid("outputs", f"The model's outputs are {', '.join(self.outputs)}.")
+            parameters = output.parameters or OutputParameters()
+            binary = default if parameters.binary_data is None else parameters.binary_data
+            requested.append(RequestedOutput(output.name, binary, parameters.classification))
+        return requested
 
-    def _pictures(self, tensor: TensorInput, rest: memoryview) -> list[Upload]:
+    def _images(self, tensor: TensorInput, tail: memoryview) -> list[Upload]:
         if tensor.name != INPUT or tensor.datatype != "BYTES":
-            raise _wrong("inputs", f"The model's one input is the BYTES tensor {INPUT}.")
+            raise _invalid("inputs", f"The model's only input is the BYTES tensor {INPUT}.")
         count = prod(tensor.shape)
         if count > self.max_images:
-            detail = f"The tensor holds more than {self.max_images} pictures."
+            detail = f"The tensor has more than {self.max_images} images."
             raise TooManyImages(detail, limit=self.max_images, actual=count)
         size = tensor.parameters.binary_data_size if tensor.parameters else None
-        if (size or 0) != len(rest) or (size is not None and tensor.data is not None):
-            raise _wrong("inputs", "binary_data_size is not the number of bytes behind the head, or there is data too.")
-        uploads = _in_json(tensor.data or []) if size is None else _in_bytes(rest)
+        if (size or 0) != len(tail) or (size is not None and tensor.data is not None):
+            detail = "binary_data_size must be the number of bytes after the JSON head, without data beside it."
+            raise _invalid("inputs", detail)
+        uploads = _from_json(tensor.data or []) if size is None else _from_bytes(tail)
         if len(uploads) != count or min(tensor.shape, default=0) < 0:
-            raise _wrong("inputs", "The shape is not that of the data.")
+            raise _invalid("inputs", "The shape does not match the number of elements.")
         if not uploads:
-            raise EmptyBody("The tensor holds no picture.")
+            raise EmptyBody("The tensor has no images.")
         return uploads
 
 
-def _in_json(data: Sequence[str | list[str]]) -> list[Upload]:
+def _from_json(data: Sequence[str | list[str]]) -> list[Upload]:
     rows = [[row] if isinstance(row, str) else row for row in data]
     return [from_base64(content) for row in rows for content in row]
 
 
-def _in_bytes(rest: memoryview) -> list[Upload]:
+def _from_bytes(tail: memoryview) -> list[Upload]:
     uploads = []
-    while rest:
-        if len(rest) < LENGTH.size:
-            raise _wrong("inputs", "The bytes end inside an element's length.")
-        (length,) = LENGTH.unpack_from(rest)
-        if length > len(rest) - LENGTH.size:
-            raise _wrong("inputs", "The bytes end inside an element.")
-        uploads.append(upload_of(bytes(rest[LENGTH.size : LENGTH.size + length])))
-        rest = rest[LENGTH.size + length :]
+    while tail:
+        if len(tail) < LENGTH.size:
+            raise _invalid("inputs", "The bytes end inside an element's length.")
+        (length,) = LENGTH.unpack_from(tail)
+        if length > len(tail) - LENGTH.size:
+            raise _invalid("inputs", "The bytes end inside an element.")
+        uploads.append(upload_of(bytes(tail[LENGTH.size : LENGTH.size + length])))
+        tail = tail[LENGTH.size + length :]
     return uploads
 
 
-def best(scores: Array, labels: Sequence[str], count: int) -> list[list[bytes]]:
-    """The best classes of each row as Triton tells them, `score:class id:label`, by score and then by class id."""
+def top_classes(scores: Array, labels: Sequence[str], count: int) -> list[list[bytes]]:
+    """Return the best classes of each row in Triton's form, `score:class id:label`. Equal scores are sorted by id."""
     order = np.argsort(-scores, axis=-1, kind="stable")[:, :count]
     return [
-        [f"{row[place]:f}:{place}:{labels[place]}".encode() for place in places]
-        for row, places in zip(scores, order, strict=True)
+        [f"{row[class_id]:f}:{class_id}:{labels[class_id]}".encode() for class_id in best]
+        for row, best in zip(scores, order, strict=True)
     ]
 
 
-def answer(
-    wanted: Sequence[Wanted], arrays: Mapping[str, Array], labels: Sequence[str], document: dict[str, Any]
+def encode_outputs(
+    requested: Sequence[RequestedOutput],
+    arrays: Mapping[str, Array],
+    labels: Sequence[str],
+    document: dict[str, Any],
 ) -> tuple[bytes, int | None]:
-    """The body of an answer that begins with `document`, and the length of its head where bytes follow.
+    """Return the body of a response that begins with `document`, and the length of its head if bytes follow it.
 
-    Raises `InvalidParameter` for classes of what has none, and for a list that would be too long.
+    Raises `InvalidParameter` for the best classes of an output without classes, and for too many numbers in JSON.
     """
     rows, tails = [], []
-    for output in wanted:
-        row, tail = _tensor(output, arrays[output.name], labels)
+    for output in requested:
+        row, tail = _encode(output, arrays[output.name], labels)
         rows.append(row)
         if tail is not None:
             tails.append(tail)
     head = orjson.dumps({**document, "outputs": rows}, option=orjson.OPT_SERIALIZE_NUMPY)
-    return b"".join([head, *tails]), len(head) if any(output.binary for output in wanted) else None
+    return b"".join([head, *tails]), len(head) if any(output.binary for output in requested) else None
 
 
-def _tensor(output: Wanted, array: Array, labels: Sequence[str]) -> tuple[dict[str, Any], bytes | None]:
-    """An output's description, and its bytes where they follow."""
+def _encode(output: RequestedOutput, array: Array, labels: Sequence[str]) -> tuple[dict[str, Any], bytes | None]:
+    """Return an output's `TensorAnswer`, and its bytes if it is binary."""
     if output.classes:
         if array.dtype != np.float32:
-            raise _wrong("outputs", f"{output.name} has no classes to choose the best of.")
-        texts = best(array, labels, output.classes)
+            raise _invalid("outputs", f"classification does not apply to {output.name}, which has no scores.")
+        texts = top_classes(array, labels, output.classes)
         row: dict[str, Any] = {"name": output.name, "datatype": "BYTES", "shape": [len(texts), len(texts[0])]}
         flat = [text for each in texts for text in each]
         if not output.binary:
@@ -167,17 +174,18 @@ def _tensor(output: Wanted, array: Array, labels: Sequence[str]) -> tuple[dict[s
     else:
         row = {"name": output.name, "datatype": DATATYPES[array.dtype.name], "shape": list(array.shape)}
         if not output.binary:
-            if array.size > LONGEST_LIST:
-                raise _wrong("outputs", f"{output.name} has more than {LONGEST_LIST} numbers: ask for binary_data.")
+            if array.size > MAX_JSON_NUMBERS:
+                detail = f"{output.name} has more than {MAX_JSON_NUMBERS} numbers: request it with binary_data."
+                raise _invalid("outputs", detail)
             return {**row, "data": np.ascontiguousarray(array).ravel()}, None
         tail = np.ascontiguousarray(array).tobytes()
     return {**row, "parameters": {"binary_data_size": len(tail)}}, tail
 
 
-def _bad_length() -> ServiceError:
-    detail = f"{HEAD_LENGTH} is the number of bytes of the JSON that the body begins with."
+def _invalid_length() -> ServiceError:
+    detail = f"{HEAD_LENGTH} must be the number of bytes of the JSON at the start of the body."
     return InvalidHeader(detail, errors=[{"parameter": HEAD_LENGTH, "detail": detail}])
 
 
-def _wrong(parameter: str, detail: str) -> ServiceError:
+def _invalid(parameter: str, detail: str) -> ServiceError:
     return InvalidParameter(detail, errors=[{"parameter": parameter, "detail": detail}])

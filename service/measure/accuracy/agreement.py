@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.tasks.scoring_base import Batch, Comparison
+from service.tasks.scoring_base import Batch, BatchComparison
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Agreement:
     difference: float
 
 
-def agreement(pairs: Iterable[tuple[Batch, Batch]], compare: Callable[[Batch, Batch], Comparison]) -> Agreement:
+def agreement(pairs: Iterable[tuple[Batch, Batch]], compare: Callable[[Batch, Batch], BatchComparison]) -> Agreement:
     """Return the agreement of pairs of outputs for the same batch. `compare` is that of the task's scoring."""
     found = [compare(first, second) for first, second in pairs]
     return Agreement(

@@ -58,7 +58,7 @@ def as_csv(reports: Sequence[Report]) -> str:
     writer.writerow(("model", "version", "figure", "label", "value"))
     for report in reports:
         document, scoring = _document(report), report.subject.scoring
-        names = ("pictures", *(column.name for column in scoring.columns))
+        names = ("images", *(column.name for column in scoring.columns))
         overall = [(name, "", document[name]) for name in names]
         shares = [(scoring.label_figure, label, value) for label, value in report.label_shares.items()]
         writer.writerows((report.subject.name, report.subject.version, *row) for row in (*overall, *shares))
@@ -134,10 +134,10 @@ def _pipes(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def _document(report: Report) -> dict[str, Any]:
     scores, subject = report.scores, report.subject
     document: dict[str, Any] = {"model": subject.name, "version": subject.version, "task": subject.task}
-    document["pictures"] = scores.images
+    document["images"] = scores.images
     document |= {column.name: column.share(scores) for column in subject.scoring.columns}
     document["published"] = subject.published
     document |= subject.scoring.document(scores)
     document["confusion"] = {"labels": scores.labels, "counts": scores.confusion}
-    document["refused"] = [{"picture": each.image, "code": each.code} for each in report.rejected]
+    document["refused"] = [{"image": each.image, "code": each.code} for each in report.rejected]
     return document

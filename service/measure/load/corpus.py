@@ -24,7 +24,7 @@ class CorpusError(ValueError):
 
 
 @dataclass(frozen=True)
-class Upload:
+class CorpusImage:
     """An image to send: its name, its media type and its bytes."""
 
     name: str
@@ -32,17 +32,17 @@ class Upload:
     content: bytes
 
 
-def make(sizes: Sequence[Size], per_size: int = IMAGES_PER_SIZE, seed: int = 0) -> list[Upload]:
+def make(sizes: Sequence[Size], per_size: int = IMAGES_PER_SIZE, seed: int = 0) -> list[CorpusImage]:
     """Return `per_size` JPEGs of each size (width, height), the sizes interleaved. The seed determines the content."""
     random = np.random.default_rng(seed)
     variants = [(width, height, index) for index in range(per_size) for width, height in sizes]
     return [
-        Upload(f"{width}x{height}-{index}.jpg", "image/jpeg", _jpeg((width, height), random))
+        CorpusImage(f"{width}x{height}-{index}.jpg", "image/jpeg", _jpeg((width, height), random))
         for width, height, index in variants
     ]
 
 
-def read(folder: Path) -> list[Upload]:
+def read(folder: Path) -> list[CorpusImage]:
     """Return the images in a folder and its subfolders, sorted by path. Raises `CorpusError` if there are none."""
     found = list(_images(folder))
     if not found:
@@ -50,12 +50,12 @@ def read(folder: Path) -> list[Upload]:
     return found
 
 
-def _images(folder: Path) -> Iterator[Upload]:
+def _images(folder: Path) -> Iterator[CorpusImage]:
     for path in sorted(folder.rglob("*")):
         content = path.read_bytes() if path.is_file() else b""
         kind = decoder.sniff(content)
         if kind is not None:
-            yield Upload(path.name, f"image/{kind.lower()}", content)
+            yield CorpusImage(path.name, f"image/{kind.lower()}", content)
 
 
 def _jpeg(size: Size, random: np.random.Generator) -> bytes:

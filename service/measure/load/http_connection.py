@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from service.measure.load.corpus import Upload
+from service.measure.load.corpus import CorpusImage
 
 BOUNDARY = "resnest-bench-e19b46a1"
 
@@ -66,7 +66,7 @@ def post(url: str, body: bytes, media_type: str, headers: Mapping[str, str], ima
     return Request(f"POST {target} HTTP/1.1\r\n{head}\r\n".encode() + body, images)
 
 
-def form(uploads: Sequence[Upload], name: str = "file") -> tuple[bytes, str]:
+def form(uploads: Sequence[CorpusImage], name: str = "file") -> tuple[bytes, str]:
     """Return the body of a multipart form that has each upload in a field called `name`, and its media type."""
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{index}.jpg"\r\n'

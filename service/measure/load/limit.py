@@ -20,8 +20,8 @@ class Limit:
     model: str
     batch_size: int
     decode_threads: int
-    pictures: int
-    pictures_per_s: float
+    images: int
+    images_per_s: float
     decode_ms: Figures
     infer_ms: Figures
     lone_ms: Figures
@@ -38,13 +38,13 @@ def measure(
         ends = _run(pipeline, source, size, seconds=seconds, warm_up_s=warm_up_s)
         pool.shutdown(cancel_futures=True)
     elapsed = ends[-1] - ends[0]
-    pictures = size * (len(ends) - 1)
+    images = size * (len(ends) - 1)
     return Limit(
         model=pipeline.card.name,
         batch_size=size,
         decode_threads=threads,
-        pictures=pictures,
-        pictures_per_s=pictures / elapsed,
+        images=images,
+        images_per_s=images / elapsed,
         decode_ms=figures(decode),
         infer_ms=figures(infer),
         lone_ms=figures([sum(pair) for pair in zip(decode, infer, strict=True)]),

@@ -36,7 +36,7 @@ class PlotLine(NamedTuple):
 def page(title: str, description: str, trials: Sequence[Trial]) -> str:
     """Return the HTML page of several trials."""
     latencies = [_line(trials, name, name) for name in ("p50", "p95", "p99")]
-    throughput = PlotLine("images/s", [(each.load.amount, each.summary.pictures_per_s) for each in trials])
+    throughput = PlotLine("images/s", [(each.load.amount, each.summary.images_per_s) for each in trials])
     label = "callers at a time" if trials[0].load.kind == "closed" else "requests per second offered"
     best = sweep.knee(trials)
     mark = best.load.amount if best else None

@@ -28,9 +28,9 @@ def document(target: str, images: Mapping[str, Any], trials: Sequence[Trial], **
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": host(),
         "target": target,
-        "pictures": dict(images),
+        "images": dict(images),
         **more,
-        "trials": [{**asdict(each), "load": {**asdict(each.load), "told": str(each.load)}} for each in trials],
+        "trials": [{**asdict(each), "load": {**asdict(each.load), "description": str(each.load)}} for each in trials],
         "knee": None if best is None else str(best.load),
     }
 
@@ -57,7 +57,7 @@ def loads(trials: Sequence[Trial]) -> tuple[ReportRow, list[ReportRow]]:
             (
                 f"{each.load}{' <- knee' if each is best else ''}",
                 f"{summary.requests_per_s:.1f}",
-                f"{summary.pictures_per_s:.1f}",
+                f"{summary.images_per_s:.1f}",
                 *(milliseconds(value) for value in latencies),
                 milliseconds(summary.latency_ms["max"]),
                 str(summary.errors),

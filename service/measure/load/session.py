@@ -8,7 +8,7 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 from service.measure.load import corpus, http_connection, plot, report, sweep, usage
-from service.measure.load.corpus import Upload
+from service.measure.load.corpus import CorpusImage
 from service.measure.load.http_connection import Address, Request
 from service.measure.load.trial import Load, Plan, Progress, Trial, probe, trial
 from service.measure.tables import table
@@ -54,7 +54,7 @@ class SessionOptions:
         endpoint = known[self.task or next(iter(known))]
         return self.url.rstrip("/") + (self.path or endpoint.path + query)
 
-    def corpus(self) -> list[Upload]:
+    def corpus(self) -> list[CorpusImage]:
         """Return the images to send. Raises `CorpusError`."""
         return corpus.read(self.image_folder) if self.image_folder else corpus.make(self.size, seed=self.seed)
 
@@ -68,7 +68,7 @@ class SessionOptions:
 
 
 async def measure(options: SessionOptions, say: Say, watch: Watch) -> list[Trial]:
-    """Apply each load in turn. Raises `CorpusError`, `RefusedError`, or `ValueError` for an invalid URL."""
+    """Apply each load in turn. Raises `CorpusError`, `ProbeFailedError`, or `ValueError` for an invalid URL."""
     address = Address.of(options.target)
     uploads = options.corpus()
     plan = Plan(
@@ -95,7 +95,7 @@ async def _measure_load(plan: Plan, load: Load, watch: Watch) -> Trial:
     return await trial(plan, load, lambda progress: watch(load, progress))
 
 
-def requests_of(options: SessionOptions, uploads: Sequence[Upload]) -> list[Request]:
+def requests_of(options: SessionOptions, uploads: Sequence[CorpusImage]) -> list[Request]:
     """Return the requests to send in rotation: one image as a raw body, several as a form."""
     headers = dict(options.header)
     if options.images == 1:
@@ -113,7 +113,7 @@ def text(options: SessionOptions, trials: Sequence[Trial]) -> str:
     parts = [table(head, rows) for head, rows in tables if rows]
     if options.allow_p95 is not None:
         best = sweep.within(trials, options.allow_p95)
-        found = f"{best.load}, {best.summary.pictures_per_s:.1f} images/s" if best else "none of these loads"
+        found = f"{best.load}, {best.summary.images_per_s:.1f} images/s" if best else "none of these loads"
         parts.append(f"Within {options.allow_p95:g} ms at the 95th percentile and without an error: {found}")
     return "\n\n".join(parts)
 
@@ -128,7 +128,7 @@ def page(options: SessionOptions, trials: Sequence[Trial]) -> str:
     return plot.page(options.target, description(options, options.corpus()), trials)
 
 
-def description(options: SessionOptions, uploads: Sequence[Upload]) -> str:
+def description(options: SessionOptions, uploads: Sequence[CorpusImage]) -> str:
     """Return one line that says what is measured."""
     mean = sum(len(each.content) for each in uploads) / len(uploads) / 1000
     sent = f"{len(uploads)} images, {mean:.0f} kB on average, {options.images} per request"
@@ -138,4 +138,4 @@ def description(options: SessionOptions, uploads: Sequence[Upload]) -> str:
 def corpus_document(options: SessionOptions) -> dict[str, Any]:
     """Return where the images come from and how many a request has, as JSON values."""
     sizes = [f"{width}x{height}" for width, height in options.size]
-    return {"from": options.image_folder.name if options.image_folder else sizes, "in_a_request": options.images}
+    return {"from": options.image_folder.name if options.image_folder else sizes, "per_request": options.images}

@@ -32,7 +32,7 @@ class Summary:
 
     seconds: float
     requests_per_s: float
-    pictures_per_s: float
+    images_per_s: float
     requests: int
     outcomes: dict[str, int]
     latency_ms: Figures
@@ -56,7 +56,7 @@ def summarise(samples: Iterable[Sample], window: Window) -> Summary:
     return Summary(
         seconds=seconds,
         requests_per_s=len(arrived) / seconds,
-        pictures_per_s=sum(each.images for each in arrived) / seconds,
+        images_per_s=sum(each.images for each in arrived) / seconds,
         requests=len(due),
         outcomes=dict(Counter(each.outcome for each in due)),
         latency_ms=figures([each.latency_s * 1e3 for each in due if each.outcome in {OK, TIMED_OUT}]),

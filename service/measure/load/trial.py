@@ -19,7 +19,7 @@ PROGRESS_S = 0.5
 SHOWN_BYTES = 300  # of the body of a failed reply
 
 
-class RefusedError(RuntimeError):
+class ProbeFailedError(RuntimeError):
     """The service does not answer an image before any load. The message is one sentence for the user."""
 
 
@@ -72,7 +72,7 @@ class Progress:
 
 
 async def probe(plan: Plan) -> Reply:
-    """Send each request once, one after another, and return the first reply. Raises `RefusedError`."""
+    """Send each request once, one after another, and return the first reply. Raises `ProbeFailedError`."""
     client = Client(plan.address, 1, plan.timeout_s)
     try:
         replies = [await client.send(request) for request in plan.requests]
@@ -82,7 +82,7 @@ async def probe(plan: Plan) -> Reply:
         if sample.outcome != OK:
             body = reply.body[:SHOWN_BYTES].decode(errors="replace") if reply else ""
             where = f"{plan.address.host} port {plan.address.port}"
-            raise RefusedError(f"{where} does not answer an image: {sample.outcome} {body}".rstrip())
+            raise ProbeFailedError(f"{where} does not answer an image: {sample.outcome} {body}".rstrip())
     first = replies[0]
     assert first is not None  # noqa: S101 - for the type checker: the outcome was ok
     return first

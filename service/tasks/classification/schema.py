@@ -22,34 +22,53 @@ from service.tasks.shapes import (
 
 
 class ClassifyQuery(Shape):
-    """The query of `POST /v1/classify`; any other parameter is refused."""
+    """The query of `POST /v1/classify`. Other parameters are rejected."""
 
-    model: list[str] = Field(default=[], description="the model's name; repeat it to compare models")
-    top_k: int | None = Field(default=None, ge=1, description="how many classes, at most the model's; 5 if not given")
+    model: list[str] = Field(
+        default=[],
+        description="Name of the model, or `name@version`. Repeat it to compare models. Default: the task's default "
+        "model.",
+    )
+    top_k: int | None = Field(
+        default=None, ge=1, description="Number of classes, at most the model's number of classes. Default: 5."
+    )
     lang: Lang = None
-    min_score: float = Field(default=0, ge=0, le=1, allow_inf_nan=False, description="leave out lower scores")
+    min_score: float = Field(
+        default=0, ge=0, le=1, allow_inf_nan=False, description="Leave out classes with a lower score."
+    )
 
 
 class EmbedQuery(Shape):
-    """The query of `POST /v1/embed`; any other parameter is refused."""
+    """The query of `POST /v1/embed`. Other parameters are rejected."""
 
-    model: list[str] = Field(default=[], max_length=1, description="the model's name")
-    encoding: Literal["float", "base64"] = Field(
-        default="float", description="a list of numbers, or base64 of 32-bit floats, little-endian"
+    model: list[str] = Field(
+        default=[], max_length=1, description="Name of the model, or `name@version`. Default: the task's default model."
     )
-    normalise: bool = Field(default=False, description="whether to scale each vector to length 1")
+    encoding: Literal["float", "base64"] = Field(
+        default="float", description="A list of numbers, or base64 of 32-bit floats, little-endian."
+    )
+    normalise: bool = Field(default=False, description="Scale each vector to length 1.")
 
 
 class ExplainQuery(Shape):
-    """The query of `POST /v1/explain`; any other parameter is refused."""
+    """The query of `POST /v1/explain`. Other parameters are rejected."""
 
-    model: list[str] = Field(default=[], max_length=1, description="the model's name")
+    model: list[str] = Field(
+        default=[], max_length=1, description="Name of the model, or `name@version`. Default: the task's default model."
+    )
     classes: list[str] = Field(
-        default=[], max_length=10, description="explain this class, by label or id; repeat it for more"
+        default=[],
+        max_length=10,
+        description="Explain this class, by label or id. Repeat it for up to 10. Default: the `top_k` best classes.",
     )
     lang: Lang = None
-    top_k: int = Field(default=1, ge=1, le=10, description="how many of the best classes, where none is named")
-    overlay: Overlay = Field(default="png", description="the format of the heat maps over the picture; `true` is png")
+    top_k: int = Field(
+        default=1, ge=1, le=10, description="Number of best classes to explain, if `classes` names none."
+    )
+    overlay: Overlay = Field(
+        default="png",
+        description="Format of the heat map over the image; `true` is `png`. A WebP has at most 16,383 pixels a side.",
+    )
 
 
 class Prediction(ClassLabel):
@@ -59,7 +78,7 @@ class Prediction(ClassLabel):
 
 
 class ClassifiedImage(ResultItem):
-    """A picture's classes, best first; equal scores by class id."""
+    """The classes of one image, best first. Equal scores are sorted by class id."""
 
     image: ImageFacts
     predictions: list[Prediction]
@@ -67,7 +86,7 @@ class ClassifiedImage(ResultItem):
 
 
 class ClassifyResponse(Shape):
-    """The answer to one picture or many by one model."""
+    """The response for one or several images and one model."""
 
     request_id: str
     model: ModelName
@@ -76,21 +95,21 @@ class ClassifyResponse(Shape):
 
 
 class Comparison(Shape):
-    """One model's classes for a picture."""
+    """One model's classes for an image."""
 
     model: ModelName
     predictions: list[Prediction]
 
 
 class FailedComparison(Shape):
-    """A model that could not answer for a picture; the others did."""
+    """The error of one of several models for an image. The others have predictions."""
 
     model: ModelName
     error: Problem
 
 
 class ComparedImage(ResultItem):
-    """A picture's classes by each model that was asked."""
+    """The classes of one image by each model."""
 
     image: ImageFacts
     models: list[Comparison | FailedComparison]
@@ -98,7 +117,7 @@ class ComparedImage(ResultItem):
 
 
 class CompareResponse(Shape):
-    """The answer where `model` was repeated: a block for each model in each result."""
+    """The response if `model` was repeated: each result has a block for each model."""
 
     request_id: str
     models: list[ModelName]
@@ -107,7 +126,7 @@ class CompareResponse(Shape):
 
 
 class Embedding(Shape):
-    """A picture's vector: numbers, or base64 of 32-bit floats, little-endian."""
+    """The vector of an image: numbers, or base64 of 32-bit floats, little-endian."""
 
     encoding: Literal["float", "base64"]
     dimensions: int = Field(ge=1)
@@ -115,7 +134,7 @@ class Embedding(Shape):
 
 
 class EmbeddedImage(ResultItem):
-    """A picture's vector."""
+    """The vector of one image."""
 
     image: ImageFacts
     embedding: Embedding
@@ -123,7 +142,7 @@ class EmbeddedImage(ResultItem):
 
 
 class EmbedResponse(Shape):
-    """The answer to one picture or many."""
+    """The response for one or several images."""
 
     request_id: str
     model: ModelName
@@ -132,7 +151,7 @@ class EmbedResponse(Shape):
 
 
 class ClassExplanation(ClassLabel):
-    """What each place adds to a class: the class's logit is `bias` and the mean of `map`, rows from the top."""
+    """The evidence for a class: its logit is `bias` plus the mean of `map`, a grid with the top row first."""
 
     score: Score
     bias: float
@@ -141,18 +160,18 @@ class ClassExplanation(ClassLabel):
 
 
 class BlockAttention(Shape):
-    """How one Split-Attention block weighed its splits: mean and deviation of their weights over the channels."""
+    """The weights of one Split-Attention block: mean (`splits`) and standard deviation (`spread`) over the channels."""
 
     stage: int = Field(ge=1, le=4)
-    block: int = Field(ge=1, description="its place in the stage")
+    block: int = Field(ge=1, description="Position in the stage, from 1.")
     splits: list[float]
     spread: list[float]
 
 
 class ExplainedImage(ResultItem):
-    """What speaks for classes in a picture.
+    """The evidence for classes in one image.
 
-    `seen` is what the network saw of the upright picture, x, y, width, height in pixels; `map` lies over that.
+    `seen` is the part of the upright image that the network saw and that `map` covers: x, y, width, height in pixels.
     """
 
     image: ImageFacts
@@ -163,7 +182,7 @@ class ExplainedImage(ResultItem):
 
 
 class ExplainResponse(Shape):
-    """The answer to one picture or many."""
+    """The response for one or several images."""
 
     request_id: str
     model: ModelName

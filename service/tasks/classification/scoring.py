@@ -11,8 +11,8 @@ from service.models.cards import CardError
 from service.tasks.classification.classify import CLASSIFY
 from service.tasks.scoring_base import (
     Batch,
+    BatchComparison,
     Column,
-    Comparison,
     ConfusionRows,
     Dataset,
     EvaluatedModel,
@@ -155,14 +155,14 @@ def _bins(outcomes: Sequence[ClassificationOutcome]) -> Iterator[Bin]:
 def document(found: ClassificationScores) -> dict[str, Any]:
     """Return the scores of each label and the bins of confidence, as JSON values."""
     labels = {
-        label: {"pictures": row.images, "recall": row.recall, "precision": row.precision, "f1": row.f1}
+        label: {"images": row.images, "recall": row.recall, "precision": row.precision, "f1": row.f1}
         for label, row in found.by_label.items()
     }
     bins = [
         {
             "low": each.low,
             "high": each.high,
-            "pictures": each.images,
+            "images": each.images,
             "confidence": each.confidence,
             "accuracy": each.accuracy,
         }
@@ -191,10 +191,10 @@ def ask(service: RunningService, query: str, upload: bytes, classes: int) -> Pip
     return PipelineOutput({"scores": probabilities}, result["image"]["width"], result["image"]["height"])
 
 
-def compare(first: Batch, second: Batch) -> Comparison:
+def compare(first: Batch, second: Batch) -> BatchComparison:
     """Compare the best labels and the scores of two outputs."""
     one, other = first["scores"], second["scores"]
-    return Comparison(len(one), one.argmax(axis=1) == other.argmax(axis=1), np.abs(one - other).reshape(-1))
+    return BatchComparison(len(one), one.argmax(axis=1) == other.argmax(axis=1), np.abs(one - other).reshape(-1))
 
 
 SCORING: Final = Scoring(

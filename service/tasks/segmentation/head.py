@@ -46,7 +46,7 @@ def segment(upsample: Upsample, coarse: Tensor, size: ImageSize) -> Outputs:
 
 
 def confidence(loaded: LoadedNetwork, x: Tensor) -> Outputs:
-    """Return `mask`, `class_scores`, and `confidence` (n, h, w) uint8, the probability of the mask's class times 255."""
+    """Return `mask`, `class_scores` and `confidence` (n, h, w) uint8, 255 times the mask's probability."""
     return stack([_confidence(logits) for logits in loaded.network(x).float()])
 
 

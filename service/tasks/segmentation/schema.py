@@ -1,4 +1,4 @@
-"""Query and response of the segmentation endpoint."""
+"""Query and response of `POST /v1/segment`."""
 
 from typing import Annotated, Literal
 
@@ -23,32 +23,43 @@ from service.tasks.shapes import (
 
 
 class SegmentQuery(Shape):
-    """The query of `POST /v1/segment`; any other parameter is refused."""
+    """The query of `POST /v1/segment`. Other parameters are rejected."""
 
-    model: list[str] = Field(default=[], max_length=1, description="the model's name")
-    mask: Literal["png", "rle", "polygons", "none"] = Field(default="png", description="the form of the mask")
+    model: list[str] = Field(
+        default=[], max_length=1, description="Name of the model, or `name@version`. Default: the task's default model."
+    )
+    mask: Literal["png", "rle", "polygons", "none"] = Field(
+        default="png", description="Form of the mask; `none` leaves it out."
+    )
     overlay: Overlay = Field(
-        default="false", description="the format of a blend of the mask over the picture; `true` is png"
+        default="false",
+        description="Format of the image with the classes' colours over it; `true` is `png`. A WebP has at most 16,383 "
+        "pixels a side.",
     )
     quality: Literal["fast", "best"] = Field(
         default="fast",
-        description="one pass, or many at several sizes, mirrored too, by the protocol of the published scores: some "
-        "forty times the work",
+        description="`fast` is one pass. `best` is the protocol of the published scores: many passes, at several sizes "
+        "and mirrored. It takes about forty times the work, and at most 4 images a request.",
     )
-    confidence: bool = Field(default=False, description="whether to tell how sure the model is of each pixel")
-    classes: list[str] = Field(default=[], description="only this class, by label or id; repeat it for more")
+    confidence: bool = Field(
+        default=False, description="Add the probability of each pixel's class, as a greyscale PNG."
+    )
+    classes: list[str] = Field(
+        default=[], description="Only this class, by label or id. Repeat it for more. Default: all classes."
+    )
     lang: Lang = None
     tolerance: float = Field(
         default=0,
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="pixels; of a polygon's points those go whose triangle with their neighbours is below its square",
+        description="Polygon simplification tolerance in pixels. A vertex is removed if the triangle that it forms "
+        "with its neighbours has an area below tolerance². Default: 0, exact.",
     )
 
 
 class ClassRuns(Shape):
-    """One class's pixels as COCO's compressed run lengths; `size` is height and width."""
+    """The pixels of one class as COCO's compressed run lengths. `size` is height and width in pixels."""
 
     class_id: int
     size: tuple[int, int]
@@ -56,21 +67,21 @@ class ClassRuns(Shape):
 
 
 class RunLengths(Sized):
-    """A mask that pycocotools reads, class by class."""
+    """A mask for pycocotools, with an entry for each class."""
 
     format: Literal["rle"]
     masks: list[ClassRuns]
 
 
 class MultiPolygon(Shape):
-    """Polygons of rings of points x, y, the outer ring first and then its holes."""
+    """Polygons of rings of points x, y: first the outer ring, then its holes."""
 
     type: Literal["MultiPolygon"]
     coordinates: list[list[list[tuple[int, int]]]]
 
 
 class Feature(Shape):
-    """One class's area."""
+    """The area of one class."""
 
     type: Literal["Feature"]
     properties: ClassLabel
@@ -78,7 +89,7 @@ class Feature(Shape):
 
 
 class Polygons(Sized):
-    """A mask as a GeoJSON FeatureCollection (RFC 7946), in pixels from the upper left corner of the upright picture."""
+    """A mask as a GeoJSON FeatureCollection (RFC 7946), in pixels from the upper left corner of the upright image."""
 
     format: Literal["polygons"]
     type: Literal["FeatureCollection"]
@@ -86,10 +97,10 @@ class Polygons(Sized):
 
 
 class Segment(ClassLabel):
-    """One class that is in the picture; the largest area comes first.
+    """A class in the image. The largest area comes first.
 
-    `share` is of all pixels, `bbox` is x, y, width, height in pixels of the upright picture, `score` the mean
-    probability over the class's pixels.
+    `share` is its share of all pixels. `bbox` is x, y, width, height in pixels of the upright image. `score` is the
+    mean probability over the class's pixels.
     """
 
     color: HexColour
@@ -100,18 +111,20 @@ class Segment(ClassLabel):
 
 
 class SegmentedImage(ResultItem):
-    """A picture's classes by area. The mask has the upright upload's size; what is drawn is there if asked for."""
+    """The classes of one image by area. The mask has the size of the upright upload."""
 
     image: ImageFacts
     mask: Annotated[Png | RunLengths | Polygons, Field(discriminator="format")] | None = None
     overlay: Annotated[Png | Webp, Field(discriminator="format")] | None = None
-    confidence: Png | None = Field(default=None, description="grey levels: 255 is a probability of 1")
+    confidence: Png | None = Field(
+        default=None, description="Probability of each pixel's class as a grey level: 255 is 1. Only if requested."
+    )
     segments: list[Segment]
     warnings: list[str]
 
 
 class SegmentResponse(Shape):
-    """The answer to one picture or many."""
+    """The response for one or several images."""
 
     request_id: str
     model: ModelName

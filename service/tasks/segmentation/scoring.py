@@ -15,8 +15,8 @@ from service.tasks.base import PREDICT
 from service.tasks.scoring_base import (
     IGNORED,
     Batch,
+    BatchComparison,
     Column,
-    Comparison,
     ConfusionRows,
     Dataset,
     EvaluatedModel,
@@ -141,10 +141,10 @@ def ask(service: RunningService, query: str, upload: bytes, _classes: int) -> Pi
         return PipelineOutput({"mask": np.asarray(mask)}, mask.width, mask.height)
 
 
-def compare(first: Batch, second: Batch) -> Comparison:
+def compare(first: Batch, second: Batch) -> BatchComparison:
     """Compare the pixels of the masks, and the scores of the classes."""
     one, other = first["class_scores"], second["class_scores"]
-    return Comparison(len(one), (first["mask"] == second["mask"]).reshape(-1), np.abs(one - other).reshape(-1))
+    return BatchComparison(len(one), (first["mask"] == second["mask"]).reshape(-1), np.abs(one - other).reshape(-1))
 
 
 SCORING: Final = Scoring(

@@ -1,4 +1,4 @@
-"""The program that goes through all bars."""
+"""Tests of the program that measures all performance targets."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,11 @@ import click
 import pytest
 
 from benchmarks.bars import __main__, rounds
-from benchmarks.bars.__main__ import Found, attempt, chosen, document, write
+from benchmarks.bars.__main__ import Found, attempt, chosen, markdown, write
 from benchmarks.bars.rounds import Round
 from benchmarks.contest.runner import ContestError
 
-PACE = __main__.PACES[True]
+SCHEDULE = __main__.QUICK
 
 
 def test_a_stage_that_fails_is_noted_and_the_next_one_goes_on(tmp_path: Path) -> None:
@@ -20,15 +20,15 @@ def test_a_stage_that_fails_is_noted_and_the_next_one_goes_on(tmp_path: Path) ->
     def dies(_: Round) -> None:
         raise ContestError("mosec does not start")
 
-    def measures(at: Round) -> None:
-        at.measures["ours"] = 90.0
+    def measures(current: Round) -> None:
+        current.measures["ours"] = 90.0
 
-    at = Round(tmp_path, PACE, 1)
+    current = Round(tmp_path, SCHEDULE, 1)
     for stage in (dies, measures):
-        attempt(stage, at, found)
+        attempt(stage, current, found)
 
     assert found.failures == ["repeat 2: mosec does not start"]
-    assert at.measures == {"ours": 90.0}
+    assert current.measures == {"ours": 90.0}
 
 
 def test_all_stages_are_chosen_unless_some_are_named() -> None:
@@ -41,16 +41,16 @@ def test_all_stages_are_chosen_unless_some_are_named() -> None:
 def test_the_files_tell_what_was_measured_where_with_what_and_what_failed(tmp_path: Path) -> None:
     found = Found([{"ours": 95.0, "limit": 100.0}], failures=["repeat 1: ray does not start"])
 
-    write(tmp_path, found, PACE)
+    write(tmp_path, found, SCHEDULE)
 
-    told = json.loads((tmp_path / "bars.json").read_text(encoding="utf-8"))
+    document = json.loads((tmp_path / "bars.json").read_text(encoding="utf-8"))
     page = (tmp_path / "bars.md").read_text(encoding="utf-8")
-    assert told["repeats"] == found.repeats
-    assert told["versions"]["mosec"] == "0.9.8"
-    assert page == document(told)
+    assert document["repeats"] == found.repeats
+    assert document["versions"]["mosec"] == "0.9.8"
+    assert page == markdown(document)
     assert "| through HTTP / in-process limit, 16 callers | ≥ 0.9 | 0.95 | 0.95 | 0.95 | 1 | met |" in page
     assert "- repeat 1: ray does not start" in page
 
 
 def test_a_pace_can_be_changed_in_part() -> None:
-    assert PACE.changed(repeats=7, seconds=None).told().startswith("7 repeats, each load 4 s")
+    assert str(SCHEDULE.changed(repeats=7, seconds=None)).startswith("7 repeats, each load 4 s")

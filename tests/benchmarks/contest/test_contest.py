@@ -1,14 +1,14 @@
-"""Contestants side by side."""
+"""Tests of the comparison of contestants."""
 
 from benchmarks.contest.__main__ import markdown, ratios
-from tests.measure.load.trials import made
+from tests.measure.load.trials import make_trial
 
 
 def test_the_reference_is_held_against_each_within_each_repeat() -> None:
     repeats = [
-        {"ours": made(16, 1000, 0.0), "theirs": made(16, 500, 0.0)},
-        {"ours": made(16, 300, 0.0), "theirs": made(16, 200, 0.0, errors=2)},
-        {"ours": made(16, 800, 0.0)},  # theirs failed
+        {"ours": make_trial(16, 1000, 0.0), "theirs": make_trial(16, 500, 0.0)},
+        {"ours": make_trial(16, 300, 0.0), "theirs": make_trial(16, 200, 0.0, errors=2)},
+        {"ours": make_trial(16, 800, 0.0)},  # theirs failed
     ]
 
     assert ratios(repeats, "ours") == [
@@ -18,7 +18,7 @@ def test_the_reference_is_held_against_each_within_each_repeat() -> None:
 
 
 def test_a_contestant_without_a_repeat_in_common_with_the_reference_has_no_ratio() -> None:
-    repeats = [{"ours": made(16, 100, 0.0)}, {"theirs": made(16, 100, 0.0)}]
+    repeats = [{"ours": make_trial(16, 100, 0.0)}, {"theirs": make_trial(16, 100, 0.0)}]
 
     assert ratios(repeats, "ours")[1] == ("theirs", "100.0", "-", "-", "-", "0")
 

@@ -1,22 +1,21 @@
-"""How each contestant is installed and asked."""
+"""Tests of how each contestant is installed and what it is sent."""
 
 import base64
 import json
 import re
 import struct
-from pathlib import Path
 
 import pytest
 
-from benchmarks.contest.contestants import CONTESTANTS, HERE, Contestant
-from service.measure.load.corpus import Upload
+from benchmarks.contest.contestants import CONTESTANTS, HERE, ROOT, Contestant
+from service.measure.load.corpus import CorpusImage
 
-PICTURE = Upload("cat.jpg", "image/jpeg", b"\xff\xd8 a picture")
+IMAGE = CorpusImage("cat.jpg", "image/jpeg", b"\xff\xd8 an image")
 
 
 def sent(name: str) -> tuple[str, bytes]:
-    """The head and the body of a request."""
-    (request,) = CONTESTANTS[name].requests(8123, [PICTURE], "classification")
+    """Return the head and the body of a request."""
+    (request,) = CONTESTANTS[name].requests(8123, [IMAGE], "classification")
     head, _, body = request.wire.partition(b"\r\n\r\n")
     return head.decode(), body
 
@@ -44,7 +43,7 @@ def test_every_package_of_an_environment_is_pinned() -> None:
 def test_a_body_is_the_picture(name: str) -> None:
     head, body = sent(name)
 
-    assert body == PICTURE.content
+    assert body == IMAGE.content
     assert "Content-Type: image/jpeg" in head
 
 
@@ -61,27 +60,27 @@ def test_a_form_has_the_picture_in_the_servers_own_field(name: str, field: str) 
 
     assert "multipart/form-data" in head
     assert f'name="{field}"'.encode() in body
-    assert PICTURE.content in body
+    assert IMAGE.content in body
 
 
 def test_a_tensor_in_json_holds_the_picture_in_base64() -> None:
     tensor = json.loads(sent("mlserver")[1])["inputs"][0]
 
     assert (tensor["datatype"], tensor["shape"]) == ("BYTES", [1, 1])
-    assert base64.b64decode(tensor["data"][0]) == PICTURE.content
+    assert base64.b64decode(tensor["data"][0]) == IMAGE.content
 
 
 def test_a_binary_tensor_follows_its_description_with_its_length_before_it() -> None:
     head, body = sent("pytriton")
     found = re.search(r"Inference-Header-Content-Length: (\d+)", head)
     assert found
-    told, data = json.loads(body[: int(found[1])]), body[int(found[1]) :]
+    document, data = json.loads(body[: int(found[1])]), body[int(found[1]) :]
 
-    assert told["inputs"][0]["parameters"]["binary_data_size"] == len(data)
-    assert struct.unpack("<I", data[:4]) == (len(PICTURE.content),)
-    assert data[4:] == PICTURE.content
+    assert document["inputs"][0]["parameters"]["binary_data_size"] == len(data)
+    assert struct.unpack("<I", data[:4]) == (len(IMAGE.content),)
+    assert data[4:] == IMAGE.content
 
 
 def test_an_environment_of_ones_own_is_not_this_one() -> None:
     assert CONTESTANTS["mosec"].python != CONTESTANTS["ours"].python
-    assert CONTESTANTS["mosec"].python.is_relative_to(Path(HERE))
+    assert CONTESTANTS["mosec"].python.is_relative_to(ROOT / "benchmarks" / ".venvs")

@@ -1,4 +1,4 @@
-"""A contestant's life."""
+"""Tests of the start and the end of a contestant."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ RUNAWAY = (
     "import subprocess, sys, time; print(subprocess.Popen({}, start_new_session=True).pid, flush=True); time.sleep(99)"
 )
 
-WITHOUT_PROGRAM = r"nobody does not start: .*No module named benchmarks\.servers\.nobody"
+WITHOUT_PROGRAM = r"unknown does not start: .*No module named benchmarks\.contest\.servers\.unknown_server"
 
 
 def contest(tmp_path: Path) -> Contest:
@@ -25,9 +25,9 @@ def contest(tmp_path: Path) -> Contest:
 
 
 def test_a_contestant_whose_program_fails_says_so_with_its_last_lines(tmp_path: Path) -> None:
-    nobody = Contestant("nobody", "/", pinned=False)
+    unknown = Contestant("unknown", "/", pinned=False)
 
-    with pytest.raises(ContestError, match=WITHOUT_PROGRAM), started(nobody, contest(tmp_path)):
+    with pytest.raises(ContestError, match=WITHOUT_PROGRAM), started(unknown, contest(tmp_path)):
         pass
 
 
@@ -37,7 +37,7 @@ def test_the_end_of_a_contestant_is_that_of_all_it_ever_started() -> None:
         assert process.stdout is not None
         runaway = psutil.Process(int(process.stdout.readline()))
 
-        runner.end(process)
+        runner.stop(process)
 
     deadline = time.monotonic() + 30
     while runaway.is_running() and runaway.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
@@ -47,7 +47,7 @@ def test_the_end_of_a_contestant_is_that_of_all_it_ever_started() -> None:
 
 
 def test_every_server_is_told_the_same(tmp_path: Path) -> None:
-    told = contest(tmp_path).environment
+    variables = contest(tmp_path).environment
 
-    assert (told["BENCH_KIND"], told["BENCH_MODEL"]) == ("null", "tiny-classifier")
-    assert told["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert (variables["BENCH_KIND"], variables["BENCH_MODEL"]) == ("null", "tiny-classifier")
+    assert variables["OMP_WAIT_POLICY"] == "PASSIVE"

@@ -1,4 +1,4 @@
-"""The measuring of choices: by ways that are made here, and by the programs themselves, one with a real TorchServe."""
+"""Tests of the comparison of choices: with made-up alternatives, and with the program and a real TorchServe."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.costs.choices import __main__
-from benchmarks.costs.choices.__main__ import Choice, Way, rate, spread
+from benchmarks.costs.choices.base import Alternative, Choice, rate, spread
 from benchmarks.costs.choices.torchserve import content_of, delay, field
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """What is measured runs on asyncio."""
+    """Run the tests on asyncio."""
     return "asyncio"
 
 
@@ -28,14 +28,14 @@ def test_ratios_are_taken_within_a_repeat() -> None:
 async def test_ways_are_measured_in_turn_and_then_backwards() -> None:
     order: list[str] = []
 
-    def way(name: str, figure: float) -> Way:
+    def alternative(name: str, figure: float) -> Alternative:
         async def measure(_: float) -> float:
             order.append(name)
             return figure
 
-        return Way(name, measure)
+        return Alternative(name, measure)
 
-    choice = Choice("what", "ms", [way("ours", 2), way("other", 3)])
+    choice = Choice("what", "ms", [alternative("ours", 2), alternative("other", 3)])
     await choice.repeat(1, backwards=False)
     await choice.repeat(1, backwards=True)
 
@@ -67,18 +67,18 @@ def test_the_programs_measure_servers_clients_and_encoders(tmp_path: Path) -> No
     words = ["server", "client", "json", "--repeats", "1", "--seconds", "0.3", "--into", str(into)]
     assert CliRunner().invoke(__main__.main, words, catch_exceptions=False).exit_code == 0
 
-    told = json.loads(into.read_text(encoding="utf-8"))["choices"]
-    assert set(told["server, requests/s"]) == {
+    choices = json.loads(into.read_text(encoding="utf-8"))["choices"]
+    assert set(choices["server, requests/s"]) == {
         f"{http}, {loop}" for http in ("httptools", "h11") for loop in ("uvloop", "asyncio")
     }
-    assert all(figure > 0 for found in told.values() for figures in found.values() for figure in figures)
+    assert all(figure > 0 for found in choices.values() for figures in found.values() for figure in figures)
 
 
 @pytest.mark.e2e
 async def test_a_real_torchserve_is_measured_with_each_delay(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        crowd, alone = await delay(stack, tmp_path)
-        await alone.repeat(0.3, backwards=False)
+        concurrent, lone = await delay(stack, tmp_path)
+        await lone.repeat(0.3, backwards=False)
 
-    assert set(alone.found) == {way.name for way in crowd.ways}
-    assert all(figures[0] > 11.5 for figures in alone.found.values())  # what the model sleeps
+    assert set(lone.found) == {alternative.name for alternative in concurrent.alternatives}
+    assert all(figures[0] > 11.5 for figures in lone.found.values())  # the model sleeps so long

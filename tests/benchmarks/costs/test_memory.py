@@ -1,4 +1,4 @@
-"""The memory of a service's processes, of one that is made here."""
+"""Tests of the memory report, with a process that is started here."""
 
 import json
 import os
@@ -27,7 +27,7 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
 
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:
-    """Where a process listens that has a model's folder on its path, as a worker has."""
+    """Start a process with a model folder in PYTHONPATH, like a worker, and return its port."""
     model = write_store(tmp_path, "tiny-classifier", weights=False) / "tiny-classifier"
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{model}"}
     chosen = free_port()
@@ -57,8 +57,10 @@ def test_the_table_has_a_line_for_each_process(port: int) -> None:
     assert line.split()[:2] == ["serving.py", "tiny-classifier"]
 
 
-@pytest.mark.parametrize(("url", "told"), [("ftp://here", "is no http"), ("http://127.0.0.1:9", "no service listens")])
-def test_where_nothing_can_be_seen_that_is_told(url: str, told: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "message"), [("ftp://here", "is not an http"), ("http://127.0.0.1:9", "no service listens")]
+)
+def test_where_nothing_can_be_seen_that_is_told(url: str, message: str) -> None:
     result = CliRunner().invoke(memory.main, [url])
     assert result.exit_code != 0
-    assert told in result.stderr
+    assert message in result.stderr

@@ -1,4 +1,4 @@
-"""What is measured of JPEGs that are decoded at reduced scale."""
+"""Tests of the measurement of JPEGs that are decoded at reduced scale."""
 
 import io
 from pathlib import Path
@@ -14,14 +14,14 @@ from service.models import cards
 
 
 def test_answers_differ_from_where_a_jpeg_is_decoded_at_reduced_scale(
-    store: Path, pictures: npt.NDArray[np.uint8], tmp_path: Path
+    store: Path, images: npt.NDArray[np.uint8], tmp_path: Path
 ) -> None:
     photo = tmp_path / "photo.png"
-    Image.fromarray(pictures[0][:, :48]).save(photo)
+    Image.fromarray(images[0][:, :48]).save(photo)
     pipeline = Pipeline.load(cards.read(store / "tiny-classifier"), "cpu")
     limit = 4 * preprocess.needed_side(pipeline.card.input)
     for short, equal in ((limit - 1, True), (limit, False)):
-        (upload,) = reduced_jpeg.large([photo], short)
+        (upload,) = reduced_jpeg.enlarge([photo], short)
         with Image.open(io.BytesIO(upload)) as opened:
             assert (min(opened.size), opened.format) == (short, "JPEG")
         served, whole = reduced_jpeg.both(pipeline, upload)

@@ -1,4 +1,4 @@
-"""The program that measures engines on GPUs, run on the CPU, where its figures say nothing and its code is the same."""
+"""Tests of the program that measures engines on GPUs. They run it on the CPU, where its figures mean nothing."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from benchmarks import made_models
 from benchmarks.gpu import __main__
 from tests.stores import write_store
 
-SMALL = ["--device", "cpu", "--seconds", "0.01", "--batch-size", "2", "--pictures", "10", "--no-trained"]
+SMALL = ["--device", "cpu", "--seconds", "0.01", "--batch-size", "2", "--image-folder", "10", "--no-trained"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -27,19 +27,19 @@ def test_it_goes_from_answers_to_rates_and_writes_all_of_it_down(tmp_path: Path)
     command = [*SMALL, "--precision", "fp32", "--no-http", "--store", str(store), *models, "--into", str(tmp_path)]
     result = CliRunner().invoke(__main__.main, command)
     assert result.exit_code == 0, result.output
-    told = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
-    classifier, segmenter = told["models"]
-    assert [each["pictures"] for each in classifier["engine"]] == [1, 2]
-    assert [each["pictures"] for each in segmenter["engine"]] == [1, 2, 4]
+    document = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    classifier, segmenter = document["models"]
+    assert [each["images"] for each in classifier["engine"]] == [1, 2]
+    assert [each["images"] for each in segmenter["engine"]] == [1, 2, 4]
     for each in classifier["engine"] + segmenter["engine"]:
-        assert each["per_s"] == pytest.approx(each["pictures"] / each["ms"] * 1e3)
+        assert each["per_s"] == pytest.approx(each["images"] / each["ms"] * 1e3)
         assert each["matrix_share"] > 0
         assert each["memory_share"] > 0
     assert (classifier["agreement"]["images"], segmenter["agreement"]["images"]) == (10, 2)
     page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
-    assert page == __main__.document(told)
+    assert page == __main__.page(document)
     assert "| tiny-classifier | 10 | 100.00% |" in page
-    assert "of 10 pictures 100.00% equal" in result.output
+    assert "of 10 images 100.00% equal" in result.output
 
 
 @pytest.mark.e2e
@@ -52,16 +52,16 @@ def test_through_http_it_tells_the_share_of_the_engines_rate_and_what_holds_it_b
     assert result.exit_code == 0, result.output
     (model,) = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))["models"]
     http = model["http"]
-    rate = http["summary"]["pictures_per_s"]
+    rate = http["summary"]["images_per_s"]
     assert http["share"] == pytest.approx(rate / max(each["per_s"] for each in model["engine"]))
     assert {"decode", "inference"} <= http["summary"]["stages_ms"].keys()
-    assert http["bound"] in result.output
+    assert http["bottleneck"] in result.output
 
 
 def test_answers_that_differ_and_a_service_that_fails_are_told() -> None:
     good, bad = ({"model": name, "holds": name == "good"} for name in ("good", "bad"))
-    told = {
+    document = {
         "agreement": [good],
         "models": [{"agreement": bad, "http": {"failed": "ours does not start"}}, {"agreement": good}],
     }
-    assert __main__.failures(told) == ["bad answers otherwise than in single precision", "ours does not start"]
+    assert __main__.failures(document) == ["bad gives other answers than in single precision", "ours does not start"]

@@ -1,4 +1,4 @@
-"""What a device can do, and what a network asks of it."""
+"""Tests of the roofline model."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What holds a service back, and the store that it is measured with."""
+"""Tests of the bottleneck of a service, and of the store for its measurement."""
 
 from pathlib import Path
 
@@ -25,27 +25,27 @@ def used(command: str, cores: float) -> Usage:
 @pytest.mark.parametrize(
     ("found", "share", "words"),
     [
-        (trial(used("gateway", 8)), 0.95, "The GPU: the service gives 95% of what the engine does alone."),
+        (trial(used("gateway", 8)), 0.95, "The GPU: the service reaches 95% of the engine's rate."),
         (
             trial(used("gateway", 5), used("decoder", 2.5)),
             0.5,
-            "The host's 8 cores, of which the service takes 7.5, gateway",
+            "The host's 8 cores: the service uses 7.5, gateway",
         ),
         (
             trial(used("gateway", 0.97), used("java", 0.3)),
             0.5,
-            "One thread: gateway (process 7) keeps 0.97 of a core busy.",
+            "One thread: gateway (process 7) uses 0.97 of a core.",
         ),
         (
             trial(used("java", 3), stages={"queue": 9.0, "decode": 2.0}),
             0.5,
-            "Waiting, most of it in the stage queue (9.0 ms",
+            "Waiting, mostly in the stage queue (9.0 ms",
         ),
-        (trial(), 0.5, "Nothing that can be seen"),
+        (trial(), 0.5, "Unknown: the service reports no stages."),
     ],
 )
 def test_what_holds_the_service_back_is_told_by_cores_and_stages(found: Trial, share: float, words: str) -> None:
-    assert service.bound(found, share, cores=8).startswith(words)
+    assert service.bottleneck(found, share, cores=8).startswith(words)
 
 
 def test_the_store_has_the_one_model_with_another_table_serving(tmp_path: Path) -> None:

@@ -28,11 +28,11 @@ def kept(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_second_start_reads_what_the_first_has_kept(card: ModelCard, pictures: Pixels, tmp_path: Path) -> None:
-    first = openvino_engine.load(card, cache=CompileCache(tmp_path))(pictures)["scores"]
+def test_a_second_start_reads_what_the_first_has_kept(card: ModelCard, images: Pixels, tmp_path: Path) -> None:
+    first = openvino_engine.load(card, cache=CompileCache(tmp_path))(images)["scores"]
     (path,) = kept(tmp_path)
     written = path.stat().st_mtime_ns
-    second = openvino_engine.load(card, cache=CompileCache(tmp_path))(pictures)["scores"]
+    second = openvino_engine.load(card, cache=CompileCache(tmp_path))(images)["scores"]
     np.testing.assert_array_equal(first, second)
     assert [each.stat().st_mtime_ns for each in kept(tmp_path)] == [written]
 
@@ -94,35 +94,35 @@ def test_another_model_is_never_taken_for_what_was_kept(
 
 @pytest.mark.parametrize("times", [0, 1, 100])
 def test_what_was_kept_and_cannot_be_used_is_made_anew(
-    card: ModelCard, pictures: Pixels, tmp_path: Path, caplog: pytest.LogCaptureFixture, times: int
+    card: ModelCard, images: Pixels, tmp_path: Path, caplog: pytest.LogCaptureFixture, times: int
 ) -> None:
     cache = CompileCache(tmp_path)
-    expected = openvino_engine.load(card, cache=cache)(pictures)["scores"]
+    expected = openvino_engine.load(card, cache=cache)(images)["scores"]
     (path,) = kept(tmp_path)
     cache.write(card.name, path.stem, times * b"sound, and no compiled model")
-    np.testing.assert_array_equal(openvino_engine.load(card, cache=cache)(pictures)["scores"], expected)
+    np.testing.assert_array_equal(openvino_engine.load(card, cache=cache)(images)["scores"], expected)
     assert "compiling again" in caplog.text
     caplog.clear()
     openvino_engine.load(card, cache=cache)
     assert not caplog.text
 
 
-def test_it_works_where_nothing_can_be_kept(card: ModelCard, pictures: Pixels, tmp_path: Path) -> None:
+def test_it_works_where_nothing_can_be_kept(card: ModelCard, images: Pixels, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     engine = openvino_engine.load(card, cache=CompileCache(tmp_path / "file"))
-    assert engine(pictures)["scores"].shape == (6, 7)
+    assert engine(images)["scores"].shape == (6, 7)
 
 
-def test_pictures_need_not_lie_in_one_piece(card: ModelCard, pictures: Pixels) -> None:
+def test_pictures_need_not_lie_in_one_piece(card: ModelCard, images: Pixels) -> None:
     engine = openvino_engine.load(card)
-    np.testing.assert_array_equal(engine(pictures[::2])["scores"], engine(pictures[::2].copy())["scores"])
+    np.testing.assert_array_equal(engine(images[::2])["scores"], engine(images[::2].copy())["scores"])
 
 
-def test_an_answer_is_not_changed_by_the_next(card: ModelCard, pictures: Pixels) -> None:
+def test_an_answer_is_not_changed_by_the_next(card: ModelCard, images: Pixels) -> None:
     engine = openvino_engine.load(card)
-    first = engine(pictures[:1])["scores"]
+    first = engine(images[:1])["scores"]
     before = first.copy()
-    engine(pictures[1:2])
+    engine(images[1:2])
     np.testing.assert_array_equal(first, before)
 
 
@@ -139,8 +139,8 @@ def test_a_card_tells_how_many_threads_it_has(card: ModelCard, count: int, tmp_p
         assert openvino_engine.load(serving(card, threads=count), cache=CompileCache(tmp_path)).threads == count
 
 
-def test_processes_that_start_at_once_answer_alike(store: Path, pictures: Pixels, tmp_path: Path) -> None:
-    np.save(tmp_path / "pictures.npy", pictures)
+def test_processes_that_start_at_once_answer_alike(store: Path, images: Pixels, tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", images)
     program = (
         "import sys; import numpy as np; from pathlib import Path; from service.models import cards\n"
         "from service.engines.openvino import engine as openvino_engine\n"
@@ -148,7 +148,7 @@ def test_processes_that_start_at_once_answer_alike(store: Path, pictures: Pixels
         "engine = openvino_engine.load(cards.read(Path(sys.argv[1])), cache=CompileCache(Path(sys.argv[2])))\n"
         "print(engine(np.load(sys.argv[3]))['scores'].tobytes().hex())"
     )
-    paths = [str(store / "tiny-classifier"), str(tmp_path / "cache"), str(tmp_path / "pictures.npy")]
+    paths = [str(store / "tiny-classifier"), str(tmp_path / "cache"), str(tmp_path / "images.npy")]
     started = [
         subprocess.Popen([sys.executable, "-c", program, *paths], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
@@ -164,10 +164,10 @@ def test_processes_that_start_at_once_answer_alike(store: Path, pictures: Pixels
 
 @pytest.mark.parametrize("name", ["tiny-classifier", "tiny-segmenter"])
 @pytest.mark.parametrize("count", [1, 3, 6])
-def test_every_batch_size_gets_the_same_answers(store: Path, pictures: Pixels, name: str, count: int) -> None:
+def test_every_batch_size_gets_the_same_answers(store: Path, images: Pixels, name: str, count: int) -> None:
     card = serving(cards.read(store / name), precision="fp32")
-    ours = openvino_engine.load(card)(pictures[:count])
-    theirs = torch_cpu.load(card, "cpu")(pictures[:count])
+    ours = openvino_engine.load(card)(images[:count])
+    theirs = torch_cpu.load(card, "cpu")(images[:count])
     assert ours.keys() == theirs.keys()
     for array in ours:
         assert ours[array].dtype == theirs[array].dtype
@@ -175,9 +175,9 @@ def test_every_batch_size_gets_the_same_answers(store: Path, pictures: Pixels, n
 
 
 @pytest.mark.parametrize("shape", [(64, 16), (16, 64), (32, 48)])
-def test_segmentation_takes_pictures_of_every_shape(store: Path, pictures: Pixels, shape: tuple[int, int]) -> None:
+def test_segmentation_takes_pictures_of_every_shape(store: Path, images: Pixels, shape: tuple[int, int]) -> None:
     card = serving(cards.read(store / "tiny-segmenter"), precision="fp32")
-    part = pictures[:2, : shape[0], : shape[1]]
+    part = images[:2, : shape[0], : shape[1]]
     ours, theirs = openvino_engine.load(card)(part), torch_cpu.load(card, "cpu")(part)
     assert (ours["mask"] == theirs["mask"]).mean() >= 0.995
     np.testing.assert_allclose(ours["class_scores"], theirs["class_scores"], atol=1e-3)

@@ -23,12 +23,12 @@ def card(store: Path) -> ModelCard:
     return serving(cards.read(store / "tiny-classifier"), precision="fp32")
 
 
-@pytest.mark.parametrize("pictures", range(33))
+@pytest.mark.parametrize("images", range(33))
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
-def test_every_stream_gets_as_many_pictures_and_none_is_left_that_could_be_shared(pictures: int, count: int) -> None:
-    cut = streams.parts(pictures, count)
+def test_every_stream_gets_as_many_pictures_and_none_is_left_that_could_be_shared(images: int, count: int) -> None:
+    cut = streams.parts(images, count)
 
-    assert [place for part in cut for place in range(part.start, part.stop)] == list(range(pictures // count * count))
+    assert [place for part in cut for place in range(part.start, part.stop)] == list(range(images // count * count))
     assert len({part.stop - part.start for part in cut}) <= 1
     assert len(cut) % count == 0
 
@@ -43,25 +43,25 @@ def test_there_are_as_many_as_threads_and_no_more_than_pictures(
 
 
 def test_an_answer_does_not_depend_on_the_part_that_its_picture_is_in(
-    card: ModelCard, pictures: Pixels, tmp_path: Path
+    card: ModelCard, images: Pixels, tmp_path: Path
 ) -> None:
     alone, several = (
         openvino_engine.load(serving(card, threads=each), cache=CompileCache(tmp_path)) for each in (1, 2)
     )
-    many = np.concatenate([pictures, 255 - pictures])
+    many = np.concatenate([images, 255 - images])
 
     for count in range(1, len(many) + 1):
         np.testing.assert_allclose(several(many[:count])["scores"], alone(many[:count])["scores"], atol=1e-5)
 
 
-def test_a_batch_that_fails_leaves_the_next_one_whole(card: ModelCard, pictures: Pixels, tmp_path: Path) -> None:
+def test_a_batch_that_fails_leaves_the_next_one_whole(card: ModelCard, images: Pixels, tmp_path: Path) -> None:
     engine = openvino_engine.load(serving(card, threads=2), cache=CompileCache(tmp_path))
-    expected = engine(pictures)["scores"]
+    expected = engine(images)["scores"]
 
     with pytest.raises(RuntimeError):
         engine(np.zeros((4, 64, 64, 5), np.uint8))
 
-    np.testing.assert_array_equal(engine(pictures)["scores"], expected)
+    np.testing.assert_array_equal(engine(images)["scores"], expected)
 
 
 def test_an_engine_that_nobody_holds_is_given_back_with_its_streams(card: ModelCard, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from service.config.settings import Settings
 from service.errors import KeysUnavailable
 from service.gateway.access.jwt import MAX_BYTES, JwtVerifier
 from tests.gateway.conftest import Running, until
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 from tests.gateway.fixtures.running_tasks import running_task
 from tests.gateway.fixtures.token_issuer import AUDIENCE, ISSUER, OTHER, RSA, SET, TRUST, jwk, signed
 
@@ -142,7 +142,7 @@ def test_settings_that_would_take_tokens_too_easily_are_refused(changes: dict[st
 
 
 async def asked(client: httpx.AsyncClient, path: str, token: str) -> httpx.Response:
-    return await client.post(path, content=picture(), headers={"Authorization": f"Bearer {token}"})
+    return await client.post(path, content=image_bytes(), headers={"Authorization": f"Bearer {token}"})
 
 
 async def test_a_gateway_takes_tokens_and_keys_and_limits_each_subject(running: Running, file: Path) -> None:

@@ -11,7 +11,7 @@ from service.config.api_keys import digest
 from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, app_of, at_the_model, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
-from tests.gateway.fixtures.pictures import in_json, picture
+from tests.gateway.fixtures.images import image_bytes, json_body
 from tests.gateway.fixtures.redis_server import RedisServer
 from tests.gateway.test_app import Crashing
 from tests.gateway.uploads.test_upload_limits import call as sent
@@ -35,7 +35,7 @@ async def classify(
     headers = {} if key is None else {"X-API-Key": key}
     if sender is not None:
         headers["X-Forwarded-For"] = sender
-    return await client.post("/v1/classify", json=in_json(*[picture()] * images), headers=headers)
+    return await client.post("/v1/classify", json=json_body(*[image_bytes()] * images), headers=headers)
 
 
 def left_of(response: httpx.Response) -> dict[str, int]:
@@ -65,9 +65,9 @@ async def test_a_caller_is_told_its_limit_and_what_is_left_with_every_answer(run
         ]
 
     assert [answer.status_code for answer in answers] == [200, 415, 200, 405]
-    assert [left_of(answer) for answer in answers] == [{"pictures": left} for left in (4, 3, 2, 1)]
-    assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"pictures";q=5;w=500'}
-    assert answers[0].headers["ratelimit"] == '"pictures";r=4;t=100'
+    assert [left_of(answer) for answer in answers] == [{"images": left} for left in (4, 3, 2, 1)]
+    assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"images";q=5;w=500'}
+    assert answers[0].headers["ratelimit"] == '"images";r=4;t=100'
 
 
 async def test_who_sends_more_is_told_when_to_come_again(running: Running) -> None:
@@ -77,20 +77,20 @@ async def test_who_sends_more_is_told_when_to_come_again(running: Running) -> No
         response = await classify(client, "slow")
 
     document = problem(response, 429, "rate_limited")
-    assert (document["limit"], document["violated-policies"]) == (5, ["pictures"])
+    assert (document["limit"], document["violated-policies"]) == (5, ["images"])
     assert 50 < int(response.headers["retry-after"]) <= 100
-    assert left_of(response) == {"pictures": 0}
+    assert left_of(response) == {"images": 0}
 
 
 async def test_each_picture_counts_and_once_for_each_model(running: Running) -> None:
     async with running(keys=KEYS) as client:
         two = await classify(client, "slow", images=2)
         one_by_two = await client.post(
-            "/v1/classify?model=tiny-classifier&model=tiny-classifier-b", content=picture(), headers=SLOW
+            "/v1/classify?model=tiny-classifier&model=tiny-classifier-b", content=image_bytes(), headers=SLOW
         )
 
-    assert left_of(two) == {"pictures": 3}
-    assert (one_by_two.status_code, left_of(one_by_two)) == (200, {"pictures": 1})
+    assert left_of(two) == {"images": 3}
+    assert (one_by_two.status_code, left_of(one_by_two)) == (200, {"images": 1})
 
 
 async def test_a_request_that_only_waiting_can_let_in_waits_and_one_that_none_can_is_too_large(
@@ -98,7 +98,7 @@ async def test_a_request_that_only_waiting_can_let_in_waits_and_one_that_none_ca
 ) -> None:
     async with running(keys=KEYS) as client:
         await classify(client, "slow", images=3)
-        asked = fake.asked_of("tiny-classifier")
+        asked = fake.images_for("tiny-classifier")
         wait = await classify(client, "slow", images=4)
         never = await classify(client, "slow", images=6)
 
@@ -106,7 +106,7 @@ async def test_a_request_that_only_waiting_can_let_in_waits_and_one_that_none_ca
     problem(wait, 429, "rate_limited")
     document = problem(never, 413, "too_many_images")
     assert (document["limit"], document["actual"]) == (5, 6)
-    assert fake.asked_of("tiny-classifier") == asked
+    assert fake.images_for("tiny-classifier") == asked
 
 
 async def test_a_request_over_the_limit_is_refused_before_its_body_is_read(running: Running) -> None:
@@ -143,7 +143,7 @@ async def test_a_crash_of_ours_tells_what_is_left_too(running: Running) -> None:
         response = await classify(client, "slow")
 
     problem(response, 500, "internal")
-    assert left_of(response) == {"pictures": 4}
+    assert left_of(response) == {"images": 4}
 
 
 async def test_who_has_no_limit_hears_of_none(running: Running) -> None:
@@ -199,7 +199,7 @@ async def test_gateways_with_one_redis_share_the_limit(running: Running, redis_s
         left = [left_of(await classify(client, "slow")) for client in (one, other, one)]
         state = await limits_of(one)
 
-    assert left == [{"pictures": 4}, {"pictures": 3}, {"pictures": 2}]
+    assert left == [{"images": 4}, {"images": 3}, {"images": 2}]
     assert state == "shared"
 
 

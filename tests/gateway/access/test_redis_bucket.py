@@ -50,7 +50,7 @@ async def test_two_gateways_share_one_limit(make: Make) -> None:
     assert (await other.take("a", SLOW, 1, "y")).left(SLOW) == 1
     assert (await one.take("a", SLOW, 1, "z")).violated == "concurrency"
     await other.release("a", "y")
-    assert (await one.take("a", SLOW, 2, "z")).violated == "pictures"
+    assert (await one.take("a", SLOW, 2, "z")).violated == "images"
 
 
 async def test_the_place_of_a_gateway_that_died_comes_back(make: Make) -> None:
@@ -82,7 +82,7 @@ async def test_a_gateway_counts_alone_while_redis_is_away_and_says_so(make: Make
     redis_server.stop()
 
     assert (await buckets.take("a", SLOW, 4, "y")).left(SLOW) == 1, "it knows only its own count"
-    assert (await buckets.take("a", SLOW, 2, "z")).violated == "pictures"
+    assert (await buckets.take("a", SLOW, 2, "z")).violated == "images"
     await buckets.release("a", "y")
     assert (buckets.state, failing) == ("failing", [1])
 

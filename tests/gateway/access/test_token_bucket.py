@@ -36,21 +36,21 @@ async def test_a_burst_is_let_in_and_not_a_picture_more(buckets: TokenBuckets) -
     refused = await buckets.take("a", SLOW, 1)
 
     assert left == [4, 3, 2, 1, 0]
-    assert refused.violated == "pictures"
+    assert refused.violated == "images"
     assert 990 < refused.wait_s(SLOW, 1) <= 1000
 
 
 async def test_what_is_refused_costs_nothing(buckets: TokenBuckets) -> None:
     await buckets.take("a", SLOW, 3)
 
-    assert (await buckets.take("a", SLOW, 3)).violated == "pictures"
+    assert (await buckets.take("a", SLOW, 3)).violated == "images"
     assert (await buckets.take("a", SLOW, 2)).violated is None
 
 
 async def test_callers_have_each_their_own(buckets: TokenBuckets) -> None:
     await buckets.take("a", SLOW, 5)
 
-    assert (await buckets.take("a", SLOW, 1)).violated == "pictures"
+    assert (await buckets.take("a", SLOW, 1)).violated == "images"
     assert (await buckets.take("b", SLOW, 5)).violated is None
 
 
@@ -87,7 +87,7 @@ async def test_a_request_that_cannot_pay_takes_no_place(buckets: TokenBuckets) -
     both = Allowance(rate=0.001, burst=1, concurrency=1)
     await buckets.take("a", both, 1)
 
-    assert (await buckets.take("a", both, 1, "x")).violated == "pictures"
+    assert (await buckets.take("a", both, 1, "x")).violated == "images"
     assert (await buckets.take("a", NARROW, 1, "y")).held == 1
 
 
@@ -160,7 +160,7 @@ async def test_callers_who_owe_nothing_are_forgotten_first_and_memory_is_bounded
     for number in range(5):
         await buckets.take(f"new-{number}", SLOW, 1)
 
-    assert (await buckets.take("owes", SLOW, 1)).violated == "pictures"
+    assert (await buckets.take("owes", SLOW, 1)).violated == "images"
     for number in range(1000):
         await buckets.take(f"flood-{number}", SLOW, 1)
         assert len(buckets) <= 16

@@ -11,7 +11,8 @@ from service.models.cards import ModelCard
 from service.tasks.base import ModelOutput
 from tests.gateway.backend.test_torchserve import pixels, scores_of, soon
 from tests.gateway.conftest import until
-from tests.gateway.fixtures.fake_torchserve import POISON, FakeTorchServe, expected_scores
+from tests.gateway.fixtures.fake_outputs import expected_scores
+from tests.gateway.fixtures.fake_torchserve import POISON, FakeTorchServe
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +37,7 @@ async def test_what_waits_while_the_worker_is_busy_is_asked_for_in_one_exchange(
         expected_scores(card, pixels(seed)).tolist() for seed in range(size)
     ]
     assert fake.exchanges == 2
-    assert len(fake.asked) == size
+    assert len(fake.received) == size
 
 
 async def test_pictures_of_other_shapes_are_asked_for_apart(
@@ -52,7 +53,7 @@ async def test_pictures_of_other_shapes_are_asked_for_apart(
         )
     )
 
-    assert [request_id for _, request_id in fake.asked] == ["64x48", "64x48", "48x64"]
+    assert [request_id for _, request_id in fake.received] == ["64x48", "64x48", "48x64"]
     assert fake.exchanges == 2
 
 
@@ -66,13 +67,13 @@ async def test_the_pictures_of_a_batch_that_failed_are_asked_for_apart(
 
     for seed, answer in enumerate(answers):
         assert np.array_equal(scores_of(answer, card), expected_scores(card, pixels(seed)))
-    assert sorted(request_id for _, request_id in fake.asked) == ["r0", "r0", "r1", "r1", "r2", "r2"]
+    assert sorted(request_id for _, request_id in fake.received) == ["r0", "r0", "r1", "r1", "r2", "r2"]
     assert fake.exchanges == 4
 
 
 async def test_a_picture_that_spoils_its_batch_fails_alone(card: ModelCard, fake: FakeTorchServe) -> None:
     retries: list[tuple[str, str]] = []
-    client = TorchServe([fake.place], lambda model, outcome: retries.append((model, outcome)))
+    client = TorchServe([fake.address], lambda model, outcome: retries.append((model, outcome)))
     poison = np.full((64, 64, 3), POISON, np.uint8)
     fake.behaviour = "dies_of_poison"
     calls = [client.predict(card, each, deadline=soon(), request_id="r") for each in (pixels(1), poison, pixels(2))]
@@ -96,8 +97,8 @@ async def test_the_ids_of_a_large_batch_are_cut_to_what_a_header_holds(
     await asyncio.gather(*calls)
 
     assert fake.exchanges == 1
-    assert {len(request_id) for _, request_id in fake.asked} == {64}
-    assert 50 < len(fake.asked) < 64
+    assert {len(request_id) for _, request_id in fake.received} == {64}
+    assert 50 < len(fake.received) < 64
 
 
 async def test_after_the_end_nobody_is_answered_and_no_connection_is_left(

@@ -15,7 +15,8 @@ from service.models.cards import ModelCard
 from service.tasks.base import ModelOutput
 from tests.gateway.backend.test_torchserve import FAULTS, pixels, soon
 from tests.gateway.conftest import until
-from tests.gateway.fixtures.fake_torchserve import BATCH, FakeTorchServe
+from tests.gateway.fixtures.fake_outputs import BATCH
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +30,7 @@ class Fleet:
     def __init__(self, fakes: Sequence[FakeTorchServe]) -> None:
         self.fakes = fakes
         self.retries: Counter[str] = Counter()
-        self.client = TorchServe([fake.place for fake in fakes], self._count)
+        self.client = TorchServe([fake.address for fake in fakes], self._count)
 
     def _count(self, _model: str, outcome: str) -> None:
         self.retries[outcome] += 1
@@ -38,8 +39,8 @@ class Fleet:
         return await self.client.predict(card, pixels(number), deadline=soon(seconds), request_id=f"r{number}")
 
     @property
-    def asked(self) -> list[int]:
-        return [len(fake.asked) for fake in self.fakes]
+    def received(self) -> list[int]:
+        return [len(fake.received) for fake in self.fakes]
 
 
 @pytest.fixture
@@ -80,9 +81,9 @@ async def test_a_request_that_one_server_fails_is_answered_by_another(
     answers = [await fleet.predict(card, number) for number in range(20)]
 
     assert [answer.batch for answer in answers] == [BATCH] * 20
-    assert fleet.retries == {"answered": fleet.asked[0]}
-    assert fleet.asked[1] == 20
-    assert 0 < fleet.asked[0] < 20
+    assert fleet.retries == {"answered": fleet.received[0]}
+    assert fleet.received[1] == 20
+    assert 0 < fleet.received[0] < 20
 
 
 @pytest.mark.parametrize("fault", sorted(WORKER_ERRORS))
@@ -95,7 +96,7 @@ async def test_what_the_model_says_of_a_picture_is_asked_of_no_other(fault: str,
         with pytest.raises(error):
             await fleet.predict(card, number)
 
-    assert sum(fleet.asked) == 5
+    assert sum(fleet.received) == 5
     assert not fleet.retries
     assert (await fleet.client.workers(card)).circuits == {"closed": 2}
 
@@ -105,9 +106,9 @@ async def test_a_server_that_fails_every_request_is_left_alone_and_comes_back_by
 ) -> None:
     fleet.fakes[0].behaviour = "worker_died"
     await until(lambda: send_until_open(fleet, card), 30)
-    failed = fleet.asked[0]
+    failed = fleet.received[0]
     await fleet.predict(card)
-    assert fleet.asked[0] == failed, "an open circuit lets nothing through"
+    assert fleet.received[0] == failed, "an open circuit lets nothing through"
 
     fleet.fakes[0].behaviour = "answer"
 
@@ -116,7 +117,7 @@ async def test_a_server_that_fails_every_request_is_left_alone_and_comes_back_by
         return (await fleet.client.workers(card)).circuits == {"closed": 2}
 
     await until(closed, 30)
-    assert fleet.asked[0] > failed
+    assert fleet.received[0] > failed
 
 
 async def send_until_open(fleet: Fleet, card: ModelCard) -> bool:
@@ -132,7 +133,7 @@ async def test_a_full_queue_says_nothing_against_a_server(fleet: Fleet, card: Mo
         with pytest.raises(Overloaded):
             await fleet.predict(card, number)
 
-    assert fleet.asked == [5, 5]
+    assert fleet.received == [5, 5]
     assert (await fleet.client.workers(card)).circuits == {"closed": 2}
 
 
@@ -149,7 +150,7 @@ async def test_a_request_is_sent_twice_at_most(
     with pytest.raises(error or BackendUnavailable):
         await fleet.predict(card)
 
-    assert sum(fleet.asked) == 2
+    assert sum(fleet.received) == 2
     assert fleet.retries == {"failed": 1}
     await fleet.client.close()
 
@@ -168,11 +169,11 @@ async def test_the_slower_of_two_answers_is_good_where_it_is_the_only_one(
 ) -> None:
     slow, wrong = fleet.fakes
     slow.behaviour, wrong.behaviour = "slow", "nonsense"
-    asked = asyncio.create_task(fleet.predict(quickly_hedged))
-    await until(lambda: slow.waiting and wrong.asked, 30)
+    received = asyncio.create_task(fleet.predict(quickly_hedged))
+    await until(lambda: slow.waiting and wrong.received, 30)
     slow.release.set()
 
-    assert (await asked).batch == BATCH
+    assert (await received).batch == BATCH
 
 
 async def test_a_deadline_that_the_caller_made_too_short_says_nothing_against_a_server(
@@ -191,7 +192,7 @@ async def test_a_deadline_that_the_caller_made_too_short_says_nothing_against_a_
 
 async def test_servers_where_nothing_listens_are_passed_by(fakes: list[FakeTorchServe], card: ModelCard) -> None:
     absent = [ServerAddress(f"unix:/nowhere/{number}", f"unix:/nowhere/{number}m") for number in range(4)]
-    client = TorchServe([*absent, fakes[0].place])
+    client = TorchServe([*absent, fakes[0].address])
 
     for number in range(60):  # chance decides when each was asked once
         answer = await client.predict(card, pixels(number), deadline=soon(), request_id="r")
@@ -203,7 +204,7 @@ async def test_servers_where_nothing_listens_are_passed_by(fakes: list[FakeTorch
 
 async def test_workers_are_those_of_all_servers_that_can_be_asked(fakes: list[FakeTorchServe], card: ModelCard) -> None:
     absent = ServerAddress("unix:/nowhere/a", "unix:/nowhere/b")
-    client = TorchServe([absent, *(fake.place for fake in fakes)])
+    client = TorchServe([absent, *(fake.address for fake in fakes)])
     del fakes[1].workers[card.name]
     fakes[2].workers[card.name] = [{"pid": 100, "status": "READY"}, {"pid": 101, "status": "UNLOADED"}]
 
@@ -286,11 +287,11 @@ async def test_new_addresses_of_a_name_get_requests_and_former_ones_none(
             client = TorchServe([ServerAddress(url, url)], resolve=resolve, resolve_interval_s=0)
             for number in range(10):
                 await client.predict(card, pixels(number), deadline=soon(), request_id="r")
-            assert (len(first.asked), len(second.asked)) == (10, 0)
+            assert (len(first.received), len(second.received)) == (10, 0)
 
             addresses[:] = ["127.0.0.3"]
             await client.workers(card)
             for number in range(10):
                 await client.predict(card, pixels(number), deadline=soon(), request_id="r")
-            assert (len(first.asked), len(second.asked)) == (10, 10)
+            assert (len(first.received), len(second.received)) == (10, 10)
             await client.close()

@@ -23,7 +23,8 @@ from service.gateway.backend.torchserve import MAX_STATUS_TIMEOUTS, TorchServe
 from service.models.cards import ModelCard
 from service.tasks.base import ModelOutput, Pixels
 from service.tasks.frame import Array
-from tests.gateway.fixtures.fake_torchserve import BATCH, INFERENCE_MS, FakeTorchServe, expected_mask, expected_scores
+from tests.gateway.fixtures.fake_outputs import BATCH, INFERENCE_MS, expected_mask, expected_scores
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 
 pytestmark = pytest.mark.anyio
 
@@ -89,7 +90,7 @@ async def test_an_answer_says_its_batch_and_where_its_time_went(torchserve: Torc
 async def test_the_request_id_goes_to_the_worker(torchserve: TorchServe, card: ModelCard, fake: FakeTorchServe) -> None:
     await torchserve.predict(card, pixels(), deadline=soon(), request_id="abc-1")
 
-    assert fake.asked == [(card.name, "abc-1")]
+    assert fake.received == [(card.name, "abc-1")]
 
 
 async def test_the_worker_is_told_from_when_on_nobody_waits(
@@ -112,7 +113,7 @@ async def test_a_fault_of_the_model_server_is_told_as(
         await torchserve.predict(card, pixels(), deadline=soon(), request_id="r")
 
     assert type(raised.value) is error
-    assert len(fake.asked) == times
+    assert len(fake.received) == times
 
 
 async def test_what_the_worker_says_of_our_own_errors_is_not_told(
@@ -135,7 +136,7 @@ async def test_a_call_that_broke_is_sent_once_more(
     answer = await torchserve.predict(card, pixels(), deadline=soon(), request_id="r")
 
     assert answer.batch == BATCH
-    assert len(fake.asked) == 2
+    assert len(fake.received) == 2
 
 
 async def test_a_connection_that_the_server_closed_while_idle_costs_no_error(

@@ -8,7 +8,7 @@ from service.gateway.backend.torchserve import HEDGE_SHARE
 from service.models.cards import ModelCard
 from tests.gateway.backend.test_failover import Fleet, card, fakes, fleet
 from tests.gateway.conftest import until
-from tests.gateway.fixtures.fake_torchserve import BATCH
+from tests.gateway.fixtures.fake_outputs import BATCH
 
 __all__ = ["card", "fakes", "fleet"]
 

@@ -1,4 +1,4 @@
-"""The public port and administrators' own, as a process has them."""
+"""The public port and the admin port of a gateway process."""
 
 import asyncio
 import signal
@@ -25,8 +25,8 @@ async def test_metrics_are_at_a_port_of_their_own_while_it_drains_too(settings: 
             running.send_signal(signal.SIGTERM)
             await until(lambda: drains(client), 30)
             statuses = {
-                door: [(await each.get(path)).status_code for path in ("/livez", "/readyz", "/metrics", "/v1/models")]
-                for door, each in (("public", client), ("admin", inside))
+                name: [(await each.get(path)).status_code for path in ("/livez", "/readyz", "/metrics", "/v1/models")]
+                for name, each in (("public", client), ("admin", inside))
             }
         running.send_signal(signal.SIGTERM)
         async with asyncio.timeout(30):
@@ -40,9 +40,9 @@ async def test_processes_share_both_doors_with_each_other_alone(settings: Settin
     changed = settings.model_copy(update={"port": public, "admin_port": admin})
     servers = [Server(create_app(changed), changed) for _ in range(2)]
     with ExitStack() as opened:
-        doors = [opened.enter_context(door) for server in servers for door in server.sockets(shared=True) or ()]
-        for door in doors:
-            door.listen()
-        assert [door.getsockname()[1] for door in doors] == [public, admin, public, admin]
+        sockets = [opened.enter_context(each) for server in servers for each in server.sockets(shared=True) or ()]
+        for listener in sockets:
+            listener.listen()
+        assert [listener.getsockname()[1] for listener in sockets] == [public, admin, public, admin]
         with pytest.raises(OSError, match="in use"):
             socket.create_server(("127.0.0.1", admin))

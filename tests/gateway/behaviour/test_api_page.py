@@ -1,4 +1,4 @@
-"""docs/api.md says what is so: its commands work as written, and it leaves out no problem, parameter or limit."""
+"""docs/api.md is correct: its commands work as written, and it has every problem, parameter and limit."""
 
 import asyncio
 import functools
@@ -19,7 +19,7 @@ from service.tasks.classification.schema import ClassifyQuery, ClassifyResponse,
 from service.tasks.segmentation.schema import Segment, SegmentQuery
 from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, until
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ NAMES = {"starter-classifier": "tiny-classifier"}
 
 
 async def shell(command: str, folder: Path) -> tuple[int | None, str]:
-    """The exit code and output of a command line, with a curl that fails on an HTTP error."""
+    """Run a command line with a curl that fails on an HTTP error. Return the exit code and the output."""
     folder.joinpath(".curlrc").write_text("fail\nsilent\nshow-error\nmax-time = 20\n", encoding="utf-8")
     process = await asyncio.create_subprocess_shell(
         command,
@@ -41,35 +41,36 @@ async def shell(command: str, folder: Path) -> tuple[int | None, str]:
         stdout=PIPE,
         stderr=STDOUT,
     )
-    said, _ = await process.communicate()
-    return process.returncode, said.decode()
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
 
 
 async def ready(client: httpx.AsyncClient) -> bool:
     return (await client.get("/readyz")).is_success
 
 
-def drawings(folder: Path) -> list[bytes]:
+def png_files(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in folder.glob("*.png")]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_a_command_of_the_page_works_as_written(command: str, listening: Running, tmp_path: Path) -> None:
-    tmp_path.joinpath("photo.jpg").write_bytes(picture(kind="JPEG"))
+    tmp_path.joinpath("photo.jpg").write_bytes(image_bytes(kind="JPEG"))
 
     async with listening() as client:
         await until(functools.partial(ready, client), 30)
-        here = command.replace("http://127.0.0.1:8000", str(client.base_url))
+        adapted = command.replace("http://127.0.0.1:8000", str(client.base_url))
         for name, other in NAMES.items():
-            here = here.replace(name, other)
-        code, said = await shell(here, tmp_path)
+            adapted = adapted.replace(name, other)
+        code, output = await shell(adapted, tmp_path)
 
-    assert code == 0, said
-    assert all(drawn.startswith(b"\x89PNG") for drawn in drawings(tmp_path))
-    assert drawings(tmp_path) if " -o " in command else json.loads(said)
+    assert code == 0, output
+    assert all(content.startswith(b"\x89PNG") for content in png_files(tmp_path))
+    assert png_files(tmp_path) if " -o " in command else json.loads(output)
 
 
+# Words in backticks in the table of problems that are not codes but members of a problem.
 MEMBERS = {"accepted", "available", "detail", "errors", "invalid", "missing", "parameter", "reason", "required_scope"}
 
 
@@ -80,10 +81,12 @@ def test_there_are_commands_to_try() -> None:
 def test_every_problem_stands_in_the_row_of_its_status() -> None:
     rows = {int(row[1]): row[2] for row in re.finditer(r"^\| (\d{3}) \| (.*) \|$", PAGE, re.MULTILINE)}
 
-    told = {code: status for status, row in rows.items() for code in re.findall(r"`([a-z]+(?:_[a-z0-9]+)*)`", row)}
+    documented = {
+        code: status for status, row in rows.items() for code in re.findall(r"`([a-z]+(?:_[a-z0-9]+)*)`", row)
+    }
     expected = {error.code(): error.status for error in every_error()}
-    assert {code: told.get(code) for code in expected} == expected
-    assert told.keys() - expected.keys() == MEMBERS
+    assert {code: documented.get(code) for code in expected} == expected
+    assert documented.keys() - expected.keys() == MEMBERS
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -106,14 +109,14 @@ def test_the_limits_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     defaults = Settings()
 
-    told = [
+    limits = [
         f"{defaults.max_upload_bytes // MEBIBYTE} MiB in a request",
         f"{defaults.max_images} images in a request",
         f"{defaults.max_pixels:,} pixels, and {defaults.max_side:,} on the longer side",
         f"{defaults.min_side} pixels on the shorter side",
         f"{defaults.upload_timeout_s:g} s for the body",
     ]
-    assert [each for each in told if f"| {each}" not in PAGE] == []
+    assert [each for each in limits if f"| {each}" not in PAGE] == []
 
 
 def test_the_examples_have_the_shapes() -> None:

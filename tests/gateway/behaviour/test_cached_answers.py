@@ -1,4 +1,4 @@
-"""Kept answers as callers meet them: the same, sooner, and nobody else's."""
+"""The response cache as callers see it: the same answer, sooner, and never that of another caller."""
 
 import asyncio
 from pathlib import Path
@@ -10,27 +10,27 @@ import pytest
 from service.config.api_keys import digest
 from tests.gateway.conftest import Running, at_the_model, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
-from tests.gateway.fixtures.pictures import CORRUPT, in_json, picture
+from tests.gateway.fixtures.images import CORRUPT, image_bytes, json_body
 from tests.gateway.test_metrics import samples, value
 from tests.stores import write_store
 
 pytestmark = pytest.mark.anyio
 
 MODEL = "tiny-classifier"
-KEEPING = {"cache_bytes": 1 << 20}
+CACHING = {"cache_bytes": 1 << 20}
 
 
-def told(response: httpx.Response) -> Any:
-    """What a response says besides its id and times."""
+def body_of(response: httpx.Response) -> Any:
+    """Return the document of a response without its id and times."""
     assert response.status_code == 200, response.text
     return {name: part for name, part in response.json().items() if name not in {"request_id", "timing_ms"}}
 
 
 async def test_nothing_is_kept_unless_that_is_asked_for(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
     for _ in range(2):
-        response = await client.post("/v1/classify", content=picture())
+        response = await client.post("/v1/classify", content=image_bytes())
 
-    assert fake.asked_of(MODEL) == 2
+    assert fake.images_for(MODEL) == 2
     assert response.headers["cache-control"] == "no-store"
     assert "etag" not in response.headers
 
@@ -38,117 +38,117 @@ async def test_nothing_is_kept_unless_that_is_asked_for(client: httpx.AsyncClien
 async def test_the_same_picture_is_asked_about_once_whatever_is_to_be_told_of_it(
     running: Running, fake: FakeTorchServe
 ) -> None:
-    async with running(**KEEPING) as client:
-        first = await client.post("/v1/classify", content=picture())
-        again = await client.post("/v1/classify", content=picture())
-        more = await client.post("/v1/classify?top_k=7", content=picture())
-        other = await client.post("/v1/classify", content=picture(1))
+    async with running(**CACHING) as client:
+        first = await client.post("/v1/classify", content=image_bytes())
+        again = await client.post("/v1/classify", content=image_bytes())
+        more = await client.post("/v1/classify?top_k=7", content=image_bytes())
+        other = await client.post("/v1/classify", content=image_bytes(1))
         found = await samples(client)
 
-    assert fake.asked_of(MODEL) == 2
-    assert told(again) == told(first) != told(other)
-    assert told(more)["results"][0]["predictions"][:5] == told(first)["results"][0]["predictions"]
+    assert fake.images_for(MODEL) == 2
+    assert body_of(again) == body_of(first) != body_of(other)
+    assert body_of(more)["results"][0]["predictions"][:5] == body_of(first)["results"][0]["predictions"]
     assert [each.headers["cache-status"].split("; ")[1] for each in (first, again, more)] == ["fwd=miss", "hit", "hit"]
     assert again.json()["timing_ms"]["inference"] == 0
     assert again.json()["request_id"] != first.json()["request_id"]
-    assert value(found, "resnest_cache_lookups_total", how="hit") == 2
+    assert value(found, "resnest_cache_lookups_total", result="hit") == 2
     assert value(found, "resnest_images_total", model=MODEL, outcome="ok") == 4
-    assert 0 < value(found, "resnest_cache_bytes") <= KEEPING["cache_bytes"]
+    assert 0 < value(found, "resnest_cache_bytes") <= CACHING["cache_bytes"]
 
 
 @pytest.mark.parametrize("query", ["", "?confidence=true", "?overlay=png&mask=none", "?mask=rle"])
 async def test_a_kept_mask_is_drawn_as_a_new_one(query: str, running: Running, client: httpx.AsyncClient) -> None:
-    async with running(**KEEPING) as keeping:
-        answers = [await each.post(f"/v1/segment{query}", content=picture()) for each in (client, keeping, keeping)]
+    async with running(**CACHING) as caching:
+        answers = [await each.post(f"/v1/segment{query}", content=image_bytes()) for each in (client, caching, caching)]
 
-    assert told(answers[0]) == told(answers[1]) == told(answers[2])
+    assert body_of(answers[0]) == body_of(answers[1]) == body_of(answers[2])
 
 
 async def test_questions_and_models_are_kept_apart(running: Running, fake: FakeTorchServe) -> None:
-    async with running(**KEEPING) as client:
+    async with running(**CACHING) as client:
         for _ in range(2):
             for path in ("classify", "classify?model=tiny-classifier-b", "embed", "explain"):
-                told(await client.post(f"/v1/{path}", content=picture()))
+                body_of(await client.post(f"/v1/{path}", content=image_bytes()))
 
-    assert (fake.asked_of(MODEL), fake.asked_of("tiny-classifier-b")) == (3, 1)
+    assert (fake.images_for(MODEL), fake.images_for("tiny-classifier-b")) == (3, 1)
 
 
 async def test_each_caller_with_a_key_has_answers_of_its_own(running: Running, fake: FakeTorchServe) -> None:
     lines = "\n".join(f"{name} classify {digest(name)}" for name in ("ann", "bob"))
-    async with running(keys=lines, **KEEPING) as client:
+    async with running(keys=lines, **CACHING) as client:
         for name in ("ann", "bob", "ann"):
-            told(await client.post("/v1/classify", content=picture(), headers={"X-API-Key": name}))
+            body_of(await client.post("/v1/classify", content=image_bytes(), headers={"X-API-Key": name}))
 
-    assert fake.asked_of(MODEL) == 2
+    assert fake.images_for(MODEL) == 2
 
 
 async def test_a_failure_is_not_kept_and_one_picture_of_many_is(running: Running, fake: FakeTorchServe) -> None:
-    async with running(**KEEPING) as client:
+    async with running(**CACHING) as client:
         fake.next.append("nonsense")
-        failed = await client.post("/v1/classify", content=picture())
+        failed = await client.post("/v1/classify", content=image_bytes())
         for _ in range(2):
-            mixed = await client.post("/v1/classify", json=in_json(picture(), CORRUPT))
+            mixed = await client.post("/v1/classify", json=json_body(image_bytes(), CORRUPT))
 
     assert failed.status_code == 502
-    assert fake.asked_of(MODEL) == 2
+    assert fake.images_for(MODEL) == 2
     assert "etag" not in mixed.headers
     assert mixed.json()["results"][1]["error"]["code"] == "image_corrupt"
 
 
 async def test_equal_pictures_under_way_are_computed_once(running: Running, fake: FakeTorchServe) -> None:
-    async with running(**KEEPING) as client:
+    async with running(**CACHING) as client:
         fake.behaviour = "slow"
-        asked = [asyncio.create_task(client.post("/v1/classify", content=picture())) for _ in range(4)]
+        requests = [asyncio.create_task(client.post("/v1/classify", content=image_bytes())) for _ in range(4)]
         await until(lambda: fake.waiting == 1, 60)
         fake.release.set()
-        answers = [told(await each) for each in asked]
+        answers = [body_of(await each) for each in requests]
 
     assert all(answer == answers[0] for answer in answers)
-    assert fake.asked_of(MODEL) == 1
+    assert fake.images_for(MODEL) == 1
 
 
 async def test_a_kept_answer_is_given_though_the_house_is_full(running: Running, fake: FakeTorchServe) -> None:
-    async with running(max_in_flight=2, max_images=2, **KEEPING) as client:
-        first = await client.post("/v1/classify", content=picture())
+    async with running(max_in_flight=2, max_images=2, **CACHING) as client:
+        first = await client.post("/v1/classify", content=image_bytes())
         fake.behaviour = "slow"
-        guests = [asyncio.create_task(client.post("/v1/classify", content=picture(seed))) for seed in (1, 2)]
+        others = [asyncio.create_task(client.post("/v1/classify", content=image_bytes(seed))) for seed in (1, 2)]
         await until(lambda: at_the_model(client) == 2, 60)
-        again = await client.post("/v1/classify", content=picture())
-        late = await client.post("/v1/classify", content=picture(), headers={"Request-Timeout": "60"})
-        mixed = await client.post("/v1/classify", json=in_json(picture(), picture(3)))
-        full = await client.post("/v1/classify", content=picture(3))
+        again = await client.post("/v1/classify", content=image_bytes())
+        late = await client.post("/v1/classify", content=image_bytes(), headers={"Request-Timeout": "60"})
+        mixed = await client.post("/v1/classify", json=json_body(image_bytes(), image_bytes(3)))
+        full = await client.post("/v1/classify", content=image_bytes(3))
         fake.release.set()
-        served = [(await guest).status_code for guest in guests]
+        served = [(await other).status_code for other in others]
 
-    assert told(again) == told(late) == told(first)
+    assert body_of(again) == body_of(late) == body_of(first)
     assert again.headers["cache-status"].endswith("hit")
     assert [(each.status_code, each.json()["code"]) for each in (mixed, full)] == [(503, "overloaded")] * 2
     assert served == [200, 200]
 
 
 async def test_a_caller_who_leaves_takes_no_answer_along(running: Running, fake: FakeTorchServe) -> None:
-    async with running(**KEEPING) as client:
+    async with running(**CACHING) as client:
         fake.behaviour = "slow"
-        leaving = asyncio.create_task(client.post("/v1/classify", content=picture()))
+        leaving = asyncio.create_task(client.post("/v1/classify", content=image_bytes()))
         await until(lambda: fake.waiting == 1, 60)
-        staying = [asyncio.create_task(client.post("/v1/classify", content=picture())) for _ in range(3)]
+        staying = [asyncio.create_task(client.post("/v1/classify", content=image_bytes())) for _ in range(3)]
         leaving.cancel()
         await until(lambda: at_the_model(client) > 1, 60)
         fake.release.set()
-        answers = [told(await each) for each in staying]
+        answers = [body_of(await each) for each in staying]
 
     assert all(answer == answers[0] for answer in answers)
 
 
 async def test_a_client_that_has_the_answer_is_told_so(running: Running, fake: FakeTorchServe) -> None:
-    async with running(**KEEPING) as client:
-        first = await client.post("/v1/classify", content=picture())
+    async with running(**CACHING) as client:
+        first = await client.post("/v1/classify", content=image_bytes())
         condition = {"If-None-Match": first.headers["etag"]}
-        again = await client.post("/v1/classify", content=picture(), headers=condition)
+        again = await client.post("/v1/classify", content=image_bytes(), headers=condition)
         others = [
-            await client.post("/v1/classify?top_k=1", content=picture(), headers=condition),
-            await client.post("/v1/classify", content=picture(1), headers=condition),
-            await client.post("/v1/classify", content=picture(), headers={"If-None-Match": "*"}),
+            await client.post("/v1/classify?top_k=1", content=image_bytes(), headers=condition),
+            await client.post("/v1/classify", content=image_bytes(1), headers=condition),
+            await client.post("/v1/classify", content=image_bytes(), headers={"If-None-Match": "*"}),
         ]
         bad = await client.post("/v1/classify", content=CORRUPT, headers=condition)
 
@@ -171,7 +171,7 @@ async def test_an_answer_by_weights_imported_anew_under_one_version_is_another(
         folder.joinpath("weights.safetensors.sha256").write_text(
             f"{digit * 64}  weights.safetensors\n", encoding="utf-8"
         )
-        async with running(model_store=tmp_path, **KEEPING) as client:
-            tags.append((await client.post("/v1/classify", content=picture())).headers["etag"])
+        async with running(model_store=tmp_path, **CACHING) as client:
+            tags.append((await client.post("/v1/classify", content=image_bytes())).headers["etag"])
 
     assert tags[0] == tags[1] != tags[2]

@@ -1,4 +1,4 @@
-"""Odd pictures at every route that takes pictures, in each shape of a body: an answer, or the caller's mistake."""
+"""Odd images at every route that takes images, in each kind of body: the answer is never a 5xx."""
 
 import base64
 from itertools import product
@@ -24,23 +24,23 @@ URLS = [
     "/v1/embed",
     "/v1/explain?overlay=webp",
 ]
-PATIENCE = {"Request-Timeout": "60"}  # on a busy machine a large picture is late, and that is told as our failure
+LONG_DEADLINE = {"Request-Timeout": "60"}  # on a busy machine a large image would be late, which is a 504
 
 
 def shapes(content: bytes) -> list[dict[str, Any]]:
-    """The arguments of a request with that picture: raw, as a form, and in JSON."""
+    """Return the arguments of a request with that image: raw, as a form, and in JSON."""
     encoded = base64.b64encode(content).decode()
     return [{"content": content}, {"files": {"file": content}}, {"json": {"images": [{"content": encoded}]}}]
 
 
 @pytest.mark.parametrize("url", URLS)
 async def test_no_odd_picture_is_our_failure(url: str, running: Running) -> None:
-    ours = []
+    failures = []
     async with running() as client:
         for row, shape in product(manifest(), range(3)):
             content = (CORPUS / row["path"]).read_bytes()
-            response = await client.post(url, headers=PATIENCE, **shapes(content)[shape])
+            response = await client.post(url, headers=LONG_DEADLINE, **shapes(content)[shape])
             if response.status_code >= 500:
-                ours.append((row["path"], shape, response.json()))
+                failures.append((row["path"], shape, response.json()))
 
-    assert ours == []
+    assert failures == []

@@ -11,7 +11,7 @@ from service.models.cards import ModelCard
 from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, app_of, components_of, settled, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +81,7 @@ async def test_a_request_that_finds_no_worker_makes_it_look_before_the_interval(
         fake.workers[MODEL] = []
         fake.behaviour = "worker_died"
 
-        assert (await client.post("/v1/classify", content=picture())).status_code == 503
+        assert (await client.post("/v1/classify", content=image_bytes())).status_code == 503
 
         readiness = components_of(app_of(client)).readiness
         await until(lambda: not readiness.ready)
@@ -92,14 +92,14 @@ async def test_a_server_that_is_left_alone_shows_in_readyz_and_in_the_metrics(
 ) -> None:
     fake.behaviour = "nonsense"
     for _ in range(FAILURES):
-        assert (await client.post("/v1/classify", content=picture())).status_code == 502
+        assert (await client.post("/v1/classify", content=image_bytes())).status_code == 502
     await settled(app_of(client))
 
-    told = (await client.get("/readyz")).json()["models"]
+    states = (await client.get("/readyz")).json()["models"]
     metrics = (await client.get("/metrics")).text
 
-    assert told[MODEL]["circuits"] == {"open": 1}
-    assert told["tiny-segmenter"]["circuits"] == {"closed": 1}
+    assert states[MODEL]["circuits"] == {"open": 1}
+    assert states["tiny-segmenter"]["circuits"] == {"closed": 1}
     assert f'resnest_circuit_breakers{{model="{MODEL}",state="open"}} 1.0' in metrics
     assert f'resnest_circuit_breakers{{model="{MODEL}",state="closed"}} 0.0' in metrics
 
@@ -121,7 +121,7 @@ async def test_a_draining_instance_is_not_ready_but_answers_and_closes_connectio
     components_of(app_of(client)).readiness.drain()
 
     ready = await client.get("/readyz")
-    answer = await client.post("/v1/classify", content=picture())
+    answer = await client.post("/v1/classify", content=image_bytes())
 
     assert (ready.status_code, ready.json()["code"]) == (503, "draining")
     assert "resnest_ready 0.0" in (await client.get("/metrics")).text

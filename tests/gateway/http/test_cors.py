@@ -6,7 +6,7 @@ import pytest
 from service.config.api_keys import digest
 from service.gateway.http.cors import ALLOWED_HEADERS, EXPOSED_HEADERS
 from tests.gateway.conftest import Running
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +39,7 @@ async def test_a_listed_site_may_send_what_we_act_on_and_nobody_asks_it_for_a_ke
 async def test_a_site_that_is_not_listed_gets_no_permission(origin: str, running: Running) -> None:
     async with running(cors_origins=APP) as client:
         before = await preflight(client, origin)
-        answer = await client.post("/v1/classify", content=picture(), headers={"Origin": origin})
+        answer = await client.post("/v1/classify", content=image_bytes(), headers={"Origin": origin})
 
     assert not [name for each in (before, answer) for name in each.headers if name == "access-control-allow-origin"]
     assert (before.status_code, before.content) == (204, b"")
@@ -80,7 +80,7 @@ async def test_a_page_may_read_answers_and_refusals(
     method: str, path: str, headers: dict[str, str], status: int, running: Running
 ) -> None:
     async with running(cors_origins=f"{APP},{OTHER}", keys=KEYS) as client:
-        content = picture() if method == "POST" else None
+        content = image_bytes() if method == "POST" else None
         response = await client.request(method, path, content=content, headers={"Origin": OTHER, **headers})
 
     assert response.status_code == status

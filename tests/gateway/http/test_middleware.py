@@ -9,7 +9,7 @@ import pytest
 from service.gateway.server.protocol import Protocol
 from tests.gateway.conftest import Running, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 from tests.gateway.server.test_uvicorn_server import head
 
 pytestmark = pytest.mark.anyio
@@ -21,10 +21,10 @@ PATHS = ["/livez", "/readyz", "/v1/models", "/v1/models/tiny-classifier", "/docs
 async def test_a_request_id_is_kept_and_told_everywhere(
     sent: str, client: httpx.AsyncClient, fake: FakeTorchServe
 ) -> None:
-    response = await client.post("/v1/classify", content=picture(), headers={"X-Request-ID": sent})
+    response = await client.post("/v1/classify", content=image_bytes(), headers={"X-Request-ID": sent})
 
     assert response.headers["x-request-id"] == response.json()["request_id"] == sent
-    assert fake.asked[-1] == ("tiny-classifier", sent)
+    assert fake.received[-1] == ("tiny-classifier", sent)
 
 
 @pytest.mark.parametrize("sent", ["", "x" * 65, "a b", "a\tb", "a;b", "<script>", "a/b", "ä".encode(), b"a\x80"])
@@ -73,7 +73,7 @@ async def test_a_refusal_before_a_small_body_was_read_keeps_the_connection(liste
             assert refused.status_code == 422
             if "connection" not in refused.headers:
                 break
-        good = await client.post("/v1/classify", content=picture())
+        good = await client.post("/v1/classify", content=image_bytes())
         connections = client._transport._pool.connections  # type: ignore[attr-defined]
 
         assert "connection" not in refused.headers
@@ -117,7 +117,7 @@ async def test_a_refusal_of_a_body_that_came_whole_keeps_the_connection_and_not_
 
 async def test_nothing_of_an_answered_upload_is_kept_with_its_connection(listening: Running) -> None:
     async with listening() as client:
-        answered = await client.post("/v1/classify", content=picture())
+        answered = await client.post("/v1/classify", content=image_bytes())
         protocol = open_one()
         await until(lambda: "afterwards" not in protocol.scope["state"])
 

@@ -10,7 +10,7 @@ from service.gateway.http.negotiation import MAX_RANGES, preferred, preferred_la
 from service.models import cards
 from service.models.cards import CardError
 from tests.gateway.conftest import Running
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 from tests.stores import FLOWERS_AND_PETS, write_store
 
 pytestmark = pytest.mark.anyio
@@ -86,7 +86,7 @@ def add_labels(model: Path, names: str) -> None:
 
 async def labels(client: httpx.AsyncClient, query: str = "", **headers: str) -> tuple[tuple[str, ...], str]:
     """Return an image's labels by class id, and the `Content-Language` of the response."""
-    answer = await client.post(f"/v1/classify?top_k=7{query}", content=picture(), headers=headers)
+    answer = await client.post(f"/v1/classify?top_k=7{query}", content=image_bytes(), headers=headers)
     assert answer.status_code == 200, answer.text
     rows = sorted(answer.json()["results"][0]["predictions"], key=lambda row: row["class_id"])
     return tuple(row["label"] for row in rows), answer.headers["content-language"]
@@ -118,7 +118,7 @@ async def test_the_request_says_the_language_and_the_models_own_answers_an_unkno
 
 @pytest.mark.parametrize("lang", ["<b>", "de_DE", "d", "de-" * 20 + "de", "%00"])
 async def test_what_is_no_language_is_an_invalid_parameter(lang: str, client: httpx.AsyncClient) -> None:
-    answer = await client.post(f"/v1/classify?lang={lang}", content=picture())
+    answer = await client.post(f"/v1/classify?lang={lang}", content=image_bytes())
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_parameter")
 
@@ -126,8 +126,8 @@ async def test_what_is_no_language_is_an_invalid_parameter(lang: str, client: ht
 async def test_masks_and_explanations_are_told_in_it_and_classes_still_named_in_the_models_own(
     client: httpx.AsyncClient,
 ) -> None:
-    mask = await client.post("/v1/segment?lang=de&mask=polygons&classes=cat", content=picture())
-    heat = await client.post("/v1/explain?lang=de&overlay=false&classes=dog", content=picture())
+    mask = await client.post("/v1/segment?lang=de&mask=polygons&classes=cat", content=image_bytes())
+    heat = await client.post("/v1/explain?lang=de&overlay=false&classes=dog", content=image_bytes())
 
     (result,) = mask.json()["results"]
     assert {row["label"] for row in result["segments"]} == {"Katze"}
@@ -138,7 +138,9 @@ async def test_masks_and_explanations_are_told_in_it_and_classes_still_named_in_
 
 async def test_the_overlay_leaves_the_background_alone_in_every_language(client: httpx.AsyncClient) -> None:
     overlays = [
-        (await client.post(f"/v1/segment?overlay=png&lang={lang}", content=picture())).json()["results"][0]["overlay"]
+        (await client.post(f"/v1/segment?overlay=png&lang={lang}", content=image_bytes())).json()["results"][0][
+            "overlay"
+        ]
         for lang in ("en", "de")
     ]
 
@@ -146,7 +148,9 @@ async def test_the_overlay_leaves_the_background_alone_in_every_language(client:
 
 
 async def test_of_several_models_each_speaks_the_language_that_it_has(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/v1/classify?lang=de&model=tiny-classifier&model=tiny-classifier-b", content=picture())
+    answer = await client.post(
+        "/v1/classify?lang=de&model=tiny-classifier&model=tiny-classifier-b", content=image_bytes()
+    )
 
     blocks: list[dict[str, Any]] = answer.json()["results"][0]["models"]
     assert {row["label"] for row in blocks[0]["predictions"]} <= set(GERMAN)
@@ -164,7 +168,7 @@ async def test_a_model_tells_its_languages_and_its_labels_in_its_own(client: htt
 async def test_a_kept_answer_is_told_in_each_language_and_has_a_tag_of_each(running: Running) -> None:
     async with running(cache_bytes=1_000_000) as client:
         answers = [
-            await client.post("/v1/classify", content=picture(), headers={"Accept-Language": each})
+            await client.post("/v1/classify", content=image_bytes(), headers={"Accept-Language": each})
             for each in ("en", "de")
         ]
 

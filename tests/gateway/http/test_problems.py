@@ -11,7 +11,7 @@ from service.errors import every_error
 from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, app_of, components_of
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
-from tests.gateway.fixtures.pictures import CORRUPT, in_json, of_floats, picture
+from tests.gateway.fixtures.images import CORRUPT, float_tiff, image_bytes, json_body
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ Cause = Callable[[httpx.AsyncClient, FakeTorchServe], Awaitable[httpx.Response]]
 
 def posting(content: bytes | None = None, query: str = "", headers: dict[str, str] | None = None) -> Cause:
     async def cause(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
-        body = picture() if content is None else content
+        body = image_bytes() if content is None else content
         return await client.post(f"/v1/classify{query}", content=body, headers=headers)
 
     return cause
@@ -38,18 +38,18 @@ def getting(path: str) -> Cause:
 def behaving(behaviour: str) -> Cause:
     async def cause(client: httpx.AsyncClient, fake: FakeTorchServe) -> httpx.Response:
         fake.behaviour = behaviour
-        return await client.post("/v1/classify", content=picture())
+        return await client.post("/v1/classify", content=image_bytes())
 
     return cause
 
 
 async def matching_etag(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
-    first = await client.post("/v1/classify", content=picture())
-    return await client.post("/v1/classify", content=picture(), headers={"If-None-Match": first.headers["etag"]})
+    first = await client.post("/v1/classify", content=image_bytes())
+    return await client.post("/v1/classify", content=image_bytes(), headers={"If-None-Match": first.headers["etag"]})
 
 
 async def too_many(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
-    return await client.post("/v1/classify", json=in_json(*[picture(size=(8, 8))] * 33))
+    return await client.post("/v1/classify", json=json_body(*[image_bytes(size=(8, 8))] * 33))
 
 
 async def too_slow(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
@@ -78,14 +78,14 @@ CAUSES: dict[str, Cause] = {
     "upload_timeout": too_slow,
     "precondition_failed": matching_etag,
     "body_too_large": posting(b"x" * 50_001),
-    "image_too_large": posting(picture(size=(200, 101))),
+    "image_too_large": posting(image_bytes(size=(200, 101))),
     "too_many_images": too_many,
     "unsupported_media_type": posting(b"no picture"),
     "invalid_parameter": posting(query="?top_k=0"),
     "image_corrupt": posting(CORRUPT),
-    "image_too_small": posting(picture(size=(7, 50))),
-    "image_too_costly": posting(picture(size=(200, 90))),
-    "image_mode_unsupported": posting(of_floats()),
+    "image_too_small": posting(image_bytes(size=(7, 50))),
+    "image_too_costly": posting(image_bytes(size=(200, 90))),
+    "image_mode_unsupported": posting(float_tiff()),
     "internal": behaving("says_internal"),
     "backend_bad_response": behaving("nonsense"),
     "overloaded": behaving("queue_full"),

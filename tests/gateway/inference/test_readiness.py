@@ -1,4 +1,4 @@
-"""Readiness says the truth: every model has a ready worker, and one answered a test picture."""
+"""Readiness: every model has a ready worker, and a worker has answered a probe."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,18 +23,18 @@ MODEL = "tiny-classifier"
 
 @dataclass
 class Model:
-    """A backend of one model whose workers and answers are set by hand."""
+    """A backend of one model, whose workers and results the tests set."""
 
     pids: set[int] = field(default_factory=lambda: {1})
     fails_with: ServiceError | None = None
     unreachable: bool = False
     broken: bool = False
-    asked: list[Pixels] = field(default_factory=list)
+    images: list[Pixels] = field(default_factory=list)
 
     async def predict(
         self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
     ) -> ModelOutput:
-        self.asked.append(image)
+        self.images.append(image)
         if self.fails_with is not None:
             raise self.fails_with
         return ModelOutput({}, 1, 0.0, 0.0)
@@ -58,14 +58,15 @@ def model() -> Model:
 @pytest.fixture
 async def readiness(model: Model, served: dict[str, ModelCard]) -> AsyncIterator[Readiness]:
     metrics = Metrics()
-    watching = Readiness([served[MODEL]], model, metrics, interval_s=600, probe_interval_s=600)
-    yield watching
-    await watching.close()
+    made = Readiness([served[MODEL]], model, metrics, interval_s=600, probe_interval_s=600)
+    yield made
+    await made.close()
 
 
-async def looked(readiness: Readiness) -> bool:
+async def poll(readiness: Readiness) -> bool:
+    """Poll once, wait for the probes, and return whether the models are ready."""
     await readiness.poll()
-    await readiness.settle()
+    await readiness.wait_for_probes()
     return readiness.ready
 
 
@@ -90,7 +91,7 @@ async def test_it_takes_a_ready_worker_and_an_answer(
 ) -> None:
     model.pids, model.fails_with = pids, fails_with
 
-    assert await looked(readiness) is ready
+    assert await poll(readiness) is ready
     assert readiness.state(MODEL) == state
 
 
@@ -102,41 +103,41 @@ async def test_a_worker_without_an_answer_yet_is_not_ready(readiness: Readiness)
     await readiness.poll()
 
     assert not readiness.ready
-    await readiness.settle()
+    await readiness.wait_for_probes()
     assert readiness.ready
 
 
 async def test_it_is_unavailable_when_the_last_worker_is_gone_and_ready_when_one_is_back_and_answers(
     model: Model, readiness: Readiness
 ) -> None:
-    assert await looked(readiness)
+    assert await poll(readiness)
 
     model.pids = set()
-    assert not await looked(readiness)
+    assert not await poll(readiness)
     assert readiness.state(MODEL) == "unavailable"
 
     model.pids, model.fails_with = {2}, BackendUnavailable("still loading")
-    assert not await looked(readiness)
+    assert not await poll(readiness)
 
     model.fails_with = None
-    assert await looked(readiness)
+    assert await poll(readiness)
 
 
 async def test_a_defect_in_looking_is_not_ready_and_does_not_end_the_watch(
     model: Model, readiness: Readiness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert await looked(readiness)
+    assert await poll(readiness)
 
     model.broken = True
-    assert not await looked(readiness)
+    assert not await poll(readiness)
     assert "ZeroDivisionError" in caplog.text
 
     model.broken = False
-    assert await looked(readiness)
+    assert await poll(readiness)
 
 
 async def test_a_new_worker_is_not_ready_for_the_old_ones_answer(model: Model, readiness: Readiness) -> None:
-    assert await looked(readiness)
+    assert await poll(readiness)
 
     model.pids = {2}
     await readiness.poll()
@@ -148,47 +149,47 @@ async def test_a_worker_that_stays_keeps_it_ready_while_another_comes_or_goes(
     model: Model, readiness: Readiness
 ) -> None:
     model.pids = {1, 2}
-    assert await looked(readiness)
+    assert await poll(readiness)
 
     model.pids = {2, 3}
     await readiness.poll()
     assert readiness.ready
-    await readiness.settle()
-    assert len(model.asked) == 2
+    await readiness.wait_for_probes()
+    assert len(model.images) == 2
 
 
 async def test_a_failing_test_picture_takes_readiness_away(model: Model, readiness: Readiness) -> None:
-    assert await looked(readiness)
+    assert await poll(readiness)
 
     model.pids, model.fails_with = {1, 2}, BackendUnavailable("nonsense")
 
-    assert not await looked(readiness)
+    assert not await poll(readiness)
 
 
 async def test_a_full_queue_takes_readiness_away_from_nobody(model: Model, readiness: Readiness) -> None:
-    assert await looked(readiness)
+    assert await poll(readiness)
 
     model.pids, model.fails_with = {1, 2}, Overloaded("full")
 
-    assert await looked(readiness)
+    assert await poll(readiness)
 
 
 async def test_a_door_that_cannot_be_reached_means_no_workers(model: Model, readiness: Readiness) -> None:
-    assert await looked(readiness)
+    assert await poll(readiness)
 
     model.unreachable = True
 
-    assert not await looked(readiness)
+    assert not await poll(readiness)
 
 
 async def test_the_test_picture_is_the_same_each_time_and_as_the_network_takes_it(
     model: Model, readiness: Readiness, served: dict[str, ModelCard]
 ) -> None:
-    await looked(readiness)
+    await poll(readiness)
     model.pids = {2}
-    await looked(readiness)
+    await poll(readiness)
 
-    first, second = model.asked
+    first, second = model.images
     side = served[MODEL].input.size
     assert first.shape == (side, side, 3)
     assert np.array_equal(first, second)
@@ -201,28 +202,28 @@ async def test_a_segmenters_test_picture_is_small_and_has_sides_that_it_takes(
     card = served["tiny-segmenter"]
     large = card.input.model_copy(update={"size": 2048, "short": 1024, "multiple": 16})
     readiness = Readiness([card.model_copy(update={"input": large})], model, Metrics(), 600, 600)
-    await looked(readiness)
+    await poll(readiness)
 
-    (picture,) = model.asked
-    assert picture.shape == (256, 256, 3)
+    (image,) = model.images
+    assert image.shape == (256, 256, 3)
 
 
 async def test_a_test_picture_that_was_answered_is_not_sent_again_before_its_time(
     model: Model, readiness: Readiness
 ) -> None:
     for _ in range(5):
-        await looked(readiness)
+        await poll(readiness)
 
-    assert len(model.asked) == 1
+    assert len(model.images) == 1
 
 
 async def test_a_test_picture_is_due_again_after_its_time(model: Model, served: dict[str, ModelCard]) -> None:
     readiness = Readiness([served[MODEL]], model, Metrics(), interval_s=600, probe_interval_s=0)
 
     for _ in range(3):
-        await looked(readiness)
+        await poll(readiness)
 
-    assert len(model.asked) == 3
+    assert len(model.images) == 3
 
 
 async def test_a_doubt_is_looked_into_at_once(model: Model, readiness: Readiness) -> None:
@@ -230,7 +231,7 @@ async def test_a_doubt_is_looked_into_at_once(model: Model, readiness: Readiness
     try:
         await until(lambda: readiness.ready)
         model.pids = set()
-        readiness.doubt()
+        readiness.recheck()
         await until(lambda: not readiness.ready)
     finally:
         poller.cancel()
@@ -243,5 +244,5 @@ async def test_one_model_that_is_not_ready_is_enough_to_say_no(served: dict[str,
 
     readiness = Readiness(served.values(), Half(), Metrics(), interval_s=600, probe_interval_s=600)
 
-    assert not await looked(readiness)
+    assert not await poll(readiness)
     assert [name for name in served if readiness.state(name) == "ready"] == [MODEL]

@@ -1,4 +1,4 @@
-"""Which models are served, and which one a request means."""
+"""The model registry: which models are served, and which one a request means."""
 
 from pathlib import Path
 
@@ -13,22 +13,22 @@ from service.tasks.base import label_row
 
 
 @pytest.fixture
-def catalogue(served: dict[str, ModelCard], store: Path) -> ModelRegistry:
+def registry(served: dict[str, ModelCard], store: Path) -> ModelRegistry:
     return ModelRegistry(served, Settings(model_store=store))
 
 
-def chosen(catalogue: ModelRegistry, *names: str) -> list[str]:
-    return [card.name for card in catalogue.choose("classification", names)]
+def chosen(registry: ModelRegistry, *names: str) -> list[str]:
+    return [card.name for card in registry.choose("classification", names)]
 
 
-def test_the_first_of_the_task_answers_where_none_is_named(catalogue: ModelRegistry) -> None:
-    assert chosen(catalogue) == ["tiny-classifier"]
+def test_the_first_of_the_task_answers_where_none_is_named(registry: ModelRegistry) -> None:
+    assert chosen(registry) == ["tiny-classifier"]
 
 
-def test_models_are_chosen_in_the_order_they_are_named_each_once(catalogue: ModelRegistry) -> None:
+def test_models_are_chosen_in_the_order_they_are_named_each_once(registry: ModelRegistry) -> None:
     named = ("tiny-classifier-b", "tiny-classifier", "tiny-classifier-b")
 
-    assert chosen(catalogue, *named) == ["tiny-classifier-b", "tiny-classifier"]
+    assert chosen(registry, *named) == ["tiny-classifier-b", "tiny-classifier"]
 
 
 def test_a_model_that_is_not_by_default_is_served_only_where_it_is_named(
@@ -43,9 +43,9 @@ def test_a_model_that_is_not_by_default_is_served_only_where_it_is_named(
 
 
 @pytest.mark.parametrize("names", [("nobody",), ("tiny-classifier", "nobody"), ("tiny-segmenter",), ("",)])
-def test_one_name_that_does_not_serve_the_task_is_enough_to_refuse(names: tuple[str], catalogue: ModelRegistry) -> None:
+def test_one_name_that_does_not_serve_the_task_is_enough_to_refuse(names: tuple[str], registry: ModelRegistry) -> None:
     with pytest.raises(ModelNotFound) as raised:
-        catalogue.choose("classification", names)
+        registry.choose("classification", names)
 
     assert raised.value.members["available"] == ["tiny-classifier", "tiny-classifier-b"]
 
@@ -71,28 +71,28 @@ def test_a_published_model_that_was_never_pulled_is_not_served_unless_it_is_name
 
 
 def test_a_default_model_answers_its_task_where_none_is_named(served: dict[str, ModelCard]) -> None:
-    catalogue = ModelRegistry(served, Settings(default_models=("tiny-classifier-b", "tiny-segmenter")))
+    registry = ModelRegistry(served, Settings(default_models=("tiny-classifier-b", "tiny-segmenter")))
 
-    assert chosen(catalogue) == ["tiny-classifier-b"]
-    assert set(catalogue.cards) == set(served)
+    assert chosen(registry) == ["tiny-classifier-b"]
+    assert set(registry.cards) == set(served)
 
 
 def test_a_default_model_that_is_not_served_is_a_card_error(served: dict[str, ModelCard]) -> None:
-    with pytest.raises(CardError, match=r"there are not served: tiny-classifier-b$"):
+    with pytest.raises(CardError, match=r"default models that are not served: tiny-classifier-b$"):
         ModelRegistry(served, Settings(models=("tiny-classifier",), default_models=("tiny-classifier-b",)))
 
 
 def test_a_version_is_chosen_by_its_number_beside_the_highest(served: dict[str, ModelCard]) -> None:
     second = served["tiny-classifier"].model_copy(update={"version": "2.0"})
     first = served["tiny-classifier"].model_copy(update={"name": "tiny-classifier@1.0"})
-    catalogue = ModelRegistry({"tiny-classifier": second, "tiny-classifier@1.0": first}, Settings())
+    registry = ModelRegistry({"tiny-classifier": second, "tiny-classifier@1.0": first}, Settings())
 
-    assert catalogue.choose("classification", ["tiny-classifier"]) == [second]
-    assert catalogue.choose("classification", ["tiny-classifier@2.0", "tiny-classifier@1.0"]) == [second, first]
-    assert catalogue.choose("classification", ["tiny-classifier@2.0", "tiny-classifier"]) == [second]
-    assert catalogue.card("tiny-classifier@2.0") == second
+    assert registry.choose("classification", ["tiny-classifier"]) == [second]
+    assert registry.choose("classification", ["tiny-classifier@2.0", "tiny-classifier@1.0"]) == [second, first]
+    assert registry.choose("classification", ["tiny-classifier@2.0", "tiny-classifier"]) == [second]
+    assert registry.card("tiny-classifier@2.0") == second
     with pytest.raises(ModelNotFound):
-        catalogue.choose("classification", ["tiny-classifier@3.0"])
+        registry.choose("classification", ["tiny-classifier@3.0"])
 
 
 def test_a_wordnet_id_is_told_where_there_is_one_and_absent_where_not() -> None:
@@ -106,11 +106,11 @@ def test_a_wordnet_id_is_told_where_there_is_one_and_absent_where_not() -> None:
 
 def test_a_network_of_a_library_is_chosen_for_its_answers_alone(served: dict[str, ModelCard], store: Path) -> None:
     card = served["tiny-classifier"]
-    theirs = card.model_copy(update={"network": card.network.model_copy(update={"library": "timm"})})
-    catalogue = ModelRegistry({**served, "tiny-classifier": theirs}, Settings(model_store=store))
+    timm_card = card.model_copy(update={"network": card.network.model_copy(update={"library": "timm"})})
+    registry = ModelRegistry({**served, "tiny-classifier": timm_card}, Settings(model_store=store))
 
-    assert catalogue.choose("classification", []) == [theirs]
-    assert catalogue.choose("classification", [], "embed") == [served["tiny-classifier-b"]]
+    assert registry.choose("classification", []) == [timm_card]
+    assert registry.choose("classification", [], "embed") == [served["tiny-classifier-b"]]
     with pytest.raises(ModelNotFound) as raised:
-        catalogue.choose("classification", ["tiny-classifier"], "explain")
+        registry.choose("classification", ["tiny-classifier"], "explain")
     assert raised.value.members["available"] == ["tiny-classifier-b"]

@@ -1,4 +1,4 @@
-"""Shadow traffic: pictures shown to a version that answers nobody, and what that must never cost."""
+"""Shadow traffic: images also go to a version that serves no caller, and no caller notices."""
 
 import asyncio
 from functools import partial
@@ -8,12 +8,12 @@ import httpx
 import numpy as np
 import pytest
 
-from service.gateway.inference.shadow import MOST
+from service.gateway.inference.shadow import MAX_IN_FLIGHT
 from service.models import cards
 from service.models.cards import ModelCard
 from tests.gateway.conftest import Running, app_of, at_the_model, components_of, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
-from tests.gateway.fixtures.pictures import CORRUPT, in_json, picture
+from tests.gateway.fixtures.images import CORRUPT, image_bytes, json_body
 from tests.gateway.inference.test_versions import MODEL, NEW, OLD, store, weigh
 from tests.gateway.test_metrics import samples, value
 
@@ -27,19 +27,20 @@ PLENTY = {"decode_processes": 4, "batches_in_flight": 4}
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """All requests go to 1.0, and every picture is shown to 1.1."""
-    return shown(tmp_path / "traffic.toml", 1)
+    """A traffic file: 1.0 serves all requests, and 1.1 receives every image as shadow traffic."""
+    return write_traffic(tmp_path / "traffic.toml", 1)
 
 
-def shown(file: Path, share: float) -> Path:
+def write_traffic(file: Path, share: float) -> Path:
     return weigh(file, {"1.0": 1}, shadow=f'{{ version = "1.1", share = {share} }}')
 
 
 async def classify(client: httpx.AsyncClient, seed: int = 0, query: str = "") -> None:
-    await until(lambda: components_of(app_of(client)).decode_queue.has_room_for(b""), 60)  # at first its processes are started
-    answer = await client.post(f"/v1/classify{query}", content=picture(seed))
-    assert answer.status_code == 200
-    assert answer.json()["model"]["version"] == "1.0"
+    decode_queue = components_of(app_of(client)).decode_queue
+    await until(lambda: decode_queue.has_room_for(b""), 60)  # its processes start first
+    response = await client.post(f"/v1/classify{query}", content=image_bytes(seed))
+    assert response.status_code == 200
+    assert response.json()["model"]["version"] == "1.0"
 
 
 async def outcomes(client: httpx.AsyncClient) -> dict[str, float]:
@@ -50,8 +51,8 @@ async def outcomes(client: httpx.AsyncClient) -> dict[str, float]:
     }
 
 
-def quiet(client: httpx.AsyncClient) -> bool:
-    return not components_of(app_of(client)).shadows.under_way
+def is_idle(client: httpx.AsyncClient) -> bool:
+    return not components_of(app_of(client)).shadows.in_flight
 
 
 async def test_a_shadow_is_shown_each_answered_picture_and_compared(
@@ -60,11 +61,11 @@ async def test_a_shadow_is_shown_each_answered_picture_and_compared(
     async with running(traffic_file=file, **PLENTY) as client:
         for seed in range(4):
             await classify(client, seed)
-            await until(lambda: quiet(client), 60)
+            await until(lambda: is_idle(client), 60)
         found = await samples(client)
         counted = await outcomes(client)
 
-    assert (fake.asked_of(OLD), fake.asked_of(NEW)) == (4, 4)
+    assert (fake.images_for(OLD), fake.images_for(NEW)) == (4, 4)
     assert counted == {"compared": 4, "failed": 0, "dropped": 0}
     assert value(found, "resnest_shadow_agreement_total", family=MODEL, version="1.1") == 4
     assert value(found, "resnest_images_total", model=OLD, outcome="ok") == 4
@@ -77,14 +78,14 @@ async def test_the_answer_is_sent_before_the_shadow_is_asked(
 ) -> None:
     async with running(traffic_file=file, **PLENTY) as client:
         await classify(client)
-        await until(lambda: quiet(client), 60)
+        await until(lambda: is_idle(client), 60)
         fake.by_model[NEW] = "slow"
         await classify(client)
         await until(lambda: at_the_model(client, NEW) == 1, 60)
         for seed in range(3):
-            await classify(client, seed)  # while the shadow is silent
+            await classify(client, seed)  # while the shadow version does not answer
 
-    assert fake.asked_of(OLD) == 5
+    assert fake.images_for(OLD) == 5
 
 
 async def test_a_failing_shadow_is_counted_and_nobody_else_notices(
@@ -93,7 +94,7 @@ async def test_a_failing_shadow_is_counted_and_nobody_else_notices(
     async with running(traffic_file=file, **PLENTY) as client:
         fake.by_model[NEW] = "nonsense"
         await classify(client)
-        await until(lambda: quiet(client), 60)
+        await until(lambda: is_idle(client), 60)
         counted = await outcomes(client)
         found = await samples(client)
 
@@ -107,36 +108,36 @@ async def test_a_shadow_is_dropped_where_the_answering_version_has_work_waiting(
 ) -> None:
     async with running(traffic_file=file, decode_processes=4, batches_in_flight=1) as client:
         await classify(client)
-        await until(lambda: quiet(client), 60)
+        await until(lambda: is_idle(client), 60)
         fake.by_model[OLD] = "slow"
-        asked = [asyncio.create_task(classify(client, seed)) for seed in range(12)]  # of which 8 are a batch
+        asked = [asyncio.create_task(classify(client, seed)) for seed in range(12)]  # a batch has 8 images
         await until(lambda: at_the_model(client, OLD) == 8, 60)
         shadows = components_of(app_of(client)).shadows
         fake.by_model[OLD] = "answer"
-        before = fake.asked_of(NEW)
+        before = fake.images_for(NEW)
         fake.release.set()
         await asyncio.gather(*asked)
-        await until(lambda: quiet(client), 60)
+        await until(lambda: is_idle(client), 60)
         counted = await outcomes(client)
 
     assert counted["dropped"] > 0
     assert counted["compared"] + counted["dropped"] == 13
-    assert fake.asked_of(NEW) - before == counted["compared"] - 1
-    assert not shadows.under_way
+    assert fake.images_for(NEW) - before == counted["compared"] - 1
+    assert not shadows.in_flight
 
 
-def are_shown(client: httpx.AsyncClient, count: int) -> bool:
+def has_in_flight(client: httpx.AsyncClient, count: int) -> bool:
     return at_the_model(client, NEW) == count
 
 
 async def test_no_more_shadows_are_under_way_than_their_bound(
     running: Running, file: Path, fake: FakeTorchServe
 ) -> None:
-    async with running(traffic_file=file, decode_processes=MOST + 4, batches_in_flight=4) as client:
+    async with running(traffic_file=file, decode_processes=MAX_IN_FLIGHT + 4, batches_in_flight=4) as client:
         fake.by_model[NEW] = "slow"
-        for seed in range(MOST + 3):
+        for seed in range(MAX_IN_FLIGHT + 3):
             await classify(client, seed)
-            await until(partial(are_shown, client, min(seed + 1, MOST)), 60)
+            await until(partial(has_in_flight, client, min(seed + 1, MAX_IN_FLIGHT)), 60)
         counted = await outcomes(client)
 
     assert counted["dropped"] == 3
@@ -145,37 +146,37 @@ async def test_no_more_shadows_are_under_way_than_their_bound(
 async def test_only_the_asked_for_share_of_pictures_is_shown(
     running: Running, file: Path, fake: FakeTorchServe
 ) -> None:
-    shown(file, 0.5)
+    write_traffic(file, 0.5)
     async with running(traffic_file=file, **PLENTY) as client:
         for seed in range(24):
             await classify(client, seed)
-            await until(lambda: quiet(client), 60)
+            await until(lambda: is_idle(client), 60)
 
-    assert 3 < fake.asked_of(NEW) < 21  # all alike, or nearly: one in ten thousand
+    assert 3 < fake.images_for(NEW) < 21  # beyond: a probability of one in ten thousand
 
 
 async def test_what_is_no_plain_answer_is_not_shown(running: Running, file: Path, fake: FakeTorchServe) -> None:
     async with running(traffic_file=file, cache_bytes=1_000_000, **PLENTY) as client:
         await classify(client)
-        await until(lambda: quiet(client), 60)
-        await classify(client)  # a kept answer
-        assert (await client.post("/v1/embed", content=picture())).status_code == 200
+        await until(lambda: is_idle(client), 60)
+        await classify(client)  # a hit in the response cache
+        assert (await client.post("/v1/embed", content=image_bytes())).status_code == 200
         await client.post("/v1/classify", content=CORRUPT)
-        mixed = await client.post("/v1/classify", json=in_json(picture(1), CORRUPT))
-        await until(lambda: quiet(client), 60)
+        mixed = await client.post("/v1/classify", json=json_body(image_bytes(1), CORRUPT))
+        await until(lambda: is_idle(client), 60)
 
         counted = await outcomes(client)
 
     assert mixed.status_code == 200
     assert counted == {"compared": 2, "failed": 0, "dropped": 0}
-    assert fake.asked_of(NEW) == 2
+    assert fake.images_for(NEW) == 2
 
 
 async def test_the_shadow_itself_is_not_shown_its_own_answers(
     running: Running, file: Path, fake: FakeTorchServe
 ) -> None:
     async with running(traffic_file=file, **PLENTY) as client:
-        answer = await client.post("/v1/classify", content=picture(), headers={"X-Model-Version": "1.1"})
+        answer = await client.post("/v1/classify", content=image_bytes(), headers={"X-Model-Version": "1.1"})
         counted = await outcomes(client)
         models = (await client.get("/v1/models")).json()["models"]
 
@@ -206,7 +207,10 @@ def test_classes_agree_by_their_labels_and_not_their_ids(store: Path) -> None:
 
     assert task_of(first).agreement(first, {"scores": scores}, second, {"scores": scores[::-1]}) == 1
     assert task_of(first).agreement(first, {"scores": scores}, second, {"scores": scores}) == 0
-    assert task_of(first).agreement(first, {"scores": scores}, classifier(store, "cat", "fox"), {"scores": scores[::-1]}) == 0
+    assert (
+        task_of(first).agreement(first, {"scores": scores}, classifier(store, "cat", "fox"), {"scores": scores[::-1]})
+        == 0
+    )
 
 
 def test_masks_agree_by_the_share_of_their_pixels_at_whatever_size(store: Path) -> None:

@@ -1,4 +1,4 @@
-"""Versions of a model behind one name: who is given which, what the answer says, and what an operator sees."""
+"""Versions of a model: which one serves a request, what the response says, and what the operator sees."""
 
 from collections import Counter
 from pathlib import Path
@@ -14,7 +14,7 @@ from service.gateway.routes.schemas import ModelList, Traffic
 from service.gateway.scheduling.request_terms import RequestTerms
 from tests.gateway.conftest import Running, app_of, components_of, settled, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 from tests.gateway.routes.test_v2_tensors import one
 from tests.gateway.test_metrics import samples, value
 from tests.stores import write_store
@@ -27,7 +27,7 @@ CALLERS = 60
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with two versions of the classifier; the older one's folder comes first."""
+    """A store with two versions of the classifier. The folder of the older one comes first."""
     folder = write_store(tmp_path_factory.mktemp("versions"), weights=False)
     newer = folder / "tiny-classifier-next"
     newer.mkdir()
@@ -43,24 +43,25 @@ def file(tmp_path: Path) -> Path:
 
 
 def weigh(file: Path, weights: dict[str, float], **more: str) -> Path:
-    told = ", ".join(f'"{version}" = {weight}' for version, weight in weights.items())
-    lines = [f"[{MODEL}]", f"weights = {{ {told} }}", *(f"{name} = {text}" for name, text in more.items())]
+    """Write a traffic file."""
+    table = ", ".join(f'"{version}" = {weight}' for version, weight in weights.items())
+    lines = [f"[{MODEL}]", f"weights = {{ {table} }}", *(f"{name} = {text}" for name, text in more.items())]
     file.write_text("\n".join(lines), encoding="utf-8")
     return file
 
 
 async def classify(client: httpx.AsyncClient, path: str = "/v1/classify", **headers: str) -> httpx.Response:
-    return await client.post(path, content=picture(), headers=headers)
+    return await client.post(path, content=image_bytes(), headers=headers)
 
 
 async def versions(client: httpx.AsyncClient, count: int = CALLERS) -> list[str]:
-    """The version that each of so many callers is given."""
+    """The version that serves each of `count` callers."""
     answers = [await classify(client, **{"X-API-Key": f"c{number}"}) for number in range(count)]
-    return [told(answer) for answer in answers]
+    return [version_of(answer) for answer in answers]
 
 
-def told(response: httpx.Response) -> str:
-    """The version that answered, which header and body agree on."""
+def version_of(response: httpx.Response) -> str:
+    """The version that answered. Header and body name the same one."""
     assert response.status_code == 200, response.text
     version: str = response.json()["model"]["version"]
     assert response.headers["x-model-version"] == version
@@ -75,7 +76,7 @@ def keys() -> str:
 async def test_without_a_file_the_highest_version_answers_and_says_so(client: httpx.AsyncClient) -> None:
     answer = await classify(client)
 
-    assert told(answer) == "1.1"
+    assert version_of(answer) == "1.1"
     assert answer.json()["model"]["name"] == NEW
 
 
@@ -92,7 +93,7 @@ async def test_callers_are_spread_by_the_weights_and_each_stays_with_its_version
 async def test_where_nobody_is_asked_who_calls_an_address_stays_with_its_version(running: Running, file: Path) -> None:
     async with running(traffic_file=file, trusted_proxies="127.0.0.0/8") as client:
         by_address = [
-            {told(await classify(client, **{"X-Forwarded-For": f"192.0.2.{number}"})) for _ in range(3)}
+            {version_of(await classify(client, **{"X-Forwarded-For": f"192.0.2.{number}"})) for _ in range(3)}
             for number in range(20)
         ]
 
@@ -103,7 +104,7 @@ async def test_where_nobody_is_asked_who_calls_an_address_stays_with_its_version
 async def test_a_split_that_is_not_sticky_goes_by_chance(running: Running, file: Path) -> None:
     weigh(file, {"1.0": 50, "1.1": 50}, sticky='"none"')
     async with running(traffic_file=file) as client:
-        assert {told(await classify(client)) for _ in range(30)} == {"1.0", "1.1"}  # all alike: one in 5e8
+        assert {version_of(await classify(client)) for _ in range(30)} == {"1.0", "1.1"}  # only one of them: 1 in 5e8
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
@@ -117,7 +118,7 @@ async def test_a_request_may_name_its_version(version: str, running: Running, fi
             await classify(client, f"/v1/classify?model={MODEL}", **{"X-Model-Version": version}),
         ]
 
-    assert [told(answer) for answer in answers] == [version] * 4
+    assert [version_of(answer) for answer in answers] == [version] * 4
 
 
 async def test_a_version_that_is_not_there_or_contradicts_the_name_is_refused(client: httpx.AsyncClient) -> None:
@@ -170,8 +171,8 @@ async def test_kept_answers_are_of_the_version_that_gave_them(
         same = await classify(client, **condition, **{"X-Model-Version": "1.0"})
         other = await classify(client, **condition, **{"X-Model-Version": "1.1"})
 
-    assert (fake.asked_of(OLD), fake.asked_of(NEW)) == (1, 1)
-    assert [told(answer) for answer in first] == ["1.0", "1.1", "1.0", "1.1"]
+    assert (fake.images_for(OLD), fake.images_for(NEW)) == (1, 1)
+    assert [version_of(answer) for answer in first] == ["1.0", "1.1", "1.0", "1.1"]
     assert first[0].headers["etag"] == first[2].headers["etag"] != first[1].headers["etag"]
     assert (same.status_code, other.status_code) == (412, 200)
     assert "X-Model-Version" in first[0].headers["vary"]
@@ -183,7 +184,7 @@ async def test_a_changed_file_is_in_force_without_a_restart_and_a_broken_one_cha
     weigh(file, {"1.0": 1})
 
     async def answered_by(client: httpx.AsyncClient, version: str) -> bool:
-        return told(await classify(client)) == version
+        return version_of(await classify(client)) == version
 
     async with running(traffic_file=file) as client:
         assert await answered_by(client, "1.0")
@@ -232,7 +233,7 @@ async def test_the_shares_stand_beside_the_models_and_are_for_administrators_wit
 async def test_a_file_that_cannot_be_used_keeps_a_gateway_from_starting(settings: Settings, file: Path) -> None:
     weigh(file, {"9": 1})
 
-    with pytest.raises(TrafficError, match=r"traffic\.toml: tiny-classifier: of the versions 9"):
+    with pytest.raises(TrafficError, match=r"traffic\.toml: tiny-classifier: versions that are not served: 9;"):
         create_app(Settings(**(settings.model_dump() | {"traffic_file": file})))
 
 
@@ -255,9 +256,9 @@ async def test_the_open_inference_protocol_spreads_too_and_says_the_version(runn
     assert (missing.status_code, missing.json()["available"]) == (404, ["1.0", "1.1"])
 
 
-@pytest.mark.parametrize(("sticky", "kept"), [("none", 0), ("caller", 1)])
+@pytest.mark.parametrize(("sticky", "cached"), [("none", 0), ("caller", 1)])
 async def test_a_refusal_by_a_version_that_chance_chose_is_not_told_again(
-    sticky: str, kept: int, running: Running, file: Path
+    sticky: str, cached: int, running: Running, file: Path
 ) -> None:
     weigh(file, {"1.0": 50, "1.1": 50}, sticky=f'"{sticky}"')
     async with running(traffic_file=file, max_in_flight=2, max_images=2) as client:
@@ -266,4 +267,4 @@ async def test_a_refusal_by_a_version_that_chance_chose_is_not_told_again(
             refused = await classify(client)
 
     assert refused.status_code == 503
-    assert len(components.rejections._entries) == kept
+    assert len(components.rejections._entries) == cached

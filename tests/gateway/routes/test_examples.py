@@ -1,4 +1,4 @@
-"""The examples in the API's description are real."""
+"""The examples in the OpenAPI description are valid."""
 
 import base64
 
@@ -30,6 +30,6 @@ def test_a_problem_has_its_shape_and_its_class_own_words(error: type[ServiceErro
 def test_the_picture_of_the_request_can_be_decoded() -> None:
     (image,) = examples.request()["images"]
 
-    picture = decoder.decode(base64.b64decode(image["content"], validate=True), decoder.ImageLimits())
+    decoded = decoder.decode(base64.b64decode(image["content"], validate=True), decoder.ImageLimits())
 
-    assert (picture.width, picture.height) == (sample.WIDTH, sample.HEIGHT)
+    assert (decoded.width, decoded.height) == (sample.WIDTH, sample.HEIGHT)

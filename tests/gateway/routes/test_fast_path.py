@@ -1,4 +1,4 @@
-"""The short way past FastAPI: the same answers, by the same endpoints."""
+"""The fast path returns the same responses as FastAPI's routing."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,7 +14,7 @@ from service.gateway.routes.images import image_routes
 from service.tasks.classification.schema import ClassifyQuery, EmbedQuery, ExplainQuery
 from service.tasks.segmentation.schema import SegmentQuery
 from tests.gateway.conftest import settled
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -44,20 +44,20 @@ QUERIES = [
     "tolerance=1e3",
     "&&=&a",
 ]
-TOLD_ANEW = ("request_id", "timing_ms", "x-request-id", "server-timing", "content-length")
-BODIES = [b"", b"no picture", picture()[:60], picture()]
+NEW_FOR_EACH = ("request_id", "timing_ms", "x-request-id", "server-timing", "content-length")
+BODIES = [b"", b"no image", image_bytes()[:60], image_bytes()]
 
 
 @pytest.fixture
 async def both(settings: Settings) -> AsyncIterator[tuple[httpx.AsyncClient, httpx.AsyncClient]]:
-    """A client of the app, and one of the same app without the short way."""
-    short_app, long_app = create_app(settings), create_app(settings)
-    long_app.user_middleware = [each for each in long_app.user_middleware if str(each.cls) != str(FastPathMiddleware)]
-    assert len(long_app.user_middleware) == len(short_app.user_middleware) - 1
-    async with short_app.router.lifespan_context(short_app), long_app.router.lifespan_context(long_app):
-        await settled(short_app)
-        await settled(long_app)
-        async with client_of(short_app) as one, client_of(long_app) as other:
+    """A client of the app, and one of the same app without the fast path."""
+    fast, plain = create_app(settings), create_app(settings)
+    plain.user_middleware = [each for each in plain.user_middleware if str(each.cls) != str(FastPathMiddleware)]
+    assert len(plain.user_middleware) == len(fast.user_middleware) - 1
+    async with fast.router.lifespan_context(fast), plain.router.lifespan_context(plain):
+        await settled(fast)
+        await settled(plain)
+        async with client_of(fast) as one, client_of(plain) as other:
             yield one, other
 
 
@@ -66,11 +66,12 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://gateway")
 
 
-async def told(client: httpx.AsyncClient, url: str, content: bytes) -> tuple[int, dict[str, str], Any]:
+async def post(client: httpx.AsyncClient, url: str, content: bytes) -> tuple[int, dict[str, str], Any]:
+    """Return status, headers and document of a response, without what is new for each response."""
     response = await client.post(url, content=content)
     document = response.json() if "json" in response.headers["content-type"] else response.content
     headers = dict(response.headers)
-    for name in TOLD_ANEW:
+    for name in NEW_FOR_EACH:
         headers.pop(name, None)
         if isinstance(document, dict):
             document.pop(name, None)
@@ -81,11 +82,11 @@ async def told(client: httpx.AsyncClient, url: str, content: bytes) -> tuple[int
 async def test_a_request_is_answered_as_by_fastapis_way(
     both: tuple[httpx.AsyncClient, httpx.AsyncClient], path: str
 ) -> None:
-    asked = [*((f"{path}?{query}", picture()) for query in QUERIES), *((path, content) for content in BODIES)]
-    answers = {each: [await told(client, *each) for client in both] for each in asked}
+    requests = [*((f"{path}?{query}", image_bytes()) for query in QUERIES), *((path, content) for content in BODIES)]
+    responses = {each: [await post(client, *each) for client in both] for each in requests}
 
-    assert {each: pair for each, pair in answers.items() if pair[0] != pair[1]} == {}
-    assert {pair[0][0] for pair in answers.values()} == {200, 400, 404, 415, 422}
+    assert {each: pair for each, pair in responses.items() if pair[0] != pair[1]} == {}
+    assert {pair[0][0] for pair in responses.values()} == {200, 400, 404, 415, 422}
 
 
 async def test_every_other_method_is_fastapis(both: tuple[httpx.AsyncClient, httpx.AsyncClient]) -> None:

@@ -1,4 +1,4 @@
-"""What classify and segment share."""
+"""The parts of the image routes that do not depend on the task."""
 
 import asyncio
 from typing import Any
@@ -81,7 +81,7 @@ async def test_a_client_that_leaves_once_the_work_is_done_stops_nothing() -> Non
 
     assert await unless_gone(receive, work()) == 3
     for _ in range(5):
-        await asyncio.sleep(0)  # a cancellation that came late would come here
+        await asyncio.sleep(0)  # a late cancellation would arrive here
 
 
 async def test_nothing_is_left_running_when_the_whole_is_cancelled() -> None:
@@ -122,9 +122,9 @@ def test_only_another_picture_type_than_declared_is_worth_a_warning(
 
 
 def test_server_timing_names_the_stages_that_there_were_in_their_order() -> None:
-    answered = ImageResults("id", 0.0, RequestTerms(), [], {"encode": 0.001, "upload": 0.002, "decode": 0.0031})
+    results = ImageResults("id", 0.0, RequestTerms(), [], {"encode": 0.001, "upload": 0.002, "decode": 0.0031})
 
-    rows = answered.headers()["Server-Timing"].split(", ")
+    rows = results.headers()["Server-Timing"].split(", ")
 
     assert rows[:3] == ["upload;dur=2.00", "decode;dur=3.10", "encode;dur=1.00"]
     assert rows[3].startswith("total;dur=")

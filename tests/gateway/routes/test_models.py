@@ -1,4 +1,4 @@
-"""What the service tells of its models."""
+"""`/v1/models`: the descriptions of the models."""
 
 import httpx
 import pytest
@@ -9,7 +9,8 @@ from service.imaging import decoder
 from service.models.cards import ModelCard
 from service.models.identity import identity
 from tests.gateway.conftest import Running, app_of, settled
-from tests.gateway.fixtures.fake_torchserve import WORKER_BYTES, FakeTorchServe
+from tests.gateway.fixtures.fake_outputs import WORKER_BYTES
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +64,7 @@ async def test_a_segmenter_tells_what_its_best_mask_takes_and_a_classifier_that_
 async def test_a_model_tells_the_memory_of_its_weights_and_of_its_worker(
     client: httpx.AsyncClient, fake: FakeTorchServe, served: dict[str, ModelCard]
 ) -> None:
-    """The tests' store has no weight files."""
+    """The store of the tests has no weight files."""
     body = (await client.get("/v1/models/tiny-classifier")).json()
 
     assert body["memory"] == {"weights_bytes": None, "worker_bytes": WORKER_BYTES}

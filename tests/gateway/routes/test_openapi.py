@@ -1,4 +1,4 @@
-"""The description of the API: whole, valid, and with every problem."""
+"""The OpenAPI description: complete and valid, with every problem."""
 
 import base64
 import io
@@ -36,7 +36,7 @@ PUBLIC = {
     ("/metrics", "get"),
 }
 
-# Problems that belong to no route, and are told in the description.
+# Problems that belong to no route. The introduction of the description names them.
 ANYWHERE = {"route_not_found", "method_not_allowed", "malformed_request", "headers_too_large"}
 
 
@@ -47,7 +47,7 @@ def document(store: Path) -> dict[str, Any]:
 
 
 def every(node: Any, key: str) -> Iterator[Any]:
-    """Every value under that key, at any depth."""
+    """Every value of that key, at any depth."""
     if isinstance(node, dict):
         for name, value in node.items():
             if name == key:
@@ -96,8 +96,8 @@ def test_every_example_fits_its_schema(path: str, method: str, document: dict[st
 
     checked = 0
     for content in contents:
-        told = [each["value"] for each in content.get("examples", {}).values()]
-        for example in [*told, *([content["example"]] if "example" in content else [])]:
+        shown = [each["value"] for each in content.get("examples", {}).values()]
+        for example in [*shown, *([content["example"]] if "example" in content else [])]:
             validator(document, content["schema"]).validate(example)
             checked += 1
 
@@ -105,16 +105,16 @@ def test_every_example_fits_its_schema(path: str, method: str, document: dict[st
 
 
 def test_every_problem_is_documented_with_its_status(document: dict[str, Any]) -> None:
-    told: dict[str, set[int]] = {}
+    documented: dict[str, set[int]] = {}
     for methods in document["paths"].values():
         for operation in methods.values():
             for status, response in operation["responses"].items():
                 examples = response["content"].get("application/problem+json", {}).get("examples", {})
                 for code in examples:
-                    told.setdefault(code, set()).add(int(status))
+                    documented.setdefault(code, set()).add(int(status))
 
     expected = {error.code(): {error.status} for error in every_error() if error.code() not in ANYWHERE}
-    assert told == expected
+    assert documented == expected
     assert [error.code() for error in every_error() if f"`{error.code()}`" not in document["info"]["description"]] == []
 
 

@@ -1,4 +1,4 @@
-"""The pages that explain problems, and the one that leads to the documentation."""
+"""The pages that explain problems, and the redirect to the documentation."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from service.errors import every_error
-from service.gateway.routes.problem_pages import described, manual
+from service.gateway.routes.problem_pages import manual, markdown_table
 from tests.laws.sources import ROOT
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +20,7 @@ async def test_home_leads_to_the_documentation(client: httpx.AsyncClient) -> Non
 
 
 def test_the_table_has_a_row_for_every_problem() -> None:
-    rows = described().splitlines()[2:]
+    rows = markdown_table().splitlines()[2:]
 
     assert len(rows) == len(every_error())
     assert all(row.count("|") == 5 for row in rows)
@@ -47,7 +47,7 @@ async def test_a_problems_type_leads_to_a_page_that_says_what_to_do(error: Any, 
 def test_the_manual_is_written_from_the_errors() -> None:
     written = (ROOT / "docs/problems.md").read_text(encoding="utf-8")
 
-    assert written == manual(), "`make problems` writes it anew"
+    assert written == manual(), "run `make problems`"
 
 
 @pytest.mark.parametrize("error", every_error(), ids=lambda error: error.code())

@@ -1,4 +1,4 @@
-"""What the service tells of its models and of itself."""
+"""The schemas of the responses about models and readiness."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""The reference in a browser: it needs nothing from elsewhere, and its policy lets nothing else in."""
+"""The API reference in a browser: it loads nothing from other sites, and its policy forbids that."""
 
 import asyncio
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.gateway.routes.openapi import OPERATIONS
+from service.gateway.routes.openapi import descriptions
 from service.gateway.routes.swagger import ASSETS
 from tests.gateway.conftest import Running
 
@@ -44,8 +44,8 @@ async def test_nothing_else_of_the_package_is_given(name: str, client: httpx.Asy
     assert (response.status_code, response.json()["code"]) == (404, "route_not_found")
 
 
-async def drawn(address: str, folder: Path) -> tuple[str, str]:
-    """A page as a browser without a network made it, and what the browser complained of."""
+async def rendered(address: str, folder: Path) -> tuple[str, str]:
+    """The page as a browser without a network renders it, and the browser's log."""
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("chromium is not installed (Debian's package of that name)")
@@ -56,21 +56,21 @@ async def drawn(address: str, folder: Path) -> tuple[str, str]:
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
     try:
         async with asyncio.timeout(240):
-            page, said = await process.communicate()
+            page, log = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.communicate()
-    return page.decode(), said.decode(errors="replace")
+    return page.decode(), log.decode(errors="replace")
 
 
 async def test_a_browser_without_the_internet_shows_every_operation_and_breaks_no_policy(
     listening: Running, tmp_path: Path
 ) -> None:
     async with listening() as client:
-        page, said = await drawn(f"{client.base_url}/docs", tmp_path)
+        page, log = await rendered(f"{client.base_url}/docs", tmp_path)
 
     shown = {(path, method) for method, path in re.findall(r'opblock-(get|post)".*?data-path="([^"]+)"', page)}
-    assert shown == set(OPERATIONS)
-    complaints = [line for line in said.splitlines() if "CONSOLE" in line]
+    assert shown == set(descriptions())
+    complaints = [line for line in log.splitlines() if "CONSOLE" in line]
     assert not complaints, complaints

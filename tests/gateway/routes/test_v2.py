@@ -1,4 +1,4 @@
-"""The Open Inference Protocol as its clients speak it: Triton's own, unchanged, and JSON by hand."""
+"""The Open Inference Protocol, with Triton's own client and with plain JSON requests."""
 
 import asyncio
 import base64
@@ -15,8 +15,9 @@ from tritonclient.utils import InferenceServerException
 from service.config.api_keys import digest
 from service.models.cards import ModelCard
 from tests.gateway.conftest import Running, until
-from tests.gateway.fixtures.fake_torchserve import FakeTorchServe, offline_scores
-from tests.gateway.fixtures.pictures import CORRUPT, picture
+from tests.gateway.fixtures.fake_outputs import offline_scores
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
+from tests.gateway.fixtures.images import CORRUPT, image_bytes
 from tests.gateway.routes.test_v2_tensors import INFER, base64s, one
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +29,7 @@ Talk = Callable[[triton.InferenceServerClient], Any]
 
 @pytest.fixture
 async def gateway(listening: Running) -> AsyncIterator[httpx.AsyncClient]:
-    """A gateway behind a real socket, whose models have answered their test pictures."""
+    """A gateway behind a real socket, whose models have answered their probes."""
     async with listening(readiness_interval_s=0.05) as client:
         await until(functools.partial(is_ready, client), 30)
         yield client
@@ -39,11 +40,11 @@ async def is_ready(client: httpx.AsyncClient) -> bool:
 
 
 async def talk(client: httpx.AsyncClient, what: Talk) -> Any:
-    """What is said through Triton's client, which blocks."""
+    """Return what `what` returns. It gets Triton's client, which blocks, in a thread."""
 
     def run() -> Any:
-        with triton.InferenceServerClient(f"{client.base_url.host}:{client.base_url.port}") as speaking:
-            return what(speaking)
+        with triton.InferenceServerClient(f"{client.base_url.host}:{client.base_url.port}") as triton_client:
+            return what(triton_client)
 
     return await asyncio.to_thread(run)
 
@@ -94,10 +95,10 @@ async def test_a_model_that_is_not_ready_is_told(gateway: httpx.AsyncClient, fak
         )
         return tuple(found)
 
-    async def told() -> bool:
+    async def is_unready() -> bool:
         return await states() == (False, False, True)
 
-    await until(told, 60)
+    await until(is_unready, 60)
 
 
 @pytest.mark.parametrize("binary_in", [True, False], ids=["bytes in", "JSON in"])
@@ -108,7 +109,7 @@ async def test_tritons_client_is_answered_as_the_model_answers(
     gateway: httpx.AsyncClient,
     served: dict[str, ModelCard],
 ) -> None:
-    contents = [picture(seed) for seed in range(3)]
+    contents = [image_bytes(seed) for seed in range(3)]
     wanted = [triton.InferRequestedOutput("scores", binary_data=binary_out)]
 
     result = await talk(
@@ -128,7 +129,7 @@ async def test_tritons_client_is_answered_as_the_model_answers(
 
 
 async def test_all_outputs_come_where_none_is_named(gateway: httpx.AsyncClient, served: dict[str, ModelCard]) -> None:
-    result = await talk(gateway, lambda client: client.infer(SEGMENTER, [tensor(picture(1), picture(2))]))
+    result = await talk(gateway, lambda client: client.infer(SEGMENTER, [tensor(image_bytes(1), image_bytes(2))]))
 
     mask, scores = result.as_numpy("mask"), result.as_numpy("class_scores")
     assert (mask.dtype, scores.dtype) == (np.uint8, np.float32)
@@ -144,22 +145,22 @@ async def test_the_best_classes_come_by_name_where_they_are_asked_for(
 ) -> None:
     wanted = [triton.InferRequestedOutput("scores", binary_data=binary, class_count=2)]
 
-    result = await talk(gateway, lambda client: client.infer(CLASSIFIER, [tensor(picture())], outputs=wanted))
+    result = await talk(gateway, lambda client: client.infer(CLASSIFIER, [tensor(image_bytes())], outputs=wanted))
 
-    scores = offline_scores(served[CLASSIFIER], picture())
-    order = sorted(range(len(scores)), key=lambda place: -scores[place])[:2]
-    told = [text.decode() if isinstance(text, bytes) else text for text in result.as_numpy("scores")[0]]
+    scores = offline_scores(served[CLASSIFIER], image_bytes())
+    best = sorted(range(len(scores)), key=lambda class_id: -scores[class_id])[:2]
+    texts = [text.decode() if isinstance(text, bytes) else text for text in result.as_numpy("scores")[0]]
     labels = [label.label for label in served[CLASSIFIER].classes]
-    assert [text.split(":")[1:] for text in told] == [[str(place), labels[place]] for place in order]
-    assert [float(text.split(":")[0]) for text in told] == pytest.approx([scores[place] for place in order], abs=1e-5)
+    assert [text.split(":")[1:] for text in texts] == [[str(class_id), labels[class_id]] for class_id in best]
+    assert [float(text.split(":")[0]) for text in texts] == pytest.approx([scores[each] for each in best], abs=1e-5)
 
 
 async def test_a_picture_that_cannot_be_read_fails_the_request_with_its_place(gateway: httpx.AsyncClient) -> None:
     with pytest.raises(InferenceServerException) as raised:
-        await talk(gateway, lambda client: client.infer(CLASSIFIER, [tensor(picture(), CORRUPT)]))
+        await talk(gateway, lambda client: client.infer(CLASSIFIER, [tensor(image_bytes(), CORRUPT)]))
 
     assert raised.value.status() == "422"
-    body = {"inputs": [{"name": "image", "shape": [2], "datatype": "BYTES", "data": base64s(picture(), CORRUPT)}]}
+    body = {"inputs": [{"name": "image", "shape": [2], "datatype": "BYTES", "data": base64s(image_bytes(), CORRUPT)}]}
     problem = (await gateway.post(INFER, json=body)).json()
     assert (problem["code"], problem["index"], problem["error"]) == ("image_corrupt", 1, problem["detail"])
     assert raised.value.message() == problem["detail"]
@@ -186,7 +187,7 @@ async def test_what_is_not_there_is_a_problem_that_these_clients_can_read(
 
 
 async def test_masks_of_several_shapes_are_not_one_tensor(client: httpx.AsyncClient) -> None:
-    contents = base64s(picture(1, size=(200, 100)), picture(2, size=(100, 200)))
+    contents = base64s(image_bytes(1, size=(200, 100)), image_bytes(2, size=(100, 200)))
     body = one(shape=[2], data=contents)
 
     response = await client.post(f"/v2/models/{SEGMENTER}/infer", json=body)
@@ -219,7 +220,7 @@ async def test_tritons_client_tells_what_a_request_was_refused_for(
 ) -> None:
     def ask(client: triton.InferenceServerClient) -> None:
         for _ in range(2):
-            client.infer(CLASSIFIER, [tensor(picture())], headers={"X-API-Key": key})
+            client.infer(CLASSIFIER, [tensor(image_bytes())], headers={"X-API-Key": key})
 
     async with listening(keys=f"web classify {digest('secret')}", **limits) as gateway:
         with pytest.raises(InferenceServerException) as raised:
@@ -241,14 +242,14 @@ async def test_a_key_opens_the_models_of_its_scope(running: Running) -> None:
             await client.post(f"/v2/models/{name}/infer", json=one(), headers=headers)
             for name in (CLASSIFIER, SEGMENTER)
         ]
-        nobody = await client.post(INFER, json=one())
+        anonymous = await client.post(INFER, json=one())
         open_to_all = [await client.get(path) for path in ("/v2/health/live", "/v2/health/ready")]
 
     assert [answer.status_code for answer in answers] == [200, 403]
-    assert [answer.json()["error"] for answer in (answers[1], nobody)] == [
-        "This model needs a key of the scope segment.",
+    assert [answer.json()["error"] for answer in (answers[1], anonymous)] == [
+        "This model needs a key with the scope segment.",
         "The request has no key.",
     ]
     assert answers[1].json()["required_scope"] == "segment"
-    assert nobody.status_code == 401
+    assert anonymous.status_code == 401
     assert [answer.status_code for answer in open_to_all] == [200, 200]

@@ -1,4 +1,4 @@
-"""What a request of the Open Inference Protocol may hold, of whichever client."""
+"""The request schema of the Open Inference Protocol."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""Bodies of the Open Inference Protocol: what may be sent, what may not, and how answers are written."""
+"""Bodies of the Open Inference Protocol: valid and invalid requests, and how outputs are encoded."""
 
 import base64
 import struct
@@ -10,9 +10,15 @@ import orjson
 import pytest
 
 from service.errors import InvalidParameter
-from service.gateway.routes.v2_tensors import HEAD_LENGTH, LONGEST_LIST, Wanted, answer, best
+from service.gateway.routes.v2_tensors import (
+    HEAD_LENGTH,
+    MAX_JSON_NUMBERS,
+    RequestedOutput,
+    encode_outputs,
+    top_classes,
+)
 from service.tasks.frame import Array
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -28,8 +34,8 @@ ONE = {"name": "image", "shape": [1], "datatype": "BYTES"}
 
 
 def one(**changes: Any) -> dict[str, Any]:
-    """A request for a picture, otherwise than it should be."""
-    return {"inputs": [{**ONE, "data": base64s(picture()), **changes}]}
+    """A request with one image, changed by `changes`."""
+    return {"inputs": [{**ONE, "data": base64s(image_bytes()), **changes}]}
 
 
 @pytest.mark.parametrize(
@@ -44,11 +50,11 @@ def one(**changes: Any) -> dict[str, Any]:
         (one(shape=[-1, -1]), 422, "invalid_parameter"),
         (one(shape=[33]), 413, "too_many_images"),
         (one(shape=[0], data=[]), 400, "empty_body"),
-        (one(name="picture"), 422, "invalid_parameter"),
+        (one(name="photo"), 422, "invalid_parameter"),
         (one(datatype="FP32"), 422, "invalid_parameter"),
         (one(data=None), 422, "invalid_parameter"),
         (one(data=["not base64!"]), 400, "invalid_base64"),
-        (one(data=[[base64s(picture())]]), 400, "malformed_json"),
+        (one(data=[[base64s(image_bytes())]]), 400, "malformed_json"),
         (one(parameters={"binary_data_size": 5}), 422, "invalid_parameter"),
         (one(parameters={"binary_data_size": -5}), 400, "malformed_json"),
         ({**one(), "outputs": [{"name": "mask"}]}, 422, "invalid_parameter"),
@@ -64,7 +70,7 @@ async def test_a_request_that_breaks_the_protocol_is_a_problem(
 
 
 async def test_one_column_of_pictures_is_pictures(client: httpx.AsyncClient) -> None:
-    rows = [[each] for each in base64s(picture(1), picture(2))]
+    rows = [[each] for each in base64s(image_bytes(1), image_bytes(2))]
 
     response = await client.post(INFER, json=one(shape=[2, 1], data=rows))
 
@@ -90,8 +96,8 @@ async def test_bytes_that_are_not_those_of_the_head_are_a_problem(
         "POST", "http://x", json={"inputs": [{**ONE, "parameters": {"binary_data_size": size}}]}
     ).read()
 
-    told = (length or str(len(head))).encode()
-    response = await client.post(INFER, content=head + tail, headers=[(HEAD_LENGTH.encode(), told)])
+    declared = (length or str(len(head))).encode()
+    response = await client.post(INFER, content=head + tail, headers=[(HEAD_LENGTH.encode(), declared)])
 
     assert (response.status_code, response.json()["code"]) == (status, code), response.text
 
@@ -105,14 +111,19 @@ async def test_a_head_of_many_brackets_is_refused_before_it_is_parsed(client: ht
 def test_the_best_classes_are_told_by_score_and_then_by_class() -> None:
     scores = np.array([[0.25, 0.5, 0.25], [0.0, 0.0, 1.0]], np.float32)
 
-    assert best(scores, LABELS, 2) == [[b"0.500000:1:dog", b"0.250000:0:cat"], [b"1.000000:2:rose", b"0.000000:0:cat"]]
-    assert len(best(scores, LABELS, 9)[0]) == 3
+    assert top_classes(scores, LABELS, 2) == [
+        [b"0.500000:1:dog", b"0.250000:0:cat"],
+        [b"1.000000:2:rose", b"0.000000:0:cat"],
+    ]
+    assert len(top_classes(scores, LABELS, 9)[0]) == 3
 
 
 def test_an_answer_of_lists_has_no_bytes_behind_it() -> None:
     scores = np.array([[0.25, 0.5, 0.25]], np.float32)
 
-    body, length = answer([Wanted("scores", binary=False, classes=0)], {"scores": scores}, LABELS, {"id": "a"})
+    body, length = encode_outputs(
+        [RequestedOutput("scores", binary=False, classes=0)], {"scores": scores}, LABELS, {"id": "a"}
+    )
 
     assert length is None
     assert orjson.loads(body) == {
@@ -126,9 +137,9 @@ def test_bytes_stand_behind_the_head_in_the_order_of_the_outputs() -> None:
         "scores": np.array([[0.25, 0.5, 0.25]], np.float32),
         "mask": np.arange(6, dtype=np.uint8).reshape(1, 2, 3),
     }
-    wanted = [Wanted("mask", binary=True, classes=0), Wanted("scores", binary=True, classes=1)]
+    requested = [RequestedOutput("mask", binary=True, classes=0), RequestedOutput("scores", binary=True, classes=1)]
 
-    body, length = answer(wanted, arrays, LABELS, {})
+    body, length = encode_outputs(requested, arrays, LABELS, {})
 
     head = orjson.loads(body[:length])
     text = b"0.500000:1:dog"
@@ -138,8 +149,11 @@ def test_bytes_stand_behind_the_head_in_the_order_of_the_outputs() -> None:
 
 
 def test_a_long_tensor_is_told_as_bytes_alone_and_a_mask_has_no_best_classes() -> None:
-    mask = {"mask": np.zeros((1, 1, LONGEST_LIST + 1), np.uint8)}
+    mask = {"mask": np.zeros((1, 1, MAX_JSON_NUMBERS + 1), np.uint8)}
 
-    for wanted in (Wanted("mask", binary=False, classes=0), Wanted("mask", binary=True, classes=2)):
+    for requested in (
+        RequestedOutput("mask", binary=False, classes=0),
+        RequestedOutput("mask", binary=True, classes=2),
+    ):
         with pytest.raises(InvalidParameter):
-            answer([wanted], mask, LABELS, {})
+            encode_outputs([requested], mask, LABELS, {})

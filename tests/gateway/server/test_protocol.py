@@ -12,7 +12,7 @@ from service.gateway.server.protocol import MAX_FRAMING
 from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +95,7 @@ async def test_half_a_request_behind_one_that_is_being_answered_does_not_cut_its
     listening: Running, fake: FakeTorchServe
 ) -> None:
     fake.behaviour = "slow"
-    content = picture()
+    content = image_bytes()
     head = f"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Length: {len(content)}\r\n\r\n".encode()
     async with listening(header_timeout_s=0.2) as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
@@ -110,7 +110,7 @@ async def test_half_a_request_behind_one_that_is_being_answered_does_not_cut_its
 
 async def test_an_idle_connection_and_a_long_body_are_not_closed_by_it(listening: Running) -> None:
     async def slowly() -> AsyncIterator[bytes]:
-        content = picture()
+        content = image_bytes()
         for start in range(0, len(content), len(content) // 6):
             yield content[start : start + len(content) // 6]
             await asyncio.sleep(0.1)
@@ -200,7 +200,7 @@ async def test_what_is_no_request_gets_a_problem(sent: bytes, listening: Running
 
 
 async def test_a_large_upload_in_small_chunks_and_one_behind_it_are_within_the_framing(listening: Running) -> None:
-    content = picture() + b"\0" * 2 * MAX_FRAMING
+    content = image_bytes() + b"\0" * 2 * MAX_FRAMING
     chunks = b"".join(b"8\r\n" + content[start : start + 8] + b"\r\n" for start in range(0, len(content) // 8 * 8, 8))
     upload = POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
     async with listening() as client:
@@ -211,7 +211,7 @@ async def test_a_large_upload_in_small_chunks_and_one_behind_it_are_within_the_f
 
 @pytest.mark.parametrize("apart", [False, True], ids=["at once", "headers first"])
 async def test_a_client_that_offers_another_protocol_is_answered_in_this_one(apart: bool, listening: Running) -> None:  # noqa: FBT001
-    content = picture()
+    content = image_bytes()
     head = POST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
     head += b"Content-Length: %d\r\n\r\n" % len(content)
     async with listening() as client:
@@ -231,7 +231,7 @@ async def test_a_body_is_never_taken_for_the_next_request(listening: Running) ->
 
 
 async def test_trailers_are_not_taken_for_headers(listening: Running) -> None:
-    content = picture()
+    content = image_bytes()
     chunks = b"%x\r\n%s\r\n0\r\nX-Request-ID: from-a-trailer\r\nAccept: text/html\r\n\r\n" % (len(content), content)
     async with listening() as client:
         answer = await answer_to(client.base_url.port, POST + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)

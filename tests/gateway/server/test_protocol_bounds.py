@@ -11,7 +11,7 @@ from service.measure.load.http_connection import post
 from tests.gateway.conftest import Running, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.full_gateway import server_end
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +50,7 @@ async def test_what_is_no_request_does_not_cost_the_one_before_it_its_answer(
     fake.behaviour = "slow"
     async with listening() as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
-        writer.write(post("http://gateway/v1/classify", picture(), "image/png", {}).wire)
+        writer.write(post("http://gateway/v1/classify", image_bytes(), "image/png", {}).wire)
         await until(lambda: fake.waiting)
         writer.write(b"\x00 nonsense\r\n\r\n")
         await until(lambda: server_end(writer)._rejected)

@@ -15,7 +15,7 @@ import pytest
 from service.config.settings import Settings
 from tests.gateway.conftest import Running, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 from tests.gateway.test_metrics import samples, value
 
 pytestmark = pytest.mark.anyio
@@ -45,7 +45,7 @@ def head(*lines: str, target: str = "/v1/classify") -> bytes:
 
 async def test_a_chunked_upload_is_answered(listening: Running) -> None:
     async def body() -> AsyncIterator[bytes]:
-        content = picture()
+        content = image_bytes()
         for start in range(0, len(content), 100):
             yield content[start : start + 100]
 
@@ -82,7 +82,7 @@ async def test_a_client_that_asks_first_is_refused_before_it_sends(listening: Ru
 
 
 async def test_a_client_that_asks_first_is_told_to_go_on(listening: Running) -> None:
-    content = picture()
+    content = image_bytes()
     async with listening() as client:
         request = head(f"Content-Length: {len(content)}", "Expect: 100-continue", "Connection: close")
         answer = await exchange(client, request, content)
@@ -93,7 +93,7 @@ async def test_a_client_that_asks_first_is_told_to_go_on(listening: Running) -> 
 async def test_a_slow_upload_is_a_408_while_others_are_answered(listening: Running) -> None:
     async with listening(upload_timeout_s=0.5) as client:
         slow = asyncio.create_task(exchange(client, head("Content-Length: 1000") + b"\x89"))
-        others = [await client.post("/v1/classify", content=picture(seed)) for seed in range(3)]
+        others = [await client.post("/v1/classify", content=image_bytes(seed)) for seed in range(3)]
         answer = await slow
 
     assert [other.status_code for other in others] == [200] * 3
@@ -104,7 +104,7 @@ async def test_a_slow_upload_is_a_408_while_others_are_answered(listening: Runni
 async def test_a_connection_is_kept_over_answers_and_problems(listening: Running) -> None:
     async with listening() as client:
         answers = [
-            await client.post("/v1/classify", content=picture()),
+            await client.post("/v1/classify", content=image_bytes()),
             await client.post("/v1/classify", content=b"no picture"),
             await client.get("/nowhere"),
             await client.get("/readyz"),
@@ -128,8 +128,8 @@ async def test_head_is_answered_without_a_body(listening: Running) -> None:
 async def test_a_client_that_leaves_frees_its_place(listening: Running, fake: FakeTorchServe) -> None:
     fake.next.append("slow")
     async with listening() as client:
-        held = asyncio.create_task(client.post("/v1/classify", content=picture()))
-        await until(lambda: fake.asked_of("tiny-classifier") == 1)
+        held = asyncio.create_task(client.post("/v1/classify", content=image_bytes()))
+        await until(lambda: fake.images_for("tiny-classifier") == 1)
         held.cancel()
         await asyncio.wait({held})
 
@@ -149,7 +149,7 @@ async def test_garbage_on_the_socket_harms_nobody(garbage: bytes, listening: Run
     async with listening() as client:
         await exchange(client, garbage)
 
-        assert (await client.post("/v1/classify", content=picture())).status_code == 200
+        assert (await client.post("/v1/classify", content=image_bytes())).status_code == 200
 
 
 def free_port() -> int:
@@ -212,7 +212,7 @@ async def drains(client: httpx.AsyncClient) -> bool:
 async def test_a_request_in_flight_at_the_end_is_answered(settings: Settings, fake: FakeTorchServe) -> None:
     async with process(settings) as (running, client):
         fake.behaviour = "slow"
-        held = [asyncio.create_task(client.post("/v1/classify", content=picture(seed))) for seed in range(4)]
+        held = [asyncio.create_task(client.post("/v1/classify", content=image_bytes(seed))) for seed in range(4)]
         await until(lambda: in_flight(client, 4), 30)
 
         running.send_signal(signal.SIGTERM)
@@ -230,7 +230,7 @@ async def test_it_serves_on_while_it_drains_and_says_so(settings: Settings, fake
         running.send_signal(signal.SIGTERM)
         await until(lambda: drains(client), 2)
         state = await client.get("/readyz")
-        answer = await client.post("/v1/classify", content=picture())
+        answer = await client.post("/v1/classify", content=image_bytes())
         async with asyncio.timeout(20):
             await running.communicate()
 
@@ -261,7 +261,7 @@ async def test_a_restart_under_load_loses_no_request(settings: Settings, fake: F
 
         async def load(seed: int) -> None:
             while not stop.is_set():
-                answers.append((await client.post("/v1/classify", content=picture(seed))).status_code)
+                answers.append((await client.post("/v1/classify", content=image_bytes(seed))).status_code)
 
         loads = [asyncio.create_task(load(seed)) for seed in range(4)]
         await until(lambda: len(answers) > 20, 60)

@@ -13,7 +13,7 @@ from service.gateway.uploads.body import JsonBody
 from service.gateway.uploads.multipart import HEADERS, OTHER_PARTS
 from service.tasks.shapes import ImagesBody, Problem
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
-from tests.gateway.fixtures.pictures import in_json, picture
+from tests.gateway.fixtures.images import image_bytes, json_body
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ BOUNDARY = "b0undary"
 FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 JSON = {"Content-Type": "application/json"}
 
-PICTURE = picture(1)
+PICTURE = image_bytes(1)
 
 
 def part(name: str = "file", *, content: bytes = PICTURE, headers: bytes = b"") -> bytes:
@@ -83,7 +83,7 @@ async def test_a_body_that_cannot_be_read_says_why(
     Problem.model_validate(response.json())
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert response.headers["content-type"] == "application/problem+json"
-    assert fake.asked_of("tiny-classifier") == 0
+    assert fake.images_for("tiny-classifier") == 0
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ async def test_what_is_not_standard_base64_is_refused(content: str, client: http
 
 
 async def test_one_content_that_is_not_base64_fails_alone(client: httpx.AsyncClient) -> None:
-    body = in_json(PICTURE, PICTURE, PICTURE)
+    body = json_body(PICTURE, PICTURE, PICTURE)
     body["images"][1]["content"] = "*"
 
     response = await client.post("/v1/classify", json=body)
@@ -123,7 +123,7 @@ async def test_one_content_that_is_not_base64_fails_alone(client: httpx.AsyncCli
 
 @pytest.mark.parametrize("prefix", ["data:image/png;base64,", "data:;base64,", "data:image/png;charset=x;base64,"])
 async def test_a_data_uri_is_read(prefix: str, client: httpx.AsyncClient) -> None:
-    response = await client.post("/v1/classify", json=in_json(PICTURE, prefix=prefix))
+    response = await client.post("/v1/classify", json=json_body(PICTURE, prefix=prefix))
 
     assert response.status_code == 200
 
@@ -172,6 +172,6 @@ def test_any_bytes_are_json_pictures_or_a_problem(text: bytes) -> None:
 @given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=4))
 def test_base64_is_read_back_exactly(contents: list[bytes]) -> None:
     body = JsonBody(max_images=4)
-    body.feed(ImagesBody.model_validate(in_json(*contents)).model_dump_json().encode())
+    body.feed(ImagesBody.model_validate(json_body(*contents)).model_dump_json().encode())
 
     assert [upload.content for upload in body.finish()] == contents

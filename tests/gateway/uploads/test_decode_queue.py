@@ -26,12 +26,12 @@ from service.gateway.uploads.process_pool import ProcessPool
 from service.imaging import decoder, image_header
 from service.imaging.mask_painting import MaskForm, MaskPlan, paint
 from service.models.cards import ModelCard
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
 
-LARGE = picture(size=(3000, 2000), kind="JPEG")
-SMALL = picture()
+LARGE = image_bytes(size=(3000, 2000), kind="JPEG")
+SMALL = image_bytes()
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ async def test_a_picture_that_needs_more_memory_than_there_is_costs_too_much(ser
     tight = ProcessPool(1, ProcessLimits(memory=20 << 20, cpu_s=20))
     decode_queue = DecodeQueue(ProcessPool(1, ProcessLimits(memory=1 << 30, cpu_s=20)), tight, decoder.ImageLimits())
     with pytest.raises(ImageTooCostly, match="memory"):
-        await decode_queue.prepare(picture(size=(4000, 3000)), [served["tiny-classifier"]], RequestTerms(), later())
+        await decode_queue.prepare(image_bytes(size=(4000, 3000)), [served["tiny-classifier"]], RequestTerms(), later())
     await decode_queue.close()
 
 

@@ -10,7 +10,7 @@ from service.errors import ImageCorrupt
 from service.gateway.uploads.threads import ThreadPool
 from service.imaging import decoder
 from tests.gateway.conftest import until
-from tests.gateway.fixtures.pictures import CORRUPT
+from tests.gateway.fixtures.images import CORRUPT
 
 pytestmark = pytest.mark.anyio
 

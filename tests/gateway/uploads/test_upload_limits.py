@@ -10,7 +10,7 @@ import pytest
 from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, app_of, components_of
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
-from tests.gateway.fixtures.pictures import in_json, picture
+from tests.gateway.fixtures.images import image_bytes, json_body
 from tests.gateway.uploads.test_body import END, FORM, JSON, PICTURE, part
 
 pytestmark = pytest.mark.anyio
@@ -65,7 +65,7 @@ async def test_a_body_of_one_byte_more_is_refused(
     assert (response.status_code, document["code"]) == (413, "body_too_large")
     assert (document["limit"], document["actual"]) == (LIMIT, LIMIT + 1)
     assert response.headers["connection"] == "close"
-    assert fake.asked_of("tiny-classifier") == 0
+    assert fake.images_for("tiny-classifier") == 0
 
 
 async def call(app: Any, headers: dict[str, str], *messages: dict[str, Any]) -> tuple[int, int]:
@@ -124,7 +124,7 @@ async def test_a_body_that_does_not_arrive_in_time_is_a_408(running: Running, fa
         response = await client.post("/v1/classify", content=slowly())
 
     assert (response.status_code, response.json()["code"]) == (408, "upload_timeout")
-    assert fake.asked_of("tiny-classifier") == 0
+    assert fake.images_for("tiny-classifier") == 0
 
 
 @pytest.mark.parametrize(("rate", "status"), [(10, 200), (100_000, 408)])
@@ -159,12 +159,12 @@ async def test_uploads_that_do_not_fit_into_memory_together_are_refused(running:
 
 
 async def test_as_many_pictures_as_allowed_are_answered(running: Running) -> None:
-    contents = [picture(seed, size=(16, 16)) for seed in range(3)]
+    contents = [image_bytes(seed, size=(16, 16)) for seed in range(3)]
 
     async with running(max_images=3) as client:
         answers = [
-            await client.post("/v1/classify", json=in_json(*contents)),
-            await client.post("/v1/classify", json=in_json(*contents, prefix="data:image/png;base64,")),
+            await client.post("/v1/classify", json=json_body(*contents)),
+            await client.post("/v1/classify", json=json_body(*contents, prefix="data:image/png;base64,")),
             await client.post("/v1/classify", files=[("file", content) for content in contents]),
         ]
 
@@ -172,11 +172,11 @@ async def test_as_many_pictures_as_allowed_are_answered(running: Running) -> Non
 
 
 async def test_one_picture_more_is_refused(running: Running, fake: FakeTorchServe) -> None:
-    contents = [picture(seed, size=(16, 16)) for seed in range(4)]
+    contents = [image_bytes(seed, size=(16, 16)) for seed in range(4)]
 
     async with running(max_images=3) as client:
         answers = [
-            await client.post("/v1/classify", json=in_json(*contents)),
+            await client.post("/v1/classify", json=json_body(*contents)),
             await client.post("/v1/classify", files=[("file", content) for content in contents]),
             await client.post("/v1/classify", files=[("file", contents[0]), *[("image", each) for each in contents]]),
         ]
@@ -185,4 +185,4 @@ async def test_one_picture_more_is_refused(running: Running, fake: FakeTorchServ
         document = answer.json()
         assert (answer.status_code, document["code"], document["limit"]) == (413, "too_many_images", 3)
         assert document["actual"] > 3
-    assert fake.asked_of("tiny-classifier") == 0
+    assert fake.images_for("tiny-classifier") == 0

@@ -30,8 +30,9 @@ from tests.gateway.conftest import (
     short_folder,
     store,
 )
-from tests.gateway.fixtures.fake_torchserve import FakeTorchServe, expected_mask, offline_scores
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.fake_outputs import expected_mask, offline_scores
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
+from tests.gateway.fixtures.images import image_bytes
 from tests.stores import write_store
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +62,7 @@ async def test_a_served_model_is_the_one_of_its_card(url: str, served: dict[str,
 
 
 async def test_a_classifiers_best_answers_come_back(url: str, served: dict[str, ModelCard]) -> None:
-    uploads = [picture(seed) for seed in range(10)]
+    uploads = [image_bytes(seed) for seed in range(10)]
     run = (await subject(url, "tiny-classifier")).open()
     answers = await asked(run, *uploads)
     for upload, answer in zip(uploads, answers, strict=True):
@@ -81,7 +82,7 @@ async def test_a_segmenters_mask_comes_back_at_the_pictures_size(url: str) -> No
 
 
 async def test_a_segmenters_best_mask_comes_back(url: str, served: dict[str, ModelCard]) -> None:
-    upload = picture(5, size=(300, 200))
+    upload = image_bytes(5, size=(300, 200))
     found = await asked(remote.served, Service(url), "tiny-segmenter", "best")
     (answer,) = await asked(found.open(), upload)
     pixels = np.asarray(Image.open(io.BytesIO(upload)))
@@ -113,7 +114,7 @@ async def test_a_service_that_asks_for_a_key_is_told_it(listening: Running) -> N
             await subject(str(client.base_url), "tiny-classifier")
         told = Service(str(client.base_url), {"Authorization": f"Bearer {secret}"})
         run = (await asked(remote.served, told, "tiny-classifier")).open()
-        (answer,) = await asked(run, picture())
+        (answer,) = await asked(run, image_bytes())
         assert answer.arrays["scores"].max() > 0
 
 
@@ -126,7 +127,7 @@ async def test_a_picture_that_is_refused_is_told_by_its_error(url: str) -> None:
 async def test_a_service_that_is_full_is_asked_again(url: str, fake: FakeTorchServe) -> None:
     run = (await subject(url, "tiny-classifier")).open()
     fake.next.extend(["queue_full", "queue_full"])
-    (answer,) = await asked(run, picture())
+    (answer,) = await asked(run, image_bytes())
     assert answer.arrays["scores"].max() > 0
 
 
@@ -134,7 +135,7 @@ async def test_what_the_service_does_wrong_ends_the_run(url: str, fake: FakeTorc
     run = (await subject(url, "tiny-classifier")).open()
     fake.behaviour = "nonsense"
     with pytest.raises(CardError, match="answered 502"):
-        await asked(run, picture())
+        await asked(run, image_bytes())
 
 
 async def test_a_model_that_is_not_served_is_told(url: str) -> None:

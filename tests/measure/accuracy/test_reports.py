@@ -76,11 +76,11 @@ def test_a_terminal_shows_models_beside_each_other_and_beside_what_was_published
 def test_json_has_every_figure_as_a_share(found: list[Report], dataset: Dataset) -> None:
     document = json.loads(reports.as_json(found, dataset))
     first, second, third = document["models"]
-    assert (document["layout"], first["pictures"], first["top1"]) == ("folders", 4, 0.5)
-    assert first["labels"]["cat"] == {"pictures": 2, "recall": 0.5, "precision": 1, "f1": pytest.approx(2 / 3)}
+    assert (document["layout"], first["images"], first["top1"]) == ("folders", 4, 0.5)
+    assert first["labels"]["cat"] == {"images": 2, "recall": 0.5, "precision": 1, "f1": pytest.approx(2 / 3)}
     assert first["confusion"]["counts"][0][:2] == [1, 1]
     assert second["published"]["top1"] == 81.034
-    assert second["refused"] == [{"picture": "broken|.jpg", "code": "image_corrupt"}]
+    assert second["refused"] == [{"image": "broken|.jpg", "code": "image_corrupt"}]
     assert third["iou"] == {"background": pytest.approx(6 / 7), "cat": 0.75}
 
 

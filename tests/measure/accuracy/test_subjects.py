@@ -13,10 +13,10 @@ from tests.measure.accuracy.made_datasets import card_of
 from tests.measure.test_pipeline import encoded
 
 
-def test_the_model_of_a_card_is_the_pipeline_that_serves(store: Path, pictures: npt.NDArray[np.uint8]) -> None:
+def test_the_model_of_a_card_is_the_pipeline_that_serves(store: Path, images: npt.NDArray[np.uint8]) -> None:
     card = card_of(store, "tiny-classifier")
     subject = subjects.of_card(card)
-    (answer,), (expected,) = subject.open()(encoded(pictures[0])), Pipeline.load(card)(encoded(pictures[0]))
+    (answer,), (expected,) = subject.open()(encoded(images[0])), Pipeline.load(card)(encoded(images[0]))
     np.testing.assert_array_equal(answer.arrays["scores"], expected.arrays["scores"])
     assert (subject.name, subject.batch) == (card.name, card.serving.batch_size)
 

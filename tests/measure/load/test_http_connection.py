@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from service.measure.load import http_connection
-from service.measure.load.corpus import Upload
+from service.measure.load.corpus import CorpusImage
 from service.measure.load.http_connection import Address, Connection, ConnectionLostError, Reply
 from tests.measure.load.serving import Answer, Server, running
 
@@ -43,7 +43,7 @@ def test_a_request_is_whole_with_its_query_and_headers() -> None:
 
 
 def test_several_pictures_are_a_form() -> None:
-    uploads = [Upload("a.jpg", "image/jpeg", b"first"), Upload("b.jpg", "image/jpeg", b"second")]
+    uploads = [CorpusImage("a.jpg", "image/jpeg", b"first"), CorpusImage("b.jpg", "image/jpeg", b"second")]
     body, media_type = http_connection.form(uploads)
     boundary = media_type.partition("boundary=")[2].encode()
     parts = body.split(b"--" + boundary)

@@ -6,9 +6,9 @@ import pytest
 
 from service.measure.load import plot
 from service.measure.load.trial import Trial
-from tests.measure.load.trials import made
+from tests.measure.load.trials import make_trial
 
-SWEEP = [made(20, 20, 0.010), made(60, 60, 0.012), made(110, 70, 0.300, errors=5)]
+SWEEP = [make_trial(20, 20, 0.010), make_trial(60, 60, 0.012), make_trial(110, 70, 0.300, errors=5)]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -19,7 +19,7 @@ def charts(page: str) -> list[ET.Element]:
 
 def test_latency_and_throughput_are_drawn_and_the_knee_is_marked() -> None:
     latency, throughput = charts(
-        plot.page("http://x", "what", [made(n, n, 0.01, kind="closed") for n in (200, 400, 600)])
+        plot.page("http://x", "what", [make_trial(n, n, 0.01, kind="closed") for n in (200, 400, 600)])
     )
     names = [text.text for text in latency.iter("text")]
     assert {"p50", "p95", "p99", "knee", "callers at a time"} <= set(names)
@@ -35,7 +35,7 @@ def test_higher_latency_is_drawn_higher_and_inside_the_picture() -> None:
     assert all(0 < height < plot.HEIGHT for height in heights)
 
 
-@pytest.mark.parametrize("trials", [[made(5, 0, 0.1, errors=2)], SWEEP[:1]], ids=["no answers", "one load"])
+@pytest.mark.parametrize("trials", [[make_trial(5, 0, 0.1, errors=2)], SWEEP[:1]], ids=["no answers", "one load"])
 def test_a_page_of_little_is_a_page(trials: list[Trial]) -> None:
     page = plot.page("http://x", "what", trials)
     assert len(charts(page)) == 2

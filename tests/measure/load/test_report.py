@@ -6,19 +6,19 @@ import pytest
 
 from service import __version__
 from service.measure.load import report
-from tests.measure.load.trials import made
+from tests.measure.load.trials import make_trial
 
-TRIALS = [made(20, 20, 0.010), made(60, 60, 0.012), made(110, 70, 0.300, errors=5)]
+TRIALS = [make_trial(20, 20, 0.010), make_trial(60, 60, 0.012), make_trial(110, 70, 0.300, errors=5)]
 
 
 def test_the_document_is_json_with_every_figure() -> None:
-    document = report.document("http://x/v1/classify", {"in_a_request": 1}, TRIALS, limit={"a": 1})
+    document = report.document("http://x/v1/classify", {"per_request": 1}, TRIALS, limit={"a": 1})
     read = json.loads(json.dumps(document))
     assert (read["version"], read["target"], read["limit"]) == (__version__, "http://x/v1/classify", {"a": 1})
     assert read["host"]["cores"] >= 1
     assert read["knee"] == "60 req/s poisson"
     last = read["trials"][-1]
-    assert last["load"] == {"kind": "poisson", "amount": 110, "told": "110 req/s poisson"}
+    assert last["load"] == {"kind": "poisson", "amount": 110, "description": "110 req/s poisson"}
     assert last["summary"]["outcomes"] == {"ok": 70, "503 overloaded": 5}
     assert last["summary"]["latency_ms"]["p50"] == pytest.approx(300)
     assert last["processes"][0]["rss_mb"] == 120.0
@@ -46,7 +46,7 @@ def test_stages_are_a_column_each() -> None:
 
 
 def test_no_stages_are_no_rows() -> None:
-    assert report.stages([made(1, 0, 0.1)])[1] == []
+    assert report.stages([make_trial(1, 0, 0.1)])[1] == []
 
 
 def test_processes_are_those_of_the_last_load() -> None:

@@ -85,7 +85,7 @@ def test_one_picture_is_a_raw_body_and_several_a_form() -> None:
 async def test_throughput_counts_pictures_and_not_only_requests() -> None:
     async with running(Server(lambda _: Answer(0.01))) as server:
         (found,) = await session.measure(options(server.url, images=8), lambda _: None, lambda *_: None)
-    assert found.summary.pictures_per_s == pytest.approx(8 * found.summary.requests_per_s)
+    assert found.summary.images_per_s == pytest.approx(8 * found.summary.requests_per_s)
 
 
 def test_no_load_within_the_bound_is_told() -> None:
@@ -96,4 +96,4 @@ def test_the_pictures_may_come_from_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(corpus.make(SIZE, per_size=1)[0].content)
     asked = SessionOptions("http://x", image_folder=tmp_path)
     assert [each.name for each in asked.corpus()] == ["a.jpg"]
-    assert session.corpus_document(asked) == {"from": tmp_path.name, "in_a_request": 1}
+    assert session.corpus_document(asked) == {"from": tmp_path.name, "per_request": 1}

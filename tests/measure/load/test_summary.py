@@ -41,7 +41,7 @@ def test_throughput_counts_what_arrived_in_the_window_and_latency_what_was_due_i
         sample(11.9, 13.9, images=4),  # due in the window, arrived after it
     ]
     found = summarise(samples, window)
-    assert (found.requests_per_s, found.pictures_per_s) == (1.5, 6.0)
+    assert (found.requests_per_s, found.images_per_s) == (1.5, 6.0)
     assert found.requests == 3
     assert found.latency_ms["p50"] == pytest.approx(500)
     assert found.latency_ms["max"] == pytest.approx(2000)

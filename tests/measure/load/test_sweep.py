@@ -3,10 +3,16 @@
 import pytest
 
 from service.measure.load import sweep
-from tests.measure.load.trials import made
+from tests.measure.load.trials import make_trial
 
 # The usual behaviour of a queue: latency rises slowly, then steeply. Throughput follows the load, then stays constant.
-SWEEP = [made(20, 20, 0.010), made(60, 60, 0.012), made(80, 80, 0.014), made(90, 88, 0.050), made(110, 89, 0.300, 5)]
+SWEEP = [
+    make_trial(20, 20, 0.010),
+    make_trial(60, 60, 0.012),
+    make_trial(80, 80, 0.014),
+    make_trial(90, 88, 0.050),
+    make_trial(110, 89, 0.300, 5),
+]
 
 
 def test_the_knee_is_where_throughput_over_latency_is_highest() -> None:

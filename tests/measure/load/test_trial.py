@@ -8,7 +8,7 @@ from service.host.processes import free_port
 from service.measure.load import trial
 from service.measure.load.generator import OK
 from service.measure.load.http_connection import Address, Request
-from service.measure.load.trial import Load, Plan, Progress, RefusedError
+from service.measure.load.trial import Load, Plan, ProbeFailedError, Progress
 from tests.measure.load.serving import Answer, Server, running
 
 pytestmark = pytest.mark.anyio
@@ -69,12 +69,12 @@ async def test_every_picture_is_answered_once_before_any_load(request_: Request)
 async def test_a_service_that_refuses_the_picture_is_not_measured(request_: Request) -> None:
     rejection = Answer(status=415, body=b'{"code": "unsupported_media_type"}')
     async with running(Server(lambda _: rejection)) as server:
-        with pytest.raises(RefusedError, match=r"does not answer an image: 415 unsupported_media_type \{"):
+        with pytest.raises(ProbeFailedError, match=r"does not answer an image: 415 unsupported_media_type \{"):
             await trial.probe(Plan(server.address, [request_]))
 
 
 async def test_a_service_that_is_not_there_is_told(request_: Request) -> None:
-    with pytest.raises(RefusedError, match=r"does not answer an image: no connection$"):
+    with pytest.raises(ProbeFailedError, match=r"does not answer an image: no connection$"):
         await trial.probe(Plan(Address("127.0.0.1", free_port()), [request_]))
 
 

@@ -6,7 +6,7 @@ from service.measure.load.trial import Kind, Load, Trial
 from service.measure.load.usage import Usage
 
 
-def made(amount: float, per_s: int, latency_s: float, errors: int = 0, kind: Kind = "poisson") -> Trial:
+def make_trial(amount: float, per_s: int, latency_s: float, errors: int = 0, kind: Kind = "poisson") -> Trial:
     """Return a trial of one second with `per_s` successful replies of one latency, and some rejections."""
     samples = [
         Sample(index / per_s, index / per_s, index / per_s + latency_s, OK, 1, "decode;dur=2.0")

@@ -39,7 +39,7 @@ size = 64
 """
 LABELS = {
     "classification": ("resnest14", "official", ["cat", "dog", "daisy", "dandelion", "rose", "sunflower", "tulip"]),
-    "segmentation": ("deeplab_resnest14", "segmentation", ["background", "cat", "dog"]),
+    "segmentation": ("deeplab_resnest14", "proportional", ["background", "cat", "dog"]),
 }
 
 
@@ -87,6 +87,6 @@ def test_publishing_completes_a_card_that_then_serves(
     assert card.weights.sha256 == sha256(weights.read_bytes()).hexdigest()
     assert next(iter(measured)) == first
     assert 0 <= measured[first] <= 1
-    assert measured["pictures"] == {"classification": 14, "segmentation": 4}[task]  # the test split alone
+    assert measured["images"] == {"classification": 14, "segmentation": 4}[task]  # the test split alone
     assert f"validation {card.input.profile} {card.input.size}: " in said
     engines.load(card)

@@ -1,4 +1,4 @@
-"""The answers about whole pictures."""
+"""The shapes of responses about whole images."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""Scores of classifiers against scikit-learn and torchmetrics on random data, and against counts by hand."""
+"""The scores of classifiers, compared with scikit-learn and torchmetrics on random data, and with manual counts."""
 
 from typing import Any
 
@@ -85,10 +85,10 @@ def test_a_label_is_told_where_some_picture_has_it_or_was_given_it() -> None:
     assert found.top5 == 1
 
 
-@pytest.mark.parametrize(("confidence", "place"), [(0.0, 0), (1 / 15, 1), (0.999, 14), (1.0, 14)])
-def test_a_confidence_is_in_the_bin_that_it_begins_or_lies_in(confidence: float, place: int) -> None:
+@pytest.mark.parametrize(("confidence", "index"), [(0.0, 0), (1 / 15, 1), (0.999, 14), (1.0, 14)])
+def test_a_confidence_is_in_the_bin_that_it_begins_or_lies_in(confidence: float, index: int) -> None:
     found = scoring.scores("ab", [ClassificationOutcome("", 0, (0,), confidence)])
-    assert [each.images for each in found.bins].index(1) == place
+    assert [each.images for each in found.bins].index(1) == index
 
 
 @pytest.mark.parametrize(("scores", "expected"), [((0.1, 0.6, 0.3), [1, 2]), ((0.4, 0.2, 0.4), [0, 2])])

@@ -1,15 +1,21 @@
-"""Logits to answers, against the textbook and within the room there is."""
+"""Logits to outputs, compared with a direct computation, and in bounded memory."""
+
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from service.engines import eager, torch_cpu
+from service.models import cards
 from service.networks import build
 from service.tasks.classification import head as classification_head
 from service.tasks.segmentation import head
 
+Pixels = npt.NDArray[np.uint8]
 SIZE = (90, 70)
 
 
@@ -17,8 +23,8 @@ def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(logits, size, mode="bilinear", align_corners=True)
 
 
-def logits(classes: int, pictures: int = 2) -> Tensor:
-    return 4 * torch.randn(pictures, classes, 9, 7, generator=torch.Generator().manual_seed(classes))
+def logits(classes: int, images: int = 2) -> Tensor:
+    return 4 * torch.randn(images, classes, 9, 7, generator=torch.Generator().manual_seed(classes))
 
 
 @pytest.mark.parametrize("classes", [1, 3, 150, 255])
@@ -26,23 +32,23 @@ def test_masks_and_scores_are_those_of_the_whole_softmax(classes: int) -> None:
     found = head.segment(upsample, logits(classes), SIZE)
     likely, mask = upsample(logits(classes), SIZE).softmax(dim=1).max(dim=1)
     assert torch.equal(found["mask"], mask.to(torch.uint8))
-    for picture in range(2):
-        own = [likely[picture][mask[picture] == each] for each in range(classes)]
+    for index in range(2):
+        own = [likely[index][mask[index] == each] for each in range(classes)]
         expected = torch.stack([each.mean() if len(each) else torch.zeros(()) for each in own])
-        torch.testing.assert_close(found["class_scores"][picture], expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(found["class_scores"][index], expected, atol=1e-5, rtol=0)
 
 
 def test_classes_are_taken_together_as_far_as_there_is_room() -> None:
-    taken: list[int] = []
+    counts: list[int] = []
 
     def measured(part: Tensor, size: tuple[int, int]) -> Tensor:
-        taken.append(part.shape[1])
+        counts.append(part.shape[1])
         return upsample(part, size)
 
     found = head.segment(measured, logits(150, 1), (520, 520))
-    assert sum(taken) == 150
-    assert max(taken) * 4 * 520 * 520 <= head.ROOM
-    assert len(taken) < 15
+    assert sum(counts) == 150
+    assert max(counts) * 4 * 520 * 520 <= head.ROOM
+    assert len(counts) < 15
     assert torch.equal(found["mask"], upsample(logits(150, 1), (520, 520)).argmax(dim=1).to(torch.uint8))
 
 
@@ -82,3 +88,14 @@ def test_a_network_is_finished_by_its_task() -> None:
     assert head.HEAD.postprocess(segmenter)(logits(3), SIZE)["mask"].shape == (2, *SIZE)
     scores = classification_head.HEAD.postprocess(classifier)(torch.tensor([[0.0, 0.0, np.log(2)]]), SIZE)["scores"]
     torch.testing.assert_close(scores, torch.tensor([[0.25, 0.25, 0.5]]))
+
+
+def test_the_confidence_is_that_of_the_engines_mask(store: Path, images: Pixels) -> None:
+    card = cards.read(store / "tiny-segmenter")
+    found = eager.load(card, "cpu")("predict_confidence", images)
+    answer = torch_cpu.load(card, "cpu")(images)
+    assert (found["mask"] == answer["mask"]).mean() > 0.99
+    np.testing.assert_allclose(found["class_scores"], answer["class_scores"], atol=1e-3)
+    for mask, likely, scores in zip(found["mask"], found["confidence"], found["class_scores"], strict=True):
+        for class_id in np.unique(mask):
+            assert likely[mask == class_id].mean() / 255 == pytest.approx(scores[class_id], abs=3e-3)

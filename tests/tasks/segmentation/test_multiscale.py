@@ -1,4 +1,4 @@
-"""At which sizes and through which windows the best mask's picture is seen."""
+"""The sizes and windows of the passes over an image for the best mask."""
 
 import math
 
@@ -15,9 +15,9 @@ SIDES = st.integers(1, 3000)
 
 
 def grid(length: int, crop: int) -> list[int]:
-    """MultiEvalModule's windows along one side of a picture that is padded to at least one."""
+    """Return the starts of MultiEvalModule's windows along one side of an image, padded to at least one window."""
     stride = int(crop * 2 / 3)
-    return [place * stride for place in range(math.ceil((max(length, crop) - crop) / stride) + 1)]
+    return [index * stride for index in range(math.ceil((max(length, crop) - crop) / stride) + 1)]
 
 
 def test_the_authors_networks_see_windows_of_480_at_six_scales() -> None:

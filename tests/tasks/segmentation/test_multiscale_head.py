@@ -1,4 +1,4 @@
-"""The best mask against the published protocol, written out step by step (PyTorch-Encoding's MultiEvalModule)."""
+"""The best mask, compared with a plain form of the published protocol (PyTorch-Encoding's MultiEvalModule)."""
 
 import copy
 import math
@@ -26,21 +26,21 @@ from tests.networks.sharing import distance, give, random_state
 
 Pixels = npt.NDArray[np.uint8]
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-FEW = (0.5, 1.25)  # one window, and several: enough for what holds at every scale, in a tenth of the time
-BASE, CROP = 48, 32  # one to four windows along a side, as few pixels as the networks take
+FEW_SCALES = (0.5, 1.25)  # one window and several windows, in a tenth of the time of all scales
+BASE, CROP = 48, 32  # one to four windows along a side, with as few pixels as the networks accept
 BLACK = torch.tensor([-2.0, -1.5, -1.0], dtype=torch.float64).view(1, 3, 1, 1)
 HEADS = ["deeplab_resnest14", "mmseg_psp_resnest14", "mmseg_deeplabplus_resnest14"]
 
 
 def padded(image: Tensor, height: int, width: int) -> Tensor:
-    """Black at the bottom and on the right."""
+    """Return the image, padded with black at the bottom and on the right."""
     canvas = BLACK.to(image.dtype).repeat(1, 1, height, width)
     canvas[:, :, : image.shape[2], : image.shape[3]] = image
     return canvas
 
 
 def whole(network: Segmenter, image: Tensor) -> Tensor:
-    """The exponential of the logits, of the picture and of its mirror image turned back, at its size."""
+    """Return exp(logits of the image + mirrored logits of the mirrored image), at the image's size."""
     size = (image.shape[2], image.shape[3])
 
     def logits(each: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def whole(network: Segmenter, image: Tensor) -> Tensor:
 
 
 def at_scale(network: Segmenter, image: Tensor, scale: float) -> Tensor:
-    """The scores at one scale, at the scale's own size."""
+    """Return the scores of one scale, at the size of the scaled image."""
     long = math.ceil(BASE * scale)
     h, w = image.shape[2:]
     if h > w:
@@ -67,30 +67,30 @@ def at_scale(network: Segmenter, image: Tensor, scale: float) -> Tensor:
         for column in range(math.ceil((columns - CROP) / stride) + 1):
             top, left = row * stride, column * stride
             bottom, right = min(top + CROP, rows), min(left + CROP, columns)
-            seen = padded(resized[:, :, top:bottom, left:right], CROP, CROP)
+            window = padded(resized[:, :, top:bottom, left:right], CROP, CROP)
             around = (left, columns - right, top, rows - bottom)
-            found = whole(network, seen)[:, :, : bottom - top, : right - left]
+            found = whole(network, window)[:, :, : bottom - top, : right - left]
             scores = scores + torch.nn.functional.pad(found, around)
             count = count + torch.nn.functional.pad(torch.ones_like(found[:, :1]), around)
     return (scores / count)[:, :, :height, :width]
 
 
 def published(network: Segmenter, image: Tensor, scales: Sequence[float] = SCALES) -> Tensor:
-    """The scores (classes, h, w) of all scales, summed at the picture's own size."""
+    """Return the scores (classes, h, w), summed over all scales at the image's own size."""
     size = (image.shape[2], image.shape[3])
     sums = [resize(at_scale(network, image, each), size, align_corners=network.align_corners) for each in scales]
     return torch.stack(sums).sum(dim=0)[0]
 
 
 @cache
-def made(name: str) -> Segmenter:
-    """A network in double precision that tells five classes; not to be changed."""
+def random_network(name: str) -> Segmenter:
+    """Return a network with five classes in double precision. It is cached: do not change it."""
     with torch.device("meta"):
         network = networks.build(name, 5)
     assert isinstance(network, Segmenter)
     give(random_state(network, dtype=torch.float64), network)
     last = last_layer(network)
-    with torch.inference_mode():  # a random network prefers one class everywhere: mean 0 and deviation 1 for each
+    with torch.inference_mode():  # mean 0 and deviation 1 for each class, as a random network prefers one class
         logits = network.coarse(photo(96, 96)).transpose(0, 1).flatten(1)
         gain = 1 / logits.std(dim=1)
         last.weight.mul_(gain.view(-1, 1, 1, 1))
@@ -113,7 +113,7 @@ def card(store: Path) -> ModelCard:
 
 @pytest.fixture
 def quick(card: ModelCard) -> ModelCard:
-    return card.model_copy(update={"multiscale": Multiscale(window=CROP, scales=FEW)})
+    return card.model_copy(update={"multiscale": Multiscale(window=CROP, scales=FEW_SCALES)})
 
 
 def photo(height: int, width: int) -> Tensor:
@@ -126,7 +126,7 @@ def photo(height: int, width: int) -> Tensor:
     [(HEADS[0], (20, 100)), (HEADS[1], (30, 45)), (HEADS[2], (90, 70))],
 )
 def test_the_best_mask_is_the_published_protocols(name: str, sides: tuple[int, int], card: ModelCard) -> None:
-    network, x = made(name), photo(*sides)
+    network, x = random_network(name), photo(*sides)
     with torch.inference_mode():
         expected = published(network, x)
         found = multiscale(LoadedNetwork(network, card, BLACK), x)
@@ -141,7 +141,7 @@ def test_the_best_mask_is_the_published_protocols(name: str, sides: tuple[int, i
 
 
 def test_little_room_for_classes_changes_nothing_but_the_time(quick: ModelCard) -> None:
-    network, x = made("deeplab_resnest14"), photo(50, 40)
+    network, x = random_network("deeplab_resnest14"), photo(50, 40)
     with torch.inference_mode():
         roomy, narrow = (multiscale(LoadedNetwork(network, quick, BLACK), x, room) for room in (1 << 30, 1))
 
@@ -150,12 +150,12 @@ def test_little_room_for_classes_changes_nothing_but_the_time(quick: ModelCard) 
 
 
 def test_logits_whose_exponential_is_infinite_keep_their_order(quick: ModelCard) -> None:
-    network, x = copy.deepcopy(made("deeplab_resnest14")), photo(50, 40)
+    network, x = copy.deepcopy(random_network("deeplab_resnest14")), photo(50, 40)
     last = last_layer(network)
     with torch.inference_mode():
         last.weight.mul_(15)
         last.bias.mul_(15)
-        expected = published(network, x, FEW).argmax(dim=0)
+        expected = published(network, x, FEW_SCALES).argmax(dim=0)
         found = multiscale(LoadedNetwork(network.float(), quick, BLACK.float()), x.float())
 
     assert float(found["class_scores"].max()) <= 1
@@ -163,7 +163,7 @@ def test_logits_whose_exponential_is_infinite_keep_their_order(quick: ModelCard)
 
 
 def test_pictures_are_answered_one_by_one(quick: ModelCard) -> None:
-    network = made("deeplab_resnest14")
+    network = random_network("deeplab_resnest14")
     two = torch.cat([photo(40, 40), photo(41, 40)[:, :, :40]])
     with torch.inference_mode():
         together, second = (
@@ -178,14 +178,14 @@ Ask = Callable[[str], Any]
 
 
 @pytest.fixture
-def ask(store: Path, pictures: Pixels) -> Ask:
+def ask(store: Path, images: Pixels) -> Ask:
     card = cards.read(store / "tiny-segmenter")
-    return lambda device: eager.load(card, device)("predict_multiscale", pictures[:2])
+    return lambda device: eager.load(card, device)("predict_multiscale", images[:2])
 
 
-def test_a_worker_answers_the_best_mask_at_the_pictures_own_size(ask: Ask, pictures: Pixels) -> None:
+def test_a_worker_answers_the_best_mask_at_the_pictures_own_size(ask: Ask, images: Pixels) -> None:
     found = ask("cpu")
-    assert found["mask"].shape == found["confidence"].shape == pictures[:2].shape[:3]
+    assert found["mask"].shape == found["confidence"].shape == images[:2].shape[:3]
     assert found["mask"].dtype == found["confidence"].dtype == np.uint8
     assert found["class_scores"].shape == (2, 3)
 
@@ -193,6 +193,6 @@ def test_a_worker_answers_the_best_mask_at_the_pictures_own_size(ask: Ask, pictu
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_the_best_mask_of_a_gpu_is_that_of_the_cpu(ask: Ask) -> None:
-    here, there = ask("cpu"), ask("cuda")
-    assert (here["mask"] == there["mask"]).mean() > 0.99
-    np.testing.assert_allclose(here["class_scores"], there["class_scores"], atol=1e-2)
+    on_cpu, on_gpu = ask("cpu"), ask("cuda")
+    assert (on_cpu["mask"] == on_gpu["mask"]).mean() > 0.99
+    np.testing.assert_allclose(on_cpu["class_scores"], on_gpu["class_scores"], atol=1e-2)

@@ -1,4 +1,4 @@
-"""The answers about parts of pictures."""
+"""The shapes of responses with masks."""
 
 from typing import Any
 

@@ -1,12 +1,13 @@
-"""`POST /v1/classify` with several models: answers side by side."""
+"""`POST /v1/classify` with several models, whose answers are compared."""
 
 import httpx
 import pytest
 
 from service.models.cards import ModelCard
 from service.tasks.classification.schema import ClassifyResponse, CompareResponse
-from tests.gateway.fixtures.fake_torchserve import FakeTorchServe, offline_scores
-from tests.gateway.fixtures.pictures import CORRUPT, in_json, picture
+from tests.gateway.fixtures.fake_outputs import offline_scores
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
+from tests.gateway.fixtures.images import CORRUPT, image_bytes, json_body
 
 pytestmark = pytest.mark.anyio
 
@@ -15,13 +16,13 @@ async def test_a_repeated_model_gives_a_block_for_each(client: httpx.AsyncClient
     names = ["tiny-classifier-b", "tiny-classifier"]
 
     response = await client.post(
-        "/v1/classify", params={"model": names, "top_k": 7}, json=in_json(picture(1), picture(2))
+        "/v1/classify", params={"model": names, "top_k": 7}, json=json_body(image_bytes(1), image_bytes(2))
     )
 
     body = response.json()
     CompareResponse.model_validate(body)
     assert [model["name"] for model in body["models"]] == names
-    for row, content in zip(body["results"], (picture(1), picture(2)), strict=True):
+    for row, content in zip(body["results"], (image_bytes(1), image_bytes(2)), strict=True):
         assert [block["model"]["name"] for block in row["models"]] == names
         for block in row["models"]:
             scores = offline_scores(served[block["model"]["name"]], content)
@@ -29,7 +30,7 @@ async def test_a_repeated_model_gives_a_block_for_each(client: httpx.AsyncClient
 
 
 async def test_the_same_model_named_twice_is_one_model(client: httpx.AsyncClient) -> None:
-    response = await client.post("/v1/classify?model=tiny-classifier&model=tiny-classifier", content=picture())
+    response = await client.post("/v1/classify?model=tiny-classifier&model=tiny-classifier", content=image_bytes())
 
     ClassifyResponse.model_validate(response.json())
 
@@ -40,7 +41,7 @@ async def test_a_model_that_fails_leaves_the_other_models_answers(
     fake.by_model["tiny-classifier-b"] = "queue_full"
     query = "model=tiny-classifier&model=tiny-classifier-b"
 
-    response = await client.post(f"/v1/classify?{query}", content=picture())
+    response = await client.post(f"/v1/classify?{query}", content=image_bytes())
 
     body = response.json()
     CompareResponse.model_validate(body)
@@ -55,7 +56,7 @@ async def test_a_picture_that_all_models_fail_on_is_the_responses_own_status(
 ) -> None:
     fake.behaviour = "queue_full"
 
-    response = await client.post("/v1/classify?model=tiny-classifier&model=tiny-classifier-b", content=picture())
+    response = await client.post("/v1/classify?model=tiny-classifier&model=tiny-classifier-b", content=image_bytes())
 
     assert (response.status_code, response.json()["code"]) == (503, "overloaded")
 
@@ -63,7 +64,7 @@ async def test_a_picture_that_all_models_fail_on_is_the_responses_own_status(
 async def test_a_picture_that_is_none_fails_once_and_not_for_each_model(client: httpx.AsyncClient) -> None:
     query = "model=tiny-classifier&model=tiny-classifier-b"
 
-    response = await client.post(f"/v1/classify?{query}", json=in_json(picture(), CORRUPT))
+    response = await client.post(f"/v1/classify?{query}", json=json_body(image_bytes(), CORRUPT))
 
     body = response.json()
     CompareResponse.model_validate(body)

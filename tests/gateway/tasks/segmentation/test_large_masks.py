@@ -1,4 +1,4 @@
-"""`POST /v1/segment` of large pictures: painted in another process, and told as any other."""
+"""`POST /v1/segment` of large images: a decode process paints the mask, and the answer is the same."""
 
 import asyncio
 import base64
@@ -22,15 +22,16 @@ from service.tasks.decode_jobs import draw
 from service.tasks.segmentation.schema import SegmentQuery, SegmentResponse
 from service.tasks.segmentation.segment import plan
 from tests.gateway.conftest import Running, app_of, at_the_model, components_of, until
-from tests.gateway.fixtures.fake_torchserve import FakeTorchServe, expected_mask, expected_scores
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.fake_outputs import expected_mask, expected_scores
+from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
+from tests.gateway.fixtures.images import image_bytes
 from tests.stores import write_store
 
 pytestmark = pytest.mark.anyio
 
 SIZE = (2600, 1700)
-LARGE = picture(3, size=SIZE, kind="JPEG")
-UNHURRIED = {"Request-Timeout": "60"}
+LARGE = image_bytes(3, size=SIZE, kind="JPEG")
+LONG_DEADLINE = {"Request-Timeout": "60"}
 
 
 @pytest.fixture
@@ -38,8 +39,8 @@ def card(served: dict[str, ModelCard]) -> ModelCard:
     return served["tiny-segmenter"]
 
 
-def here(card: ModelCard, query: SegmentQuery) -> dict[str, Any]:
-    """What is told of the large picture where all is done in this process."""
+def result_in_this_process(card: ModelCard, query: SegmentQuery) -> dict[str, Any]:
+    """Return the members of the large image's result, computed in this process."""
     decoded = decoder.decode(LARGE, decoder.ImageLimits(), needed=preprocess.needed_side(card.input))
     pixels = preprocess.prepare(card.input, decoded.image)
     arrays = {"mask": expected_mask(card, pixels), "class_scores": expected_scores(card, pixels)}
@@ -64,17 +65,19 @@ def here(card: ModelCard, query: SegmentQuery) -> dict[str, Any]:
 async def test_a_large_pictures_mask_is_told_byte_for_byte_as_this_process_would(
     query: dict[str, str], client: httpx.AsyncClient, card: ModelCard
 ) -> None:
-    response = await client.post("/v1/segment", params=query, content=LARGE, headers=UNHURRIED)
+    response = await client.post("/v1/segment", params=query, content=LARGE, headers=LONG_DEADLINE)
 
-    expected = here(card, SegmentQuery.model_validate(query | ({"classes": ["cat"]} if "classes" in query else {})))
+    expected = result_in_this_process(
+        card, SegmentQuery.model_validate(query | ({"classes": ["cat"]} if "classes" in query else {}))
+    )
     SegmentResponse.model_validate(response.json())
-    told = orjson.dumps(expected, option=orjson.OPT_SERIALIZE_NUMPY)
+    members = orjson.dumps(expected, option=orjson.OPT_SERIALIZE_NUMPY)
     assert is_large(SIZE[0] * SIZE[1])
-    assert told[1:-1] in response.content
+    assert members[1:-1] in response.content
 
 
 @contextmanager
-def standing_still(processes: ProcessPool) -> Iterator[None]:
+def paused(processes: ProcessPool) -> Iterator[None]:
     pids = [worker.process.pid or 0 for worker in processes._all]
     assert pids
     for pid in pids:
@@ -92,17 +95,17 @@ async def test_a_large_mask_is_painted_by_the_processes_for_large_pictures_and_a
     async with running() as client:
         fake.by_model["tiny-segmenter"] = "slow"
         large = components_of(app_of(client)).decode_queue._large
-        asked = [asyncio.create_task(segment(client, content)) for content in (LARGE, picture())]
+        requests = [asyncio.create_task(segment(client, content)) for content in (LARGE, image_bytes())]
         await until(lambda: at_the_model(client, "tiny-segmenter") == 2, 60)
         await until(lambda: len(large._idle) == len(large._all) == 1, 60)
-        with standing_still(large):
+        with paused(large):
             fake.by_model["tiny-segmenter"] = "answer"
             fake.release.set()
-            small = await asked[1]
+            small = await requests[1]
             await until(lambda: not large._idle, 60)
             await asyncio.sleep(0)
-            assert not asked[0].done()
-        painted = await asked[0]
+            assert not requests[0].done()
+        painted = await requests[0]
 
     assert (small.status_code, painted.status_code) == (200, 200)
 
@@ -110,23 +113,25 @@ async def test_a_large_mask_is_painted_by_the_processes_for_large_pictures_and_a
 async def test_a_large_mask_that_is_not_painted_there_in_time_is_painted_here(
     running: Running, fake: FakeTorchServe, tmp_path: Path
 ) -> None:
-    hurried = {"serving": {"deadline_s": 3}}
-    async with running(model_store=write_store(tmp_path, "tiny-segmenter", weights=False, changes=hurried)) as client:
+    short_deadline = {"serving": {"deadline_s": 3}}
+    async with running(
+        model_store=write_store(tmp_path, "tiny-segmenter", weights=False, changes=short_deadline)
+    ) as client:
         fake.by_model["tiny-segmenter"] = "slow"
         large = components_of(app_of(client)).decode_queue._large
-        asked = asyncio.create_task(client.post("/v1/segment", content=LARGE))
+        request = asyncio.create_task(client.post("/v1/segment", content=LARGE))
         await until(lambda: at_the_model(client, "tiny-segmenter") == 1, 60)
         await until(lambda: len(large._idle) == len(large._all) == 1, 60)
-        with standing_still(large):
+        with paused(large):
             fake.by_model["tiny-segmenter"] = "answer"
             fake.release.set()
-            response = await asked
+            response = await request
 
     assert response.status_code == 200
 
 
 async def segment(client: httpx.AsyncClient, content: bytes) -> httpx.Response:
-    return await client.post("/v1/segment", content=content, headers=UNHURRIED)
+    return await client.post("/v1/segment", content=content, headers=LONG_DEADLINE)
 
 
 @pytest.mark.parametrize(
@@ -137,13 +142,13 @@ async def segment(client: httpx.AsyncClient, content: bytes) -> httpx.Response:
         ({"confidence": "true", "overlay": "webp"}, "overlay", "image/webp"),
     ],
 )
-@pytest.mark.parametrize("content", [LARGE, picture()])
+@pytest.mark.parametrize("content", [LARGE, image_bytes()])
 async def test_a_file_alone_is_the_one_that_json_tells(
     content: bytes, query: dict[str, str], name: str, accept: str, client: httpx.AsyncClient
 ) -> None:
-    asked: dict[str, Any] = {"url": "/v1/segment", "params": query, "content": content}
-    told = await client.post(**asked, headers=UNHURRIED)
-    alone = await client.post(**asked, headers=UNHURRIED | {"Accept": accept})
+    request: dict[str, Any] = {"url": "/v1/segment", "params": query, "content": content}
+    document = await client.post(**request, headers=LONG_DEADLINE)
+    alone = await client.post(**request, headers=LONG_DEADLINE | {"Accept": accept})
 
     assert (alone.status_code, alone.headers["content-type"]) == (200, accept)
-    assert alone.content == base64.b64decode(told.json()["results"][0][name]["data"])
+    assert alone.content == base64.b64decode(document.json()["results"][0][name]["data"])

@@ -1,4 +1,4 @@
-"""`POST /v1/segment` in each form of a mask, and of some classes alone."""
+"""`POST /v1/segment` with each form of a mask, and with some classes only."""
 
 import base64
 import io
@@ -21,12 +21,12 @@ from service.tasks.decode_jobs import draw
 from service.tasks.segmentation.rendering import MaskRendering
 from service.tasks.segmentation.schema import SegmentResponse
 from tests.gateway.conftest import Running
-from tests.gateway.fixtures.fake_torchserve import expected_mask
-from tests.gateway.fixtures.pictures import picture, upright_in_exif
+from tests.gateway.fixtures.fake_outputs import expected_mask
+from tests.gateway.fixtures.images import image_bytes, rotated_jpeg
 
 pytestmark = pytest.mark.anyio
 
-TALL = upright_in_exif((200, 90))  # larger than the network's input, and turned
+TALL = rotated_jpeg((200, 90))  # larger than the network's input, and rotated by its EXIF orientation
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def result_of(client: httpx.AsyncClient, query: str, content: bytes = TALL
 
 
 def painted(features: list[dict[str, Any]], shape: tuple[int, int]) -> masks.Mask:
-    """The class of each pixel by the polygon that holds its centre."""
+    """Return the class of each pixel: that of the polygon that contains its centre."""
     x, y = np.meshgrid(np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5)
     mask = np.full(shape, masks.VOID, np.uint8)
     for feature in features:
@@ -97,12 +97,12 @@ async def test_only_the_classes_asked_for_are_told(
     expected = offline(card, TALL)
     shown = masks.select_classes(expected, {1})
     mask = result["mask"]
-    drawings: dict[str, Callable[[], npt.NDArray[Any]]] = {
+    masks_by_form: dict[str, Callable[[], npt.NDArray[Any]]] = {
         "png": lambda: np.asarray(Image.open(io.BytesIO(base64.b64decode(mask["data"])))),
         "rle": lambda: np.where(coco.decode(mask["masks"][0]), 1, masks.VOID),
         "polygons": lambda: painted(mask["features"], expected.shape),
     }
-    assert np.array_equal(drawings[form](), shown)
+    assert np.array_equal(masks_by_form[form](), shown)
     (row,) = result["segments"]
     assert (row["class_id"], row["pixels"]) == (1, (expected == 1).sum())
     assert row["share"] == round((expected == 1).mean(), 6)
@@ -133,7 +133,7 @@ async def test_classes_that_are_not_in_the_picture_leave_nothing(client: httpx.A
 async def test_a_class_or_tolerance_that_cannot_be_is_refused(
     query: str, parameter: str, client: httpx.AsyncClient
 ) -> None:
-    response = await client.post(f"/v1/segment?{query}", content=picture())
+    response = await client.post(f"/v1/segment?{query}", content=image_bytes())
 
     assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
     assert [row["parameter"] for row in response.json()["errors"]] == [parameter]
@@ -167,7 +167,7 @@ async def test_a_media_type_that_was_not_asked_for_is_not_acceptable(
 
 
 async def test_a_picture_too_long_for_webp_is_refused_and_its_neighbours_are_not(running: Running) -> None:
-    long, other = picture(size=(16_384, 96)), picture()
+    long, other = image_bytes(size=(16_384, 96)), image_bytes()
 
     async with running() as client:
         alone = await client.post("/v1/segment?overlay=webp", content=long)
@@ -186,18 +186,18 @@ def test_a_mask_that_was_not_asked_for_is_not_drawn(card: ModelCard) -> None:
     facts = DecodedFacts(96, 72, "PNG", "RGB", ())
     every = MaskRendering("png", "png")
 
-    for drawing in (every, replace(every, mask=None), replace(every, overlay=None), MaskRendering()):
-        over = drawing.layers(card, facts, answer)
-        told = drawing.members(card, facts, answer, Drawn(draw(picture(), decoder.ImageLimits(), over)))
-        assert ("mask" in told, "overlay" in told) == (drawing.mask is not None, drawing.overlay is not None)
+    for rendering in (every, replace(every, mask=None), replace(every, overlay=None), MaskRendering()):
+        layers = rendering.layers(card, facts, answer)
+        members = rendering.members(card, facts, answer, Drawn(draw(image_bytes(), decoder.ImageLimits(), layers)))
+        assert ("mask" in members, "overlay" in members) == (rendering.mask is not None, rendering.overlay is not None)
 
 
 async def test_the_confidence_of_each_pixel_is_a_grey_picture_of_the_uploads_size(
     client: httpx.AsyncClient, card: ModelCard
 ) -> None:
-    drawn = (await result_of(client, "confidence=true"))["confidence"]
+    confidence = (await result_of(client, "confidence=true"))["confidence"]
 
-    image = Image.open(io.BytesIO(base64.b64decode(drawn["data"])))
+    image = Image.open(io.BytesIO(base64.b64decode(confidence["data"])))
     decoded = decoder.decode(TALL, decoder.ImageLimits(), needed=preprocess.needed_side(card.input))
     green = preprocess.prepare(card.input, decoded.image)[..., 1]
     assert (image.mode, image.size) == ("L", (90, 200))

@@ -1,4 +1,4 @@
-"""A mask as what was asked for."""
+"""The rendering of masks and overlays."""
 
 import io
 from pathlib import Path
@@ -23,15 +23,15 @@ def test_an_overlay_colours_every_class_but_one_named_background(
 ) -> None:
     folder = write_store(tmp_path, weights=False) / "tiny-segmenter"
     (folder / "labels.txt").write_text(f"{first_label}\t#ff0000\ncat\t#00ff00\ndog\t#0000ff\n")
-    picture = Image.new("RGB", (SIDE, SIDE), (90, 90, 90))
+    grey = Image.new("RGB", (SIDE, SIDE), (90, 90, 90))
     out = io.BytesIO()
-    picture.save(out, "PNG")
+    grey.save(out, "PNG")
     answer = ModelOutput({"mask": np.zeros((8, 8), np.uint8), "class_scores": np.ones(3, np.float32)}, 1, 0.0, 0.0)
 
     facts = DecodedFacts(SIDE, SIDE, "PNG", "RGB", ())
-    card, drawing = cards.read(folder), MaskRendering(overlay="png", regions=False)
-    over = drawing.layers(card, facts, answer)
-    drawn = drawing.file(card, facts, answer, Drawn(draw(out.getvalue(), ImageLimits(), over)))
+    card, rendering = cards.read(folder), MaskRendering(overlay="png", regions=False)
+    layers = rendering.layers(card, facts, answer)
+    overlay = rendering.file(card, facts, answer, Drawn(draw(out.getvalue(), ImageLimits(), layers)))
 
-    with Image.open(io.BytesIO(drawn)) as image:
+    with Image.open(io.BytesIO(overlay)) as image:
         assert (image.convert("RGB").getpixel((0, 0)) != (90, 90, 90)) is coloured

@@ -90,8 +90,8 @@ class AccessMiddleware:
         self,
         app: ASGIApp,
         *,
-        callers: Authenticator,
-        limits: RateLimiter,
+        authenticator: Authenticator,
+        rate_limiter: RateLimiter,
         proxies: Sequence[Network],
         metrics: Metrics,
         unmatched: str,
@@ -99,8 +99,8 @@ class AccessMiddleware:
     ) -> None:
         """Trust the addresses that `proxies` report, and serve admin routes on `admin_port` only, if there is one."""
         self.app = app
-        self._callers = callers
-        self._limits = limits
+        self._authenticator = authenticator
+        self._rate_limiter = rate_limiter
         self._proxies = proxies
         self._metrics = metrics
         self._unmatched = unmatched
@@ -137,7 +137,7 @@ class AccessMiddleware:
     def _identify(self, scope: Scope, rule: AccessRule) -> Caller:
         label = UNKNOWN
         try:
-            caller = self._callers.identify(Headers(scope=scope), client_of(scope, self._proxies))
+            caller = self._authenticator.identify(Headers(scope=scope), client_of(scope, self._proxies))
             label = caller.label
             if rule.scope is not None and rule.scope not in caller.scopes:
                 raise Forbidden(f"This path needs a key with the scope {rule.scope}.", required_scope=rule.scope)
@@ -148,7 +148,7 @@ class AccessMiddleware:
 
     async def _serve_limited(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request within its caller's limits; `ContextMiddleware` adds the headers of the permit."""
-        permit: Permit = self._limits.permit(caller, scope["state"]["request_id"])
+        permit: Permit = self._rate_limiter.permit(caller, scope["state"]["request_id"])
         scope["state"]["permit"] = permit
         try:
             await permit.begin()

@@ -9,8 +9,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from service.config.api_keys import Quota, digest, scopes
+from service.gateway.access.authorization import ADMIN, OPEN, AccessMiddleware, all_rules, rule_of
 from service.gateway.access.callers import Authenticator, Keyring
-from service.gateway.access.middleware import ADMIN, OPEN, AccessMiddleware, all_rules, rule_of
 from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.access.token_bucket import LocalTokenBuckets
 from service.gateway.app import ROUTERS, UNMATCHED
@@ -18,7 +18,7 @@ from service.gateway.metrics import Metrics
 from service.gateway.routes.images import image_routes, router_of
 from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, app_of
-from tests.gateway.fixtures.pictures import picture
+from tests.gateway.fixtures.images import image_bytes
 from tests.gateway.uploads.test_upload_limits import call as sent
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +58,7 @@ def asking(running: Running) -> Any:
 async def call(client: httpx.AsyncClient, route: str, key: str | None = None, origin: str = "") -> httpx.Response:
     method, path = REQUESTS.get(route, ("GET", route))
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    content = picture() if method == "POST" else None
+    content = image_bytes() if method == "POST" else None
     return await client.request(method, origin + path, headers=headers, content=content)
 
 
@@ -199,8 +199,8 @@ async def test_the_request_knows_the_name_of_its_key_or_its_address_where_nobody
 
     access = AccessMiddleware(
         app,
-        callers=Authenticator(Keyring(keys, None, int) if keys else None),
-        limits=RateLimiter(LocalTokenBuckets(), Quota(), 32),
+        authenticator=Authenticator(Keyring(keys, None, int) if keys else None),
+        rate_limiter=RateLimiter(LocalTokenBuckets(), Quota(), 32),
         proxies=(),
         metrics=Metrics(),
         unmatched=UNMATCHED,

@@ -1,4 +1,4 @@
-"""What a worker answers is held against the card and the question."""
+"""The check of each operation accepts complete outputs only."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 
 from service.models.cards import ModelCard
 from service.tasks import TASKS
-from tests.gateway.fixtures.fake_torchserve import expected
+from tests.gateway.fixtures.fake_outputs import expected_arrays
 
 CASES = [(task.name, operation.name) for task in TASKS.values() for operation in task.operations]
 MODELS = {"classification": "tiny-classifier", "segmentation": "tiny-segmenter"}
@@ -22,7 +22,7 @@ def test_every_question_has_its_check() -> None:
 @pytest.mark.parametrize(("task", "operation"), CASES)
 def test_only_whole_answers_fit(task: Any, operation: str, served: dict[str, ModelCard]) -> None:
     card, fits = served[MODELS[task]], TASKS[task].by_name[operation].fits
-    arrays = expected(card, PIXELS, operation)
+    arrays = expected_arrays(card, PIXELS, operation)
 
     assert fits(card, PIXELS, arrays)
     assert not fits(card, PIXELS, {**arrays, "more": PIXELS})

@@ -1,4 +1,4 @@
-"""When work would be done that comes now, and what shows how long it takes."""
+"""The estimated wait of a fair queue, and the measurements that it uses."""
 
 import asyncio
 
@@ -36,7 +36,7 @@ async def test_a_wait_is_foretold_from_what_is_before_one_in_a_fair_order(one: M
 async def test_a_taken_place_is_foretold_to_be_free_at_the_pace_of_late(one: ManualWork) -> None:
     one.submit("long")
     await idle()
-    assert one.queue.free_in_s() == 0  # nothing is known yet
+    assert one.queue.free_in_s() == 0  # there is no sample yet
     one.queue.service_time.mean_s = 100.0
 
     assert 90 < one.queue.free_in_s() <= 100
@@ -50,42 +50,42 @@ async def test_no_wait_is_foretold_where_nobody_is_however_slow_it_was_of_late(t
     assert two.queue.wait_s("a", 3) == 0
 
 
-async def was_late(shop: ManualWork) -> None:
-    async def late() -> None:
+async def miss_deadline(manual: ManualWork) -> None:
+    async def fail() -> None:
         raise DeadlineExceeded("too late")
 
     with pytest.raises(DeadlineExceeded):
-        await shop.queue.run(late, "a")
+        await manual.queue.run(fail, "a")
 
 
 async def test_with_a_place_free_no_wait_is_foretold_while_nothing_is_late() -> None:
-    shop = ManualWork(8, shared=True)
-    shop.queue.service_time.mean_s = 8.0
-    shop.submit("running", "a")
+    manual = ManualWork(8, shared=True)
+    manual.queue.service_time.mean_s = 8.0
+    manual.submit("running", "a")
     await idle()
 
-    assert shop.queue.wait_s("b", 7) == 0
-    assert shop.queue.wait_s("b", 8) == 9.0
-    await shop.all()
-    await shop.queue.close()
+    assert manual.queue.wait_s("b", 7) == 0
+    assert manual.queue.wait_s("b", 8) == 9.0
+    await manual.all()
+    await manual.queue.close()
 
 
 async def test_after_a_late_answer_the_few_before_one_are_foretold_and_a_batch_with_as_many() -> None:
-    shop = ManualWork(8, shared=True)
-    await was_late(shop)
-    shop.queue.service_time.mean_s = 8.0
-    shop.submit("running", "a")
+    manual = ManualWork(8, shared=True)
+    await miss_deadline(manual)
+    manual.queue.service_time.mean_s = 8.0
+    manual.submit("running", "a")
     await idle()
 
-    assert shop.queue.wait_s("b") == 4.0
-    assert shop.queue.wait_s("b", 3) == 8.0
-    assert shop.queue.wait_s("b", 9) == 10.0, "two of them have to wait for a place"
-    await shop.all()
-    await shop.queue.close()
+    assert manual.queue.wait_s("b") == 4.0
+    assert manual.queue.wait_s("b", 3) == 8.0
+    assert manual.queue.wait_s("b", 9) == 10.0, "two of them wait for a slot"
+    await manual.all()
+    await manual.queue.close()
 
 
 async def test_places_that_share_nothing_are_held_as_long_when_few_are_taken(two: ManualWork) -> None:
-    await was_late(two)
+    await miss_deadline(two)
     two.queue.service_time.mean_s = 100.0
     two.submit("running", "a")
     await idle()
@@ -103,20 +103,20 @@ async def test_work_on_its_way_is_foretold_as_if_it_waited(two: ManualWork) -> N
     assert two.queue.wait_s("a") == 0
 
 
-async def alone(shop: ManualWork, works_s: float, times: int = 1) -> None:
-    """Let work that finds nobody there take so long, as often."""
+async def run_alone(manual: ManualWork, duration_s: float, times: int = 1) -> None:
+    """Run work in an empty queue, `times` times, `duration_s` seconds each."""
 
     async def work() -> None:
-        await asyncio.sleep(works_s)
+        await asyncio.sleep(duration_s)
 
     for _ in range(times):
-        await shop.queue.run(work, "a")
+        await manual.queue.run(work, "a")
 
 
 async def test_the_pace_of_places_that_share_a_server_is_that_of_all_of_them_taken() -> None:
     private, shared = ManualWork(100), ManualWork(100, shared=True)
-    for shop in (private, shared):
-        await alone(shop, 0.001, times=60)
+    for manual in (private, shared):
+        await run_alone(manual, 0.001, times=60)
 
     assert private.queue.service_time.mean_s is not None
     assert shared.queue.service_time.mean_s is not None
@@ -149,33 +149,33 @@ async def test_work_that_failed_shows_only_how_long_it_takes_at_least(one: Manua
 
 
 async def test_who_gives_up_sooner_than_anything_could_be_answered_makes_nobody_wary() -> None:
-    shop = ManualWork(8, shared=True)
-    shop.queue.service_time.mean_s = 3600.0
-    await was_late(shop)
-    shop.submit("running", "a")
+    manual = ManualWork(8, shared=True)
+    manual.queue.service_time.mean_s = 3600.0
+    await miss_deadline(manual)
+    manual.submit("running", "a")
     await idle()
 
-    assert shop.queue.wait_s("b") == 0
+    assert manual.queue.wait_s("b") == 0
 
 
-async def wait(shop: ManualWork, times: int, works_s: float) -> None:
-    """Let work that waits for its turn take so long, as often."""
+async def run_in_pairs(manual: ManualWork, times: int, duration_s: float) -> None:
+    """Run pairs of work, of which the second waits for the first, `times` times, `duration_s` seconds each."""
 
     async def work() -> None:
-        await asyncio.sleep(works_s)
+        await asyncio.sleep(duration_s)
 
     for _ in range(times):
-        await asyncio.gather(*(shop.queue.run(work, "a") for _ in range(2)))
+        await asyncio.gather(*(manual.queue.run(work, "a") for _ in range(2)))
 
 
 async def test_where_work_ends_later_than_was_foretold_more_room_is_left(one: ManualWork) -> None:
     one.queue.service_time.mean_s = 1e-6
-    await wait(one, 3, works_s=0.02)
+    await run_in_pairs(one, 3, duration_s=0.02)
     one.queue.service_time.mean_s = 1.0
     one.submit("running")
     await idle()
 
-    assert one.queue.wait_s("b") > 2.0 + 0.005, "the second of each two took 0.04 s, and next to none was foretold"
+    assert one.queue.wait_s("b") > 2.0 + 0.005, "the second of each pair took 0.04 s, and the estimate was almost zero"
 
 
 async def test_who_is_given_up_late_while_it_waits_shows_that_more_room_is_to_be_left(one: ManualWork) -> None:
@@ -218,22 +218,22 @@ async def test_more_room_is_left_only_until_things_end_as_foretold_though_places
     async def work() -> None:
         await asyncio.sleep(0.001)
 
-    shop = ManualWork(8, shared=True)
-    await was_late(shop)
+    manual = ManualWork(8, shared=True)
+    await miss_deadline(manual)
     for _ in range(3):
-        shop.queue.service_time.mean_s = 1e-6
-        await wait(shop, 1, works_s=0.02)
-    shop.queue.service_time.mean_s = 1.0
-    shop.submit("running")
+        manual.queue.service_time.mean_s = 1e-6
+        await run_in_pairs(manual, 1, duration_s=0.02)
+    manual.queue.service_time.mean_s = 1.0
+    manual.submit("running")
     await idle()
-    assert shop.queue.wait_s("b") > 0.9
+    assert manual.queue.wait_s("b") > 0.9
     for _ in range(200):
-        await shop.queue.run(work, "a")
-        shop.queue.service_time.mean_s = 1.0
+        await manual.queue.run(work, "a")
+        manual.queue.service_time.mean_s = 1.0
 
-    assert shop.queue.wait_s("b") == pytest.approx(0.5, rel=0.01)
-    await shop.all()
-    await shop.queue.close()
+    assert manual.queue.wait_s("b") == pytest.approx(0.5, rel=0.01)
+    await manual.all()
+    await manual.queue.close()
 
 
 async def test_who_finds_a_place_free_and_is_answered_sooner_than_foretold_does_not_shorten_the_wait_of_others() -> (
@@ -244,20 +244,20 @@ async def test_who_finds_a_place_free_and_is_answered_sooner_than_foretold_does_
 
     waits = []
     for easy in (0, 50):
-        shop = ManualWork(2)
-        await was_late(shop)
-        shop.submit("beside it")
+        manual = ManualWork(2)
+        await miss_deadline(manual)
+        manual.submit("beside it")
         await idle()
         for _ in range(easy):
-            shop.queue.service_time.mean_s = 1.0
-            await shop.queue.run(work, "a")
-        shop.queue.service_time.mean_s = 1e-6
-        await wait(shop, 1, works_s=0.02)
-        shop.queue.service_time.mean_s = 1.0
-        shop.submit("running")
+            manual.queue.service_time.mean_s = 1.0
+            await manual.queue.run(work, "a")
+        manual.queue.service_time.mean_s = 1e-6
+        await run_in_pairs(manual, 1, duration_s=0.02)
+        manual.queue.service_time.mean_s = 1.0
+        manual.submit("running")
         await idle()
-        waits.append(shop.queue.wait_s("b"))
-        await shop.all()
-        await shop.queue.close()
+        waits.append(manual.queue.wait_s("b"))
+        await manual.all()
+        await manual.queue.close()
 
     assert waits[0] == pytest.approx(waits[1], rel=0.01)

@@ -1,4 +1,4 @@
-"""What is made of an upload where it is decoded."""
+"""The jobs of decode processes: the inputs of networks, and layers drawn over an image."""
 
 import io
 from functools import partial
@@ -10,13 +10,13 @@ from service.imaging import decoder, heatmap, preprocess
 from service.models.cards import ModelCard
 from service.models.inputs import Input
 from service.tasks.decode_jobs import draw, prepare
-from tests.gateway.fixtures.pictures import picture, upright_in_exif
+from tests.gateway.fixtures.images import image_bytes, rotated_jpeg
 
 
 def test_a_picture_gives_each_model_the_pixels_it_gets_when_asked_alone(served: dict[str, ModelCard]) -> None:
     specs = [card.input for card in served.values()]
     specs.append(Input(profile="official", size=224))
-    content = picture(size=(1600, 1200), kind="JPEG")
+    content = image_bytes(size=(1600, 1200), kind="JPEG")
 
     facts, inputs = prepare(content, decoder.ImageLimits(), specs)
 
@@ -29,7 +29,7 @@ def test_a_picture_gives_each_model_the_pixels_it_gets_when_asked_alone(served: 
 def test_layers_are_drawn_over_the_whole_upright_picture() -> None:
     layer = partial(heatmap.overlay, values=np.eye(2, dtype=np.float32), window=(0, 0, 300, 400))
 
-    png, webp = draw(upright_in_exif((400, 300)), decoder.ImageLimits(), [layer, partial(layer, kind="WEBP")])
+    png, webp = draw(rotated_jpeg((400, 300)), decoder.ImageLimits(), [layer, partial(layer, kind="WEBP")])
 
     assert [(image.size, image.format) for image in map(Image.open, (io.BytesIO(png), io.BytesIO(webp)))] == [
         ((300, 400), "PNG"),

@@ -1,0 +1,58 @@
+"""The frames that a worker receives and sends."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.errors import DeadlineExceeded, Internal
+from service.tasks import frame
+from service.worker import exchange
+from service.worker.batch import BatchedOutput
+from service.worker.exchange import RejectedImageError
+from tests.worker.requests import flat, request
+
+
+def test_a_body_holds_one_frame_after_another() -> None:
+    body = request(flat(1), expires=5)["body"] + request(flat(2))["body"]
+    first, second = exchange.opened({"body": body})
+
+    assert isinstance(first, tuple)
+    assert isinstance(second, tuple)
+    assert first[0]["expires"] == 5
+    assert [arrays["image"][0, 0, 0] for _, arrays in (first, second)] == [1, 2]
+
+
+@pytest.mark.parametrize("sent", [{}, {"body": "text"}, {"body": None}, {"body": bytearray(b"\xff\xd8\xff\xe0")}])
+def test_another_body_is_one_rejection(sent: dict[str, Any]) -> None:
+    (rejection,) = exchange.opened(sent)
+
+    assert isinstance(rejection, RejectedImageError)
+    assert (str(rejection), rejection.error) == (exchange.NO_IMAGE, Internal)
+
+
+def test_an_output_is_sent_with_its_batch_its_time_and_the_memory_of_the_worker() -> None:
+    output = BatchedOutput({"scores": np.array([0.25, 0.75], np.float32)}, 3, 1.23456)
+    head, arrays = frame.unpack(exchange.reply(output, 4096))
+
+    assert {name: head[name] for name in ("ok", "batch", "inference_ms", "worker_bytes")} == {
+        "ok": True,
+        "batch": 3,
+        "inference_ms": 1.235,
+        "worker_bytes": 4096,
+    }
+    assert arrays["scores"].tolist() == [0.25, 0.75]
+
+
+def test_an_exception_is_sent_without_its_text() -> None:
+    head, arrays = frame.unpack(exchange.reply(RuntimeError("a path on this machine"), None))
+
+    assert (head["ok"], head["code"]) == (False, "internal")
+    assert "path" not in head["detail"]
+    assert arrays == {}
+
+
+def test_a_failure_has_the_code_of_its_problem() -> None:
+    head, _ = frame.unpack(exchange.failure("too late", DeadlineExceeded))
+
+    assert (head["code"], head["detail"]) == ("deadline_exceeded", "too late")
