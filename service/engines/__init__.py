@@ -21,7 +21,7 @@ Images = npt.NDArray[np.uint8]
 
 
 class Engine(Protocol):
-    """A network with its weights, ready to run its task's operation `predict`."""
+    """A network with its weights, ready to run its task's operation `predict`. It takes one call at a time."""
 
     def __call__(self, images: Images, /) -> BatchArrays:
         """Return the task's outputs by name for images `(n, h, w, 3)` uint8 RGB.

@@ -1,7 +1,6 @@
 """Build the network of a card from pixels to logits, which every engine runs or compiles."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ from service.engines.heads import head_of
 from service.models.cards import CardError, ModelCard
 from service.models.weights import checkpoint
 
-Forward = Callable[[nn.Module, Tensor], Any]
+Forward = Callable[[nn.Module, Tensor], Tensor]
 
 
 class Normalise(nn.Module):

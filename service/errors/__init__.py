@@ -19,7 +19,7 @@
         ├── 503 Overloaded  BackendUnavailable  Draining  RateLimitsUnavailable  KeysUnavailable
         └── 504 DeadlineExceeded
 
-The caller can correct a 4xx. After 408, 429 and 503 the same request may be sent again.
+The caller can correct a 4xx. After 408, 429, 502, 503 and 504 the same request may be sent again.
 """
 
 from service.errors.base import ServiceError

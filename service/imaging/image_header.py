@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 # A JPEG's frame header, or any other segment to be skipped (ITU-T T.81, table B.1).
 SEGMENT: Final = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
-FRAMES: Final = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+FRAME_MARKERS: Final = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 MAX_STEPS: Final = 1000  # segments or tags, one microsecond each
 WIDTH, HEIGHT = 256, 257  # TIFF tags
 LENGTHS: Final = {3: 2, 4: 4, 16: 8}  # bytes of the TIFF types SHORT, LONG and LONG8
@@ -31,7 +31,7 @@ def _jpeg(data: bytes) -> tuple[int, int] | None:
         marker = SEGMENT.search(data, at)
         if marker is None:
             return None
-        if marker[1][0] in FRAMES:
+        if marker[1][0] in FRAME_MARKERS:
             height, width = struct.unpack_from(">HH", data, marker.end() + 3)
             return width, height
         at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")

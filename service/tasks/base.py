@@ -146,7 +146,8 @@ class Endpoint(Generic[QueryModel]):
     the chosen models and raises `InvalidParameter`. `responses` are the JSON documents, with an example of each in
     `examples`. `image_types` are media types of other responses, for OpenAPI. With `compares_models` the query may name
     several models. `has_labels` says whether responses name classes, in the language that the query asks for.
-    `is_light` means that `Rendering.members` takes less time than handing it to a thread.
+    `is_light` means that `Rendering.members` takes less time than handing it to a thread. Every field of `query` has a
+    default. It has `model: list[str]` and, with `has_labels`, `lang: Lang`.
     """
 
     path: str

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from service.models.cards import ModelCard
 
 # By name: a tensor whose first axis is the image, or one tensor for each image where their shapes differ, as boxes do.
+# The types are those of `frame.DTYPES`: float32, uint8 and uint16.
 Outputs = dict[str, Any]
 # The same as arrays. Both forms are indexed by the image: `arrays["scores"][3]` is the fourth image's.
 BatchArrays = dict[str, Any]
 ImageSize = tuple[int, int]  # height and width in pixels
-Postprocess = Callable[[Any, ImageSize], Outputs]
+Postprocess = Callable[[Tensor, ImageSize], Outputs]
 
 
 class LoadedNetwork(NamedTuple):
@@ -33,8 +34,9 @@ class LoadedNetwork(NamedTuple):
 EagerOperation = Callable[[LoadedNetwork, Tensor], Outputs]
 
 
-def _call(network: nn.Module, x: Tensor) -> Any:
-    return network(x)
+def _call(network: nn.Module, x: Tensor) -> Tensor:
+    logits: Tensor = network(x)
+    return logits
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,16 @@ class TorchHead:
     """The torch code of a task.
 
     `check` raises `CardError` where a network is not for the task. `forward` is the part of the network that engines
-    compile: normalised images `(n, 3, h, w)` to logits. `postprocess` takes the network, and returns the function from
-    logits and image size to the outputs of `predict`. `operations` are the others, which PyTorch runs in single
-    precision: from normalised images to outputs. `cpu_layout` is the faster memory format on a CPU.
-    `has_fixed_size` means that every input of a card has one size, for which engines may specialise.
+    compile: normalised images `(n, 3, h, w)` to logits, one tensor whose first axis is the image. A network with
+    several outputs concatenates them here. `postprocess` takes the network, and returns the function from logits and
+    image size to the outputs of `predict`. `operations` are the others, from normalised images to outputs. PyTorch runs
+    them in single precision. `cpu_layout` is the faster memory format on a CPU. `has_fixed_size` means that every input
+    of a card has one size, for which engines may specialise.
     """
 
     check: Callable[[ModelCard, nn.Module], None]
     postprocess: Callable[[nn.Module], Postprocess]
-    forward: Callable[[nn.Module, Tensor], Any] = _call
+    forward: Callable[[nn.Module, Tensor], Tensor] = _call
     operations: Mapping[str, EagerOperation] = field(default_factory=dict)
     cpu_layout: torch.memory_format = torch.contiguous_format
     has_fixed_size: bool = False

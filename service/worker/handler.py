@@ -1,4 +1,4 @@
-"""The batching handler: TorchServe calls `initialize` once, then `handle` with the requests of each batch.
+"""The handler of batches: TorchServe calls `initialize` once, then `handle` with the requests of each batch.
 
 TorchServe asks for these two methods and no base class, so nothing of it is imported here. It takes the only class that
 the module defines.

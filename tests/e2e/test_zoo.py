@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.host.processes import free_port
+from service.tasks import task_of
 from tests.e2e.running import running
 from tests.e2e.test_answers import post, upload
 from tests.e2e.zoo import ZOO, import_made
@@ -23,7 +24,7 @@ def check(store: Path, folder: Path, *names: str) -> None:
     with running(store, folder / "run", free_port(), "--start-timeout", f"{LARGE_START_S}") as service:
         service.await_ready(LARGE_START_S)
         for name in names:
-            route = {"classification": "/v1/classify", "segmentation": "/v1/segment"}[ZOO[name].task]
+            route = task_of(ZOO[name]).endpoints[0].path
             answer = post(service, route, upload(3), model=name)
             assert answer.status_code == 200, (name, answer.text)
             (result,) = answer.json()["results"]

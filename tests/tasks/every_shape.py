@@ -1,13 +1,14 @@
 """Every shape of requests and responses, by its class name."""
 
+import sys
+
 from pydantic import BaseModel
 
 from service.gateway.routes import schemas, v2_schemas
-from service.tasks import shapes
-from service.tasks.classification import schema as classification
-from service.tasks.segmentation import schema as segmentation
+from service.tasks import TASKS, shapes
 
-MODULES = (shapes, classification, segmentation, schemas, v2_schemas)
+OF_TASKS = {sys.modules[each.query.__module__] for task in TASKS.values() for each in task.endpoints}
+MODULES = (shapes, *OF_TASKS, schemas, v2_schemas)
 SHAPES: dict[str, type[BaseModel]] = {
     name: shape
     for module in MODULES

@@ -142,6 +142,13 @@ async def test_the_open_inference_protocol_has_its_outputs(client: httpx.AsyncCl
     assert output["shape"] == [1, len(output["data"])]
 
 
+async def test_best_classes_of_an_output_without_scores_are_refused(client: httpx.AsyncClient) -> None:
+    wanted = {"outputs": [{"name": "picks", "parameters": {"classification": 2}}]}
+    response = await client.post(f"/v2/models/{PICKER}/infer", json=v2_body() | wanted)
+
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+
+
 async def test_its_models_are_listed_and_one_of_them_is_the_default(client: httpx.AsyncClient) -> None:
     listed = {row["name"]: row for row in (await client.get("/v1/models")).json()["models"]}
     detail = (await client.get(f"/v1/models/{PICKER}")).json()

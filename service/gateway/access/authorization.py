@@ -40,7 +40,7 @@ REALM = 'Bearer realm="resnest-service"'
 
 OPEN, ANY_KEY = AccessRule(is_open=True), AccessRule()
 ADMIN = AccessRule(scope="admin")
-PROBE, MONITORING = AccessRule(is_open=True, is_probe=True), AccessRule(scope="admin", open_on_admin_port=True)
+HEALTH, MONITORING = AccessRule(is_open=True, is_probe=True), AccessRule(scope="admin", open_on_admin_port=True)
 
 # By route template, beside the routes of the tasks. A route that is missing is for administrators.
 RULES: Final[dict[str, AccessRule]] = {
@@ -57,8 +57,8 @@ RULES: Final[dict[str, AccessRule]] = {
     "/v1/models": ANY_KEY,
     "/v1/models/{name}": ANY_KEY,
     "/v1/traffic": MONITORING,
-    "/livez": PROBE,
-    "/readyz": PROBE,
+    "/livez": HEALTH,
+    "/readyz": HEALTH,
     "/metrics": MONITORING,
     "/": OPEN,
     "/docs": OPEN,

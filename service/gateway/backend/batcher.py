@@ -1,4 +1,4 @@
-"""Gather the items that wait for a model into batches (adaptive batching), without a batching delay.
+"""Gather the items that wait for a model into batches (adaptive or dynamic batching), without a batching delay.
 
 A batch is sent as soon as a worker is idle, with the items that wait then. While the workers compute, items gather. A
 full batch is sent at once, so that a busy worker has its next batch before it asks. Batches are sent in the order of

@@ -163,8 +163,10 @@ def encode_outputs(
 def _encode(output: RequestedOutput, array: Array, labels: Sequence[str]) -> tuple[dict[str, Any], bytes | None]:
     """Return an output's `TensorAnswer`, and its bytes if it is binary."""
     if output.classes:
-        if array.dtype != np.float32:
-            raise _invalid("outputs", f"classification does not apply to {output.name}, which has no scores.")
+        if array.dtype != np.float32 or array.shape[1:] != (len(labels),):
+            raise _invalid(
+                "outputs", f"classification does not apply to {output.name}, which has no score for each class."
+            )
         texts = top_classes(array, labels, output.classes)
         row: dict[str, Any] = {"name": output.name, "datatype": "BYTES", "shape": [len(texts), len(texts[0])]}
         flat = [text for each in texts for text in each]

@@ -1,4 +1,4 @@
-"""Admit or reject requests by free slots, buffered bytes and the estimated wait.
+"""Admission control and load shedding: admit requests by free slots, buffered bytes and the estimated wait.
 
 A request that does not fit is rejected at once, with the time after which it may be sent again.
 """

@@ -15,8 +15,9 @@ from pydantic import BaseModel
 
 from service.config.settings import MEBIBYTE, Settings
 from service.errors import every_error
-from service.tasks.classification.schema import ClassifyQuery, ClassifyResponse, EmbedQuery, ExplainQuery
-from service.tasks.segmentation.schema import Segment, SegmentQuery
+from service.tasks import TASKS
+from service.tasks.classification.schema import ClassifyResponse
+from service.tasks.segmentation.schema import Segment
 from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, until
 from tests.gateway.fixtures.images import image_bytes
@@ -90,10 +91,7 @@ def test_every_problem_stands_in_the_row_of_its_status() -> None:
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
-    "Classify": ClassifyQuery,
-    "Segment": SegmentQuery,
-    "Embed": EmbedQuery,
-    "Explain": ExplainQuery,
+    endpoint.name.capitalize(): endpoint.query for task in TASKS.values() for endpoint in task.endpoints
 }
 
 
