@@ -106,7 +106,7 @@ class Metrics:
         self.images = self._counter("resnest_images_total", "Images by model and outcome", ["model", "outcome"])
         # Read by: dashboard "Images" (response cache).
         self.cache_lookups = self._counter(
-            "resnest_cache_lookups_total", "Images looked up in the response cache, by result", ["result"]
+            "resnest_cache_lookups_total", "Images looked up in the response cache, by outcome", ["outcome"]
         )
         # Read by: dashboard "Images" (response cache).
         self.cache_bytes = self._gauge("resnest_cache_bytes", "Size of the response cache in bytes", [], SUM)
@@ -183,8 +183,8 @@ class Metrics:
 
     def start_at_zero(self, models: Iterable[str]) -> None:
         """Create the series of `models` with value 0, so that `rate()` counts the first image."""
-        for result in CACHE_OUTCOMES:
-            self.cache_lookups.labels(result)
+        for found in CACHE_OUTCOMES:
+            self.cache_lookups.labels(found)
         for reason in LOSS_REASONS:
             self.decode_processes_lost.labels(reason)
         for model in models:

@@ -283,5 +283,5 @@ def _archives(options: RunOptions) -> Path:
 def example(options: RunOptions, models: Sequence[ModelCard]) -> str:
     """Return a command line for a first request, with the store's example image if there is one."""
     route = next(task for task in TASKS.values() if any(card.task == task.name for card in models)).endpoints[0].path
-    picture = options.store.resolve() / EXAMPLE
-    return shlex.join(["curl", "-F", f"file=@{picture if picture.is_file() else 'photo.jpg'}", options.address + route])
+    image = options.store.resolve() / EXAMPLE
+    return shlex.join(["curl", "-F", f"file=@{image if image.is_file() else 'photo.jpg'}", options.address + route])

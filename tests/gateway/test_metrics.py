@@ -28,7 +28,7 @@ NAMES = {
     "resnest_decode_processes_lost": {"reason"},
     "resnest_gateway_restarts": set(),
     "resnest_batch_size": {"model"},
-    "resnest_cache_lookups": {"result"},
+    "resnest_cache_lookups": {"outcome"},
     "resnest_cache_bytes": set(),
     "resnest_inference_in_flight": {"model"},
     "resnest_workers_ready": {"model"},

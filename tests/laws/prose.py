@@ -1,6 +1,7 @@
 """Find prose that is not plain technical English. `python -m tests.laws.prose PATH...` lists it for files and folders.
 
-Prose is the text of Markdown pages, docstrings, comments, and strings of four words or more.
+Prose is the text of Markdown pages, docstrings, comments, and strings of four words or more. Lines of TOML and YAML
+files are checked for banned words only.
 """
 
 import ast
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 GENERATED = {".venvs", "archives", "node_modules"}  # folders of others' files
 MAX_WORDS = 30  # in a sentence
+BY_LINE = {".toml", ".yml", ".yaml"}  # suffixes of files whose sentences are not counted
 
 # Expressions that prose must not contain, and what to write instead.
 WORDS: dict[str, str] = {
@@ -60,10 +62,12 @@ class Passage(NamedTuple):
 
 
 def passages(path: Path) -> Iterator[Passage]:
-    """Yield the prose of a Python or Markdown file."""
+    """Yield the prose of a Python or Markdown file, or each line of a TOML or YAML file."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         yield from _of_python(text)
+    elif path.suffix in BY_LINE:
+        yield from (Passage(*line) for line in enumerate(ADDRESS.sub("", text).splitlines(), start=1))
     else:
         yield from _of_markdown(text)
 
@@ -74,7 +78,7 @@ def complaints(path: Path) -> Iterator[str]:
         for found in BANNED.finditer(CODE.sub("", text)):
             cure = next(cure for word, cure in WORDS.items() if re.fullmatch(word, found[0], re.IGNORECASE))
             yield f"{path}:{line}: '{found[0]}': say {cure}"
-        for sentence in sentences(text):
+        for sentence in () if path.suffix in BY_LINE else sentences(text):
             count = len(WORD.findall(sentence))
             if count > MAX_WORDS:
                 yield f"{path}:{line}: {count} words: {' '.join(sentence.split())[:90]}"
@@ -155,7 +159,8 @@ def main(names: list[str]) -> int:
     paths = [
         path for name in names for path in ([Path(name)] if Path(name).is_file() else sorted(Path(name).rglob("*")))
     ]
-    found = [each for path in paths if path.suffix in {".py", ".md"} for each in complaints(path)]
+    checked = [path for path in paths if path.suffix in {".py", ".md"} | BY_LINE and not GENERATED & set(path.parts)]
+    found = [each for path in checked for each in complaints(path)]
     sys.stdout.write("".join(f"{each}\n" for each in found) + f"{len(found)} to rewrite\n")
     return int(bool(found))
 

@@ -6,12 +6,14 @@ import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 
 from service.cli.main import main
 from service.config.settings import MEBIBYTE, Settings
+from service.models.inputs import Input
 from tests.laws.sources import ROOT, listed, python_files
 
 RECORD_FOLDER = ROOT / "docs" / "decisions"
@@ -90,6 +92,14 @@ def test_the_table_of_settings_has_each_of_them_with_its_default(monkeypatch: py
 
     expected = {f"RESNEST_{name.upper()}": written(name, getattr(defaults, name)) for name in Settings.model_fields}
     assert rows == expected
+
+
+def test_a_preprocessing_profile_that_the_page_names_is_one() -> None:
+    section = text(ROOT / "docs" / "models.md").partition("\n## Preprocessing\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"^(?:\| |- for )`(\w+)`", section, re.MULTILINE))
+
+    assert len(named) > 2
+    assert named <= set(get_args(Input.model_fields["profile"].annotation))
 
 
 def written(name: str, value: object) -> str:

@@ -9,6 +9,12 @@ from tests.laws.sources import ROOT, listed, python_files
 
 FOLDERS = ("service", "benchmarks", "model_store", "tests")
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+CONFIGURATION = [
+    *(ROOT / "model_store").glob("*/card.toml"),
+    *(path for suffix in ("toml", "yml", "yaml") for path in (ROOT / "deploy").rglob(f"*.{suffix}")),
+    ROOT / "pyproject.toml",
+    ROOT / "docker-compose.yml",
+]
 WITHOUT_PROSE = {"tests/laws/prose.py"}  # it lists what must not be written
 
 
@@ -26,6 +32,22 @@ def test_prose_on_a_page_is_plain(page: Path) -> None:
     found = list(complaints(page))
 
     assert not found, listed(found)
+
+
+def test_cards_and_configuration_have_no_banned_words() -> None:
+    found = [each for path in CONFIGURATION for each in complaints(path)]
+
+    assert len(CONFIGURATION) > 50
+    assert not found, listed(found)
+
+
+@pytest.mark.parametrize("suffix", ["toml", "yml", "yaml"])
+def test_comments_and_strings_of_configuration_are_checked_for_words_only(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"file.{suffix}"
+    lines = ("# whoever reads", "a: 'the door'", "b: https://example.org/picture", f"# {'word ' * 31}", "c: `lane`")
+    file.write_text("\n".join(lines), encoding="utf-8")
+
+    assert [each.partition(f".{suffix}:")[2][:12] for each in complaints(file)] == ["1: 'whoever'", "2: 'the door"]
 
 
 def test_the_check_finds_words_and_long_sentences_wherever_prose_is(tmp_path: Path) -> None:

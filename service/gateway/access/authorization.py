@@ -34,7 +34,7 @@ class AccessRule(NamedTuple):
         return OPEN if admin and self.open_on_admin_port else self
 
 
-UNKNOWN, LET_IN = "unknown", "let_in"
+UNKNOWN, ADMITTED = "unknown", "admitted"
 
 REALM = 'Bearer realm="resnest-service"'
 
@@ -168,7 +168,7 @@ class AccessMiddleware:
         response = respond(self._metrics, scope, error, headers)
         await response(scope, receive, send)
 
-    def _count(self, label: str, outcome: str = LET_IN) -> None:
+    def _count(self, label: str, outcome: str = ADMITTED) -> None:
         self._metrics.callers.labels(label, outcome).inc()
 
 

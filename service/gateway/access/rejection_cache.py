@@ -14,7 +14,7 @@ import orjson
 from starlette.types import Scope
 
 from service.errors import Overloaded
-from service.gateway.access.authorization import LET_IN
+from service.gateway.access.authorization import ADMITTED
 from service.gateway.access.rate_limit import Permit
 from service.gateway.http.problems import document, headers_of
 from service.gateway.metrics import Metrics
@@ -50,7 +50,7 @@ class CachedRejection:
 
     def count(self, metrics: Metrics, took_s: float) -> None:
         """Count the repeated rejection as the application would have."""
-        metrics.callers.labels(self.caller, LET_IN).inc()
+        metrics.callers.labels(self.caller, ADMITTED).inc()
         metrics.problems.labels(self.problem["code"]).inc()
         metrics.requests.labels(self.route, self.method, str(self.problem["status"])).inc()
         metrics.duration.labels(self.route, self.method).observe(took_s)

@@ -133,7 +133,8 @@ class TorchServe:
         key = queue_name(card, operation)
         if key not in self._batchers:
             workers = partial(self._replicas.workers, card.name)
-            size = operation_of(card, operation).batch_size(card)
+            own = operation_of(card, operation)
+            size = (own if own.has_own_queue else operation_of(card, PREDICT)).batch_size(card)
             self._batchers[key] = Batcher(partial(self._send, card), size, workers)
         return self._batchers[key]
 

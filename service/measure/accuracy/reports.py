@@ -138,6 +138,7 @@ def _document(report: Report) -> dict[str, Any]:
     document |= {column.name: column.share(scores) for column in subject.scoring.columns}
     document["published"] = subject.published
     document |= subject.scoring.document(scores)
-    document["confusion"] = {"labels": scores.labels, "counts": scores.confusion}
-    document["refused"] = [{"image": each.image, "code": each.code} for each in report.rejected]
+    if scores.confusion is not None:
+        document["confusion"] = {"labels": scores.labels, "counts": scores.confusion}
+    document["rejected"] = [{"image": each.image, "code": each.code} for each in report.rejected]
     return document

@@ -177,9 +177,9 @@ async def test_callers_are_counted_by_name_and_outcome_and_never_by_key(asking: 
     rows = {line for line in text.splitlines() if line.startswith("resnest_caller_requests_total{")}
     assert rows == {
         'resnest_caller_requests_total{caller="unknown",outcome="unauthenticated"} 3.0',
-        'resnest_caller_requests_total{caller="classify-caller",outcome="let_in"} 1.0',
+        'resnest_caller_requests_total{caller="classify-caller",outcome="admitted"} 1.0',
         'resnest_caller_requests_total{caller="segment-caller",outcome="forbidden"} 1.0',
-        'resnest_caller_requests_total{caller="admin-caller",outcome="let_in"} 1.0',
+        'resnest_caller_requests_total{caller="admin-caller",outcome="admitted"} 1.0',
     }
     assert "pr1vate" not in text
     assert digest("classify")[:8] not in text

@@ -158,7 +158,7 @@ async def test_a_gateway_takes_tokens_and_keys_and_limits_each_subject(running: 
 
     assert ada == [200, 403, 429]
     assert (bob.status_code, web_.status_code, nobody.status_code) == (200, 200, 401)
-    assert 'resnest_caller_requests_total{caller="token",outcome="let_in"} 2.0' in text
+    assert 'resnest_caller_requests_total{caller="token",outcome="admitted"} 2.0' in text
     assert "ada" not in text
 
 

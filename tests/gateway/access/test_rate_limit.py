@@ -183,7 +183,7 @@ async def test_refusals_are_counted_by_caller(running: Running) -> None:
             await classify(client, "slow")
         text = (await client.get("/metrics", headers={"X-API-Key": "boss"})).text
 
-    assert 'resnest_caller_requests_total{caller="slow",outcome="let_in"} 5.0' in text
+    assert 'resnest_caller_requests_total{caller="slow",outcome="admitted"} 5.0' in text
     assert 'resnest_caller_requests_total{caller="slow",outcome="rate_limited"} 2.0' in text
     assert 'resnest_problems_total{code="rate_limited"} 2.0' in text
 

@@ -51,7 +51,7 @@ async def test_the_same_picture_is_asked_about_once_whatever_is_to_be_told_of_it
     assert [each.headers["cache-status"].split("; ")[1] for each in (first, again, more)] == ["fwd=miss", "hit", "hit"]
     assert again.json()["timing_ms"]["inference"] == 0
     assert again.json()["request_id"] != first.json()["request_id"]
-    assert value(found, "resnest_cache_lookups_total", result="hit") == 2
+    assert value(found, "resnest_cache_lookups_total", outcome="hit") == 2
     assert value(found, "resnest_images_total", model=MODEL, outcome="ok") == 4
     assert 0 < value(found, "resnest_cache_bytes") <= CACHING["cache_bytes"]
 

@@ -80,7 +80,7 @@ def test_json_has_every_figure_as_a_share(found: list[Report], dataset: Dataset)
     assert first["labels"]["cat"] == {"images": 2, "recall": 0.5, "precision": 1, "f1": pytest.approx(2 / 3)}
     assert first["confusion"]["counts"][0][:2] == [1, 1]
     assert second["published"]["top1"] == 81.034
-    assert second["refused"] == [{"image": "broken|.jpg", "code": "image_corrupt"}]
+    assert second["rejected"] == [{"image": "broken|.jpg", "code": "image_corrupt"}]
     assert third["iou"] == {"background": pytest.approx(6 / 7), "cat": 0.75}
 
 
