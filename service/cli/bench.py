@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from service.cli.options import path_option, store
+from service.cli.options import LazyChoice, LazyDefaultOption, path_option, store
 from service.config.cores import SLEEPING_THREADS, usable_cores
 from service.tasks import endpoints
 
@@ -19,22 +19,6 @@ SIZES = ("500x335", "335x500", "640x480", "1280x960")
 MAX_PIXELS = 50_000_000  # the default limit of the service
 
 SECONDS = click.FloatRange(0.1, 3600)
-
-
-class EndpointChoice(click.Choice[str]):
-    """The names of the endpoints of all tasks, including those of a task that is registered later."""
-
-    def __init__(self) -> None:
-        super().__init__(())
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The names."""
-        return tuple(endpoints())
-
-    @choices.setter
-    def choices(self, _names: tuple[str, ...]) -> None:
-        """Ignore what `click.Choice` sets."""
 
 
 def _numbers(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, ...]:
@@ -66,7 +50,13 @@ def _headers(_context: click.Context, _option: click.Parameter, texts: tuple[str
 
 
 OPTIONS = (
-    click.option("--task", type=EndpointChoice(), default=next(iter(endpoints())), show_default=True),
+    click.option(
+        "--task",
+        cls=LazyDefaultOption,
+        type=LazyChoice(endpoints),
+        default=lambda: next(iter(endpoints())),
+        show_default=True,
+    ),
     click.option("--model", help="Model to measure. Default: the default model of the task."),
     click.option("--path", help="Another path to send to, for a server that takes images as raw bodies."),
     click.option(

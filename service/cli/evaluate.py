@@ -9,28 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service.cli.options import path_option, store
+from service.cli.options import LazyChoice, LazyDefaultOption, path_option, store
 from service.config.cores import SLEEPING_THREADS
 from service.host.supervisor import RunOptions, select_models
-from service.measure.accuracy import datasets
-from service.measure.accuracy.scoring import qualities
-from service.tasks.scoring_base import Dataset, LabelledImage, RejectedImage
 
 if TYPE_CHECKING:
     from service.measure.accuracy.reports import Report
     from service.measure.accuracy.subjects import Subject
+    from service.tasks.scoring_base import Dataset, LabelledImage
 
 FORMATS = ("table", "json", "csv")
-QUALITIES = qualities()
+
+
+def _layouts() -> list[str]:
+    from service.measure.accuracy import datasets
+
+    return list(datasets.LAYOUTS)
+
+
+def _qualities() -> list[str]:
+    from service.measure.accuracy import scoring
+
+    return scoring.qualities()
 
 
 @click.command()
 @store
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--layout", type=click.Choice(list(datasets.LAYOUTS)), help="Layout of DATASET. Default: recognised by its files."
-)
+@click.option("--layout", type=LazyChoice(_layouts), help="Layout of DATASET. Default: recognised by its files.")
 @click.option("--split", help="Split of DATASET. Default: the validation images of the layout.")
 @click.option("--url", help="URL of a running service that has the models. Default: load them here.")
 @click.option(
@@ -40,8 +47,9 @@ QUALITIES = qualities()
 )
 @click.option(
     "--quality",
-    type=click.Choice(QUALITIES),
-    default=QUALITIES[0],
+    cls=LazyDefaultOption,
+    type=LazyChoice(_qualities),
+    default=lambda: _qualities()[0],
     show_default=True,
     help="Quality of segmenters: one pass, or the multi-scale protocol of the published scores.",
 )
@@ -71,6 +79,8 @@ def evaluate(
     is scored. With --into, a stopped run continues where it was.
     """
     os.environ |= SLEEPING_THREADS | os.environ
+    from service.measure.accuracy import datasets
+
     data = datasets.read(dataset, layout, split)
     usable = [(subject, subject.scoring.usable(subject, data)) for subject in _subjects(store, models, **settings)]
     if into:
@@ -109,8 +119,9 @@ def _remote(url: str, api_key: str | None, models: Sequence[str], quality: str) 
     return [remote.served(service, name, quality) for name in dict.fromkeys(models)]
 
 
-def _score(subject: "Subject", images: Sequence[LabelledImage], root: Path, into: Path | None) -> "Report":
+def _score(subject: "Subject", images: "Sequence[LabelledImage]", root: Path, into: Path | None) -> "Report":
     from service.measure.accuracy import reports, runs
+    from service.tasks.scoring_base import RejectedImage
 
     journal = into / f"answers-{subject.name}.jsonl" if into else None
     # On standard error, so that standard output has only the report.
@@ -120,7 +131,7 @@ def _score(subject: "Subject", images: Sequence[LabelledImage], root: Path, into
     return reports.Report(subject, runs.scores(subject, found), rejected)
 
 
-def _report(found: "list[Report]", dataset: Dataset, form: str, into: Path | None) -> None:
+def _report(found: "list[Report]", dataset: "Dataset", form: str, into: Path | None) -> None:
     from service.measure.accuracy import reports
 
     written = {"table": reports.terminal(found), "json": reports.as_json(found, dataset), "csv": reports.as_csv(found)}

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from service.cli.options import path_option
+from service.cli.options import LazyChoice, LazyDefaultOption, path_option
 from service.config import api_keys
 from service.config.api_keys import Key, KeysError, Quota
 from service.models import atomic_write
@@ -30,9 +30,15 @@ def keys() -> None:
 @file_option
 @click.argument("name")
 @click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice(api_keys.scopes()), default=api_keys.scopes()[:-1],
-    show_default=True, help="Scope of the key. Repeat the option for several scopes.",
-)  # fmt: skip
+    "--scope",
+    "scopes",
+    cls=LazyDefaultOption,
+    multiple=True,
+    type=LazyChoice(api_keys.scopes),
+    default=lambda: api_keys.scopes()[:-1],
+    show_default=True,
+    help="Scope of the key. Repeat the option for several scopes.",
+)
 @click.option("--rate", type=click.FloatRange(api_keys.MIN_RATE, api_keys.MAX_LIMIT), help="Images per second.")
 @click.option(
     "--burst", type=click.IntRange(1, api_keys.MAX_LIMIT), help="Images allowed at once, which --rate then refills."

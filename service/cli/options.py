@@ -1,12 +1,40 @@
 """Click options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any] | click.Command)
+
+
+class LazyChoice(click.Choice[str]):
+    """A choice among the names that a function returns. It is called when the names are needed, not at import.
+
+    So tasks that are registered later are included, and a command imports only what it needs.
+    """
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+        super().__init__(())
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names."""
+        return tuple(self._names())
+
+    @choices.setter
+    def choices(self, _names: tuple[str, ...]) -> None:
+        """Ignore what `click.Choice` sets."""
+
+
+class LazyDefaultOption(click.Option):
+    """An option whose default is a function. Its help text shows the value, where click shows `(dynamic)`."""
+
+    def get_default(self, ctx: click.Context, call: bool = True) -> Any:  # noqa: FBT001, FBT002 - click's
+        """Return the value of the default."""
+        return super().get_default(ctx, call=True)
 
 
 def names_option(*declarations: str, envvar: str, help: str) -> Callable[[Decorated], Decorated]:  # noqa: A002 - click's

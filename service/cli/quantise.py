@@ -21,8 +21,6 @@ from service.errors import ServiceError
 from service.host.supervisor import RunOptions, select_models
 from service.imaging import decoder, preprocess
 from service.imaging.decoder import ImageLimits
-from service.measure.accuracy.datasets import SUFFIXES
-from service.measure.tables import table
 from service.models import atomic_write
 from service.models.cards import CardError, Int8, ModelCard, Serving
 
@@ -86,6 +84,8 @@ def quantise(store: Path, model: str, folder: Path, count: int, *, yes: bool) ->
 
 def _sample(folder: Path, count: int) -> list[Path]:
     """Return at most `count` images of the folder, evenly spaced in the sorted list of all."""
+    from service.measure.accuracy.datasets import SUFFIXES
+
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     count = min(count, len(found))
     return [found[index * len(found) // count] for index in range(count)]
@@ -154,6 +154,7 @@ class _TimedEngine:
 
 def _table(card: ModelCard, comparison: Int8Comparison, size: int) -> str:
     from service.measure.accuracy.scoring import scoring_of
+    from service.measure.tables import table
 
     head = (
         "AGAINST SINGLE PRECISION",

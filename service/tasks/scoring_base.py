@@ -111,8 +111,8 @@ class Scores(Protocol):
         """The labels, all different."""
 
     @property
-    def confusion(self) -> ConfusionRows:
-        """Counts of images or pixels."""
+    def confusion(self) -> ConfusionRows | None:
+        """Counts of images or pixels; None for a task whose outputs are not one label per image or pixel."""
 
 
 @dataclass(frozen=True)

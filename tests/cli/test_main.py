@@ -1,5 +1,6 @@
 """Tests of the commands. Those that start the service are tested in tests/e2e."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,19 @@ def test_every_command_says_what_it_does(command: str) -> None:
     result = call(command, "--help")
     assert result.exit_code == 0
     assert main.commands[command].help
+
+
+def test_a_command_loads_no_scoring_and_no_measurements_of_other_commands() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "service", "health", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+    assert "service.cli.evaluate" in loaded
+    assert not [name for name in loaded if re.match(r"service\.(measure\b|tasks\.\w+\.scoring$)", name)]
 
 
 def test_the_installed_command_is_this_one() -> None:

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from service.cli.options import names_option, path_option, store
+from service.cli.options import LazyChoice, LazyDefaultOption, names_option, path_option, store
 
 
 @click.command()
@@ -58,3 +58,27 @@ def test_a_store_is_named_by_word_then_by_the_environment(
     words: list[str], environment: dict[str, str], expected: str
 ) -> None:
     assert CliRunner().invoke(print_store, words, env=environment).stdout == f"{expected}\n"
+
+
+def test_a_choice_and_its_default_are_computed_when_the_command_runs() -> None:
+    names = ["first"]
+
+    @click.command()
+    @click.option(
+        "--name",
+        cls=LazyDefaultOption,
+        type=LazyChoice(lambda: names),
+        default=lambda: names[-1],
+        show_default=True,
+        help="A name.",
+    )
+    def print_name(name: str) -> None:
+        click.echo(name)
+
+    assert CliRunner().invoke(print_name, ["--name", "later"]).exit_code == 2
+    names.append("later")
+    assert CliRunner().invoke(print_name, ["--name", "first"]).stdout == "first\n"
+    assert CliRunner().invoke(print_name, []).stdout == "later\n"
+    help_text = " ".join(CliRunner().invoke(print_name, ["--help"]).stdout.split())
+    assert "[first|later]" in help_text
+    assert "[default: later]" in help_text

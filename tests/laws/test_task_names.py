@@ -1,13 +1,11 @@
 """Only the folder of a task names the task, its scope, its routes and its operations."""
 
 import ast
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from service.tasks import PREDICT, TASKS
 from tests.laws.sources import ROOT, docstrings, listed, location, python_files, tree
@@ -26,8 +24,6 @@ ROUTE = re.compile(r"/v1/[a-z]+")
 # `classification` is also the name of an extension of the Open Inference Protocol: the best classes with their labels.
 EXTENSION = "classification"
 NAME_EXTENSIONS = {"service/gateway/routes/v2.py", "service/gateway/routes/examples.py"}
-# Routes of the API that belong to no task.
-OTHER_ROUTES = {"/v1/models", "/v1/traffic"}
 
 
 def is_of_a_task(path: Path) -> bool:
@@ -70,14 +66,3 @@ def test_a_task_has_operations_examples_scores_and_a_section_in_the_manual(name:
     assert all(each.path in manual for each in task.endpoints)
     assert (ROOT / (task.scoring.replace(".", "/") + ".py")).is_file()
     assert (ROOT / (task.head.replace(".", "/") + ".py")).is_file()
-
-
-def test_no_rule_panel_or_alert_names_a_single_tasks_route() -> None:
-    files = [*(ROOT / "deploy" / "prometheus").rglob("*.yml"), *(ROOT / "deploy" / "grafana").rglob("*.json")]
-    texts = {path: json.dumps(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in files}
-    found = [
-        f"{location(path)} {route}" for path, text in texts.items() for route in set(ROUTE.findall(text)) - OTHER_ROUTES
-    ]
-
-    assert len(files) > 3
-    assert not found, listed(found)

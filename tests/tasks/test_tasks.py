@@ -1,5 +1,6 @@
 """The registry of tasks and their operations."""
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,23 @@ MULTISCALE = "predict_multiscale"
 def test_every_task_answers_and_every_question_is_some_tasks() -> None:
     assert all(task.name == name and task.operations[0].name == PREDICT for name, task in TASKS.items())
     assert all(len(task.by_name) == len(task.operations) for task in TASKS.values())
+
+
+def test_the_tasks_do_not_claim_the_same_paths_operations_or_networks() -> None:
+    paths = [endpoint.path for task in TASKS.values() for endpoint in task.endpoints]
+
+    assert len(paths) == len(set(paths)) == len(endpoints())
+    for task in TASKS.values():
+        names = [operation.name for operation in task.operations]
+        assert len(names) == len(set(names))
+    assert len([task for task in TASKS.values() if task.networks is None]) <= 1
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_head_has_the_operations_of_its_task_after_predict(name: str) -> None:
+    head = importlib.import_module(TASKS[name].head).HEAD
+
+    assert list(head.operations) == [operation.name for operation in TASKS[name].operations[1:]]
 
 
 def test_only_the_best_mask_has_an_input_a_cost_and_a_lane_of_its_own() -> None:

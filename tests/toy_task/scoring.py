@@ -11,14 +11,12 @@ from service.tasks.scoring_base import (
     Batch,
     BatchComparison,
     Column,
-    ConfusionRows,
     Dataset,
     EvaluatedModel,
     LabelledImage,
     PipelineOutput,
     RunningService,
     Scoring,
-    confusion_rows,
 )
 
 
@@ -33,12 +31,12 @@ class PickOutcome:
 
 @dataclass(frozen=True)
 class PickScores:
-    """The number of scored images, and the number of those whose class was picked."""
+    """The number of scored images, and the number of those whose class was picked. There is no confusion matrix."""
 
     labels: Sequence[str]
-    confusion: ConfusionRows
     images: int
     found: int
+    confusion: None = None
 
 
 def usable(model: EvaluatedModel, dataset: Dataset) -> list[LabelledImage]:
@@ -54,10 +52,7 @@ def outcome_of(model: EvaluatedModel, image: LabelledImage, output: PipelineOutp
 
 def scores(labels: Sequence[str], outcomes: Sequence[PickOutcome]) -> PickScores:
     """Return the scores of at least one outcome."""
-    counts = np.zeros((len(labels), len(labels)), np.int64)
-    for each in outcomes:
-        counts[each.true, each.true] += each.found
-    return PickScores(labels, confusion_rows(counts), len(outcomes), sum(each.found for each in outcomes))
+    return PickScores(labels, len(outcomes), sum(each.found for each in outcomes))
 
 
 def ask(service: RunningService, query: str, upload: bytes, _classes: int) -> PipelineOutput:

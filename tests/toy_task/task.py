@@ -1,5 +1,6 @@
 """The toy task as data."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,6 +121,7 @@ PICKING = Task(
     v2_outputs=v2_outputs,
     agreement=agreement,
     published_score=("PICKED", "picked"),
+    networks=re.compile("picker_"),
 )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from service.measure.accuracy.reports import MAX_LABELS, Report, by_task
 from service.measure.accuracy.scoring import scoring_of
+from service.tasks.scoring_base import ConfusionRows
 
 LABEL_INCHES: Final = 0.25
 
@@ -17,7 +18,8 @@ def draw(reports: Sequence[Report], folder: Path) -> list[str]:
     names = []
     for report in reports:
         model = report.subject.name
-        names.append(_save(_confusion(report), folder / f"confusion-{model}.png"))
+        if report.scores.confusion is not None:
+            names.append(_save(_confusion(report, report.scores.confusion), folder / f"confusion-{model}.png"))
         for kind, plot in report.subject.scoring.plots.items():
             figure = _figure(5, 5)
             plot(figure.subplots(), report.scores)
@@ -39,9 +41,9 @@ def _save(figure: Any, path: Path) -> str:
     return path.name
 
 
-def _confusion(report: Report) -> Any:
+def _confusion(report: Report, rows: ConfusionRows) -> Any:
     """Return a figure with the share of each true label's images, or pixels, that was predicted as each label."""
-    counts = np.asarray(report.scores.confusion, np.float64)
+    counts = np.asarray(rows, np.float64)
     total = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
     named = len(counts) <= MAX_LABELS
