@@ -111,7 +111,8 @@ class Rendering:
     """What a request wants made of each model output. Endpoints return one from `plan`.
 
     `operation` is the name of the operation to run. `media_types` are what a response to one image can be instead of
-    JSON. The methods run in threads of the gateway, and `layers` and `painting` choose work for decode processes.
+    JSON. `file` runs in threads of the gateway, and `members` does too, except for light endpoints and comparisons.
+    `layers` and `painting` run in the event loop and return work for decode processes. Comparisons have neither.
     """
 
     operation: str = PREDICT
@@ -163,6 +164,13 @@ class Endpoint(Generic[QueryModel]):
     has_labels: bool = True
     is_light: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a query model that the routes cannot use."""
+        needed = {"model", "lang"} if self.has_labels else {"model"}
+        required = [name for name, field in self.query.model_fields.items() if field.is_required()]
+        if required or needed - self.query.model_fields.keys():
+            raise ValueError(f"{self.path}: its query needs {', '.join(sorted(needed))}, and a default for every field")
+
     @property
     def name(self) -> str:
         """Return the last part of the path, which names the route in OpenAPI and on the command line."""
@@ -194,10 +202,12 @@ class Task:
     `scope` is the API key scope that its endpoints need. The first of `operations` is `predict`. `head` is the module
     with its torch code, whose `HEAD` is a `service.tasks.torch_head.TorchHead`; only workers import it. `scoring` is
     the module whose `SCORING` is a `service.tasks.scoring_base.Scoring`; only `evaluate` imports it. `v2_outputs`
-    returns datatype and shape of each output of the Open Inference Protocol, with -1 for the number of images and for
-    sides of images. `agreement` returns how far two versions agree on an image, 0 to 1. `label` returns a class as
-    `GET /v1/models/{name}` lists it, and `details` further members of that document. `published_score` is the column of
-    `models list` and its name on a card.
+    returns datatype (FP32 or UINT8) and shape of each output of the Open Inference Protocol, with -1 for the number of
+    images and for sides of images. `agreement` returns how far two versions agree on an image, 0 to 1. `label` returns
+    a class as `GET /v1/models/{name}` lists it, and `details` further members of that document. For each value of
+    `--quality` that stands for another operation than `predict`, they have an object of that name with the operation's
+    `deadline_s`, from which `evaluate --url` takes its timeout. `published_score` is the column of `models list` and
+    its name on a card.
 
     For `models import`, `networks` matches the names of our networks that are for the task. None stands for all that no
     other task matches, and for those of other libraries. `imported_input` is the table `[input]` of an imported card.

@@ -2,12 +2,16 @@
 
 import logging
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from service.errors import Internal, ServiceError
+from service.models.cards import CardError, ModelCard
 from service.tasks import frame
-from service.tasks.frame import UnpackedFrame
+from service.tasks.frame import Array, UnpackedFrame
 from service.worker.batch import BatchedOutput
+
+log = logging.getLogger("service.worker")
 
 NO_IMAGE: Final = "The request is no frame with an image."
 
@@ -33,7 +37,18 @@ def reply(outcome: BatchedOutput | Exception, resident: int | None) -> bytes:
     if isinstance(outcome, Exception):
         return failure("The model failed on this image.")
     head = {"ok": True, "batch": outcome.batch, "inference_ms": round(outcome.inference_ms, 3)}
-    return frame.pack({**head, "worker_bytes": resident}, outcome.arrays)
+    try:
+        return frame.pack({**head, "worker_bytes": resident}, outcome.arrays)
+    except ValueError:
+        log.exception("the outputs cannot be sent")
+        return failure("The model's outputs cannot be sent.")
+
+
+def check_types(card: ModelCard, outputs: Mapping[str, Sequence[Array]]) -> None:
+    """Raise `CardError` if a model's outputs, one array for each image, have types that a frame cannot hold."""
+    types = {name: arrays[0].dtype.name for name, arrays in outputs.items()}
+    if not frame.DTYPES.issuperset(types.values()):
+        raise CardError(f"{card.name}: its outputs are {types}; a frame holds only {', '.join(sorted(frame.DTYPES))}")
 
 
 def failure(detail: str, error: type[ServiceError] = Internal) -> bytes:

@@ -88,7 +88,7 @@ class BatchHandler:
                 log.warning("refused index=%d of=%d reason=%s", index, len(opened), error)
                 replies[index] = exchange.failure(str(error), error.error)
         for (operation, _), images in alike.items():
-            indices, size = list(images), self.card.serving.batch_size
+            indices, size = list(images), operation_of(self.card, operation).batch_size(self.card)
             for start in range(0, len(indices), size):  # TorchServe may have joined the batches of several gateways
                 replies |= self._run(operation, {index: images[index] for index in indices[start : start + size]})
         return [replies[index] for index in range(len(opened))]
@@ -101,7 +101,8 @@ class BatchHandler:
         self.engine = self._load(self.card, self._device)
         side = self.card.input.square
         for count in batch_sizes.sizes(self.card.serving.batch_size):
-            self.engine(np.zeros((count, side, side, 3), np.uint8))
+            outputs = self.engine(np.zeros((count, side, side, 3), np.uint8))
+        exchange.check_types(self.card, outputs)
 
     def _requested(self, opened: UnpackedFrame | RejectedImageError) -> tuple[str, Images]:
         if isinstance(opened, RejectedImageError):

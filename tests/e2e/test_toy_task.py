@@ -15,7 +15,7 @@ from service.tasks.base import Task
 from tests.gateway.conftest import anyio_backend, components_of, settled, short_folder, until
 from tests.gateway.fixtures.images import image_bytes
 from tests.laws.sources import ROOT
-from tests.toy_task.conftest import PICKER, offline, store, task
+from tests.toy_task.conftest import PICKER, SEEDS, offline, store, task
 
 __all__ = ["anyio_backend", "short_folder", "store", "task"]
 
@@ -68,9 +68,10 @@ async def client(addresses: dict[str, str], store: Path, task: Task) -> AsyncIte
 
 
 async def test_a_real_worker_answers_the_third_task(client: httpx.AsyncClient, store: Path) -> None:
-    contents = [image_bytes(seed) for seed in range(6)]
+    contents = [image_bytes(seed) for seed in SEEDS]
     response = await client.post("/v1/pick", files=[("file", each) for each in contents])
 
     assert response.status_code == 200, response.text
     found = [[pick["class_id"] for pick in result["picks"]] for result in response.json()["results"]]
     assert found == [offline(store, content)[:5] for content in contents]
+    assert [len(each) for each in found] == [2, 3, 1, 4]

@@ -1,6 +1,7 @@
 """What all tasks share: operations, endpoints, classes by label, and the check of probabilities."""
 
-from typing import Any
+import dataclasses
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from service.errors import InvalidParameter
 from service.models.cards import ModelCard
 from service.tasks.base import PREDICT, Operation, Task, class_ids, has_probabilities, label_row, same_labels
 from service.tasks.classification.classify import CLASSIFY
+from service.tasks.shapes import Shape
 
 
 def always(*_: object) -> bool:
@@ -20,6 +22,22 @@ def no_bytes(_card: ModelCard) -> int:
 
 
 PREDICTS, EMBEDS = Operation(PREDICT, always, no_bytes), Operation("embed", always, no_bytes)
+
+
+def test_an_endpoint_needs_a_query_whose_every_field_has_a_default() -> None:
+    class NoModel(Shape):
+        lang: str = ""
+
+    class Required(Shape):
+        model: str = ""
+        lang: str = ""
+        most: int
+
+    for query in (NoModel, Required):
+        with pytest.raises(
+            ValueError, match="/v1/classify: its query needs lang, model, and a default for every field"
+        ):
+            dataclasses.replace(CLASSIFY, query=cast("Any", query))
 
 
 def test_a_network_of_another_library_can_only_predict(served: dict[str, ModelCard]) -> None:

@@ -8,7 +8,8 @@ import pytest
 from service.engines import load
 from service.imaging import decoder, preprocess
 from service.models import cards
-from service.tasks.base import Task
+from service.models.cards import ModelCard
+from service.tasks.base import Pixels, Task
 from tests.gateway.conftest import anyio_backend, running, short_folder
 from tests.stores import write_store
 from tests.toy_task.task import expected_picks, registered
@@ -16,6 +17,7 @@ from tests.toy_task.task import expected_picks, registered
 __all__ = ["anyio_backend", "running", "short_folder"]
 
 CLASSIFIER, PICKER = "tiny-classifier", "tiny-picker"
+SEEDS = (0, 13, 10, 15)  # of images with 2, 3, 1 and 4 picks, whose scores are far from the mean
 
 
 @pytest.fixture(autouse=True)
@@ -41,10 +43,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def network_input(card: ModelCard, content: bytes) -> Pixels:
+    """Return the input of a model's network for an image, (size, size, 3) as uint8."""
+    decoded = decoder.decode(content, decoder.ImageLimits(), needed=preprocess.needed_side(card.input))
+    return preprocess.prepare(card.input, decoded.image)
+
+
 def offline(store: Path, content: bytes) -> list[int]:
     """Return the picks of an image by the classifier's scores, without the service."""
     card = cards.read(store / CLASSIFIER)
-    decoded = decoder.decode(content, decoder.ImageLimits(), needed=preprocess.needed_side(card.input))
-    scores = load(card, "cpu")(preprocess.prepare(card.input, decoded.image)[None])["scores"][0]
+    scores = load(card, "cpu")(network_input(card, content)[None])["scores"][0]
     picks: list[int] = expected_picks(scores).astype(int).tolist()
     return picks

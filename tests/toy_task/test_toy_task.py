@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli.main import main
-from service.config.api_keys import digest
+from service.config.api_keys import digest, parse
 from service.config.settings import Settings
 from service.engines import load
 from service.errors import BackendUnavailable
@@ -22,12 +22,12 @@ from service.measure.load.session import SessionOptions
 from service.measure.pipeline import Pipeline
 from service.models import cards
 from service.models.cards import ModelCard
-from service.tasks import PREDICT, task_of
+from service.tasks import PREDICT, sample, task_of
 from service.tasks.base import ModelOutput, Pixels
 from service.worker.batch import run
 from tests.gateway.conftest import app_of, components_of, settled, until
 from tests.gateway.fixtures.images import image_bytes
-from tests.toy_task.conftest import CLASSIFIER, PICKER, offline
+from tests.toy_task.conftest import CLASSIFIER, PICKER, SEEDS, network_input, offline
 from tests.toy_task.task import PickResponse, registered
 
 pytestmark = pytest.mark.anyio
@@ -87,12 +87,13 @@ async def client(server: InProcess, settings: Settings) -> Any:
 async def test_its_route_answers_each_image_with_as_many_picks_as_it_has(
     client: httpx.AsyncClient, store: Path
 ) -> None:
-    contents = [image_bytes(seed) for seed in range(4)]
+    contents = [image_bytes(seed) for seed in SEEDS]
     response = await client.post("/v1/pick", files=[("file", each) for each in contents])
 
     document = PickResponse.model_validate(response.json()).model_dump()
     found = [[pick["class_id"] for pick in result["picks"]] for result in document["results"]]
     assert found == [offline(store, content)[:5] for content in contents]
+    assert [len(each) for each in found] == [2, 3, 1, 4]
     assert document["model"] == {"name": PICKER, "version": "1.1", "task": "picking"}
 
 
@@ -110,6 +111,8 @@ async def test_its_parameters_are_checked(client: httpx.AsyncClient) -> None:
 
     assert response.json()["code"] == "invalid_parameter"
     assert (await client.post("/v1/pick?many=8", content=image_bytes())).status_code == 422
+    two = await client.post("/v1/pick?model=tiny-picker@1.0&model=tiny-picker@1.1", content=image_bytes())
+    assert (two.status_code, two.json()["errors"][0]["parameter"]) == (422, "model")
     assert (await client.post(f"/v1/pick?model={CLASSIFIER}", content=image_bytes())).json()[
         "code"
     ] == "model_not_found"
@@ -127,9 +130,12 @@ async def test_the_description_has_its_route_with_examples(client: httpx.AsyncCl
     assert "picking" in document["components"]["schemas"]["ModelName"]["properties"]["task"]["enum"]
 
 
-def v2_body() -> dict[str, Any]:
-    """Return the body of a request with one image by the Open Inference Protocol."""
-    return examples.tensors()
+def v2_body(*contents: bytes) -> dict[str, Any]:
+    """Return the body of a request by the Open Inference Protocol, with the image of the examples unless given."""
+    if not contents:
+        return examples.tensors()
+    data = [sample.in_base64(content) for content in contents]
+    return {"inputs": [{"name": "image", "shape": [len(data)], "datatype": "BYTES", "data": data}]}
 
 
 async def test_the_open_inference_protocol_has_its_outputs(client: httpx.AsyncClient) -> None:
@@ -140,6 +146,18 @@ async def test_the_open_inference_protocol_has_its_outputs(client: httpx.AsyncCl
     (output,) = answered["outputs"]
     assert output["name"] == "picks"
     assert output["shape"] == [1, len(output["data"])]
+
+
+async def test_the_open_inference_protocol_refuses_images_with_outputs_of_different_shapes(
+    client: httpx.AsyncClient,
+) -> None:
+    two, again, three = image_bytes(0), image_bytes(1), image_bytes(13)
+    alike = await client.post(f"/v2/models/{PICKER}/infer", json=v2_body(two, again))
+    different = await client.post(f"/v2/models/{PICKER}/infer", json=v2_body(two, three))
+
+    assert (alike.status_code, alike.json()["outputs"][0]["shape"]) == (200, [2, 2])
+    assert (different.status_code, different.json()["code"]) == (422, "invalid_parameter")
+    assert "one image" in different.json()["errors"][0]["detail"]
 
 
 async def test_best_classes_of_an_output_without_scores_are_refused(client: httpx.AsyncClient) -> None:
@@ -203,13 +221,25 @@ def test_the_list_of_models_has_a_table_for_it(store: Path) -> None:
     assert PICKER in table
 
 
-def test_evaluate_scores_it(store: Path, photos: Path) -> None:
-    words = ("evaluate", PICKER, str(photos), "--store", str(store), "--format", "json")
+@pytest.mark.parametrize(("words", "scopes"), [(("--scope", "pick"), {"pick"}), ((), {"classify", "segment", "pick"})])
+def test_a_new_key_can_have_its_scope(words: tuple[str, ...], scopes: set[str], tmp_path: Path) -> None:
+    file = tmp_path / "api-keys"
+    call("keys", "new", "picker", "--file", str(file), *words)
+
+    (key,) = parse(file.read_text(encoding="utf-8"))
+    assert key.scopes == scopes
+    assert "pick" in call("keys", "new", "--help")
+
+
+def test_evaluate_scores_it(store: Path, photos: Path, tmp_path: Path) -> None:
+    words = ("evaluate", PICKER, str(photos), "--store", str(store), "--format", "json", "--into", str(tmp_path / "to"))
     (model,) = json.loads(call(*words))["models"]
 
     labels = {"cat": 0, "dog": 1}
     right = [labels[path.parent.name] in offline(store, path.read_bytes()) for path in photos.rglob("*.png")]
     assert (model["task"], model["images"], model["picked"]) == ("picking", 4, sum(right) / 4)
+    assert "confusion" not in model
+    assert [path.name for path in (tmp_path / "to").glob("*.png")] == ["picked-picking.png"]
 
 
 def test_bench_offers_its_route() -> None:
@@ -231,17 +261,13 @@ def test_the_offline_pipeline_answers_as_the_engine_does(store: Path) -> None:
     assert output.arrays["picks"].astype(int).tolist() == offline(store, image_bytes())
 
 
-@pytest.fixture
-def batch() -> Any:
-    """Return six random images of the model's size."""
-    return np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), np.uint8)
-
-
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_every_engine_gives_each_image_its_own_number_of_picks(engine: str, store: Path, batch: Any) -> None:
+def test_every_engine_gives_each_image_its_own_number_of_picks(engine: str, store: Path) -> None:
     card = cards.read(store / PICKER)
     card = card.model_copy(update={"serving": card.serving.model_copy(update={"engine": engine, "precision": "fp32"})})
+    batch = np.stack([network_input(card, image_bytes(seed)) for seed in SEEDS])
     picks = load(card, "cpu")(batch)["picks"]
 
-    assert len(picks) == len(batch)
-    assert all(each.ndim == 1 and each.dtype == np.float32 for each in picks)
+    assert [each.astype(int).tolist() for each in picks] == [offline(store, image_bytes(seed)) for seed in SEEDS]
+    assert [each.shape for each in picks] == [(2,), (3,), (1,), (4,)]
+    assert {each.dtype.name for each in picks} == {"float32"}

@@ -1,15 +1,19 @@
 """The frames that a worker receives and sends."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from service.errors import DeadlineExceeded, Internal
+from service.models import cards
+from service.models.cards import CardError
 from service.tasks import frame
 from service.worker import exchange
 from service.worker.batch import BatchedOutput
 from service.worker.exchange import RejectedImageError
+from tests.stores import write_store
 from tests.worker.requests import flat, request
 
 
@@ -50,6 +54,21 @@ def test_an_exception_is_sent_without_its_text() -> None:
     assert (head["ok"], head["code"]) == (False, "internal")
     assert "path" not in head["detail"]
     assert arrays == {}
+
+
+def test_an_output_of_a_type_that_a_frame_does_not_hold_fails_alone() -> None:
+    output = BatchedOutput({"ids": np.array([1], np.int64)}, 1, 1.0)
+    head, arrays = frame.unpack(exchange.reply(output, None))
+
+    assert (head["ok"], head["code"], arrays) == (False, "internal", {})
+
+
+def test_a_model_with_outputs_that_a_frame_does_not_hold_is_refused(tmp_path: Path) -> None:
+    card = cards.read(write_store(tmp_path, "tiny-classifier", weights=False) / "tiny-classifier")
+    exchange.check_types(card, {name: [np.zeros(2, name)] for name in frame.DTYPES})
+
+    with pytest.raises(CardError, match=r"tiny-classifier: its outputs are .*int64.*; a frame holds only float32"):
+        exchange.check_types(card, {"scores": [np.zeros(2, np.float32)], "ids": [np.zeros(2, np.int64)]})
 
 
 def test_a_failure_has_the_code_of_its_problem() -> None:

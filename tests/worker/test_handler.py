@@ -1,5 +1,6 @@
 """The handler returns a reply for every image, and no reply depends on the other images of a request."""
 
+import dataclasses
 import logging
 import logging.handlers
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from service.engines import Images
 from service.host.torchserve_log import CANNOT_LOAD
 from service.models import cards
 from service.models.cards import CardError
-from service.tasks import frame
+from service.tasks import PREDICT, frame, operation_of
 from service.worker.handler import BatchHandler
 from tests.stores import write_store
 from tests.worker.requests import context, flat, request
@@ -101,6 +102,19 @@ def test_more_pictures_than_a_batch_holds_are_run_in_several(folder: Path) -> No
     replies = handler.handle([request(flat(grey)) for grey in range(19)], None)
     assert scores(replies) == list(range(19))
     assert engine.passes == [8, 8, 3]
+
+
+def test_an_operation_with_smaller_batches_is_run_in_more_of_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = dataclasses.replace(operation_of(cards.read(folder / "tiny-classifier"), PREDICT), batch_size=lambda _: 3)
+    monkeypatch.setattr("service.worker.handler.operation_of", lambda *_: predict)
+    engine = FakeEngine()
+    handler = started(folder, engine)
+    engine.passes.clear()
+
+    assert scores(handler.handle([request(flat(grey)) for grey in range(7)], None)) == list(range(7))
+    assert engine.passes == [3, 3, 1]
 
 
 def test_an_empty_batch_gets_no_answers(folder: Path) -> None:

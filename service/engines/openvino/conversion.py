@@ -39,14 +39,15 @@ def convert(card: ModelCard) -> Any:
     example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
     try:
         with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # torch.jit.trace is deprecated, but the converter needs it
+            # The converter needs torch.jit.trace, which is deprecated.
+            warnings.simplefilter("ignore", DeprecationWarning)
             converted = openvino_runtime.package().convert_model(_traced(module, example), example_input=example)
         free_or_size = card.input.size if head_of(card).has_fixed_size else -1  # -1: dynamic
         converted.reshape([-1, free_or_size, free_or_size, 3])
     except RuntimeError as error:
         raise conversion_error(card, error) from error
+    if len(converted.outputs) != 1:
+        raise ConversionError(f"{card.name}: the network has {len(converted.outputs)} outputs; an engine carries one.")
     return converted
 
 

@@ -2,12 +2,12 @@
 
 import gc
 import hashlib
-import inspect
 import io
 import json
 import logging
 import os
 import platform
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from service.engines.openvino.compile_cache import CompileCache
 from service.engines.openvino.streams import Streams
 from service.models.cards import CardError, ModelCard
 from service.models.weights import checksums
+from service.tasks import task_of, torch_head
 from service.tasks.torch_head import BatchArrays, Postprocess, to_arrays
 
 log = logging.getLogger("service.worker")
@@ -162,6 +163,7 @@ def key(card: ModelCard, precision: str) -> str:
         "input": [card.input.mean, card.input.std, card.input.size],
         "precision": precision,
         "int8": card.int8.sha256 if card.int8 and card.serving.precision == "int8" else "",
+        "task": card.task,
         "code": _code(card),
         "compiler": openvino_runtime.package().get_version(),
         "processor": [platform.machine(), openvino_runtime.core().get_property("CPU", "FULL_DEVICE_NAME")],
@@ -173,11 +175,11 @@ def key(card: ModelCard, precision: str) -> str:
 def _code(card: ModelCard) -> str:
     """Return the checksum of the code that defines the network, so that an edit invalidates the cache.
 
-    The head of the task says which part of a network is compiled.
+    The head of the task says which part of a network is compiled, and whether its input has one size.
     """
     files = sorted(Path(networks.__file__).parent.rglob("*.py"))
-    head = inspect.getsourcefile(head_of(card).forward) or ""
+    heads = (sys.modules[task_of(card).head].__file__ or "", torch_head.__file__)
     digest = hashlib.sha256()
-    for path in (*files, Path(head), Path(graph.__file__), Path(conversion.__file__), Path(__file__)):
+    for path in (*files, *map(Path, heads), Path(graph.__file__), Path(conversion.__file__), Path(__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -22,7 +22,7 @@ from service.gateway.routes.image_results import ImageResults, document_of, fail
 from service.gateway.uploads.decode_queue import is_large
 from service.models.cards import ModelCard
 from service.tasks import TASKS, operation_of
-from service.tasks.base import DecodedFacts, Drawn, Endpoint, ModelOutput, Rendering, Task
+from service.tasks.base import DecodedFacts, Drawn, Endpoint, ModelOutput, Rendering, Task, invalid
 
 Value = TypeVar("Value")
 Render = Callable[[DecodedFacts, ModelOutput, Drawn], Value]
@@ -67,6 +67,8 @@ def _for_fastapi(model: type[BaseModel], serve: Serve) -> Callable[..., Awaitabl
 async def serve(task: Task, endpoint: Endpoint[Any], request: Request, query: Any, components: Components) -> Response:
     """Serve one request to an endpoint. Raises `ServiceError`."""
     cards = components.versions.choose(request, task.name, query.model, endpoint.operation(query))
+    if len(cards) > 1 and not endpoint.compares_models:
+        raise invalid("model", "This endpoint takes one model.", limit=1, actual=len(cards))
     rendering = endpoint.plan(cards, query)
     offers = [JSON, *rendering.media_types]
     negotiate(request, offers)
@@ -74,18 +76,18 @@ async def serve(task: Task, endpoint: Endpoint[Any], request: Request, query: An
 
     def media_type(images: int) -> str:
         if most is not None and images > most:
-            detail = f"This operation takes at most {most} images in a request."
+            detail = f"With these parameters a request has at most {most} images."
             raise TooManyImages(detail, limit=most, actual=images)
         return negotiate(request, offers if images == 1 else [JSON])
 
     async with infer_images(request, components, cards, media_type, rendering.operation) as found:
-        named = localize(request, query.lang, cards) if endpoint.has_labels else cards
-        found.named = named if endpoint.has_labels else ()
         chosen = media_type(len(found.results))
         if chosen != JSON:
             alone = rendering.alone()
-            content = await rendered(components, cards[0], found, 0, alone, partial(alone.file, named[0]))
+            content = await rendered(components, cards[0], found, 0, alone, partial(alone.file, cards[0]))
             return Response(content, media_type=chosen, headers=found.headers())
+        named = localize(request, query.lang, cards) if endpoint.has_labels else cards
+        found.named = named if endpoint.has_labels else ()
         if len(cards) > 1:
             return found.respond(compared(named, rendering, found))
         return found.respond(await documents(components, cards[0], named[0], found, endpoint, rendering))

@@ -122,5 +122,5 @@ def stacked(names: Iterable[str], outputs: list[ModelOutput]) -> dict[str, Array
 
 
 def _different_shapes(name: str) -> ServiceError:
-    detail = f"The images have outputs {name} of different shapes: send images of one shape, or one image a request."
+    detail = f"The images have outputs {name} of different shapes: send one image in a request."
     return InvalidParameter(detail, errors=[{"parameter": "inputs", "detail": detail}])

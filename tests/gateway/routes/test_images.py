@@ -18,7 +18,10 @@ ENDPOINTS = [endpoint for task in TASKS.values() for endpoint in task.endpoints]
 
 
 def test_every_endpoint_of_every_task_has_a_route() -> None:
-    assert [route.endpoint for route in image_routes()] == ENDPOINTS
+    paths = {"/v1/classify", "/v1/embed", "/v1/explain", "/v1/segment"}
+
+    assert {route.endpoint.path for route in image_routes()} == paths
+    assert len(image_routes()) == len(paths)
 
 
 def test_fastapi_describes_each_endpoint() -> None:
@@ -49,6 +52,14 @@ async def test_only_responses_with_labels_name_a_language(client: httpx.AsyncCli
     assert [answer.status_code for answer in answers] == [200] * len(ENDPOINTS)
     for endpoint, answer in zip(ENDPOINTS, answers, strict=True):
         assert ("content-language" in answer.headers) == endpoint.has_labels
+
+
+async def test_a_file_without_labels_names_no_language(client: httpx.AsyncClient) -> None:
+    headers = {"Accept-Language": "de", "Accept": "image/png"}
+    answer = await client.post("/v1/segment", content=image_bytes(), headers=headers)
+
+    assert answer.headers["content-type"] == "image/png"
+    assert "content-language" not in answer.headers
 
 
 async def test_each_image_of_a_request_gets_the_result_that_it_gets_alone(
