@@ -59,6 +59,7 @@ class Components:
         self.rate_limiter = rate_limiter
         self.body_buffer = BodyBuffer(settings.max_buffered_bytes)
         self.queues = {name: queue for card in registry.cards.values() for name, queue in self._queues_of(card)}
+        self._long_queues = {card.name: self._long_queues_of(card) for card in registry.cards.values()}
         self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._estimate_wait)
         self.decode_queue = _decode_queue(settings, metrics)
         self.encoders = ThreadPool(settings.encode_threads, "encode")
@@ -114,6 +115,9 @@ class Components:
         for operation in own_queue_operations(card):  # one image per worker: its passes fill a batch by themselves
             yield queue_name(card, operation.name), FairQueue(partial(self._workers_of, card))
 
+    def _long_queues_of(self, card: ModelCard) -> list[FairQueue]:
+        return [self.queues[queue_name(card, operation.name)] for operation in own_queue_operations(card)]
+
     def _slots_of(self, card: ModelCard) -> Callable[[], int]:
         """Return a function for the images that a model server gets at one time, enough to keep its batches full."""
 
@@ -131,11 +135,13 @@ class Components:
         Long work occupies a worker that short work waits for. Until the first long work has ended, its service time is
         estimated from that of short work.
         """
-        queue = self.queues[queue_name(card, terms.operation)]
         operation, short = operation_of(card, terms.operation), self.queues[card.name]
         if not operation.has_own_queue:
-            long = (self.queues[queue_name(card, each.name)].free_in_s() for each in own_queue_operations(card))
-            return short.wait_s(terms.caller, images) + sum(long)
+            wait_s = short.wait_s(terms.caller, images)
+            for long in self._long_queues[card.name]:
+                wait_s += long.free_in_s()
+            return wait_s
+        queue = self.queues[queue_name(card, terms.operation)]
         service_s = queue.service_time.mean_s
         if not service_s:
             service_s = operation.cost(card) * (short.service_time.mean_s or 0.0) / self._slots_of(card)()

@@ -32,16 +32,22 @@ class ModelRegistry:
         self._settings = settings
         self._candidates = cache(self._find_candidates)
 
-    def choose(self, task: str, names: Sequence[str], operation: str = PREDICT) -> list[ModelCard]:
-        """Return the cards of these names, each once; without names, the first that can run the operation.
+    def default(self, task: str, operation: str = PREDICT) -> ModelCard:
+        """Return the first card of a task that can run the operation. Raises `ModelNotFound`."""
+        for card in self._candidates(task, operation).values():
+            return card
+        raise _not_found(task, [])
 
-        Raises `ModelNotFound`.
-        """
+    def choose(self, task: str, names: Sequence[str], operation: str = PREDICT) -> list[ModelCard]:
+        """Return the cards of a task by these names, each once. Raises `ModelNotFound`."""
         available = self._candidates(task, operation)
-        wanted = [find(available, name) for name in names or list(available)[:1]]
-        if not wanted or not all(wanted):
-            raise ModelNotFound(f"No model of that name is served for {task}.", available=list(available))
-        return list({card.name: card for card in wanted if card is not None}.values())
+        chosen: dict[str, ModelCard] = {}
+        for name in names:
+            card = find(available, name)
+            if card is None:
+                raise _not_found(task, available)
+            chosen[card.name] = card
+        return list(chosen.values())
 
     def card(self, name: str) -> ModelCard:
         """Return the card of that name. Raises `ModelNotFound`."""
@@ -62,7 +68,7 @@ class ModelRegistry:
             "licence": card.licence,
             "source": card.source,
             "state": state,
-            "default": self.choose(card.task, []) == [card],
+            "default": self.default(card.task) == card,
             "classes": card.network.classes,
             "published": card.published,
             "measured": card.measured,
@@ -87,6 +93,10 @@ class ModelRegistry:
     def _find_candidates(self, task: str, operation: str) -> dict[str, ModelCard]:
         """Return the cards of a task whose models can run the operation."""
         return {name: card for name, card in self.cards.items() if card.task == task and can_run(card, operation)}
+
+
+def _not_found(task: str, available: Iterable[str]) -> ModelNotFound:
+    return ModelNotFound(f"No model of that name is served for {task}.", available=list(available))
 
 
 def _named(cards: Mapping[str, ModelCard], names: Iterable[str], complaint: str) -> list[ModelCard]:

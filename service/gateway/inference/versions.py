@@ -62,7 +62,7 @@ class Versions:
 
     def choose(self, request: Request, task: str, names: Sequence[str], operation: str = PREDICT) -> list[ModelCard]:
         """Return the cards of a task that serve a request, each once. Raises `ModelNotFound`, `InvalidHeader`."""
-        named = names or [self._registry.choose(task, [], operation)[0].name]
+        named = names or [self._registry.default(task, operation).name]
         return self._registry.choose(task, [self.resolve(request, each, operation) for each in named], operation)
 
     def find(self, name: str) -> ModelCard:

@@ -21,7 +21,7 @@ from service.gateway.inference.registry import name_of
 from service.gateway.routes.image_results import ImageResults, document_of, failed, infer_images, negotiate
 from service.gateway.uploads.decode_queue import is_large
 from service.models.cards import ModelCard
-from service.tasks import TASKS, operation_of
+from service.tasks import TASKS
 from service.tasks.base import DecodedFacts, Drawn, Endpoint, ModelOutput, Rendering, Task, invalid
 
 Value = TypeVar("Value")
@@ -72,7 +72,7 @@ async def serve(task: Task, endpoint: Endpoint[Any], request: Request, query: An
     rendering = endpoint.plan(cards, query)
     offers = [JSON, *rendering.media_types]
     negotiate(request, offers)
-    most = operation_of(cards[0], rendering.operation).max_images
+    most = task.by_name[rendering.operation].max_images
 
     def media_type(images: int) -> str:
         if most is not None and images > most:

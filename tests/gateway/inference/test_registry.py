@@ -22,7 +22,7 @@ def chosen(registry: ModelRegistry, *names: str) -> list[str]:
 
 
 def test_the_first_of_the_task_answers_where_none_is_named(registry: ModelRegistry) -> None:
-    assert chosen(registry) == ["tiny-classifier"]
+    assert registry.default("classification").name == "tiny-classifier"
 
 
 def test_models_are_chosen_in_the_order_they_are_named_each_once(registry: ModelRegistry) -> None:
@@ -73,7 +73,7 @@ def test_a_published_model_that_was_never_pulled_is_not_served_unless_it_is_name
 def test_a_default_model_answers_its_task_where_none_is_named(served: dict[str, ModelCard]) -> None:
     registry = ModelRegistry(served, Settings(default_models=("tiny-classifier-b", "tiny-segmenter")))
 
-    assert chosen(registry) == ["tiny-classifier-b"]
+    assert registry.default("classification").name == "tiny-classifier-b"
     assert set(registry.cards) == set(served)
 
 
@@ -109,8 +109,8 @@ def test_a_network_of_a_library_is_chosen_for_its_answers_alone(served: dict[str
     timm_card = card.model_copy(update={"network": card.network.model_copy(update={"library": "timm"})})
     registry = ModelRegistry({**served, "tiny-classifier": timm_card}, Settings(model_store=store))
 
-    assert registry.choose("classification", []) == [timm_card]
-    assert registry.choose("classification", [], "embed") == [served["tiny-classifier-b"]]
+    assert registry.default("classification") == timm_card
+    assert registry.default("classification", "embed") == served["tiny-classifier-b"]
     with pytest.raises(ModelNotFound) as raised:
         registry.choose("classification", ["tiny-classifier"], "explain")
     assert raised.value.members["available"] == ["tiny-classifier-b"]
