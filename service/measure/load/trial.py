@@ -114,14 +114,16 @@ async def _sample_processes(plan: Plan, window: Window) -> list[Usage]:
     """Return the use of CPU and memory by the server's processes during the window."""
     if plan.pid is None:
         return []
-    before = await _snapshot(plan.pid, window.start)
-    after = await _snapshot(plan.pid, window.end)
-    return usage.between(before, after, window.end - window.start)
+    begun, before = await _snapshot(plan.pid, window.start)
+    ended, after = await _snapshot(plan.pid, window.end)
+    return usage.between(before, after, ended - begun)
 
 
-async def _snapshot(pid: int, due: float) -> dict[int, Process]:
+async def _snapshot(pid: int, due: float) -> tuple[float, dict[int, Process]]:
+    """Return the time and the processes. A busy machine takes snapshots later than they are due."""
     await asyncio.sleep(max(0.0, due - time.perf_counter()))
-    return await asyncio.to_thread(usage.snapshot, pid)  # reading /proc takes 10 ms, which would delay requests
+    begun = time.perf_counter()
+    return begun, await asyncio.to_thread(usage.snapshot, pid)  # reading /proc takes 10 ms, which would delay requests
 
 
 async def _watch(client: Client, window: Window, begun: float, report: Callable[[Progress], None]) -> None:
