@@ -22,8 +22,8 @@ MANUAL = """# Problems
 Every failure is an `application/problem+json` document (RFC 9457). Its `type` is `/problems/` and the `code`, relative
 to the service. A page with the text below is there. Neither `type` nor `code` ever changes its meaning. Branch on
 `code`. `detail` says what happened this time. `limit` is the bound that was broken, `actual` the value that broke it.
-Correct a request before you repeat it after a 4xx; a 5xx is not your mistake. After 408, 429, 502, 503 and 504 you may
-repeat it unchanged. `make problems` generates this page from `service/errors/`.
+Correct a request before you repeat it after a 4xx; a 5xx is not your mistake. After 408, 429 and any 5xx you may repeat
+it unchanged, a few times and with growing pauses. `make problems` generates this page from `service/errors/`.
 """
 
 
@@ -55,7 +55,9 @@ async def problem(code: str) -> HTMLResponse:
 
 def markdown_table() -> str:
     """Return all problems as a Markdown table, for the OpenAPI description."""
-    rows = [f"| `{error.code()}` | {error.status} | {error.title} | {error.cure} |" for error in every_error()]
+    rows = [
+        f"| `{error.code()}` | {error.status} | {error.title} | {_one_line(error.cure)} |" for error in every_error()
+    ]
     return "\n".join(["| code | status | meaning | what to do |", "|---|---|---|---|", *rows])
 
 

@@ -26,6 +26,11 @@ def test_the_table_has_a_row_for_every_problem() -> None:
     assert all(row.count("|") == 5 for row in rows)
 
 
+def test_the_table_shows_what_stands_in_angle_brackets() -> None:
+    assert "<" not in markdown_table()
+    assert any("<" in error.cure for error in every_error())
+
+
 async def test_problems_lists_every_problem(client: httpx.AsyncClient) -> None:
     page = (await client.get("/problems")).text
 
