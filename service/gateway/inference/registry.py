@@ -34,9 +34,10 @@ class ModelRegistry:
 
     def default(self, task: str, operation: str = PREDICT) -> ModelCard:
         """Return the first card of a task that can run the operation. Raises `ModelNotFound`."""
-        for card in self._candidates(task, operation).values():
-            return card
-        raise _not_found(task, [])
+        card = next(iter(self._candidates(task, operation).values()), None)
+        if card is None:
+            raise _not_found(task, [])
+        return card
 
     def choose(self, task: str, names: Sequence[str], operation: str = PREDICT) -> list[ModelCard]:
         """Return the cards of a task by these names, each once. Raises `ModelNotFound`."""

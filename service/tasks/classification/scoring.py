@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -154,21 +154,8 @@ def _bins(outcomes: Sequence[ClassificationOutcome]) -> Iterator[Bin]:
 
 def document(found: ClassificationScores) -> dict[str, Any]:
     """Return the scores of each label and the bins of confidence, as JSON values."""
-    labels = {
-        label: {"images": row.images, "recall": row.recall, "precision": row.precision, "f1": row.f1}
-        for label, row in found.by_label.items()
-    }
-    bins = [
-        {
-            "low": each.low,
-            "high": each.high,
-            "images": each.images,
-            "confidence": each.confidence,
-            "accuracy": each.accuracy,
-        }
-        for each in found.bins
-    ]
-    return {"labels": labels, "bins": bins}
+    labels = {label: {**asdict(row), "f1": row.f1} for label, row in found.by_label.items()}
+    return {"labels": labels, "bins": [asdict(each) for each in found.bins]}
 
 
 def reliability(axes: Any, found: ClassificationScores) -> None:
