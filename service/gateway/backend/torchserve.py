@@ -139,7 +139,7 @@ class TorchServe:
         return self._batchers[key]
 
     async def _send(self, card: ModelCard, requests: Sequence[_Request]) -> Sequence[ModelOutput | ServiceError | None]:
-        """Return an outcome for each request, all of one operation; None for each if a batch failed as a whole."""
+        """Return an outcome for each request, all of one queue; None for each if a batch failed as a whole."""
         operation = requests[0].operation
         body = b"".join(map(self._frame, requests))
 
