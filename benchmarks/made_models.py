@@ -16,7 +16,7 @@ import numpy.typing as npt
 import tomlkit
 
 from service.measure.load import corpus
-from service.models import cards
+from service.models import zoo
 from service.models.cards import LABEL_SETS, ModelCard
 from tests.random_weights import calibrate
 
@@ -42,7 +42,7 @@ def make(store: Path, names: Sequence[str] = tuple(MADE), published: Path = PUBL
 
 
 def _make(store: Path, name: str, published: Path) -> None:
-    original = cards.read_zoo(published)[MADE.get(name, name)]
+    original = zoo.read_zoo(published)[MADE.get(name, name)]
     data = weights(original, samples(original))
     file = store / name / "weights" / f"{name}.safetensors"
     labels = store / LABEL_SETS if original.labels.set else store / name

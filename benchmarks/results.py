@@ -2,13 +2,17 @@
 
 import json
 import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from service.measure.load import report
+from service.measure import machine
+
+INFO = Path("/proc/cpuinfo")
 
 
 def head(program: str) -> dict[str, Any]:
@@ -16,7 +20,8 @@ def head(program: str) -> dict[str, Any]:
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="minutes"),
         "command": " ".join([f"python -m benchmarks.{program}", *sys.argv[1:]]),
-        "host": {**report.host(), "processor": processor()},
+        "host": {**machine.describe(), "processor": processor(), "amx": has_amx()},
+        "commit": commit(),
     }
 
 
@@ -27,11 +32,29 @@ def write(into: Path, name: str, document: Mapping[str, Any], page: str) -> None
     (into / f"{name}.md").write_text(page, encoding="utf-8")
 
 
-def processor(info: Path = Path("/proc/cpuinfo")) -> str:
+def processor(info: Path = INFO) -> str:
     """Return the name of the processor, or its architecture if the system does not report a name."""
+    return next(_values("model name", info), os.uname().machine)
+
+
+def has_amx(info: Path = INFO) -> bool:
+    """Return whether the processor multiplies matrices of bfloat16 in tiles (AMX), by its flags."""
+    return "amx_bf16" in next(_values("flags", info), "").split()
+
+
+def commit(folder: Path = Path(__file__).parent) -> str:
+    """Return the short name of the commit, with a plus sign if files have changed since; empty without git."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    command = [git, "-C", str(folder), "describe", "--always", "--dirty=+", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+
+
+def _values(name: str, info: Path) -> Iterator[str]:
+    """Yield the values of the lines with this name."""
     try:
         lines = info.read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, os.uname().machine)
+    return (line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == name)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks import made_models
+from benchmarks.bars import old_tree
+from benchmarks.bars.old_tree import OldTree
 from benchmarks.contest.answers import Answer
-from benchmarks.contest.contestants import CONTESTANTS
+from benchmarks.contest.contestants import CONTESTANTS, Contestant
 from benchmarks.contest.runner import Contest, ContestError, Entry, checked_answers, started
 from benchmarks.scoreboard import IMAGES, MANY_CALLERS, PEERS
 from service.measure.load import corpus, http_connection
@@ -29,7 +32,11 @@ LARGE = (4032, 3024)
 LONE_FACTOR = 2  # A 99th percentile needs more than 100 requests.
 LARGE_FACTOR = 2  # An image of 12 megapixels takes about ten times as long as one of 0.17.
 SEGMENT_FACTOR = 3  # A batch of four takes seconds.
+MIX_FACTOR = 2  # The rotation has 20 images, some of which take ten times as long as others.
 CLASSIFIER, SEGMENTER = made_models.MADE
+# The images of the engine alone: width and height. A photograph of 4:3 becomes 520x392 for the segmenter.
+ENGINE_SIZES = {CLASSIFIER: (224, 224), SEGMENTER: (520, 392)}
+RIVAL = "same mosec"  # the peer whose latency is measured too: the fastest one
 IN_FLIGHT = {"RESNEST_MAX_IN_FLIGHT": "512"}  # images: the default of 64 would reject most of 256 callers
 NOT_GATEWAY = {"model_service_worker.py", "java", "benchmarks.contest.servers.ours_server"}
 # For 256 callers: on a slow machine, some wait longer than the card's deadline of 10 s.
@@ -46,6 +53,7 @@ class Schedule:
     lone: int
     caller_counts: Sequence[int]
     segment_repeats: int
+    shares: Sequence[float]  # of a server's throughput: the rates at which its latency is measured
 
     def changed(self, repeats: int | None = None, seconds: float | None = None) -> Self:
         """Return a copy with other values, where given."""
@@ -57,41 +65,74 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Round:
-    """One repeat: its index, the figures it records, and the expected answers by model."""
+    """One repeat: its index, the mix of images, an older tree, the figures it records, and the answers by model."""
 
     store: Path
     schedule: Schedule
     index: int
     measures: MutableMapping[str, float] = field(default_factory=dict)
     answers: MutableMapping[str, list[Answer]] = field(default_factory=dict)
+    mix: Sequence[CorpusImage] = ()
+    against: OldTree | None = None
 
     def contest(self, kind: str, model: str = CLASSIFIER, longer: float = 1) -> Contest:
         """Return what the contestants of a stage get. `longer` is a factor of the duration of each load."""
         seconds = self.schedule.seconds * longer
         return Contest(kind, self.store, model, seconds=seconds, warm_up_s=self.schedule.warm_up_s)
 
+    @property
+    def old(self) -> tuple[OldTree, Contestant, dict[str, str]]:
+        """The older tree, its service and the variables of it. Raises `ContestError` without one."""
+        if self.against is None:
+            raise ContestError("a comparison with an older tree needs --against")
+        return self.against, self.against.contestant, {**IN_FLIGHT, "BENCH_STORE": str(self.against.store)}
+
 
 Stage = Callable[[Round], None]
 
 
-def in_process(name: str, current: Round, *, model: str, longer: float = 1) -> None:
-    """Measure the model in a process without a server."""
+def engine(current: Round, *, model: str) -> None:
+    """Measure the engine alone, and in turn that of the older tree, if there is one."""
+    seconds = current.schedule.seconds * (SEGMENT_FACTOR if model == SEGMENTER else 1)
+    trees = [current.against] if current.against else []
+    variables = current.contest("same", model).environment
+    found = old_tree.engine_rates(current.store / model, ENGINE_SIZES[model], trees, variables, seconds)
+    for tree, each in zip(("", "before "), found, strict=False):
+        current.measures[f"{tree}engine {model}"] = each["images"] / each["seconds"]
+        current.measures[f"{tree}engine {model} CPU ms"] = each["cpu_s"] / each["images"] * 1e3
+
+
+def in_process(
+    name: str, current: Round, *, model: str, uploads: Sequence[CorpusImage] = (), longer: float = 1
+) -> None:
+    """Measure the model in processes without a server. Without `uploads` the contest's are used."""
     contest = current.contest("same", model, longer)
-    width, height = contest.size
-    words = (f"{width}x{height}", contest.seconds, contest.warm_up_s, current.schedule.lone if longer == 1 else 1)
-    done = subprocess.run(  # noqa: S603 - a program of this project
-        [sys.executable, "-m", "benchmarks.bars.in_process", *map(str, words)],
-        env={**os.environ, **contest.environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    lone = current.schedule.lone if not name else 1
+    with tempfile.TemporaryDirectory(prefix="uploads-") as folder:
+        for index, each in enumerate(uploads or contest.uploads):
+            Path(folder, f"{index:03}-{each.name}").write_bytes(each.content)
+        words = (folder, contest.seconds, contest.warm_up_s, lone)
+        done = subprocess.run(  # noqa: S603 - a program of this project
+            [sys.executable, "-m", "benchmarks.bars.in_process", *map(str, words)],
+            env={**os.environ, **contest.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         raise ContestError(f"the in-process measurement of {model} fails: {done.stderr.strip().splitlines()[-1:]}")
     found: dict[str, Any] = json.loads(done.stdout)
     current.measures[f"{name}limit"] = found["images_per_s"]
-    if longer == 1:
+    for each in found["arrangements"]:
+        current.measures[f"{name}limit, {each['engines']} engines"] = each["images_per_s"]
+    if not name:
         _add_figures(current, "in-process", found["lone_ms"])
+
+
+def limits(current: Round) -> None:
+    """Measure the classifier in processes without a server, with images of one size and with the mix."""
+    in_process("", current, model=CLASSIFIER)
+    in_process("mix ", current, model=CLASSIFIER, uploads=current.mix, longer=MIX_FACTOR)
 
 
 def ours(current: Round) -> None:
@@ -115,6 +156,24 @@ def ours(current: Round) -> None:
         found = entry.measure(CALLERS, large, longer=LARGE_FACTOR)
         measures["ours 12 MP"] = found.summary.images_per_s
         _add_memory(current, found, "most ")
+        _measure_mix(entry, current, CALLERS, "mix ours")
+        _measure_latency(entry, current, "ours")
+
+
+def before(current: Round) -> None:
+    """Measure the service of the older tree with 16 callers, images of one size and the mix."""
+    _, service, variables = current.old
+    with started(service, current.contest("same"), variables) as entry:
+        _compare(entry, current, "before", "usual")  # the same weights; the trees may differ in decoder and form
+        current.measures["before"] = entry.measure(CALLERS).summary.images_per_s
+        _measure_mix(entry, current, CALLERS, "mix before")
+
+
+def before_null(current: Round) -> None:
+    """Measure the service of the older tree with the null model."""
+    _, service, variables = current.old
+    with started(service, current.contest("null"), variables) as entry:
+        current.measures["before null one"] = entry.measure(Load("closed", 2 * IMAGES)).summary.images_per_s
 
 
 def null(current: Round) -> None:
@@ -132,6 +191,8 @@ def measure_peer(peer: str, kind: str, current: Round, *, contest: Contest | Non
         _compare(entry, current, peer)
         load = SEGMENT_CALLERS if prefix else CALLERS
         current.measures[f"{prefix}{kind} {peer}"] = entry.measure(load).summary.images_per_s
+        if f"{kind} {peer}" == RIVAL and not prefix:
+            _measure_latency(entry, current, RIVAL)
 
 
 def segment(current: Round) -> None:
@@ -142,24 +203,41 @@ def segment(current: Round) -> None:
     with started(CONTESTANTS["ours"], current.contest("same", SEGMENTER, SEGMENT_FACTOR)) as entry:
         _compare(entry, current, "ours")
         current.measures["segment ours"] = entry.measure(SEGMENT_CALLERS).summary.images_per_s
+        _measure_mix(entry, current, SEGMENT_CALLERS, "segment mix ours")
     for kind, peer in (("same", "mosec"), ("usual", "fastapi")):
         contest = current.contest(kind, SEGMENTER, SEGMENT_FACTOR)
         measure_peer(peer, kind, current, contest=contest, prefix="segment ")
 
 
+def before_segment(current: Round) -> None:
+    """Measure the segmenter with the service of the older tree."""
+    if current.index >= current.schedule.segment_repeats:
+        return
+    _, service, variables = current.old
+    with started(service, current.contest("same", SEGMENTER, SEGMENT_FACTOR), variables) as entry:
+        current.measures["segment before"] = entry.measure(SEGMENT_CALLERS).summary.images_per_s
+        _measure_mix(entry, current, SEGMENT_CALLERS, "segment mix before")
+
+
 STAGES: dict[str, Stage] = {
-    "in-process": partial(in_process, "", model=CLASSIFIER),
+    "engine": partial(engine, model=CLASSIFIER),
+    "engine-segment": partial(engine, model=SEGMENTER),
+    "in-process": limits,
     "ours": ours,
+    "before": before,
     **{f"same-{peer}": partial(measure_peer, peer, "same") for peer in PEERS},
     **{f"usual-{peer}": partial(measure_peer, peer, "usual") for peer in ("torchserve", "fastapi")},
     "null": null,
+    "before-null": before_null,
     SEGMENT.name: segment,
+    f"before-{SEGMENT.name}": before_segment,
 }
+OLD_STAGES = ("before", "before-null", f"before-{SEGMENT.name}")  # those that need an older tree
 
 
-def _compare(entry: Entry, current: Round, name: str) -> None:
+def _compare(entry: Entry, current: Round, name: str, kind: str | None = None) -> None:
     model = entry.contest.model
-    given = checked_answers(entry, current.answers.get(model), entry.contest.kind, "ours")
+    given = checked_answers(entry, current.answers.get(model), kind or entry.contest.kind, "ours")
     if name == "ours":
         current.answers.setdefault(model, given)
 
@@ -168,8 +246,24 @@ def _posts(entry: Entry, uploads: Sequence[CorpusImage], headers: dict[str, str]
     return [http_connection.post(entry.url, each.content, each.media_type, headers) for each in uploads]
 
 
+def _measure_mix(entry: Entry, current: Round, load: Load, name: str) -> None:
+    requests = _posts(entry, current.mix, LONG_TIMEOUT)
+    found = entry.measure(load, requests, longer=MIX_FACTOR)
+    current.measures[name] = found.summary.images_per_s
+    current.measures[f"{name} errors"] = found.summary.errors
+
+
+def _measure_latency(entry: Entry, current: Round, name: str) -> None:
+    """Measure the latency of independent callers, at shares of the throughput that 16 callers got."""
+    for share in current.schedule.shares:
+        rate = share * current.measures[name]
+        found = entry.measure(Load("poisson", rate)).summary
+        current.measures[f"{name} at {share:.0%}"] = rate
+        _add_figures(current, f"{name} at {share:.0%}", found.latency_ms)
+
+
 def _add_figures(current: Round, name: str, found: Mapping[str, float | None]) -> None:
-    for share in ("p50", "p99"):
+    for share in ("p50", "p95", "p99"):
         value = found[share]
         if value is not None:
             current.measures[f"{name} {share}"] = value

@@ -20,7 +20,7 @@ import click
 from benchmarks.contest.answers import SCORES, Answer
 from benchmarks.contest.contestants import CONTESTANTS, Contestant
 from benchmarks.contest.runner import Contest, ContestError, checked_answers, started
-from service.measure.load import report
+from service.measure import machine
 from service.measure.load.trial import Load, Trial
 from service.measure.tables import table
 
@@ -106,7 +106,7 @@ def main(
         into.mkdir(parents=True, exist_ok=True)
         stem = f"{contest.kind}-{contest.model}-{size}-{concurrency}"
         document = {
-            "host": report.host(),
+            "host": machine.describe(),
             "contest": {name: str(value) for name, value in asdict(contest).items()},
             "versions": {each.name: versions(each) for each in chosen},
             "failures": failures,

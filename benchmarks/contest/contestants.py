@@ -22,6 +22,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 VENVS = ROOT / "benchmarks" / ".venvs"
 
+PACKAGES = ("benchmarks.contest.servers", "benchmarks.servers")  # of the servers' programs
+
 MakeRequest = Callable[[str, CorpusImage], Request]  # from the URL and an image
 
 
@@ -62,18 +64,31 @@ def binary_request(
 
 @dataclass(frozen=True)
 class Contestant:
-    """A server: the path that takes images, the form of its requests, and whether it has an environment of its own."""
+    """A server: the path that takes images, the form of its requests, and whether it has an environment of its own.
+
+    `tree` is the folder of this project whose code and environment it runs in.
+    """
 
     name: str
     path: str
     make_request: MakeRequest = raw_body
     pinned: bool = True
     package: str = ""  # the name in the package index, if it differs from `name`
+    program: str = ""  # the name of the program, if it differs from `name`
+    tree: Path = ROOT
 
     @property
     def python(self) -> Path:
-        """The interpreter: that of the contestant's own environment, or this one."""
+        """The interpreter: that of the contestant's own environment, of its tree, or this one."""
+        if self.tree != ROOT:
+            return self.tree / ".venv" / "bin" / "python"
         return VENVS / self.name / "bin" / "python" if self.pinned else Path(sys.executable)
+
+    @property
+    def module(self) -> str:
+        """The module of its program. Trees before decision 0047 have these modules in another folder."""
+        package = next(each for each in PACKAGES if (self.tree / each.replace(".", "/")).is_dir())
+        return f"{package}.{self.program or self.name}_server"
 
     @property
     def version(self) -> str:
@@ -98,16 +113,17 @@ class Contestant:
         subprocess.run([sys.executable, "-m", "venv", VENVS / self.name], check=True)  # noqa: S603
         pip = [str(self.python), *("-m", "pip", "--disable-pip-version-check", "install", "--quiet")]
         subprocess.run([*pip, "-r", str(self.requirements)], check=True)  # noqa: S603
-        shared.write_text(f"{sysconfig.get_paths()['purelib']}\n", encoding="utf-8")
+        # `addsitedir` reads the .pth files there too: this project is installed by one of them.
+        shared.write_text(f"import site; site.addsitedir({sysconfig.get_paths()['purelib']!r})\n", encoding="utf-8")
 
     def start(self, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
         """Run the contestant's program in a new session."""
-        command = [str(self.python), "-m", f"benchmarks.contest.servers.{self.name}_server"]
+        command = [str(self.python), "-m", self.module]
         path = f"{self.python.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        variables = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, **environment}
+        variables = {**os.environ, "PYTHONPATH": str(self.tree), "PATH": path, **environment}
         with log.open("wb") as output:
             return subprocess.Popen(  # noqa: S603
-                command, env=variables, stdout=output, stderr=output, start_new_session=True, cwd=ROOT
+                command, env=variables, stdout=output, stderr=output, start_new_session=True, cwd=self.tree
             )
 
     def url(self, port: int, task: str) -> str:

@@ -2,10 +2,11 @@
 
 FOLDER is a dataset as `evaluate` reads it. Each photo is enlarged, gets noise (enlarging adds no detail as fine as a
 camera's grain), and is saved as a JPEG. The program compares the service's answer with that for the same JPEG decoded
-at full size.
+at full size. `--least` tries another rule than the service's, which decodes to no less than twice the needed side.
 """
 
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from service.imaging import decoder, preprocess
-from service.imaging.decoder import ImageLimits
+from service.imaging.decoder import LEAST_SCALE, ImageLimits
 from service.measure.accuracy import datasets
 from service.measure.accuracy.scoring import scoring_of
 from service.measure.pipeline import Pipeline, Prepared
@@ -33,15 +34,16 @@ SCORES = "scores"
 @click.option("--store", type=click.Path(path_type=Path), default="model_store", show_default=True)
 @click.option("--model", default="starter-classifier", show_default=True)
 @click.option("--count", type=click.IntRange(1), default=200, show_default=True, help="Photos, chosen at random.")
-def main(folder: Path, store: Path, model: str, count: int) -> None:
+@click.option("--least", type=click.FloatRange(1), default=LEAST_SCALE, show_default=True, help="Of the needed side.")
+def main(folder: Path, store: Path, model: str, count: int, least: float) -> None:
     """Compare the answers, and print a line for each size of JPEG."""
     card = cards.read(store / model)
     pipeline = Pipeline.load(card, "cpu")
     photos = [each.path for each in datasets.read(folder).images]
     chosen = np.random.default_rng(0).permutation(len(photos))[:count]
     for factor in FACTORS:
-        short = factor * preprocess.needed_side(card.input)
-        answers = [both(pipeline, upload) for upload in enlarge([photos[index] for index in chosen], short)]
+        short = math.ceil(factor * least / LEAST_SCALE * preprocess.needed_side(card.input))
+        answers = [both(pipeline, upload, least) for upload in enlarge([photos[index] for index in chosen], short)]
         found = numerics.compare([ours for ours, _ in answers], [whole for _, whole in answers], scoring_of(card.task))
         result = f"{found.equal:.1%} of {found.images} labels equal, mean score difference {found.difference:.4f}"
         click.echo(f"{card.name}, short side {short}: {result}")
@@ -61,12 +63,13 @@ def enlarge(photos: list[Path], short: int) -> Iterator[bytes]:
         yield out.getvalue()
 
 
-def both(pipeline: Pipeline, upload: bytes) -> tuple[BatchArrays, BatchArrays]:
-    """Return the service's answer, and the answer for the image decoded at full size."""
-    served = pipeline.prepare(upload)
-    decoded = decoder.decode(upload, ImageLimits()).image
-    whole = Prepared(preprocess.prepare(pipeline.card.input, decoded), served.width, served.height)
-    ours, theirs = ({SCORES: pipeline.infer([each])[0].arrays[SCORES][None]} for each in (served, whole))
+def both(pipeline: Pipeline, upload: bytes, least: float = LEAST_SCALE) -> tuple[BatchArrays, BatchArrays]:
+    """Return the answer for the image decoded to `least` of the needed side, and for that decoded at full size."""
+    spec = pipeline.card.input
+    needed = round(least / LEAST_SCALE * preprocess.needed_side(spec))
+    decoded = (decoder.decode(upload, ImageLimits(), needed=side) for side in (needed, None))
+    prepared = (Prepared(preprocess.prepare(spec, each.image), each.width, each.height) for each in decoded)
+    ours, theirs = ({SCORES: pipeline.infer([each])[0].arrays[SCORES][None]} for each in prepared)
     return ours, theirs
 
 

@@ -1,20 +1,26 @@
 """Measure the service on a host with a GPU under load: its share of the engine's rate, and its bottleneck."""
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import tomlkit
 
 from benchmarks.bars.rounds import IN_FLIGHT, LONG_TIMEOUT
 from benchmarks.contest.contestants import CONTESTANTS
-from benchmarks.contest.runner import Contest, Entry, started
+from benchmarks.contest.runner import Contest, ContestError, Entry, started
+from benchmarks.gpu.options import GpuOptions
 from service.config.cores import usable_cores
-from service.measure.load import http_connection
+from service.measure.load import http_connection, report
 from service.measure.load.trial import Load, Trial
-from service.models.cards import LABEL_SETS
+from service.measure.tables import table
+from service.models.cards import LABEL_SETS, ModelCard
+
+__all__ = ["ContestError", "ServiceResult", "bottleneck", "measure", "store", "through_http"]
 
 BUSY = 0.9  # use of a core, or of all cores, from which on it is the bottleneck
 GOOD = 0.9  # share of the engine's rate from which on the engine is the bottleneck
@@ -45,6 +51,18 @@ def store(source: Path, target: Path, model: str, **changes: str | int) -> Path:
     document["serving"] = {**document.get("serving", {}), **changes}
     card.write_text(tomlkit.dumps(document), encoding="utf-8")
     return target
+
+
+def through_http(source: Path, card: ModelCard, engine_per_s: float, options: GpuOptions) -> dict[str, Any]:
+    """Measure the service with the options, print the results and return them as JSON values."""
+    changes: dict[str, str | int] = {"precision": options.precision, "workers": options.workers}
+    with tempfile.TemporaryDirectory(prefix="gpu-") as folder:
+        served = store(source, Path(folder), card.name, batch_size=card.serving.batch_size, **changes)
+        found = measure(served, card.name, options.callers, options.seconds, engine_per_s)
+    for part in (report.loads, report.stages, report.processes):
+        click.echo(table(*part([found.trial])))
+    click.echo(f"{found.share:.2f} of the engine's rate (target: {TARGET_SHARE}). {found.bottleneck}")
+    return found.document()
 
 
 def measure(folder: Path, model: str, callers: Sequence[int], seconds: float, engine_per_s: float) -> ServiceResult:

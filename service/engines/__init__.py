@@ -7,9 +7,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from service.engines import graph, torch_cpu
+from service.engines import graph, multi_graph, torch_cpu
 from service.engines.cuda import engine as cuda_engine
+from service.engines.heads import head_of
 from service.engines.openvino import engine as openvino_engine
+from service.engines.openvino import parts as openvino_parts
 from service.engines.openvino import runtime as openvino_runtime
 from service.engines.openvino.conversion import ConversionError
 from service.models.cards import ModelCard
@@ -21,7 +23,10 @@ Images = npt.NDArray[np.uint8]
 
 
 class Engine(Protocol):
-    """A network with its weights, ready to run its task's operation `predict`. It takes one call at a time."""
+    """A network with its weights, ready to run its task's operation `predict`.
+
+    It takes as many calls at a time as `calls_at_once` says.
+    """
 
     def __call__(self, images: Images, /) -> BatchArrays:
         """Return the task's outputs by name for images `(n, h, w, 3)` uint8 RGB.
@@ -37,10 +42,19 @@ Load = Callable[[ModelCard, str], Engine]
 
 def by_torch(card: ModelCard, device: str) -> Engine:
     """Return PyTorch's engine for this device."""
+    if head_of(card).multi_graph is not None:
+        return multi_graph.load(card, device)
     return torch_cpu.load(card, device) if device.startswith("cpu") else cuda_engine.load(card, device)
 
 
-ENGINES: dict[str, Load] = {"torch": by_torch, "openvino": openvino_engine.load}
+def by_openvino(card: ModelCard, device: str) -> Engine:
+    """Return OpenVINO's engine."""
+    if head_of(card).multi_graph is not None:
+        return openvino_parts.load(card, device)
+    return openvino_engine.load(card, device)
+
+
+ENGINES: dict[str, Load] = {"torch": by_torch, "openvino": by_openvino}
 
 
 def load(card: ModelCard, device: str | None = None) -> Engine:
@@ -54,13 +68,25 @@ def load(card: ModelCard, device: str | None = None) -> Engine:
     return on_cpu(card) if where.startswith("cpu") else by_torch(card, where)
 
 
-def on_cpu(card: ModelCard, fastest: Load = openvino_engine.load) -> Engine:
+def chosen(card: ModelCard, device: str) -> str:
+    """Return the name of the engine that `load` tries first for a card on a device."""
+    if card.serving.engine != "auto":
+        return card.serving.engine
+    return "openvino" if device.startswith("cpu") and openvino_runtime.is_installed() else "torch"
+
+
+def calls_at_once(engine: Engine) -> int:
+    """Return how many threads may call the engine at the same time, where more than one is faster."""
+    return 2 if isinstance(engine, openvino_engine.OpenVinoEngine) and engine.streams else 1
+
+
+def on_cpu(card: ModelCard, fastest: Load = by_openvino) -> Engine:
     """Return OpenVINO's engine if it is installed and takes the network, else PyTorch's, and log why."""
     if not openvino_runtime.is_installed():
         log.warning("%s: OpenVINO is not installed, so PyTorch runs it, several times slower", card.name)
-        return torch_cpu.load(card, "cpu")
+        return by_torch(card, "cpu")
     try:
         return fastest(card, "cpu")
     except ConversionError as error:
         log.warning("%s; PyTorch runs it instead, several times slower", error)
-        return torch_cpu.load(card, "cpu")
+        return by_torch(card, "cpu")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from service.engines.heads import head_of
 from service.models.cards import CardError, ModelCard
 from service.models.weights import checkpoint
+from service.networks.inference_form import REFERENCE, Form, rewrite
 
 Forward = Callable[[nn.Module, Tensor], Tensor]
 
@@ -73,11 +74,14 @@ def skeleton(card: ModelCard) -> nn.Module:
     return network
 
 
-def build(card: ModelCard) -> Graph:
-    """Return the card's network with its weights, on the CPU, in evaluation mode.
+def build(card: ModelCard, form: Form = REFERENCE) -> Graph:
+    """Return the card's network with its weights, on the CPU, in evaluation mode, in the given form.
 
-    Raises `CardError` if the weights are missing, have another checksum, or do not fit.
+    Networks of other libraries have only the reference form. Raises `CardError` if the weights are missing, have
+    another checksum, or do not fit.
     """
     network = skeleton(card)
     checkpoint.load_weights(network, checkpoint.read(card), card.name)
+    if card.network.library == "own":
+        network = rewrite(network.eval(), form)
     return Graph(Normalise(card.input.mean, card.input.std), network, head_of(card).forward).eval()

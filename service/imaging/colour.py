@@ -6,6 +6,7 @@ it has a usable one.
 """
 
 import io
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -18,6 +19,12 @@ DEPTH_REDUCED = "depth_reduced"
 PROFILE_IGNORED = "icc_profile_ignored"
 
 MAX_PROFILE_BYTES = 1_000_000
+
+SRGB_GAMMA = 1 / 2.2  # as PNG's gAMA chunk says it of sRGB
+
+# Descriptions of profiles that are sRGB. Others that begin with its name are linear (sRGB-elle-V2-g10) or have other
+# primaries, and are converted.
+SRGB_PROFILE = re.compile(r"(c2|sRGB|sRGB built-in|sRGB2014|sRGB IEC61966-2[.-]1.*)\0?")
 
 # TIFF tags: bits per sample, and the meaning of its zero (0 where zero is white).
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
@@ -36,14 +43,14 @@ def to_rgb(image: Image.Image) -> Flattened:
 
     The result is `image` itself if it is plain RGB already. The mode must be one that `check_mode` accepts.
     """
-    profile = image.info.get("icc_profile")
     base, warnings = FLATTEN[image.mode](image)
-    if profile:
-        managed = _through_profile(base, profile)
+    if "icc_profile" in image.info:  # it is None if Pillow could not read it
+        profile = image.info["icc_profile"]
+        managed = _through_profile(base, profile) if profile else None
         if managed is not None:
             return managed, warnings
         warnings = (*warnings, PROFILE_IGNORED)
-    return UNMANAGED[base.mode](base), warnings
+    return _through_gamma(UNMANAGED[base.mode](base), image), warnings
 
 
 def _keep(image: Image.Image) -> Flattened:
@@ -79,6 +86,10 @@ def _reduce_depth(image: Image.Image) -> Flattened:
     reduced = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
     if tags.get(PHOTOMETRIC) == 0:
         reduced = 255 - reduced
+    if isinstance(transparent := image.info.get("transparency"), int):
+        hidden = np.asarray(image) == transparent
+        reduced[hidden] = 255
+        return Image.fromarray(reduced), (DEPTH_REDUCED, *((ALPHA_COMPOSITED,) if hidden.any() else ()))
     return Image.fromarray(reduced), (DEPTH_REDUCED,)
 
 
@@ -122,6 +133,21 @@ UNMANAGED: dict[str, Callable[[Image.Image], Image.Image]] = {
     "LAB": _lab,
 }
 
+
+def _through_gamma(rgb: Image.Image, source: Image.Image) -> Image.Image:
+    """Return the image for a display of sRGB, if `source` is a PNG with another gamma and no colour space.
+
+    Browsers do so, too (PNG, third edition, 13.13). The exponents of sRGB and of most files differ by less than 5 %.
+    """
+    gamma = source.info.get("gamma", 0)
+    if gamma <= 0 or "srgb" in source.info or "icc_profile" in source.info:
+        return rgb
+    exponent = SRGB_GAMMA / gamma
+    if abs(exponent - 1) < 0.05:
+        return rgb
+    return rgb.point([round(255 * (level / 255) ** exponent) for level in range(256)] * 3)
+
+
 # The base mode that a profile is for, by the colour space in its header (ICC.1, section 7.2.6).
 PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 
@@ -134,7 +160,7 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if PROFILE_MODES.get(source.profile.xcolor_space) != image.mode:
             return None
-        if image.mode == "RGB" and ImageCms.getProfileDescription(source).startswith("sRGB"):
+        if image.mode == "RGB" and SRGB_PROFILE.fullmatch(ImageCms.getProfileDescription(source).strip()):
             return image
         return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):

@@ -4,12 +4,13 @@ The order protects the service: first the format by its first bytes, then the si
 and only then the pixels. The bytes are untrusted until decoded, so any exception of Pillow is an error of the image.
 """
 
+import io
 import logging
 import re
 import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from PIL import (
@@ -24,11 +25,18 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from service.errors import ImageCorrupt, ImageTooLarge, ImageTooSmall, ServiceError, UnsupportedMediaType
-from service.imaging import colour, decompression_bombs, heic
+from service.errors import (
+    ImageCorrupt,
+    ImageKindUnsupported,
+    ImageTooLarge,
+    ImageTooSmall,
+    ServiceError,
+    UnsupportedMediaType,
+)
+from service.imaging import colour, decompression_bombs
+from service.imaging.formats import ancillary, code_points, corrections, heic, jpeg_end, orientation, unsupported
 
 FIRST_FRAME_ONLY = "first_frame_only"
-EXIF_IGNORED = "exif_ignored"
 
 # The plugin classes are used directly, not `Image.open`. So no other decoder can run, and a JPEG's appended images
 # (MPO) are ignored. Pillow's own pixel limit, which is global and does not report the size, does not apply first.
@@ -63,18 +71,12 @@ CHECKS: Final[dict[str, Callable[[bytes, int], None]]] = {
 # need many times the upload's own pixels.
 MAX_ASPECT = 200
 
+# Of the needed side: a JPEG is decoded to no less. `benchmarks.costs.reduced_jpeg` measures what a lower one changes.
+LEAST_SCALE: Final = 2
+
 PILLOW: Final = re.compile(r"PIL\.")
 
-ORIENTATION = 0x0112
-UPRIGHT: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+NO_IMAGE = "The bytes are not an image in an accepted format."
 
 
 @dataclass(frozen=True)
@@ -135,21 +137,47 @@ def decode(data: bytes, limits: ImageLimits, *, needed: int | None = None) -> De
 
     `needed` is the short side, in pixels, that the caller needs. A JPEG may then be decoded at 1/2, 1/4 or 1/8 scale,
     but to no less than twice that side. Raises `UnsupportedMediaType`, `ImageTooLarge`, `ImageTooSmall`,
-    `ImageTooCostly`, `ImageCorrupt`, `ImageModeUnsupported` and `MemoryError`.
+    `ImageTooCostly`, `ImageCorrupt`, `ImageKindUnsupported`, `ImageModeUnsupported` and `MemoryError`.
+
+    A file that cannot be read is read once more without the parts that its pixels do not need.
     """
     kind = sniff(data)
     if kind is None:
-        raise UnsupportedMediaType("The bytes are not an image in an accepted format.", accepted=accepted_formats())
+        raise UnsupportedMediaType(_unknown(data), accepted=accepted_formats())
+    if kind == "TIFF" and (reason := unsupported.hidden_image(data)):
+        raise ImageKindUnsupported(reason)
     _silence_pillow()
+    try:
+        return _decode(kind, data, limits, needed)
+    except (ImageCorrupt, ImageTooSmall) as error:
+        if variant := unsupported.variant(kind, data):
+            raise ImageKindUnsupported(f"This kind of {kind} is not read: {variant}.") from None
+        essential = ancillary.without(kind, data)
+        if essential is None or error.limit is not None:  # a limit on the cost holds for the whole file
+            raise
+    decoded = _decode(kind, essential[0], limits, needed)
+    return replace(decoded, warnings=decoded.warnings + essential[1])
+
+
+def _unknown(data: bytes) -> str:
+    found = unsupported.format_of(data)
+    return f"The bytes are not an image in an accepted format. They are {found}." if found else NO_IMAGE
+
+
+def _decode(kind: str, data: bytes, limits: ImageLimits, needed: int | None) -> DecodedImage:
     opened = _open(kind, data, limits)
     mode, (width, height) = opened.mode, opened.size
-    image, notes = _pixels(kind, opened, needed)
-    transpose, exif_notes = _orientation(opened)
+    notes: tuple[str, ...] = ()
+    if kind == "JPEG" and not data.endswith(jpeg_end.END) and jpeg_end.find(data) is None:
+        data, notes = jpeg_end.completed(data, _loader(needed)), (jpeg_end.END_MISSING,)
+        opened = _open(kind, data, limits)
+    image, losses = _pixels(kind, opened, data, needed)
+    transpose, exif_notes = orientation.of(opened)
     if transpose is not None:
         image = image.transpose(transpose)
-    if transpose in {UPRIGHT[5], UPRIGHT[6], UPRIGHT[7], UPRIGHT[8]}:
+    if transpose in orientation.SIDES_SWAPPED:
         width, height = height, width
-    notes += exif_notes + ((FIRST_FRAME_ONLY,) if _has_more_frames(opened) else ())
+    notes += losses + exif_notes + ((FIRST_FRAME_ONLY,) if _has_more_frames(opened) else ())
     # An ICC profile or a transparent colour left here would be written into an image made from this one.
     image.info = {}
     return DecodedImage(image, width, height, kind, mode, notes)
@@ -182,7 +210,7 @@ def check_size(width: int, height: int, limits: ImageLimits) -> None:
 def _open(kind: str, data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
     """Read the header and check it against the limits, without decoding pixels."""
     try:
-        plugin = FORMATS[kind] if kind in FORMATS else heic.plugin(accepted_formats())
+        plugin = corrections.plugin(data) if kind == "TIFF" else FORMATS.get(kind) or heic.plugin(accepted_formats())
         opened = plugin(decompression_bombs.BoundedReader(data))
         check_size(*opened.size, limits)
         colour.check_mode(opened.mode)
@@ -201,25 +229,27 @@ def _open(kind: str, data: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
     return opened
 
 
-def _pixels(kind: str, opened: ImageFile.ImageFile, needed: int | None) -> colour.Flattened:
+def _pixels(kind: str, opened: ImageFile.ImageFile, data: bytes, needed: int | None) -> colour.Flattened:
     try:
-        if needed is not None:
-            opened.draft(None, (2 * needed, 2 * needed))
-        opened.load()
-        return colour.to_rgb(opened)
-    except MemoryError:
+        _load(opened, needed)
+        notes = jpeg_end.check(data, opened, _loader(needed)) if kind == "JPEG" else ()
+        image, losses = colour.to_rgb(corrections.corrected(kind, opened, data))
+        return image, notes + losses + code_points.warnings(kind, data)
+    except (ServiceError, MemoryError):
         raise
     except Exception:  # as in _open
         raise ImageCorrupt(f"The {kind} data is damaged or incomplete.") from None
 
 
-def _orientation(opened: ImageFile.ImageFile) -> tuple[Image.Transpose | None, tuple[str, ...]]:
-    """Return how to transpose the image to turn it upright. For a TIFF, Pillow does that and removes the tag."""
-    try:
-        orientation = opened.getexif().get(ORIENTATION, 1)
-        return UPRIGHT.get(orientation), () if orientation in {1, *UPRIGHT} else (EXIF_IGNORED,)
-    except Exception:  # as in _open, but an image is not rejected because of its metadata
-        return None, (EXIF_IGNORED,)
+def _load(opened: ImageFile.ImageFile, needed: int | None) -> Image.Image:
+    if needed is not None:
+        opened.draft(None, (LEAST_SCALE * needed, LEAST_SCALE * needed))
+    opened.load()
+    return opened
+
+
+def _loader(needed: int | None) -> jpeg_end.Load:
+    return lambda data: _load(JpegImagePlugin.JpegImageFile(io.BytesIO(data)), needed)
 
 
 def _has_more_frames(opened: ImageFile.ImageFile) -> bool:

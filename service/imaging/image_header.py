@@ -25,6 +25,28 @@ def pixels(kind: str, data: bytes) -> int | None:
     return abs(found[0] * found[1]) or None if found else None
 
 
+def tiff_tags(data: bytes) -> dict[int, int]:
+    """Return the numbers in the first directory, by tag. Of a tag with several numbers it is the first.
+
+    Of a tag without numbers it is an offset. In a BigTIFF (version 43) offsets and counts have 8 bytes.
+    """
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    start, end, count, entry, value = (8, 16, 8, 20, 12) if 43 in data[2:4] else (4, 8, 2, 12, 8)
+    at = int.from_bytes(data[start:end], order)
+    tags = {}
+    for index in range(min(int.from_bytes(data[at : at + count], order), MAX_STEPS)):
+        tag = data[at + count + index * entry : at + count + (index + 1) * entry]
+        if len(tag) < entry:
+            break
+        kind, numbers = int.from_bytes(tag[2:4], order), int.from_bytes(tag[4:value], order)
+        length, found = LENGTHS.get(kind, 4), tag[value:]
+        if kind in LENGTHS and numbers * length > len(found):
+            offset = int.from_bytes(found, order)
+            found = data[offset : offset + length]
+        tags[int.from_bytes(tag[:2], order)] = int.from_bytes(found[:length], order)
+    return tags
+
+
 def _jpeg(data: bytes) -> tuple[int, int] | None:
     at = 2
     for _ in range(MAX_STEPS):
@@ -57,17 +79,7 @@ def _webp(data: bytes) -> tuple[int, int] | None:
 
 
 def _tiff(data: bytes) -> tuple[int, int] | None:
-    """Read the sides in the first directory; in a BigTIFF (version 43) offsets and counts have 8 bytes."""
-    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
-    big = 43 in data[2:4]
-    start, end, count, entry, value = (8, 16, 8, 20, 12) if big else (4, 8, 2, 12, 8)
-    at = int.from_bytes(data[start:end], order)
-    tags = int.from_bytes(data[at : at + count], order)
-    sides: dict[int, int] = {}
-    for index in range(min(tags, MAX_STEPS)):
-        tag = data[at + count + index * entry : at + count + (index + 1) * entry]
-        length = LENGTHS.get(int.from_bytes(tag[2:4], order), 4)
-        sides[int.from_bytes(tag[:2], order)] = int.from_bytes(tag[value : value + length], order)
+    sides = tiff_tags(data)
     return (sides[WIDTH], sides[HEIGHT]) if {WIDTH, HEIGHT} <= sides.keys() else None
 
 

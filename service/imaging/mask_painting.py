@@ -33,6 +33,15 @@ class MaskPlan:
     confidence: masks.Mask | None = None
     regions: bool = True
 
+    @property
+    def pixels(self) -> int:
+        """The pixels to compute."""
+        return self.width * self.height
+
+    def paint(self) -> "Painted":
+        """Render what the plan names. Raises `ValueError` for a class without a colour."""
+        return paint(self)
+
 
 @dataclass(frozen=True)
 class Painted:

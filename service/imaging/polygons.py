@@ -34,7 +34,7 @@ def polygons(mask: Mask, width: int, height: int, tolerance: float = 0.0) -> dic
     faces = shapely.transform(faces, _scale(mask, width, height))
     if tolerance:
         faces = shapely.coverage_simplify(faces, tolerance, simplify_boundary=False)
-    return {int(class_id): _coordinates(faces[classes == class_id]) for class_id in np.unique(classes)}
+    return {int(class_id): coordinates(faces[classes == class_id]) for class_id in np.unique(classes)}
 
 
 def _borders(mask: Mask) -> Points:
@@ -91,8 +91,8 @@ def _edges(source: int, target: int) -> npt.NDArray[np.int64]:
     return np.searchsorted(nearest_indices(source, target), np.arange(source + 1))
 
 
-def _coordinates(faces: Faces) -> list[Polygon]:
-    """Return the coordinates of polygons. They are integers, because simplification does not move vertices."""
+def coordinates(faces: Faces) -> list[Polygon]:
+    """Return the coordinates of a GeoJSON MultiPolygon. They are integers: simplification does not move vertices."""
     _, points, (ring_ends, face_ends) = shapely.to_ragged_array(shapely.orient_polygons(faces))
     vertices = points.astype(np.int64).tolist()
     rings = [vertices[begin:end] for begin, end in pairwise(ring_ends)]

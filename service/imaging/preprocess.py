@@ -7,12 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from service.imaging.resizers import resize, uses_simd
 from service.models.inputs import Input
 
-FILTERS: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-# Above this many pixels, `timm` computes only the crop of the resized image. They are 64 MB in Pillow's RGB.
+# Above this many pixels, `timm` with Pillow computes only the crop of the resized image. They are 64 MB in its RGB.
 MAX_RESIZED_PIXELS = 16_000_000
+
+CHANNELS: Final = 3
+
+Pixels = npt.NDArray[np.uint8]
 
 
 def needed_side(spec: Input) -> int:
@@ -20,9 +23,26 @@ def needed_side(spec: Input) -> int:
     return NEEDED[spec.profile](spec)
 
 
-def prepare(spec: Input, image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Return the network's input, shape (H, W, 3), from an upright RGB image of any size."""
-    return np.asarray(PREPARE[spec.profile](spec, image))
+def prepare(spec: Input, image: Image.Image, out: Pixels | None = None) -> Pixels:
+    """Return the network's input, shape (H, W, 3), from an upright RGB image of any size.
+
+    `out` is an array of one axis, at least `largest_bytes` long. The input is then written to its beginning, and the
+    result is a view of it. Raises `ValueError` if `out` is too short.
+    """
+    pixels = np.asarray(PREPARE[spec.profile](spec, image))
+    if out is None:
+        return pixels
+    if out.size < pixels.size:
+        raise ValueError(f"the output has {out.size} bytes and needs {pixels.size}")
+    written = out[: pixels.size].reshape(pixels.shape)
+    written[...] = pixels
+    return written
+
+
+def largest_bytes(spec: Input) -> int:
+    """Return the bytes of the largest input that `prepare` makes."""
+    long, short = spec.largest
+    return long * short * CHANNELS
 
 
 def window(spec: Input, width: int, height: int) -> tuple[int, int, int, int]:
@@ -45,7 +65,7 @@ def _timm_window(spec: Input, width: int, height: int) -> tuple[int, int, int, i
 
 def _official(spec: Input, image: Image.Image) -> Image.Image:
     crop = image.crop(_official_window(spec, *image.size))
-    return crop.resize((spec.size, spec.size), FILTERS[spec.interpolation])
+    return resize(spec, crop, (spec.size, spec.size))
 
 
 def _timm(spec: Input, image: Image.Image) -> Image.Image:
@@ -55,13 +75,13 @@ def _timm(spec: Input, image: Image.Image) -> Image.Image:
     width, height = (int(short * side / scale) for side in image.size)
     left, top = round((width - spec.size) / 2), round((height - spec.size) / 2)
     window = (left, top, left + spec.size, top + spec.size)
-    if width * height <= MAX_RESIZED_PIXELS:
-        return image.resize((width, height), FILTERS[spec.interpolation]).crop(window)
-    # The same filter over the same pixels, but Pillow stores a box as 32-bit floats and may resize rows before columns,
+    if width * height <= MAX_RESIZED_PIXELS and not uses_simd(spec):
+        return resize(spec, image, (width, height)).crop(window)
+    # The same filter over the same pixels. But Pillow stores a box as 32-bit floats and may resize rows before columns,
     # with rounding between them. Measured: a difference of at most two levels.
     across, down = image.width / width, image.height / height
     box = (window[0] * across, window[1] * down, window[2] * across, window[3] * down)
-    return image.resize((spec.size, spec.size), FILTERS[spec.interpolation], box=box)
+    return resize(spec, image, (spec.size, spec.size), box)
 
 
 def _proportional(spec: Input, image: Image.Image) -> Image.Image:
@@ -71,7 +91,7 @@ def _proportional(spec: Input, image: Image.Image) -> Image.Image:
         bound, target = min(image.size), spec.short
     sides = (target if side == bound else int(side * target / bound + 0.5) for side in image.size)
     width, height = (max(1, int(side / spec.multiple + 0.5)) * spec.multiple for side in sides)
-    return image.resize((width, height), FILTERS[spec.interpolation])
+    return resize(spec, image, (width, height))
 
 
 def _whole(spec: Input, image: Image.Image) -> Image.Image:
@@ -79,7 +99,7 @@ def _whole(spec: Input, image: Image.Image) -> Image.Image:
     if long <= spec.size:
         return image
     width, height = (spec.size if side == long else max(1, int(side * spec.size / long + 0.5)) for side in image.size)
-    return image.resize((width, height), FILTERS[spec.interpolation])
+    return resize(spec, image, (width, height))
 
 
 PREPARE: Final[dict[str, Callable[[Input, Image.Image], Image.Image]]] = {

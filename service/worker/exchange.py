@@ -1,11 +1,12 @@
 """What a worker exchanges with the gateway: frames with images, and frames with outputs or a failure."""
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from service.errors import Internal, ServiceError
+from service.config.log_settings import LogSettings
+from service.config.logs import Logs
+from service.errors import Internal
 from service.models.cards import CardError, ModelCard
 from service.tasks import frame
 from service.tasks.frame import Array, UnpackedFrame
@@ -13,15 +14,16 @@ from service.worker.batch import BatchedOutput
 
 log = logging.getLogger("service.worker")
 
+INTERNAL: Final = Internal.code()
 NO_IMAGE: Final = "The request is no frame with an image."
 
 
 class RejectedImageError(ValueError):
-    """A request that is not computed, and the problem to report: `Internal` where gateway and worker disagree."""
+    """A request that is not computed, and the code to report: that of `Internal` where gateway and worker disagree."""
 
-    def __init__(self, detail: str, error: type[ServiceError] = Internal) -> None:
+    def __init__(self, detail: str, code: str = INTERNAL) -> None:
         super().__init__(detail)
-        self.error = error
+        self.code = code
 
 
 def opened(request: dict[str, Any]) -> list[UnpackedFrame | RejectedImageError]:
@@ -51,21 +53,11 @@ def check_types(card: ModelCard, outputs: Mapping[str, Sequence[Array]]) -> None
         raise CardError(f"{card.name}: its outputs are {types}; a frame holds only {', '.join(sorted(frame.DTYPES))}")
 
 
-def failure(detail: str, error: type[ServiceError] = Internal) -> bytes:
+def failure(detail: str, code: str = INTERNAL) -> bytes:
     """Return the frame of a failure. It is never the caller's fault: the gateway has validated the image."""
-    return frame.pack({"ok": False, "code": error.code(), "detail": detail})
+    return frame.pack({"ok": False, "code": code, "detail": detail})
 
 
-def log_to_standard_error() -> None:
-    """Log to standard error, which TorchServe logs as warnings; it logs standard output, which is noisy, below that.
-
-    TorchServe writes two lines for each batch, which Java parses while the network runs. No one reads them, so they
-    are not written.
-    """
-    logging.getLogger().setLevel(logging.WARNING)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
-    service = logging.getLogger("service")
-    service.handlers = [handler]
-    service.setLevel(logging.INFO)
-    service.propagate = False
+def log_to_standard_error() -> Logs:
+    """Log to standard error, which TorchServe logs as warnings; it logs standard output below that."""
+    return Logs("worker", LogSettings(), keeps_format=True)

@@ -1,10 +1,12 @@
-"""The handler of batches: TorchServe calls `initialize` once, then `handle` with the requests of each batch.
+"""The handler of batches: `initialize` is called once, then `handle` with the requests of each batch.
 
-TorchServe asks for these two methods and no base class, so nothing of it is imported here. It takes the only class that
-the module defines.
+These are the methods of a TorchServe handler. `service.worker.leader` calls them, and takes the only class that the
+module defines. Several threads may call `handle` at the same time.
 """
 
 import logging
+import os
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -15,18 +17,20 @@ from typing import Any
 import numpy as np
 
 from service import engines
+from service.config.logs import Logs
 from service.engines import Engine, Images, eager
 from service.engines.cuda import batch_sizes
 from service.errors import DeadlineExceeded
 from service.host.torchserve_log import CANNOT_LOAD
 from service.models import cards
 from service.models.cards import CardError, ModelCard
-from service.tasks import PREDICT, can_run, operation_of, task_of
+from service.tasks import PREDICT, can_run, operation_of, shared_image, task_of
 from service.tasks.frame import UnpackedFrame
 from service.tasks.torch_head import BatchArrays
 from service.worker import batch, exchange
 from service.worker.exchange import NO_IMAGE, RejectedImageError
 from service.worker.memory import resident_bytes
+from service.worker.shared_images import SharedImages
 
 log = logging.getLogger("service.worker")
 
@@ -50,19 +54,27 @@ class BatchHandler:
         load: Loader = engines.load,
         clock: Callable[[], float] = time.time,
         load_eager: EagerLoader = eager.load,
+        shared_memory: Path | None = None,
     ) -> None:
-        """Take what loads the engine, the Unix time in seconds, and what loads the other operations."""
+        """Take what loads the engine, the Unix time in seconds, and what loads the other operations.
+
+        `shared_memory` is the folder of the gateways' arenas, by default the one of `RESNEST_SHARED_MEMORY_DIR`.
+        """
         self._load = load
         self._clock = clock
         self._load_eager = load_eager
         self._eager: EagerRun | None = None
+        self._shared = SharedImages(shared_memory or shared_image.folder(os.environ))
+        self._logs: Logs | None = None
+        self._turn = threading.Semaphore()
+        self._eager_turn = threading.Lock()
 
     def initialize(self, context: Any) -> None:
         """Load the model in the worker's folder, and run small to full batches, so that no request pays for the first.
 
         Raises `CardError`, or what the batch failed with, after one line on standard error.
         """
-        exchange.log_to_standard_error()
+        self._logs = exchange.log_to_standard_error()
         properties = context.system_properties
         try:
             self._start(Path(properties["model_dir"]), properties.get("gpu_id"))
@@ -73,7 +85,9 @@ class BatchHandler:
 
     def handle(self, data: Sequence[dict[str, Any]], context: Any) -> list[bytes]:
         """Return for each request, in order, a frame for each of its images, in order."""
-        opened = [exchange.opened(request) for request in data]
+        if self._logs:
+            self._logs.follow()
+        opened = [[*map(self._shared.load, exchange.opened(request))] for request in data]
         replies = iter(self._replies([image for images in opened for image in images]))
         return [b"".join(islice(replies, len(images))) for images in opened]
 
@@ -85,8 +99,8 @@ class BatchHandler:
                 operation, image = self._requested(each)
                 alike[operation, image.shape][index] = image
             except RejectedImageError as error:
-                log.warning("refused index=%d of=%d reason=%s", index, len(opened), error)
-                replies[index] = exchange.failure(str(error), error.error)
+                log.warning("refused an image: %s", error, extra={"model": self.card.name, "code": error.code})
+                replies[index] = exchange.failure(str(error), error.code)
         for (operation, _), images in alike.items():
             indices, size = list(images), operation_of(self.card, operation).batch_size(self.card)
             for start in range(0, len(indices), size):  # TorchServe may have joined the batches of several gateways
@@ -99,8 +113,9 @@ class BatchHandler:
         # TorchServe counts GPUs by `nvidia-smi`, and without it, or on a slice of a GPU, names none.
         self._device = None if gpu is None else f"cuda:{gpu}"
         self.engine = self._load(self.card, self._device)
+        self._turn = threading.Semaphore(engines.calls_at_once(self.engine))
         side = self.card.input.square
-        for count in batch_sizes.sizes(self.card.serving.batch_size):
+        for count in batch_sizes.sizes(operation_of(self.card, PREDICT).batch_size(self.card)):
             outputs = self.engine(np.zeros((count, side, side, 3), np.uint8))
         exchange.check_types(self.card, outputs)
 
@@ -120,23 +135,25 @@ class BatchHandler:
         if not operation_of(self.card, operation).input(self.card).accepts(image.shape[0], image.shape[1]):
             raise RejectedImageError(f"The image's sides {image.shape[:2]} do not fit this model.")
         if self._clock() > expires:
-            raise RejectedImageError("The deadline passed before the image's batch began.", DeadlineExceeded)
+            raise RejectedImageError("The deadline passed before the image's batch began.", DeadlineExceeded.code())
         return operation, image
 
     def _engine(self, operation: str) -> Engine:
         """Return what runs an operation. Others than `predict` share a network that is loaded at the first request."""
 
         def run(images: Images) -> BatchArrays:
-            self._eager = self._eager or self._load_eager(self.card, self._device)
-            return self._eager(operation, images)
+            with self._eager_turn:
+                self._eager = self._eager or self._load_eager(self.card, self._device)
+                return self._eager(operation, images)
 
         return self.engine if operation == PREDICT else run
 
     def _run(self, operation: str, images: dict[int, Images]) -> dict[int, bytes]:
-        outcomes = dict(zip(images, batch.run(self._engine(operation), list(images.values())), strict=True))
+        outcomes = dict(zip(images, batch.run(self._engine(operation), list(images.values()), self._turn), strict=True))
         failed = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, Exception)}
         if failed:
             first = next(iter(failed.values()))
-            log.error("inference failed indices=%s of=%d", list(failed), len(images), exc_info=first)
+            fields = {"model": self.card.name, "failed": list(failed), "images": len(images)}
+            log.error("inference failed", extra=fields, exc_info=first)
         resident = resident_bytes()
         return {index: exchange.reply(outcome, resident) for index, outcome in outcomes.items()}

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import made_models
 from service.measure.load import corpus
 from service.measure.pipeline import Pipeline
-from service.models import cards
+from service.models import cards, zoo
 from service.tasks.segmentation.scoring import mask_of
 from tests.stores import write_store
 
@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_made_model_is_served_as_any_other(made: Path) -> None:
-    found = cards.read_all(made)
+    found = zoo.read_all(made)
 
     assert found.keys() == set(NAMES)
     assert all(card.published == {} for card in found.values())
@@ -61,7 +61,7 @@ def test_what_is_there_is_left_alone(made: Path) -> None:
 
 
 def test_no_made_model_has_the_name_of_a_published_one() -> None:
-    zoo = cards.read_zoo(made_models.PUBLISHED)
+    published = zoo.read_zoo(made_models.PUBLISHED)
 
-    assert not made_models.MADE.keys() & zoo.keys()
-    assert set(made_models.MADE.values()) <= zoo.keys()
+    assert not made_models.MADE.keys() & published.keys()
+    assert set(made_models.MADE.values()) <= published.keys()

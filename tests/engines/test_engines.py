@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from service import engines
+from service.engines import torch_cpu
+from service.engines.openvino import engine as openvino_engine
 from service.engines.openvino.conversion import ConversionError
 from service.engines.openvino.engine import OpenVinoEngine
 from service.engines.torch_cpu import TorchEngine
@@ -26,6 +28,12 @@ def card(store: Path) -> ModelCard:
 )
 def test_a_card_gets_what_it_asks_for_on_the_cpu(card: ModelCard, engine: str, kind: type) -> None:
     assert isinstance(engines.load(serving(card, engine=engine), "cpu"), kind)
+
+
+def test_the_engine_that_is_tried_first_has_a_name(card: ModelCard) -> None:
+    assert engines.chosen(card, "cpu") == "openvino"
+    assert engines.chosen(card, "cuda:0") == "torch"
+    assert engines.chosen(serving(card, engine="torch"), "cpu") == "torch"
 
 
 def test_the_device_is_the_best_one_where_none_is_named(card: ModelCard) -> None:
@@ -67,3 +75,10 @@ def test_without_openvino_torch_runs_unless_the_card_insists(store: Path) -> Non
         "tiny-classifier: OpenVINO is not installed; install resnest-service[worker]",
     ]
     assert done.stderr.count("OpenVINO is not installed, so PyTorch runs it") == 1
+
+
+def test_streams_take_two_calls_at_a_time_and_other_engines_one(store: Path) -> None:
+    card = cards.read(store / "tiny-classifier")
+    assert engines.calls_at_once(openvino_engine.load(serving(card, threads=2))) == 2
+    assert engines.calls_at_once(openvino_engine.load(serving(card, threads=1))) == 1
+    assert engines.calls_at_once(torch_cpu.load(card, "cpu")) == 1

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from service.engines import graph
 from service.models import cards
+from service.networks.inference_form import Form
 
 
 def test_pixels_get_the_mean_and_deviation_of_the_training() -> None:
@@ -20,6 +22,15 @@ def test_a_segmenters_logits_stay_at_its_own_resolution(store: Path) -> None:
     images = torch.zeros((2, 64, 48, 3), dtype=torch.uint8)
     assert graph.build(cards.read(store / "tiny-segmenter"))(images).shape == (2, 3, 4, 3)
     assert graph.build(cards.read(store / "tiny-classifier"))(images).shape == (2, 7)
+
+
+def test_a_network_is_the_reference_unless_another_form_is_asked_for(store: Path) -> None:
+    card = cards.read(store / "tiny-classifier")
+    images = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    reference, form = graph.build(card), graph.build(card, Form(fold=True, split_attention=True))
+    assert any(isinstance(module, nn.BatchNorm2d) for module in reference.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in form.modules())
+    assert torch.allclose(form(images), reference(images), atol=1e-4)
 
 
 @pytest.mark.parametrize(

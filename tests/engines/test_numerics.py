@@ -31,7 +31,12 @@ def test_masks_are_counted_by_pixel_whatever_their_shapes() -> None:
     theirs = [segmented([[0, 0, 0], [1, 1, 0]], 0.5, 0.2), segmented([[0, 1]], 0.5, 0.2)]
     found = numerics.compare(ours, theirs, SEGMENTATION)
     assert (found.images, found.equal) == (2, 6 / 8)
-    assert found.difference == pytest.approx(0.05)
+    assert found.difference == pytest.approx(2 * 0.3 / 8)  # two pixels whose classes score 0.5 and 0.2
+
+
+def test_a_class_of_one_pixel_counts_for_one_pixel() -> None:
+    ours, theirs = segmented([[0] * 1000], 0.5, 0.0), segmented([[0] * 999 + [1]], 0.5, 0.6)
+    assert numerics.compare([ours], [theirs], SEGMENTATION).difference == pytest.approx(0.1 / 1000)
 
 
 @pytest.mark.parametrize(

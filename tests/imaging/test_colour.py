@@ -1,5 +1,6 @@
 """Every pixel format, read from a file that has it, converted to RGB."""
 
+import struct
 import zlib
 from collections.abc import Callable
 from typing import Literal
@@ -11,7 +12,8 @@ from PIL import Image, ImageCms
 from service.errors import ImageModeUnsupported
 from service.imaging import colour
 from service.imaging.decoder import DecodedImage, ImageLimits, decode
-from tests.odd_images import black_ink_profile, chunk, encode, grey_profile, png, tiff, upright, upright_image
+from tests.odd_images import CORPUS, black_ink_profile, chunk, encode, grey_profile, png, tiff, upright, upright_image
+from tests.odd_images import profile as made_profile
 
 W, H = 16, 16
 WHITE, RED, GREY = (255, 255, 255), (200, 30, 30), (120, 120, 120)
@@ -144,6 +146,51 @@ def test_an_srgb_picture_stays_as_it_is() -> None:
     found = read(encode(upright_image(), "PNG", icc_profile=profile()))
     np.testing.assert_array_equal(np.asarray(found.image), upright())
     assert found.warnings == ()
+
+
+def linear(name: str) -> bytes:
+    """Return a profile of sRGB's primaries without its curve, which has that description (ICC.1:2001-04, 6.5.17)."""
+    text = name.encode() + b"\0"
+    description = b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + bytes(4 + 4 + 2 + 1 + 67)
+    primaries = {"rXYZ": (0.4360, 0.2225, 0.0139), "gXYZ": (0.3851, 0.7169, 0.0971), "bXYZ": (0.1431, 0.0606, 0.7141)}
+    points = {
+        tag: b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(each * 65536) for each in xyz))
+        for tag, xyz in {**primaries, "wtpt": (0.9642, 1.0, 0.8249)}.items()
+    }
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, 256)
+    return made_profile(b"RGB ", b"XYZ ", desc=description, **points, rTRC=curve, gTRC=curve, bTRC=curve)
+
+
+@pytest.mark.parametrize("name", ["sRGB-elle-V2-g10.icc", "sRGB built-in linear", "linear"])
+def test_a_profile_that_is_only_called_srgb_is_used(name: str) -> None:
+    found = read(encode(upright_image(), "PNG", icc_profile=linear(name)))
+    assert np.asarray(found.image)[23, 31].tolist() == pytest.approx([181] * 3, abs=2)
+
+
+def gamma(value: float, *, more: bytes = b"", mode: str = "RGB") -> DecodedImage:
+    written = encode(upright_image(mode), "PNG")
+    head = chunk(b"gAMA", struct.pack(">I", round(value * 100_000))) + more
+    return read(written[:33] + head + written[33:])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "RGBA"])
+def test_a_png_with_another_gamma_is_shown_as_browsers_show_it(mode: str) -> None:
+    linear_grey = 255 * (120 / 255) ** (1 / 2.2)
+    assert np.asarray(gamma(1.0, mode=mode).image)[23, 31].tolist() == pytest.approx([linear_grey] * 3, abs=1)
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="../shared/data/odd-images is missing")
+@pytest.mark.parametrize("kind", ["n0g16", "n2c08", "n3p04"])
+def test_pngsuites_files_of_one_picture_in_several_gammas_look_alike(kind: str) -> None:
+    files = [CORPUS / f"image-png/tests/pngsuite/g{name}{kind}.png" for name in ("03", "05", "07", "10", "25")]
+    means = [np.asarray(read(file.read_bytes()).image).mean() for file in files if file.exists()]
+    assert len(means) > 1
+    assert max(means) - min(means) < 3
+
+
+def test_a_gamma_like_srgbs_or_beside_a_colour_space_changes_nothing() -> None:
+    for found in (gamma(1 / 2.2), gamma(0.44), gamma(0.0), gamma(1.0, more=chunk(b"sRGB", b"\0"))):
+        np.testing.assert_array_equal(np.asarray(found.image), upright())
 
 
 def test_another_rgb_space_is_brought_to_srgb() -> None:

@@ -13,7 +13,6 @@ from PIL import Image, ImageCms
 from service.errors import ImageTooLarge, ImageTooSmall, ServiceError, UnsupportedMediaType
 from service.imaging import decoder
 from service.imaging.decoder import (
-    EXIF_IGNORED,
     FIRST_FRAME_ONLY,
     FORMATS,
     DecodedImage,
@@ -22,6 +21,7 @@ from service.imaging.decoder import (
     decode,
     sniff,
 )
+from service.imaging.formats.ancillary import EXIF_IGNORED
 from tests.odd_images import LOSSY, Pixels, encode, tiff, upright, upright_image, with_chunk, with_exif, written
 
 ORIENTATION = 0x0112

@@ -67,7 +67,7 @@ def test_a_truncated_picture_is_corrupt_wherever_it_ends(kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
     data = encode(Image.fromarray(noise), kind)
     # Checksums and the end marker come after the last pixel.
-    end = len(data) - {"PNG": 24, "JPEG": 2, "GIF": 3}.get(kind, 1)
+    end = len(data) - {"PNG": 24, "JPEG": 3, "GIF": 3}.get(kind, 1)
     assert {outcome(data[:cut]) for cut in [*range(16, end, 7), end]} == {"image_corrupt"}
 
 
@@ -107,7 +107,7 @@ SEEDS = [
 
 CALLER_ERRORS = {
     "unsupported_media_type", "image_too_large", "image_too_small", "image_corrupt", "image_mode_unsupported",
-    "image_too_costly",
+    "image_too_costly", "image_kind_unsupported",
 }  # fmt: skip
 
 
@@ -147,12 +147,14 @@ TABLE: dict[tuple[str, bool, str], int] = {
     ("DecompressionBombError", False, "image_too_large"): 2,
     ("DecompressionBombError", False, "unsupported_media_type"): 2,
     ("NotImplementedError", False, "unsupported_media_type"): 1,
-    ("OSError", False, "image_corrupt"): 5,
+    ("OSError", False, "image_corrupt"): 1,
+    ("OSError", False, "image_kind_unsupported"): 4,  # BMPs: of a JPEG, of a PNG, and two with unusual bit masks
     ("OSError", False, "unsupported_media_type"): 33,
     ("OSError", True, "image_corrupt"): 10,
     ("TypeError", True, "image_corrupt"): 1,
-    ("UnidentifiedImageError", False, "image_corrupt"): 44,
-    ("UnidentifiedImageError", False, "ok"): 1,  # a HEIC
+    ("UnidentifiedImageError", False, "image_corrupt"): 42,
+    ("UnidentifiedImageError", False, "image_kind_unsupported"): 1,  # a JPEG of 12 bits
+    ("UnidentifiedImageError", False, "ok"): 2,  # a HEIC, and a PNG with a damaged chunk that its pixels do not need
     ("UnidentifiedImageError", False, "unsupported_media_type"): 47,
     ("ValueError", False, "unsupported_media_type"): 2,
     ("ValueError", True, "image_corrupt"): 1,

@@ -1,5 +1,6 @@
 """How a failed batch is split and run again."""
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -51,6 +52,19 @@ def test_a_batch_is_one_forward_pass() -> None:
     assert engine.passes == [5]
     assert scores_of(outcomes) == [0, 1, 2, 3, 4]
     assert all(isinstance(each, BatchedOutput) and each.batch == 5 and each.inference_ms > 0 for each in outcomes)
+
+
+def test_each_pass_is_made_in_its_turn() -> None:
+    turn = threading.Lock()
+
+    def check(images: Images) -> None:
+        assert turn.locked()
+        fail_on_poison(images)
+
+    outcomes = batch.run(FakeEngine(check), [flat(1), flat(POISON)], turn)
+    assert scores_of(outcomes) == [1, None]
+    assert isinstance(outcomes[1], RuntimeError)
+    assert not turn.locked()
 
 
 def test_one_bad_picture_costs_its_neighbours_nothing_but_time() -> None:

@@ -32,7 +32,7 @@ def test_another_body_is_one_rejection(sent: dict[str, Any]) -> None:
     (rejection,) = exchange.opened(sent)
 
     assert isinstance(rejection, RejectedImageError)
-    assert (str(rejection), rejection.error) == (exchange.NO_IMAGE, Internal)
+    assert (str(rejection), rejection.code) == (exchange.NO_IMAGE, Internal.code())
 
 
 def test_an_output_is_sent_with_its_batch_its_time_and_the_memory_of_the_worker() -> None:
@@ -72,6 +72,6 @@ def test_a_model_with_outputs_that_a_frame_does_not_hold_is_refused(tmp_path: Pa
 
 
 def test_a_failure_has_the_code_of_its_problem() -> None:
-    head, _ = frame.unpack(exchange.failure("too late", DeadlineExceeded))
+    head, _ = frame.unpack(exchange.failure("too late", DeadlineExceeded.code()))
 
     assert (head["code"], head["detail"]) == ("deadline_exceeded", "too late")

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from service.host import supervisor
-from service.host.supervisor import RunOptions
+from service.host.run_options import RunOptions
 from tests.null_model import service as null_service
 
 

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.contest import model
-from service.host import torchserve
+from service.host import host_checks
 from service.host.processes import free_port
 
 HANDLER = "torchserve_handler.py"
@@ -45,7 +45,7 @@ if __name__ == "__main__":
     folder = Path(tempfile.mkdtemp(prefix="ts-"))
     prepare(folder, os.environ["BENCH_KIND"], int(os.environ["PORT"]))
     os.environ |= {
-        "JAVA_HOME": str(Path(torchserve.java(os.environ)).parents[1]),
+        "JAVA_HOME": str(Path(host_checks.java(os.environ)[0]).parents[1]),
         **{name: str(folder) for name in ("TMPDIR", "TEMP", "LOG_LOCATION", "METRICS_LOCATION")},
     }
     models = ["--models", "images=images", "--model-store", str(folder / "store")]

@@ -1,6 +1,5 @@
 """The CUDA engine: PyTorch with CUDA graphs recorded for a few batch sizes, of which every batch is composed."""
 
-import copy
 import gc
 import logging
 import time
@@ -20,6 +19,7 @@ from service.engines.cuda.device import Cuda, Device, Run
 from service.engines.failures import out_of_memory
 from service.engines.heads import head_of
 from service.models.cards import ModelCard
+from service.networks.inference_form import REFERENCE, Form
 from service.tasks.torch_head import BatchArrays, ImageSize, Postprocess, join
 
 log = logging.getLogger("service.worker")
@@ -28,6 +28,7 @@ Images = npt.NDArray[np.uint8]
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
+FORMS = {"reference": REFERENCE, "splits": Form(fold=True, split_attention=True)}
 MAX_RECORDED_SHAPES = 8  # the first frequent ones; each takes memory for its inputs and its kernels
 RECORD_AFTER = 4  # batches of one shape; a recording takes as long as about ten full batches
 MAX_COUNTED_SHAPES = 4096
@@ -192,7 +193,7 @@ class CudaEngine:
 
 
 def load(card: ModelCard, device_name: str, device_type: Callable[[str], Device] = Cuda) -> CudaEngine:
-    """Return the engine of a card with its batch sizes recorded, in the faster of two memory formats.
+    """Return the engine of a card with its batch sizes recorded, in the fastest of its forms and memory formats.
 
     Raises `CardError` if the weights are missing or do not fit, and `torch.OutOfMemoryError` if there is not enough
     memory for one image.
@@ -200,20 +201,29 @@ def load(card: ModelCard, device_name: str, device_type: Callable[[str], Device]
     torch_cpu.refuse_int8(card)
     device = device_type(device_name)
     dtype = PRECISIONS.get(card.serving.precision, device.fastest_dtype)
-    module = graph.build(card)
-    torch_cpu.halve(module.network, dtype)
+    forms = FORMS if card.network.library == "own" else {"reference": REFERENCE}
+    variants = {f"{form}, {layout}": (forms[form], LAYOUTS[layout]) for form in forms for layout in LAYOUTS}
     size = (card.input.square, card.input.square)
     times: dict[str, dict[int, float]] = {}
-    for name, layout in LAYOUTS.items():
-        times[name] = _engine(module, card, device_type(device_name), dtype, layout).prepare(size)
-        _free_memory(device)  # so that each layout is timed, and later serves, with all of the memory
+    for name, (form, layout) in variants.items():
+        timed = _engine(_halved(card, form, dtype), card, device_type(device_name), dtype, layout)
+        times[name] = timed.prepare(size)
+        del timed
+        _free_memory(device)  # so that each variant is timed, and later serves, with all of the memory
     count = max(set.intersection(*(set(each) for each in times.values())))
     fastest = min(times, key=lambda name: times[name][count])
-    measured = ", ".join(f"{name} {each[count]:.2f} ms" for name, each in times.items())
+    measured = "; ".join(f"{name} {each[count]:.2f} ms" for name, each in times.items())
     log.info("%s: %s on %s, %s: %d images take %s", card.name, dtype, device.name, fastest, count, measured)
-    engine = _engine(module, card, device, dtype, LAYOUTS[fastest])
+    form, layout = variants[fastest]
+    engine = _engine(_halved(card, form, dtype), card, device, dtype, layout)
     engine.prepare(size)
     return engine
+
+
+def _halved(card: ModelCard, form: Form, dtype: torch.dtype) -> graph.Graph:
+    module = graph.build(card, form)
+    torch_cpu.halve(module.network, dtype)
+    return module
 
 
 def _free_memory(device: Device) -> None:
@@ -226,14 +236,14 @@ def _free_memory(device: Device) -> None:
 def _engine(
     module: graph.Graph, card: ModelCard, device: Device, dtype: torch.dtype, layout: torch.memory_format
 ) -> CudaEngine:
-    """Return the engine of a copy of the network on the device.
+    """Return the engine of the network, which is moved to the device.
 
     Our own networks compute everything in `dtype`. For timm's networks, whose needs are unknown, autocast decides by
     operation.
     """
     with device.active():
-        network = copy.deepcopy(module.network).to(device.torch_device, memory_format=layout)  # type: ignore[call-overload]
-        conversion = InputConversion(copy.deepcopy(module.normalise), dtype, layout).to(device.torch_device)
+        network = module.network.to(device.torch_device, memory_format=layout)  # type: ignore[call-overload]
+        conversion = InputConversion(module.normalise, dtype, layout).to(device.torch_device)
     head = head_of(card)
     whole = graph.Graph(conversion, network, head.forward).eval()
     by_operation = card.network.library != "own" and dtype != torch.float32

@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import sys
+import threading
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}  # with int8, the operations t
 
 
 class OpenVinoEngine:
-    """A compiled network, for one caller at a time; see `service.engines.Engine` for its outputs.
+    """A compiled network; see `service.engines.Engine` for its outputs. Threads may call it at the same time.
+
+    The parts of two batches then share the streams, so that none waits while the last parts of a batch are computed.
 
     The first batch of each size or shape takes 25 to 100 ms longer, while its kernels are compiled.
     """
@@ -48,6 +51,7 @@ class OpenVinoEngine:
         """
         self.threads = int(model.get_property("INFERENCE_NUM_THREADS"))
         self._request = model.create_infer_request()
+        self._request_in_use = threading.Lock()
         self._postprocess = postprocess
         self.streams = streams
         self._memory = memory  # last attribute, so that it is freed last
@@ -64,7 +68,8 @@ class OpenVinoEngine:
         if self.streams is not None and rest < len(images):
             outputs.append(self.streams.infer(images[: len(images) - rest]))
         if rest:
-            outputs.append(self._request.infer([images[len(images) - rest :]])[0])
+            with self._request_in_use:
+                outputs.append(self._request.infer([images[len(images) - rest :]])[0])
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
 
@@ -81,7 +86,7 @@ def load(card: ModelCard, _: str = "cpu", cache: CompileCache | None = None) -> 
     checksums.verify(card)
     if card.serving.precision == "int8":
         checksums.read_int8(card)
-    settings = _settings(card)
+    settings = settings_of(card)
     name = key(card, settings["INFERENCE_PRECISION_HINT"])
     content = cache.read(card.name, name)
     cached = None if content is None else _from_cache(card, settings, content, postprocess)
@@ -132,7 +137,8 @@ def native_bf16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
-def _settings(card: ModelCard) -> dict[str, Any]:
+def settings_of(card: ModelCard) -> dict[str, Any]:
+    """Return the properties with which a card's network is compiled and imported."""
     hint = PRECISION_HINTS.get(card.serving.precision) or PRECISION_HINTS["bf16" if native_bf16() else "fp32"]
     return {
         "INFERENCE_PRECISION_HINT": hint,

@@ -30,14 +30,17 @@ def require_installed() -> None:
 def quantise(card: ModelCard, images: Sequence[Images]) -> bytes:
     """Return the int8 file of a card's network. The ranges of its activations come from `images`, each (h, w, 3).
 
-    Weights get one scale per channel, activations one per tensor. Biases are corrected for the quantisation error
-    (NNCF's default "fast bias correction"). Raises `CardError` and `ConversionError` as `conversion.convert` does.
+    Weights get one scale per channel and use half of the int8 range: with the whole range, processors without VNNI
+    clamp sums of two products (decision 0014). Activations get one scale per tensor. Biases are corrected for the
+    quantisation error (NNCF's default "fast bias correction"). Raises `CardError` and `ConversionError` as
+    `conversion.convert` does.
     """
     openvino_runtime.package()  # first, because it also disables the telemetry of NNCF
     nncf: Any = importlib.import_module("nncf")
     nncf.set_log_level(logging.ERROR)
     samples = nncf.Dataset([np.ascontiguousarray(image)[None] for image in images])
-    model = nncf.quantize(conversion.convert(card), samples, subset_size=len(images))
+    half_range = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+    model = nncf.quantize(conversion.convert(card), samples, subset_size=len(images), advanced_parameters=half_range)
     return _packed(model)
 
 

@@ -4,11 +4,13 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from service.imaging import decoder
+from service.tasks.base import Pixels
 
 Size = tuple[int, int]
 
@@ -59,16 +61,26 @@ def _images(folder: Path) -> Iterator[CorpusImage]:
 
 
 def _jpeg(size: Size, random: np.random.Generator) -> bytes:
-    """Return a JPEG of summed octaves of noise, each octave with less contrast than the one before."""
+    encoded = io.BytesIO()
+    Image.fromarray(draw(size, random)).save(encoded, "JPEG", quality=QUALITY)
+    return encoded.getvalue()
+
+
+def draw(size: Size, random: np.random.Generator, base: Image.Image | None = None) -> Pixels:
+    """Return summed octaves of noise, each octave with less contrast than the one before.
+
+    With a `base`, enlarged to the size, only the octaves that are finer than its pixels are added.
+    """
     image = np.zeros((size[1], size[0], 3), np.float32)
     for octave, cells in enumerate(OCTAVES):
         if cells > max(size):
             break
+        if base is not None and cells < min(base.size):
+            continue
         noise = random.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
         layer = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
         image += (np.asarray(layer, np.float32) - 128) * CONTRAST_RATIO**octave
     grain = random.integers(-6, 7, image.shape[:2], dtype=np.int8)[:, :, None]
-    pixels = (image * 0.6 + grain + 128).clip(0, 255).astype(np.uint8)
-    encoded = io.BytesIO()
-    Image.fromarray(pixels).save(encoded, "JPEG", quality=QUALITY)
-    return encoded.getvalue()
+    below: Any = 128 if base is None else np.asarray(base.resize(size, Image.Resampling.BICUBIC), np.float32)
+    pixels: Pixels = (image * 0.6 + grain + below).clip(0, 255).astype(np.uint8)
+    return pixels

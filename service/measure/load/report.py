@@ -1,14 +1,12 @@
 """Reports of a measurement: a JSON document and tables for a terminal."""
 
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from service import __version__
-from service.config.cores import usable_cores
+from service.measure import machine
 from service.measure.load import sweep
 from service.measure.load.generator import OK
 from service.measure.load.summary import PERCENTILES
@@ -26,23 +24,12 @@ def document(target: str, images: Mapping[str, Any], trials: Sequence[Trial], **
     return {
         "version": __version__,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": host(),
+        "host": machine.describe(),
         "target": target,
         "images": dict(images),
         **more,
         "trials": [{**asdict(each), "load": {**asdict(each.load), "description": str(each.load)}} for each in trials],
         "knee": None if best is None else str(best.load),
-    }
-
-
-def host() -> dict[str, Any]:
-    """Return a description of this host, which often runs the service too."""
-    return {
-        "cores": usable_cores(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "load_average": os.getloadavg()[0],
     }
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from service.measure.load import corpus, http_connection, plot, report, sweep, usage
+from service.measure.load import corpus, http_connection, mix, plot, report, sweep, usage
 from service.measure.load.corpus import CorpusImage
 from service.measure.load.http_connection import Address, Request
 from service.measure.load.trial import Load, Plan, Progress, Trial, probe, trial
@@ -39,6 +40,7 @@ class SessionOptions:
     warm_up: float = 2.0
     timeout: float = 30.0
     image_folder: Path | None = None
+    mix: bool = False
     size: tuple[corpus.Size, ...] = ()
     images: int = 1
     header: tuple[tuple[str, str], ...] = ()
@@ -54,8 +56,11 @@ class SessionOptions:
         endpoint = known[self.task or next(iter(known))]
         return self.url.rstrip("/") + (self.path or endpoint.path + query)
 
-    def corpus(self) -> list[CorpusImage]:
-        """Return the images to send. Raises `CorpusError`."""
+    @cached_property
+    def uploads(self) -> list[CorpusImage]:
+        """The images to send. Reading it for the first time raises `CorpusError` if there are none."""
+        if self.mix:
+            return mix.make(mix.read_photos(self.image_folder) if self.image_folder else (), self.seed)
         return corpus.read(self.image_folder) if self.image_folder else corpus.make(self.size, seed=self.seed)
 
     @property
@@ -70,7 +75,7 @@ class SessionOptions:
 async def measure(options: SessionOptions, say: Say, watch: Watch) -> list[Trial]:
     """Apply each load in turn. Raises `CorpusError`, `ProbeFailedError`, or `ValueError` for an invalid URL."""
     address = Address.of(options.target)
-    uploads = options.corpus()
+    uploads = options.uploads
     plan = Plan(
         address,
         requests_of(options, uploads),
@@ -125,7 +130,7 @@ def document(options: SessionOptions, trials: Sequence[Trial]) -> dict[str, Any]
 
 def page(options: SessionOptions, trials: Sequence[Trial]) -> str:
     """Return the whole measurement as an HTML page with plots."""
-    return plot.page(options.target, description(options, options.corpus()), trials)
+    return plot.page(options.target, description(options, options.uploads), trials)
 
 
 def description(options: SessionOptions, uploads: Sequence[CorpusImage]) -> str:
@@ -137,5 +142,8 @@ def description(options: SessionOptions, uploads: Sequence[CorpusImage]) -> str:
 
 def corpus_document(options: SessionOptions) -> dict[str, Any]:
     """Return where the images come from and how many a request has, as JSON values."""
-    sizes = [f"{width}x{height}" for width, height in options.size]
-    return {"from": options.image_folder.name if options.image_folder else sizes, "per_request": options.images}
+    source: Any = [f"{width}x{height}" for width, height in options.size]
+    if options.mix or options.image_folder:
+        names = ["mix"] * options.mix + ([options.image_folder.name] if options.image_folder else [])
+        source = " of ".join(names)
+    return {"from": source, "per_request": options.images}

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from benchmarks.bars import __main__, rounds
-from benchmarks.bars.__main__ import Found, attempt, chosen, markdown, write
+from benchmarks.bars.__main__ import Found, attempt, chosen, markdown, old_tree_of, write
 from benchmarks.bars.rounds import Round
 from benchmarks.contest.runner import ContestError
 
@@ -32,10 +32,24 @@ def test_a_stage_that_fails_is_noted_and_the_next_one_goes_on(tmp_path: Path) ->
 
 
 def test_all_stages_are_chosen_unless_some_are_named() -> None:
-    assert dict(chosen(None)) == rounds.STAGES
+    assert dict(chosen(None, Path("tree"))) == rounds.STAGES
     assert [name for name, _ in chosen("null,ours")] == ["ours", "null"]
     with pytest.raises(click.BadParameter, match="there is no stage theirs"):
         chosen("ours,theirs")
+
+
+def test_stages_of_an_older_tree_need_the_tree() -> None:
+    assert rounds.STAGES.keys() - dict(chosen(None)).keys() == set(rounds.OLD_STAGES)
+    with pytest.raises(click.BadParameter, match="before needs --against"):
+        chosen("ours,before")
+
+
+def test_an_older_tree_without_an_environment_is_a_failure(tmp_path: Path) -> None:
+    found = Found()
+
+    assert old_tree_of(tmp_path, found) is None
+
+    assert found.failures == [f"{tmp_path} has no environment: there is no {tmp_path}/.venv/bin/python"]
 
 
 def test_the_files_tell_what_was_measured_where_with_what_and_what_failed(tmp_path: Path) -> None:
@@ -48,7 +62,7 @@ def test_the_files_tell_what_was_measured_where_with_what_and_what_failed(tmp_pa
     assert document["repeats"] == found.repeats
     assert document["versions"]["mosec"] == "0.9.8"
     assert page == markdown(document)
-    assert "| through HTTP / in-process limit, 16 callers | ≥ 0.9 | 0.95 | 0.95 | 0.95 | 1 | met |" in page
+    assert "| classify, 16 callers: / limit without serving | ≥ 0.88 | 0.95 | 0.95 | 0.95 | 1 | met |" in page
     assert "- repeat 1: ray does not start" in page
 
 

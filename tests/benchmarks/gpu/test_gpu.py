@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from benchmarks import made_models
-from benchmarks.gpu import __main__
+from benchmarks.gpu import __main__, forms
 from tests.stores import write_store
 
 SMALL = ["--device", "cpu", "--seconds", "0.01", "--batch-size", "2", "--image-folder", "10", "--no-trained"]
@@ -24,7 +24,7 @@ def test_without_a_cuda_device_it_says_so_and_fails() -> None:
 def test_it_goes_from_answers_to_rates_and_writes_all_of_it_down(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", "tiny-classifier", "tiny-segmenter")
     models = ["--model", "tiny-classifier", "--model", "tiny-segmenter"]
-    command = [*SMALL, "--precision", "fp32", "--no-http", "--store", str(store), *models, "--into", str(tmp_path)]
+    command = [*SMALL, "--precision", "fp32", "--engine-only", "--store", str(store), *models, "--into", str(tmp_path)]
     result = CliRunner().invoke(__main__.main, command)
     assert result.exit_code == 0, result.output
     document = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
@@ -39,10 +39,16 @@ def test_it_goes_from_answers_to_rates_and_writes_all_of_it_down(tmp_path: Path)
     page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert page == __main__.page(document)
     assert "| tiny-classifier | 10 | 100.00% |" in page
+    for model, sizes in ((classifier, {1, 2}), (segmenter, {1, 4})):
+        assert [each["form"] for each in model["forms"]] == [str(form) for form in forms.forms()]
+        for form in model["forms"]:
+            assert form["agreement"]["holds"]
+            assert {each["images"] for each in form["engine"]} == sizes
     assert "of 10 images 100.00% equal" in result.output
 
 
 @pytest.mark.e2e
+@pytest.mark.stress  # 80 s
 def test_through_http_it_tells_the_share_of_the_engines_rate_and_what_holds_it_back(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", "tiny-classifier")
     (store / "example.jpg").write_bytes((made_models.PUBLISHED / "example.jpg").read_bytes())

@@ -8,7 +8,7 @@ import torch
 from benchmarks.gpu import roofline
 from benchmarks.gpu.roofline import Ceilings, Work
 from service.engines.cuda.device import Cpu
-from service.models import cards
+from service.models import cards, zoo
 
 
 def test_what_the_device_can_do_is_measured() -> None:
@@ -20,7 +20,7 @@ def test_what_the_device_can_do_is_measured() -> None:
 
 def test_a_pass_is_counted_without_weights_and_in_proportion_to_its_pictures() -> None:
     """ResNeSt-50 at 224 px: 5.39 billion multiplications (arXiv 2004.08955, table 3), each with an addition."""
-    card = cards.read_zoo(Path(__file__).parents[3] / "model_store")["resnest50"]
+    card = zoo.read_zoo(Path(__file__).parents[3] / "model_store")["resnest50"]
     one, four = (roofline.work(card, count, torch.bfloat16) for count in (1, 4))
     assert one.flops / 2 == pytest.approx(5.39e9, rel=0.01)
     assert four.flops == 4 * one.flops

@@ -8,7 +8,7 @@ from benchmarks.gpu import service
 from service.measure.load.summary import Window, summarise
 from service.measure.load.trial import Load, Trial
 from service.measure.load.usage import Usage
-from service.models import cards
+from service.models import cards, zoo
 from tests.stores import write_store
 
 
@@ -52,7 +52,7 @@ def test_the_store_has_the_one_model_with_another_table_serving(tmp_path: Path) 
     source = write_store(tmp_path / "source", weights=False)
     (source / "example.jpg").write_bytes(b"")
     store = service.store(source, tmp_path / "target", "tiny-classifier", batch_size=64, workers=2)
-    (card,) = cards.read_zoo(store).values()
+    (card,) = zoo.read_zoo(store).values()
     original = cards.read(source / "tiny-classifier")
     assert (card.serving.batch_size, card.serving.workers) == (64, 2)
     assert card.serving.max_batch_delay_ms == original.serving.max_batch_delay_ms

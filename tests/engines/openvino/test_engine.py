@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,16 @@ def test_an_answer_is_not_changed_by_the_next(card: ModelCard, images: Pixels) -
     before = first.copy()
     engine(images[1:2])
     np.testing.assert_array_equal(first, before)
+
+
+def test_threads_may_call_it_at_the_same_time_and_each_gets_its_own_answers(store: Path, images: Pixels) -> None:
+    engine = openvino_engine.load(serving(cards.read(store / "tiny-classifier"), threads=2))
+    batches = [images[start : start + count] for start in range(3) for count in (1, 2, 3)]
+    expected = [engine(batch)["scores"] for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for found, right in zip(pool.map(engine, batches), expected, strict=True):
+                np.testing.assert_allclose(found["scores"], right, atol=1e-5)
 
 
 def test_a_network_that_cannot_be_compiled_is_told_with_its_reason(card: ModelCard) -> None:

@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from service.measure.charts import HEIGHT
 from service.measure.load import plot
 from service.measure.load.trial import Trial
 from tests.measure.load.trials import make_trial
@@ -21,18 +22,18 @@ def test_latency_and_throughput_are_drawn_and_the_knee_is_marked() -> None:
     latency, throughput = charts(
         plot.page("http://x", "what", [make_trial(n, n, 0.01, kind="closed") for n in (200, 400, 600)])
     )
-    names = [text.text for text in latency.iter("text")]
+    names = [text.text for text in latency.iter(f"{SVG}text")]
     assert {"p50", "p95", "p99", "knee", "callers at a time"} <= set(names)
-    assert len(list(latency.iter("polyline"))) == 3
-    assert len(list(throughput.iter("circle"))) == 3
+    assert len(list(latency.iter(f"{SVG}polyline"))) == 3
+    assert len(list(throughput.iter(f"{SVG}circle"))) == 3
 
 
 def test_higher_latency_is_drawn_higher_and_inside_the_picture() -> None:
     latency, _ = charts(plot.page("http://x", "what", SWEEP))
-    line = next(latency.iter("polyline"))
+    line = next(latency.iter(f"{SVG}polyline"))
     heights = [float(point.partition(",")[2]) for point in line.attrib["points"].split()]
     assert heights[0] > heights[1] > heights[2]
-    assert all(0 < height < plot.HEIGHT for height in heights)
+    assert all(0 < height < HEIGHT for height in heights)
 
 
 @pytest.mark.parametrize("trials", [[make_trial(5, 0, 0.1, errors=2)], SWEEP[:1]], ids=["no answers", "one load"])

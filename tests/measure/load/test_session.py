@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.measure.load import corpus, session
+from service.measure.load import corpus, mix, session
 from service.measure.load.session import SessionOptions
 from service.measure.load.sweep import SHARES
 from service.measure.load.trial import Load, Progress
@@ -95,5 +95,17 @@ def test_no_load_within_the_bound_is_told() -> None:
 def test_the_pictures_may_come_from_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(corpus.make(SIZE, per_size=1)[0].content)
     asked = SessionOptions("http://x", image_folder=tmp_path)
-    assert [each.name for each in asked.corpus()] == ["a.jpg"]
+    assert [each.name for each in asked.uploads] == ["a.jpg"]
     assert session.corpus_document(asked) == {"from": tmp_path.name, "per_request": 1}
+
+
+def test_a_mix_is_made_from_the_images_of_a_folder_and_the_document_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mix, "MIX", mix.MIX[:1])
+    (tmp_path / "a.jpg").write_bytes(corpus.make([(16, 16)])[0].content)
+    generated, photographed = (SessionOptions("http://x", mix=True, image_folder=each) for each in (None, tmp_path))
+    assert len(generated.uploads) == len(photographed.uploads) == 3
+    assert generated.uploads != photographed.uploads
+    assert session.corpus_document(generated)["from"] == "mix"
+    assert session.corpus_document(photographed)["from"] == f"mix of {tmp_path.name}"

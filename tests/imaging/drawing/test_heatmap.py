@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.imaging import heatmap
+from service.imaging.drawing import heatmap
 
 GREY = Image.new("RGB", (60, 40), (100, 100, 100))
 

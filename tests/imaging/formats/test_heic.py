@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from service.errors import ImageCorrupt, ImageTooLarge, UnsupportedMediaType
-from service.imaging import decoder, heic, image_header
+from service.imaging import decoder, image_header
+from service.imaging.formats import heic
 from tests.odd_images import upright
 
 # `odd_images.upright` in HEVC, 4:4:4, written by x265. No package that the tests install can write HEIC.
@@ -59,8 +60,8 @@ def test_it_is_among_the_accepted_formats_where_it_can_be_read() -> None:
     assert ("HEIC" in decoder.accepted_formats()) is (importlib.util.find_spec("pi_heif") is not None)
 
 
-def test_without_its_package_the_refusal_names_the_extra() -> None:
-    with pytest.raises(UnsupportedMediaType, match=r"resnest-service\[heic\]") as raised:
+def test_without_its_package_the_refusal_names_the_package() -> None:
+    with pytest.raises(UnsupportedMediaType, match=r"package pi-heif") as raised:
         heic.plugin(["JPEG"], package="a_package_that_is_not_there")
 
     assert raised.value.members["accepted"] == ["JPEG"]

@@ -9,7 +9,10 @@ from PIL import ImageFile
 from service.errors import UnsupportedMediaType
 
 PACKAGE = "pi_heif"
-HINT = "The image is HEIC, which this installation cannot read. The operator can pip install 'resnest-service[heic]'."
+HINT = (
+    "The image is HEIC, which this installation does not read. Send it as a JPEG. The operator can install the Python "
+    "package pi-heif in the gateway's environment."
+)
 
 # HEVC in an ISO base media file (ISO/IEC 23008-12, annex B.4): still images and sequences, with their profiles.
 BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}

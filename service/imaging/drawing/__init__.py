@@ -1,0 +1,1 @@
+"""What is drawn from a model's outputs: heat maps, instance masks, and overlays with boxes."""

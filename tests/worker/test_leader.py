@@ -1,0 +1,86 @@
+"""The leader's connections: each is answered in its own thread, by one handler."""
+
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.host.torchserve import HANDLER
+from service.worker import messages
+from service.worker.election import Terms
+from service.worker.handler import BatchHandler
+from service.worker.leader import Connections, new_handler
+from service.worker.messages import LoadMessage
+from tests.worker.torchserve_side import END, batch_message, load_message
+
+
+class SlowHandler:
+    """A handler that loads when it may, and counts its calls at one time."""
+
+    def __init__(self) -> None:
+        self.may_load = threading.Event()
+        self.both = threading.Barrier(2, timeout=10)
+
+    def initialize(self, context: Any) -> None:
+        """Wait for the permission."""
+        assert self.may_load.wait(10)
+        assert context.system_properties == {"model_dir": "folder", "gpu_id": 2}
+
+    def handle(self, data: list[dict[str, bytearray]], context: Any) -> list[bytes]:
+        """Return when two calls have come together."""
+        self.both.wait()
+        return [bytes(each["body"]) for each in data]
+
+
+def connections(handler: Any) -> Connections:
+    return Connections(handler, LoadMessage("model", "folder", "handler", 2), Terms(1, 1, 1.0))
+
+
+def served(service: Connections) -> tuple[threading.Thread, socket.socket]:
+    own, other = socket.socketpair()
+    other.settimeout(10)
+    thread = threading.Thread(target=service.serve, args=(own, own.makefile("rb")))
+    thread.start()
+    return thread, other
+
+
+def test_connections_wait_for_the_model_and_are_then_answered_at_the_same_time() -> None:
+    handler = SlowHandler()
+    service = connections(handler)
+    threads, others = zip(*(served(service) for _ in range(2)), strict=True)
+    others[0].settimeout(0)
+    with pytest.raises(BlockingIOError):
+        others[0].recv(1)
+    others[0].settimeout(10)
+    handler.may_load.set()
+    service.load()
+
+    for other in others:
+        assert other.recv(100) == messages.reply(200, "loaded model model")
+        other.sendall(batch_message(b"body"))
+    for other in others:
+        assert other.recv(200).endswith(b"body" + END)
+        other.close()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_second_model_on_a_connection_is_an_error() -> None:
+    handler = SlowHandler()
+    handler.may_load.set()
+    service = connections(handler)
+    service.load()
+    own, other = socket.socketpair()
+    other.sendall(load_message(Path("folder")))
+    with pytest.raises(TypeError, match="second model"):
+        service.serve(own, own.makefile("rb"))
+    other.close()
+
+
+def test_the_handler_is_the_only_class_of_its_module() -> None:
+    assert isinstance(new_handler(HANDLER), BatchHandler)
+    with pytest.raises(ValueError, match="not enough values"):
+        new_handler("tests.worker.test_handler")
