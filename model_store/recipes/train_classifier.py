@@ -17,6 +17,7 @@ from training import (
     Average,
     Run,
     Schedule,
+    bfloat16,
     cosine,
     initialise,
     normalise,
@@ -79,7 +80,7 @@ class Validation:
         """Return the share of images whose highest score is that of their label."""
         hits = 0
         for part, truth in zip(self.images.split(64), self.labels.split(64), strict=True):
-            with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            with bfloat16(self.device):
                 hits += int((network(normalise(part, self.device)).argmax(1).cpu() == truth).sum())
         return hits / len(self.labels)
 
@@ -125,7 +126,7 @@ def main() -> None:
     def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch
         inputs, targets = mix(normalise(images, args.device), labels.to(args.device), len(photos.LABELS))
-        with torch.autocast(torch.device(args.device).type, torch.bfloat16):
+        with bfloat16(args.device):
             logits = forward(inputs.contiguous(memory_format=torch.channels_last))
         return functional.cross_entropy(logits.float(), targets, label_smoothing=SMOOTHING)
 

@@ -24,6 +24,7 @@ from training import (
     Average,
     Run,
     Schedule,
+    bfloat16,
     initialise,
     normalise,
     optimiser,
@@ -135,7 +136,7 @@ def validation_iou(network: nn.Module, held: list[photos.Photo], device: str) ->
         scale = VALIDATION_LONG_SIDE / max(image.size)
         width, height = (max(32, round(side * scale / 32) * 32) for side in image.size)
         pixels = np.array(image.resize((width, height), Image.Resampling.BICUBIC))
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
+        with bfloat16(device):
             logits = network(normalise(torch.from_numpy(pixels)[None], device))
         ids = Image.fromarray(logits[0].argmax(0).byte().cpu().numpy())
         found = np.array(ids.resize(image.size, Image.Resampling.NEAREST))
@@ -165,7 +166,7 @@ class Training:
     def loss_of(self, network: Segmenter, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the cross entropy over the pixels that have a class, plus that of the auxiliary head."""
         images, truth = batch[0], batch[1].to(self.args.device).long()
-        with torch.autocast(torch.device(self.args.device).type, torch.bfloat16):
+        with bfloat16(self.args.device):
             logits, auxiliary = network.forward_with_auxiliary(normalise(images, self.args.device))
         main, extra = (
             functional.cross_entropy(each.float(), truth, ignore_index=IGNORED) for each in (logits, auxiliary)

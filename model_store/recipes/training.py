@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from service.engines.torch_cpu import multiplies_bfloat16
 from service.models.inputs import Input
 from service.networks.bottleneck import Bottleneck
 
@@ -63,6 +64,12 @@ def to_device(network: Module, device: str) -> Module:
     return network
 
 
+def bfloat16(device: str) -> torch.autocast:
+    """Return the context that computes in bfloat16 where `device` multiplies it, and in float32 elsewhere."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu" or multiplies_bfloat16())
+
+
 def normalise(images: Tensor, device: str) -> Tensor:
     """Map `(n, h, w, 3)` uint8 to `(n, 3, h, w)` floats, normalised with ImageNet's mean and deviation."""
     x = images.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
@@ -82,7 +89,7 @@ def optimiser(groups: list[tuple[nn.Module, float]], rate: float, decay: float) 
     return torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True)
 
 
-def set_rate(optimizer: torch.optim.SGD, rate: float) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the rate of each parameter group to its factor times `rate`."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
@@ -127,9 +134,10 @@ class Run:
 
     network: nn.Module
     average: Average
-    optimizer: torch.optim.SGD
+    optimizer: torch.optim.Optimizer
     folder: Path
     epoch: int = 0
+    seconds: float = 0.0  # of training, of earlier processes too
 
     def save(self) -> None:
         """Write the checkpoint atomically."""
@@ -140,15 +148,21 @@ class Run:
             "updates": self.average.updates,
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
+            "seconds": self.seconds,
         }
         torch.save(state, self.folder / "checkpoint.tmp")
         (self.folder / "checkpoint.tmp").replace(self.folder / "checkpoint.pt")
 
-    def finish(self, leave_out: str = "-") -> None:
+    def finish(self, leave_out: str = "-", name: str = "weights.safetensors") -> None:
         """Write the averaged weights in float16, without the keys that begin with `leave_out`."""
-        state = self.average.network.half().state_dict()
-        kept = {key: value.contiguous() for key, value in state.items() if not key.startswith(leave_out)}
-        save_file(kept, self.folder / "weights.safetensors")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = self.average.network.state_dict()
+        kept = {
+            key: (value.half() if value.is_floating_point() else value).contiguous()
+            for key, value in state.items()
+            if not key.startswith(leave_out)
+        }
+        save_file(kept, self.folder / name)
 
     def resume(self) -> None:
         """Resume from the checkpoint in the folder, if there is one."""
@@ -160,7 +174,7 @@ class Run:
         self.average.network.load_state_dict(state["average"])
         self.average.updates = state["updates"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch = state["epoch"]
+        self.epoch, self.seconds = state["epoch"], state["seconds"]
 
     def epochs(self, count: int) -> Iterator[int]:
         """Yield the remaining epochs, and save a checkpoint after each."""
@@ -180,12 +194,22 @@ class Run:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The number of epochs, the steps of an epoch, the peak rate, and its factor (step, total steps) -> factor."""
+    """The number of epochs, the steps of an epoch, the peak rate, and its factor (step, total steps) -> factor.
+
+    If `seconds` of training would pass before the last step, the schedule follows the time and ends then.
+    """
 
     epochs: int
     steps: int
     rate: float
     factor: Callable[[int, int], float]
+    seconds: float = math.inf
+
+    def step(self, run: Run, step: int, started: float) -> int:
+        """Return the step of the schedule, of `epochs * steps`, for a step of an epoch begun at `started`."""
+        passed = (run.seconds + time.monotonic() - started) / self.seconds
+        total = self.epochs * self.steps
+        return max(run.epoch * self.steps + step, min(total, int(passed * total)))
 
 
 def train(
@@ -196,17 +220,23 @@ def train(
     score: Callable[[], dict[str, float]],
 ) -> None:
     """Train `run` on the batches of `batches(epoch)`, and log loss and score after each epoch."""
+    total = schedule.epochs * schedule.steps
     for epoch in run.epochs(schedule.epochs):
+        if run.seconds >= schedule.seconds:
+            break
         started = time.monotonic()
         run.network.train()
-        losses = []
+        losses: list[float] = []
         for step, batch in enumerate(batches(epoch)):
-            factor = schedule.factor(epoch * schedule.steps + step, schedule.epochs * schedule.steps)
-            set_rate(run.optimizer, schedule.rate * factor)
+            at = schedule.step(run, step, started)
+            if at >= total and losses:
+                break
+            set_rate(run.optimizer, schedule.rate * schedule.factor(min(at, total - 1), total))
             loss = loss_of(batch)
             run.optimizer.zero_grad()
             loss.backward()
             run.optimizer.step()
             run.average.update(run.network)
             losses.append(loss.item())
+        run.seconds += time.monotonic() - started
         run.log(started, loss=sum(losses) / len(losses), **score())

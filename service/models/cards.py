@@ -2,23 +2,24 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from service.models import labels
+from service.models import labels, text_file
 from service.models.inputs import CardTable, Input, Multiscale
 from service.models.labels import Label, LabelsError, Names
+from service.models.text_file import TextError
 
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z_]*$")]  # `service.tasks` has the tasks
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 VERSION = r"^[0-9]+(\.[0-9]+){0,2}$"
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 Library = Literal["own", "timm"]
-KeyProfile = Literal["official", "timm", "encoding", "openmmlab", "mmseg"]
+KeyProfile = Literal["official", "timm", "encoding", "openmmlab", "mmseg", "mmdet", "detectron2", "detectron2_bgr"]
 
 
 def _check_inside(path: str) -> str:
@@ -42,6 +43,7 @@ class Network(CardTable):
 
     `library` "own" is `service.networks`; "timm" is any classifier of timm, which is an optional extra. A segmenter's
     head may be narrower than the published one (`head_channels`), and may lack the auxiliary head used in training.
+    `proposals` is the largest number of regions that a detector classifies, by default the published 1000.
     """
 
     name: str
@@ -51,29 +53,41 @@ class Network(CardTable):
     output_stride: Literal[8, 16, 32] | None = None
     head_channels: int | None = Field(default=None, gt=0)
     auxiliary: bool = True
+    proposals: int | None = Field(default=None, ge=1, le=1000)
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments for `networks.build`."""
-        return self.model_dump(exclude={"parameters", "library"})
+        return self.model_dump(exclude={"parameters", "library", "proposals"})
 
 
 class Source(CardTable):
     """A published checkpoint: its URLs in order of preference, its checksum and its key layout (`profile`).
 
     Every URL serves the same bytes. The authors publish the first digits of the SHA-256 (in the file name) or the full
-    SHA-1. If the URL serves a zip, the checksum is that of the one checkpoint inside it.
+    SHA-1. `digest` is for first digits that are of one or the other. If the URL serves a zip, the checksum is that of
+    the one checkpoint inside it. A file `without_checksum` can only be imported, under its published name: nothing
+    would prove that a download is the published file.
     """
 
     urls: tuple[Url, ...] = Field(min_length=1)
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")] | None = None
     sha1: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{8,40}$")] | None = None
+    without_checksum: bool = False
     profile: KeyProfile = "official"
 
     @model_validator(mode="after")
     def _require_checksum(self) -> Self:
-        if self.sha256 is None and self.sha1 is None:
-            raise ValueError("a source needs a sha256 (or its first digits) or a sha1")
+        if (self.checksum is None) is not self.without_checksum:
+            raise ValueError(
+                "a source needs a sha256 (or its first digits), a sha1 or a digest, or is without_checksum"
+            )
         return self
+
+    @property
+    def checksum(self) -> str | None:
+        """Return the published checksum, or its first digits."""
+        return self.sha256 or self.sha1 or self.digest
 
 
 class Weights(CardTable):
@@ -198,6 +212,20 @@ class ModelCard(CardTable):
             found[language] = self.model_copy(update={"labels": table, "classes": labels.renamed(self.classes, names)})
         return found
 
+    def in_language(self, ranges: Iterable[str]) -> Self:
+        """Return the card with labels in the first language that it has, or itself.
+
+        This is the lookup of RFC 4647, section 3.4: each range is shortened from its end until a language matches.
+        """
+        translations = {language.lower(): translated for language, translated in self.translations.items()}
+        for each in ranges:
+            prefix = each.lower()
+            while prefix:
+                if prefix in translations:
+                    return translations[prefix]
+                prefix = prefix.rpartition("-")[0]
+        return self
+
     @property
     def labels_path(self) -> Path:
         """Return the label file. A copy of a shared set beside the card (as in an archive) precedes the store's."""
@@ -238,62 +266,18 @@ class ModelCard(CardTable):
 
 def read(folder: Path) -> ModelCard:
     """Return the card of a model's folder. Raises `CardError` that lists every mistake."""
-    card = _parse(folder)
+    card = parse(folder)
     _ = card.classes
     return card
 
 
-def read_all(store: Path) -> dict[str, ModelCard]:
-    """Return the cards by name of the models that can be served: their weights were pulled or came with the store.
-
-    Raises `CardError` if two cards have the same name and version.
-    """
-    servable = {name: card for name, card in read_zoo(store).items() if card.checksum is not None}
-    for card in servable.values():
-        _ = card.classes
-    return servable
-
-
-def read_zoo(store: Path) -> dict[str, ModelCard]:
-    """Return every card of a store by name, also cards without weights. Raises `CardError` as `read_all` does.
-
-    Among cards of one name, the highest version owns the plain name and the others are `name@version`. Labels are not
-    read: a thousand labels for each of many models would take longer than everything else.
-    """
-    read = [_parse(path.parent) for path in sorted(store.glob("[!.]*/card.toml"))]
-    highest = {card.name: card for card in sorted(read, key=lambda card: card.version_key)}
-    found: dict[str, ModelCard] = {}
-    for card in read:
-        known = card if highest[card.name] is card else card.model_copy(update={"name": f"{card.name}@{card.version}"})
-        if known.version_key == highest[card.name].version_key and known is not card:
-            raise CardError(f"{card.folder} and {highest[card.name].folder} are both named {card.name}")
-        if known.name in found:
-            raise CardError(f"{card.folder} and {found[known.name].folder} are both named {known.name}")
-        found[known.name] = known
-    # The first card is the default model, so all versions of a name move to the position of its first card.
-    positions = {name: index for index, name in reversed(list(enumerate(card.family for card in found.values())))}
-    return dict(sorted(found.items(), key=lambda item: (positions[item[1].family], "@" in item[0])))
-
-
-def read_nonempty_zoo(store: Path) -> dict[str, ModelCard]:
-    """Return `read_zoo` of a store. Raises `CardError` also if the store has no card."""
-    zoo = read_zoo(store)
-    if not zoo:
-        raise CardError(f"{store.resolve()} holds no model: no <name>/card.toml is in it; choose another with --store")
-    return zoo
-
-
-def find(cards: Mapping[str, ModelCard], name: str) -> ModelCard | None:
-    """Return the card of that name, or None. The highest version is also found as `name@version`."""
-    return cards.get(name) or next((card for card in cards.values() if f"{card.name}@{card.version}" == name), None)
-
-
-def _parse(folder: Path) -> ModelCard:
+def parse(folder: Path) -> ModelCard:
+    """Return the card of a model's folder without reading its labels. Raises `CardError` that lists every mistake."""
     path = folder / "card.toml"
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        fields = tomllib.loads(text_file.read(path))
         return ModelCard.model_validate({**fields, "folder": folder})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, TextError, tomllib.TOMLDecodeError) as error:
         raise CardError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
         mistakes = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())

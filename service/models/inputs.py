@@ -22,13 +22,20 @@ class Input(CardTable):
     Profile `whole` shrinks an image only if its long side is above `size`. Profile `proportional` resizes to the
     largest size of the same aspect ratio whose long side is at most `size` and short side at most `short`, if set. It
     then rounds both sides to the nearest multiple of `multiple`.
+
+    `interpolation` is Pillow's filter, which is stretched when an image shrinks, or `opencv_linear`: bilinear between
+    the four nearest pixels at every scale (OpenCV's INTER_LINEAR).
+
+    `resizer` selects the code of Pillow's filters: `simd` (cykooz-resizer) or `pillow`, with which the published scores
+    were measured. Both apply the same filter and differ in rounding.
     """
 
     profile: Literal["official", "timm", "proportional", "whole"]
     size: int = Field(ge=32, le=4096)
     short: int | None = Field(default=None, ge=32, le=4096)
     crop_ratio: float = Field(default=0.875, gt=0, le=1)
-    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+    interpolation: Literal["bilinear", "bicubic", "opencv_linear"] = "bicubic"
+    resizer: Literal["simd", "pillow"] = "simd"
     multiple: int = Field(default=1, ge=1, le=64)
     mean: tuple[Mean, Mean, Mean] = (0.485, 0.456, 0.406)
     std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
@@ -37,6 +44,8 @@ class Input(CardTable):
     def _check_short_side(self) -> Self:
         if self.short is not None and self.short > self.size:
             raise ValueError("the short side may not be longer than size")
+        if self.interpolation == "opencv_linear" and self.profile in ("official", "timm"):
+            raise ValueError("opencv_linear resizes whole images, and these profiles crop")
         return self
 
     @property

@@ -1,12 +1,13 @@
 """The class labels of a model, read from a label file."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
+from service.models import text_file
 from service.models.inputs import CardTable
 
 LANGUAGE = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$"
@@ -21,12 +22,13 @@ class LabelsError(ValueError):
 
 
 class Label(CardTable):
-    """A class: its name, its colour in masks (black if not set), and its WordNet id, if any."""
+    """A class: its name, its colour in masks (black if not set), and its WordNet id and its id in COCO, if any."""
 
     class_id: int
     label: str
     color: Colour = (0, 0, 0)
     wnid: str | None = None
+    category_id: int | None = None
 
     @property
     def hex_color(self) -> str:
@@ -49,34 +51,42 @@ def renamed(labels: Iterable[Label], names: Iterable[str]) -> tuple[Label, ...]:
 def read(path: Path, *, table: bool) -> tuple[Label, ...]:
     """Return the labels of a file by class id; `table` is set for a shared label set. Raises `LabelsError`."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return tuple((_rows if table else _lines)(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = text_file.read(path).rstrip().split("\n")
+        return tuple((_rows if table else _lines)(lines if lines != [""] else []))
+    except LabelsError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         raise LabelsError(f"the labels {path} cannot be read: {error}") from error
 
 
-def _lines(file: Iterable[str]) -> Iterator[Label]:
+def _lines(lines: Sequence[str]) -> Iterator[Label]:
     """Yield the labels of a label file with the lines `name` or `name<tab>#rrggbb`."""
-    for class_id, line in enumerate(file):
-        name, _, colour = line.rstrip("\r\n").partition("\t")
+    for class_id, line in enumerate(lines):
+        name, _, colour = line.partition("\t")
         yield _label(class_id, name, colour)
 
 
-def _rows(file: Iterable[str]) -> Iterator[Label]:
-    """Yield the labels of a shared set: columns `class_id`, `label`, `color` and `wnid`; other columns are notes."""
-    for class_id, row in enumerate(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)):
+def _rows(lines: Sequence[str]) -> Iterator[Label]:
+    """Yield the labels of a shared set by its columns `class_id`, `label`, `color`, `wnid` and `category_id`."""
+    for class_id, row in enumerate(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)):
         if row.get("class_id") != str(class_id):
             raise LabelsError(f"row {class_id} of the label set is not class {class_id}")
-        yield _label(class_id, row.get("label") or "", row.get("color"), row.get("wnid"))
+        ids = {"wnid": row.get("wnid"), "category_id": row.get("category_id")}
+        yield _label(class_id, row.get("label") or "", row.get("color"), **ids)
 
 
-def _label(class_id: int, name: str, colour: str | None, wnid: str | None = None) -> Label:
-    if not name.strip():
+def _label(class_id: int, name: str, colour: str | None, **ids: str | None) -> Label:
+    name, colour = text_file.name(name), (colour or "").strip()
+    if not name:
         raise LabelsError(f"label {class_id} is empty")
     try:
-        return Label(class_id=class_id, label=name, color=_colour(colour) if colour else (0, 0, 0), wnid=wnid)
+        shown = _colour(colour) if colour else (0, 0, 0)
     except ValueError as error:
         raise LabelsError(f"label {class_id} has the colour {colour!r}, which is not #rrggbb") from error
+    try:
+        return Label.model_validate({"class_id": class_id, "label": name, "color": shown, **ids})
+    except ValueError as error:
+        raise LabelsError(f"label {class_id} has the category_id {ids['category_id']!r}, not a number") from error
 
 
 def _colour(text: str) -> Colour:

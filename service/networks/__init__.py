@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
 from service.networks import resnest, resnet
 from service.networks.deeplab import DeepLabV3Head
+from service.networks.detection.detector import Detector
+from service.networks.detection.spec import DETECTORS
 from service.networks.fcn import FCNHead
-from service.networks.mmseg import deeplab, fcn, psp
+from service.networks.mmseg import danet, deeplab, encnet, fcn, psanet, psp, upernet
 from service.networks.resnet import FEATURE_CHANNELS, ResNet
 from service.networks.segmentation import AUXILIARY_CHANNELS, Segmenter
 
@@ -43,12 +46,18 @@ SEGMENTATION_HEADS = {
     "mmseg_deeplabplus": _mmseg(deeplab.MmsegDeepLabV3PlusHead, stages=(3, 0)),
     "mmseg_psp": _mmseg(psp.MmsegPSPHead),
     "mmseg_fcn": _mmseg(fcn.MmsegFCNHead),
+    "mmseg_uper": _mmseg(upernet.MmsegUPerHead, stages=(0, 1, 2, 3)),
+    "mmseg_enc": _mmseg(encnet.MmsegEncHead),
+    "mmseg_da": _mmseg(danet.MmsegDAHead),
+    "mmseg_psa66": _mmseg(partial(psanet.MmsegPSAHead, mask=66)),  # by the side of its masks
+    "mmseg_psa97": _mmseg(partial(psanet.MmsegPSAHead, mask=97)),
 }
 
 
 def names() -> list[str]:
-    """Return every name that `build` takes: classifiers `<backbone>`, and segmenters `<head>_<backbone>`."""
-    return [*ARCHITECTURES, *(f"{head}_{backbone}" for head in SEGMENTATION_HEADS for backbone in ARCHITECTURES)]
+    """Return every name that `build` takes: classifiers `<backbone>`, segmenters `<head>_<backbone>`, and detectors."""
+    segmenters = (f"{head}_{backbone}" for head in SEGMENTATION_HEADS for backbone in ARCHITECTURES)
+    return [*ARCHITECTURES, *segmenters, *DETECTORS]
 
 
 def build(
@@ -59,13 +68,16 @@ def build(
     head_channels: int | None = None,
     auxiliary: bool = True,
 ) -> nn.Module:
-    """Return a classifier (`resnest50`) or a segmenter (`deeplab_resnest50`).
+    """Return a classifier (`resnest50`), a segmenter (`deeplab_resnest50`) or a detector (`mask_rcnn_resnest50`).
 
-    The default output stride is 32 for a classifier and 8 for a segmenter. `head_channels` and `auxiliary` are only for
-    a segmenter, as in `build_segmenter`. Raises `KeyError` for an unknown name or output stride.
+    The default output stride is 32 for a classifier and 8 for a segmenter. A detector has no choice of it.
+    `head_channels` and `auxiliary` are only for a segmenter, as in `build_segmenter`. Raises `KeyError` for an unknown
+    name or output stride.
     """
     if name in ARCHITECTURES:
         return ResNet(ARCHITECTURES[name], classes, output_stride or 32)
+    if name in DETECTORS:
+        return Detector(DETECTORS[name], classes)
     head, backbone = _split_name(name)
     stride = output_stride or 8
     return build_segmenter(head, backbone, classes, stride, head_channels=head_channels, auxiliary=auxiliary)

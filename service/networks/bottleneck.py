@@ -35,7 +35,8 @@ class Bottleneck(nn.Module):
     """Residual block: 1x1 convolution, 3x3 convolution (or Split-Attention), 1x1 convolution, and a shortcut.
 
     `first` marks the first block of stages 2 to 4. There the official networks keep the 3x3 average pool even if
-    dilation replaces the stride. The attribute names are those of the released checkpoints.
+    dilation replaces the stride. `stride_first` puts the stride into the first convolution, as the original ResNet and
+    its Caffe weights have it. The attribute names are those of the released checkpoints.
     """
 
     def __init__(
@@ -47,14 +48,15 @@ class Bottleneck(nn.Module):
         stride: int = 1,
         dilation: int = 1,
         first: bool = False,
+        stride_first: bool = False,
         downsample: nn.Module | None = None,
     ) -> None:
         super().__init__()
         width = style.group_width(planes)
         pooled = style.average_downsampling and (stride > 1 or first)
         pool = nn.AvgPool2d(3, stride, padding=1) if pooled else nn.Identity()
-        conv_stride = 1 if pooled else stride
-        self.conv1 = nn.Conv2d(channels, width, kernel_size=1, bias=False)
+        conv_stride = 1 if pooled or stride_first else stride
+        self.conv1 = nn.Conv2d(channels, width, 1, stride if stride_first else 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.pool_before = pool if style.average_first else nn.Identity()
         self.conv2: nn.Module

@@ -1,7 +1,7 @@
 """The residual backbone of all networks, and the published variants of ResNet, ResNeXt and ResNet-D.
 
-ResNet: arXiv 1512.03385. ResNeXt: arXiv 1611.05431. ResNet-D: arXiv 1812.01187. The state_dict keys are
-those of torchvision (ResNet, ResNeXt) and timm (ResNet-D).
+ResNet: arXiv 1512.03385. ResNeXt: arXiv 1611.05431. ResNet-C and ResNet-D: arXiv 1812.01187, section 4. The state_dict
+keys are those of torchvision (ResNet, ResNeXt) and timm (ResNet-D).
 """
 
 from dataclasses import dataclass
@@ -34,6 +34,8 @@ ARCHITECTURES = {
     "resnext50_32x4d": Architecture((3, 4, 6, 3), BlockStyle(cardinality=32, width=4)),
     "resnext101_32x4d": Architecture((3, 4, 23, 3), BlockStyle(cardinality=32, width=4)),
     "resnext101_32x8d": Architecture((3, 4, 23, 3), BlockStyle(cardinality=32, width=8)),
+    "resnet50c": Architecture((3, 4, 6, 3), BlockStyle(), deep_stem=32),
+    "resnet101c": Architecture((3, 4, 23, 3), BlockStyle(), deep_stem=32),
     "resnet14d": Architecture((1, 1, 1, 1), RESNET_D, deep_stem=32),
     "resnet50d": Architecture((3, 4, 6, 3), RESNET_D, deep_stem=32),
     "resnet101d": Architecture((3, 4, 23, 3), RESNET_D, deep_stem=32),
@@ -53,11 +55,17 @@ class ResNet(nn.Module):
     With `classes` 0 there is no classifier, for a segmentation backbone or an embedding. An `output_stride` of 8 or 16
     replaces strides of the last stages by dilation. Parameter shapes do not change, so classification weights fit.
     With `pool_dilated` ResNeSt's 3x3 average pool stays where dilation replaces the stride, as in the official networks
-    but not in MMSegmentation.
+    but not in MMSegmentation. `stride_first` is for plain ResNets only; see `Bottleneck`.
     """
 
     def __init__(
-        self, architecture: Architecture, classes: int, output_stride: int = 32, *, pool_dilated: bool = True
+        self,
+        architecture: Architecture,
+        classes: int,
+        output_stride: int = 32,
+        *,
+        pool_dilated: bool = True,
+        stride_first: bool = False,
     ) -> None:
         super().__init__()
         stage3, stage4 = DILATIONS[output_stride]
@@ -69,7 +77,10 @@ class ResNet(nn.Module):
         stages = []
         for index, (planes, blocks) in enumerate(zip(STAGE_PLANES, architecture.blocks, strict=True)):
             first = index > 0 and pool_dilated
-            stages.append(_stage(channels, planes, blocks, architecture.style, geometry[index], first=first))
+            layers = _stage(
+                channels, planes, blocks, architecture.style, geometry[index], first=first, stride_first=stride_first
+            )
+            stages.append(layers)
             channels = planes * EXPANSION
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -110,12 +121,28 @@ def _stem(width: int) -> tuple[nn.Module, int]:
 
 
 def _stage(
-    channels: int, planes: int, blocks: int, style: BlockStyle, geometry: tuple[int, int, int], *, first: bool
+    channels: int,
+    planes: int,
+    blocks: int,
+    style: BlockStyle,
+    geometry: tuple[int, int, int],
+    *,
+    first: bool,
+    stride_first: bool,
 ) -> nn.Sequential:
     stride, dilation, first_dilation = geometry
     shortcut = _shortcut(channels, planes * EXPANSION, stride, pooled=style.average_down)
     layers = [
-        Bottleneck(channels, planes, style, stride=stride, dilation=first_dilation, first=first, downsample=shortcut)
+        Bottleneck(
+            channels,
+            planes,
+            style,
+            stride=stride,
+            dilation=first_dilation,
+            first=first,
+            stride_first=stride_first,
+            downsample=shortcut,
+        )
     ]
     layers += [Bottleneck(planes * EXPANSION, planes, style, dilation=dilation) for _ in range(1, blocks)]
     return nn.Sequential(*layers)

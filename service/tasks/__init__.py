@@ -5,9 +5,10 @@ from typing import Any, Final
 from service.models.cards import CardError, ModelCard
 from service.tasks.base import PREDICT, Endpoint, Operation, Task
 from service.tasks.classification.task import CLASSIFICATION
+from service.tasks.detection.task import DETECTION
 from service.tasks.segmentation.task import SEGMENTATION
 
-TASKS: Final[dict[str, Task]] = {task.name: task for task in (CLASSIFICATION, SEGMENTATION)}
+TASKS: Final[dict[str, Task]] = {task.name: task for task in (CLASSIFICATION, SEGMENTATION, DETECTION)}
 
 
 def task_of(card: ModelCard) -> Task:

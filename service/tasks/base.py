@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,19 +16,21 @@ from PIL import Image
 from pydantic import BaseModel
 
 from service.errors import InvalidParameter
-from service.imaging.mask_painting import MaskPlan, Painted
 from service.models.cards import ModelCard
 from service.models.inputs import Input
 from service.models.labels import Label
+from service.tasks import shared_image
 from service.tasks.frame import Array
+from service.tasks.shared_image import InputImage
 
-Pixels = npt.NDArray[np.uint8]
 Arrays = dict[str, Array]
+Pixels = shared_image.Pixels
 Layer = Callable[[Image.Image], bytes]
 QueryModel = TypeVar("QueryModel", bound=BaseModel)
 
 PREDICT: Final = "predict"  # the operation that every model of every task has
 DIGITS: Final = 6  # of scores and shares in responses
+SHOWN_LABELS: Final = 20  # in the error about an unknown class
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,23 @@ class ModelOutput:
     worker_bytes: int | None = None
 
 
+class Painting(Protocol):
+    """Masks to render from arrays alone: what decode processes do for large ones. It can be pickled."""
+
+    @property
+    def pixels(self) -> int:
+        """The pixels to compute, by which the cost is estimated."""
+
+    def paint(self) -> Any:
+        """Return the rendered masks."""
+
+
 @dataclass(frozen=True)
 class Drawn:
-    """What decode processes made for a response: a file for each layer, and the mask where they painted it."""
+    """What decode processes made for a response: a file for each layer, and what a `Painting` returned."""
 
     files: Sequence[bytes] = ()
-    painted: Painted | None = None
+    painted: Any = None
 
 
 def _card_input(card: ModelCard) -> Input:
@@ -92,7 +105,7 @@ class Operation:
     """
 
     name: str
-    fits: Callable[[ModelCard, Pixels, Arrays], bool]
+    fits: Callable[[ModelCard, InputImage, Arrays], bool]
     response_bytes: Callable[[ModelCard], int]
     input: Callable[[ModelCard], Input] = _card_input
     cost: Callable[[ModelCard], float] = _one_pass
@@ -111,7 +124,7 @@ class Rendering:
     """What a request wants made of each model output. Endpoints return one from `plan`.
 
     `operation` is the name of the operation to run. `media_types` are what a response to one image can be instead of
-    JSON. `file` runs in threads of the gateway, and `members` does too, except for light endpoints and comparisons.
+    JSON. `file` runs in threads of the gateway, and `members` does too, except for light endpoints.
     `layers` and `painting` run in the event loop and return work for decode processes. Comparisons have neither.
     """
 
@@ -123,19 +136,19 @@ class Rendering:
         raise NotImplementedError
 
     def file(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput, drawn: Drawn) -> bytes:
-        """Return the response to one image in the first of `media_types`."""
+        """Return the response to one image that is only a file, from what `alone` returned."""
         raise NotImplementedError
 
     def layers(self, _card: ModelCard, _facts: DecodedFacts, _output: ModelOutput) -> list[Layer]:
         """Return what to draw over the decoded upload, as functions that return files. Raises `ServiceError`."""
         return []
 
-    def painting(self, _card: ModelCard, _facts: DecodedFacts, _output: ModelOutput) -> MaskPlan | None:
-        """Return the mask to paint in a decode process if the image is large; None if there is none."""
+    def painting(self, _card: ModelCard, _facts: DecodedFacts, _output: ModelOutput) -> Painting | None:
+        """Return what to paint in a decode process if it is large; None if there is nothing. Raises `ServiceError`."""
         return None
 
-    def alone(self) -> "Rendering":
-        """Return the same for a response that is only a file."""
+    def alone(self, _media_type: str) -> "Rendering":
+        """Return the same for a response that is only a file of this type, which is one of `media_types`."""
         return self
 
 
@@ -202,16 +215,18 @@ class Task:
     `scope` is the API key scope that its endpoints need. The first of `operations` is `predict`. `head` is the module
     with its torch code, whose `HEAD` is a `service.tasks.torch_head.TorchHead`; only workers import it. `scoring` is
     the module whose `SCORING` is a `service.tasks.scoring_base.Scoring`; only `evaluate` imports it. `v2_outputs`
-    returns datatype (FP32 or UINT8) and shape of each output of the Open Inference Protocol, with -1 for the number of
-    images and for sides of images. `agreement` returns how far two versions agree on an image, 0 to 1. `label` returns
+    returns datatype (FP32, INT32 or UINT8) and shape of each output of the Open Inference Protocol, with -1 for lengths
+    that differ. Those of `v2_on_request` are left out unless requested. `v2_arrays` makes them of the facts and arrays
+    of all images, and of `v2_parameters`, which are read from the parameters of the request. Without it they are the
+    arrays themselves. `agreement` returns how far two versions agree on an image, 0 to 1. `label` returns
     a class as `GET /v1/models/{name}` lists it, and `details` further members of that document. For each value of
     `--quality` that stands for another operation than `predict`, they have an object of that name with the operation's
     `deadline_s`, from which `evaluate --url` takes its timeout. `published_score` is the column of `models list` and
     its name on a card.
 
     For `models import`, `networks` matches the names of our networks that are for the task. None stands for all that no
-    other task matches, and for those of other libraries. `imported_input` is the table `[input]` of an imported card.
-    With `has_colours` each class has a colour.
+    other task matches, and for those of other libraries. `imported_input` and `imported_serving` are tables of an
+    imported card. With `has_colours` each class has a colour.
     """
 
     name: str
@@ -223,7 +238,11 @@ class Task:
     v2_outputs: Callable[[ModelCard], dict[str, dict[str, Any]]]
     agreement: Callable[[ModelCard, Mapping[str, Array], ModelCard, Mapping[str, Array]], float]
     published_score: tuple[str, str]
+    v2_arrays: Callable[[ModelCard, Sequence[tuple[DecodedFacts, Arrays]], Any], dict[str, Array]] | None = None
+    v2_parameters: type[BaseModel] | None = None
+    v2_on_request: frozenset[str] = frozenset()
     imported_input: Mapping[str, Any] = field(default_factory=_square_input)
+    imported_serving: Mapping[str, Any] = field(default_factory=dict)
     networks: re.Pattern[str] | None = None
     has_colours: bool = False
     label: Callable[[Label], dict[str, Any]] = _plain_label
@@ -247,9 +266,20 @@ def invalid(parameter: str, detail: str, **bounds: int) -> InvalidParameter:
 def class_ids(card: ModelCard, names: Sequence[str]) -> list[int]:
     """Return the ids of classes given by label or id, each once. Raises `InvalidParameter` for an unknown one."""
     known = {name: label.class_id for label in card.classes for name in (str(label.class_id), label.label)}
-    if not all(name in known for name in names):
-        raise invalid("classes", "The model has no such class; GET /v1/models/{name} lists its labels.")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise invalid("classes", f"The model has no such class. {_classes_like(card, unknown[0])}")
     return list(dict.fromkeys(known[name] for name in names))
+
+
+def _classes_like(card: ModelCard, name: str) -> str:
+    """Return a sentence with the labels to choose from: all, or those that contain the name."""
+    labels = [each.label for each in card.classes]
+    if len(labels) <= SHOWN_LABELS:
+        return f"It has {', '.join(labels)}."
+    similar = [label for label in labels if name and name.casefold() in label.casefold()][:SHOWN_LABELS]
+    hint = f"Similar ones are {', '.join(similar)}. " if similar else ""
+    return f"{hint}GET /v1/models/{card.name} lists its labels."
 
 
 def has_probabilities(scores: Array, classes: int) -> bool:

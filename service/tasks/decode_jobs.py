@@ -8,11 +8,17 @@ from collections.abc import Sequence
 
 from service.imaging import decoder, preprocess
 from service.models.inputs import Input
+from service.tasks import shared_image
 from service.tasks.base import DecodedFacts, Layer, Pixels
+from service.tasks.shared_image import Block, BlockFields, Shape
 
 
-def prepare(data: bytes, limits: decoder.ImageLimits, specs: Sequence[Input]) -> tuple[DecodedFacts, list[Pixels]]:
+def prepare(
+    data: bytes, limits: decoder.ImageLimits, specs: Sequence[Input], blocks: Sequence[BlockFields | None] = ()
+) -> tuple[DecodedFacts, list[Pixels | Shape]]:
     """Return the facts of an upload and its input for each of `specs`. Raises what `decoder.decode` does.
+
+    An input that is written into its block of `blocks` is returned as its shape.
 
     The upload is decoded once for all models that need the same side, so that each model gets the same pixels as when
     it is asked alone.
@@ -25,7 +31,12 @@ def prepare(data: bytes, limits: decoder.ImageLimits, specs: Sequence[Input]) ->
         decoded = decoder.decode(data, limits, needed=side)
         inputs |= {index: preprocess.prepare(specs[index], decoded.image) for index in indices}
     facts = DecodedFacts(decoded.width, decoded.height, decoded.format, decoded.mode, decoded.warnings)
-    return facts, [inputs[index] for index in range(len(specs))]
+    left = [*blocks, *[None] * (len(specs) - len(blocks))]
+    return facts, [_stored(block, inputs[index]) for index, block in enumerate(left)]
+
+
+def _stored(block: BlockFields | None, pixels: Pixels) -> Pixels | Shape:
+    return pixels.shape if block is not None and shared_image.write(Block(*block), pixels) else pixels
 
 
 def draw(data: bytes, limits: decoder.ImageLimits, layers: Sequence[Layer]) -> list[bytes]:

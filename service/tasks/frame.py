@@ -6,7 +6,8 @@
 
 A body is a sequence of frames, one for each image. A response has them in the order of its request.
 
-A request frame has the array `image`, uint8 (h, w, 3). Its head has `expires`, the Unix time in seconds after which the
+A request frame has the array `image`, uint8 (h, w, 3), or in its head, as `shared`, a reference to an image in shared
+memory (`service.tasks.shared_image`). Its head has `expires`, the Unix time in seconds after which the
 result is no longer needed, and the `operation` (`service.tasks.base.Operation`) unless that is `predict`.
 
 The head of a response frame has `ok`. If `ok` is true, the frame has the task's arrays. Its head has `batch` (images in
@@ -14,8 +15,10 @@ the forward pass), `inference_ms`, and `worker_bytes` (resident memory of the wo
 false, the head has `code` and `detail` of an error.
 """
 
+import math
 import struct
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -81,7 +84,7 @@ def _arrays(view: memoryview, start: int, described: list[dict[str, Any]]) -> tu
         shape = tuple(int(side) for side in row["shape"])
         if any(side < 0 for side in shape):
             raise ValueError(f"not a frame: shape {shape}")
-        count = int(np.prod(shape, dtype=object))
+        count = math.prod(shape)
         if start + count * dtype.itemsize > len(view):
             raise ValueError(f"not a frame: it ends inside {row['name']}")
         arrays[row["name"]] = np.frombuffer(view, dtype, count, start).reshape(shape)
@@ -89,6 +92,7 @@ def _arrays(view: memoryview, start: int, described: list[dict[str, Any]]) -> tu
     return arrays, start
 
 
+@cache
 def _dtype(name: str) -> np.dtype[Any]:
     if name not in DTYPES:
         raise ValueError(f"not a frame: dtype {name}")

@@ -16,6 +16,8 @@ from PIL import Image
 from service.models.cards import CardError
 from service.tasks.base import PREDICT, Arrays
 
+# Pillow spreads grey PNGs of 2 and 4 bits over 0 to 255, but a mask's values are the stored ones.
+GREY_STEPS: Final = {"L;2": 85, "L;4": 17}
 IGNORED: Final = 255  # in a mask: the pixel belongs to no class
 
 Mask = npt.NDArray[np.uint8]
@@ -25,39 +27,96 @@ ConfusionRows = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
-class LabelledImage:
-    """An image file and its ground truth: a label or a WordNet id, or a mask, which is an indexed or grey image.
+class TrueInstance:
+    """An object in an image: its label, its box and its area in pixels, and whether it stands for a crowd of them.
 
-    A pixel of the mask with the value v has the class id `values[v]`.
+    The box is left, top, width and height. `draw` returns its mask `(h, w)`; None if it has none. It raises `CardError`
+    for a mask that does not fit its image.
+    """
+
+    label: str
+    box: tuple[float, float, float, float]
+    area: float
+    crowd: bool = False
+    draw: Callable[[], npt.NDArray[np.bool_]] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image file and its ground truth: a label or a WordNet id, a mask, or the instances of objects.
+
+    The mask is an indexed or grey image. A pixel of it with the value v has the class id `values[v]`. The mask is
+    turned by the EXIF orientation `turn`. `present` has the class ids in the mask, if it was checked. `instances` is
+    None where it is not known which objects there are, and empty where there are none. `size` is the stated width and
+    height in pixels of the upright image.
     """
 
     path: Path
     label: str = ""
     mask: Path | None = None
     values: MaskValues = UNCHANGED
+    turn: int = 1
+    present: frozenset[int] = field(default=frozenset(), compare=False)
+    instances: tuple[TrueInstance, ...] | None = None
+    size: tuple[int, int] | None = None
 
     def class_ids(self) -> Mask:
         """Return the class ids of the mask `(h, w)`, `IGNORED` for a pixel without a class. Raises `CardError`."""
         if self.mask is None:
             raise CardError(f"{self.path} has no mask")
-        try:
-            with Image.open(self.mask) as opened:
-                if opened.mode not in ("L", "P"):
-                    raise CardError(f"{self.mask} is {opened.mode}, but a mask is an indexed or grey image")
-                ids: Mask = np.asarray(self.values, np.uint8)[np.asarray(opened)]
-                return ids
-        except OSError as error:
-            raise CardError(f"{self.mask} cannot be read: {error}") from error
+        ids: Mask = np.asarray(self.values, np.uint8)[mask_values(self.mask)]
+        return upright(ids, self.turn)
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A file of a data set, and the reason why it is left out or what was done with it."""
+
+    path: Path
+    reason: str
+
+
+def mask_values(path: Path) -> Mask:
+    """Return the values `(h, w)` that a mask file stores. Raises `CardError` if it is not an indexed or grey image."""
+    try:
+        with Image.open(path) as opened:
+            if opened.format == "JPEG":
+                raise CardError(f"{path} is a JPEG, whose compression changes class ids; save masks as PNG")
+            if opened.mode not in ("1", "L", "P"):
+                raise CardError(f"{path} is {opened.mode}, but a mask is an indexed or grey image")
+            raw_mode = str(opened.tile[0][3]) if opened.tile else ""
+            values: Mask = np.asarray(opened).astype(np.uint8)
+            return values // GREY_STEPS.get(raw_mode, 1)
+    except OSError as error:
+        raise CardError(f"{path} cannot be read: {error}") from error
+
+
+def upright(ids: Mask, orientation: int) -> Mask:
+    """Return a mask `(h, w)` turned as an image with this EXIF orientation (1 to 8) is."""
+    turned = ids.T if orientation in (5, 6, 7, 8) else ids
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The labelled images of one split of a folder. `classes` is how many classes the layout has, if it is fixed."""
+    """The labelled images of one split of a folder. `classes` is how many classes the layout has, if it is fixed.
+
+    `left_out` has every other file, and `notes` remarks on files that are used. `mask_problem` says why no mask can be
+    scored. With `skip_unknown`, images of labels or classes that a model does not have are left out.
+    """
 
     root: Path
     layout: str
     images: tuple[LabelledImage, ...]
     classes: int | None = None
+    left_out: tuple[Remark, ...] = field(default=(), compare=False)
+    notes: tuple[Remark, ...] = field(default=(), compare=False)
+    mask_problem: str = ""
+    skip_unknown: bool = False
 
     def with_truth(self, known: Callable[[LabelledImage], object], what: str, model: str) -> list[LabelledImage]:
         """Return the images for which `known` is true. Raises `CardError` if there are none."""
@@ -125,14 +184,14 @@ class RejectedImage:
 
 @dataclass(frozen=True)
 class Column:
-    """A figure in the tables of a task: its head, its name in JSON and CSV, and its value as a share of 1.
+    """A figure in the tables of a task: its head, its name in JSON and CSV, and its value as a share of 1, or None.
 
     `published` is its name among a card's published figures, which are in per cent.
     """
 
     head: str
     name: str
-    share: Callable[[Any], float]
+    share: Callable[[Any], float | None]
     published: str | None = None
 
 

@@ -91,6 +91,13 @@ class FailedImage(ResultItem):
     error: Problem
 
 
+class FailedComparison(Shape):
+    """The error of one of several models for an image. The others have results."""
+
+    model: ModelName
+    error: Problem
+
+
 class Sized(Shape):
     """A rendered mask or image, with its size in pixels."""
 

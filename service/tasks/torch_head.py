@@ -32,6 +32,30 @@ class LoadedNetwork(NamedTuple):
 
 
 EagerOperation = Callable[[LoadedNetwork, Tensor], Outputs]
+RunGraph = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+class GraphPart(NamedTuple):
+    """A part of a network that an engine compiles as a graph of its own, from one tensor to a tuple of tensors.
+
+    `example` is the shape of a possible input. `dynamic` are the axes of it that may have other lengths.
+    """
+
+    module: nn.Module
+    example: tuple[int, ...]
+    dynamic: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class MultiGraph:
+    """A network of several graphs, with code between them that is not compiled and computes in single precision.
+
+    `parts` are the graphs by name. `run` gets a function for each of them, and one image `(1, h, w, 3)` uint8. It
+    returns the outputs of `predict` for that image, without the axis of the image.
+    """
+
+    parts: Mapping[str, GraphPart]
+    run: Callable[[Mapping[str, RunGraph], Tensor], dict[str, Tensor]]
 
 
 def _call(network: nn.Module, x: Tensor) -> Tensor:
@@ -49,6 +73,9 @@ class TorchHead:
     image size to the outputs of `predict`. `operations` are the others, from normalised images to outputs. PyTorch runs
     them in single precision. `cpu_layout` is the faster memory format on a CPU. `has_fixed_size` means that every input
     of a card has one size, for which engines may specialise.
+
+    With `multi_graph` engines use neither `forward` nor `postprocess`. It takes the card, its network and the module
+    that normalises `(n, h, w, 3)` uint8. The network may be on the meta device; then only the names of parts are used.
     """
 
     check: Callable[[ModelCard, nn.Module], None]
@@ -57,6 +84,7 @@ class TorchHead:
     operations: Mapping[str, EagerOperation] = field(default_factory=dict)
     cpu_layout: torch.memory_format = torch.contiguous_format
     has_fixed_size: bool = False
+    multi_graph: Callable[[ModelCard, nn.Module, nn.Module], MultiGraph] | None = None
 
 
 def stack(images: Sequence[Mapping[str, Tensor]]) -> Outputs:

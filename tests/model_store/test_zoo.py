@@ -10,19 +10,19 @@ import pytest
 import torch
 
 from service import networks
-from service.models import cards
+from service.models import cards, zoo
 from service.models.cards import ModelCard, Network
-from service.models.labels import Label
 from service.models.weights import key_names
 from service.networks import timm_networks
 from tests.models.weights.checkpoints import mmseg, openmmlab
+from tests.models.weights.detector_layouts import detectron2, mmdet
 from tests.networks import timm_alone
 
 ROOT = Path(__file__).parents[2]
 STORE = ROOT / "model_store"
 LISTS = ROOT.parent / "shared" / "data" / "keys"
 
-ZOO = {name: card for name, card in cards.read_zoo(STORE).items() if card.weights.sources}
+ZOO = {name: card for name, card in zoo.read_zoo(STORE).items() if card.weights.sources}
 DEPTHS = (50, 101, 200, 269)
 FAST = ("1s1x64d", "2s1x64d", "4s1x64d", "1s2x40d", "2s2x40d", "4s2x40d", "1s4x24d")
 OFFICIAL = [*(f"resnest{depth}" for depth in DEPTHS), *(f"resnest50_fast_{shape}" for shape in FAST)]
@@ -31,12 +31,25 @@ SEGMENTERS = [
     for data in ("ade", "pcontext")
     for model in ("fcn_resnest50", *(f"deeplab_resnest{depth}" for depth in DEPTHS))
 ]
+BASELINES = [
+    *((head, trunk) for head in ("psp", "deeplab") for trunk in ("resnet50c", "resnet101c")),
+    *((head, "resnet101c") for head in ("uper", "enc")),
+]
 MMSEG = [
     f"mmseg_{head}_resnest101_{data}"
     for data in ("cityscapes", "ade")
     for head in ("fcn", "psp", "deeplab", "deeplabplus")
 ]
+# OpenMMLab's baselines of the paper's Table 7. DANet and PSANet would need gigabytes for a street scene.
+MMSEG += [f"mmseg_{head}_{trunk}_{data}" for data in ("cityscapes", "ade") for head, trunk in BASELINES]
+MMSEG += ["mmseg_da_resnet101c_ade", "mmseg_psa_resnet101c_ade"]
 LISTED = [*OFFICIAL, "resnest14", "resnest26", *SEGMENTERS[:7]]  # the others differ from ADE20K's in two shapes
+KINDS = ("faster", "mask", "cascade", "cascade_mask")
+BACKBONES = ("resnet50", "resnet101", "resnest50", "resnest101")
+DETECTORS = [
+    *(f"{family}{kind}_rcnn_{backbone}" for family in ("", "mmdet_") for kind in KINDS for backbone in BACKBONES),
+    *("cascade_rcnn_resnest200", "cascade_mask_rcnn_resnest200"),
+]
 PEERS = ("resnet50", "resnet101", "resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnet50d", "resnet101d")
 # The input side of each classifier's published score; the default is 224.
 SIDES = {
@@ -71,7 +84,7 @@ def of_timm(spec: Network) -> torch.nn.Module:
 
 
 def test_every_published_model_has_a_card() -> None:
-    wanted = {*OFFICIAL, "resnest14", "resnest26", *SEGMENTERS, *MMSEG, *PEERS, *OF_TIMM}
+    wanted = {*OFFICIAL, "resnest14", "resnest26", *SEGMENTERS, *MMSEG, *DETECTORS, *PEERS, *OF_TIMM}
     assert wanted - ZOO.keys() == set()
     assert (len(OFFICIAL), len(SEGMENTERS)) == (11, 10)
 
@@ -110,14 +123,20 @@ def sources() -> Iterator[Any]:
 @pytest.mark.parametrize("source", list(sources()))
 def test_an_address_names_the_checksum_that_its_card_states(source: cards.Source) -> None:
     """The authors put the checksum into the file name, so a typing error in a card is found."""
-    stated = (source.sha256 or str(source.sha1))[:8]
+    if source.without_checksum:
+        assert not re.search(r"-[0-9a-f]{8}\.pth$", source.urls[0])
+        return
+    stated = str(source.checksum)[:8]
     for url in source.urls:
         assert url.startswith("https://")
         assert url.rpartition("-")[2] in {f"{stated}.pth", f"{stated}.zip"}
     assert all(url.endswith(".zip") == (source.sha1 is not None) for url in source.urls)
 
 
-WRITTEN = {"openmmlab": openmmlab, "mmseg": mmseg}
+WRITTEN = {
+    **{"openmmlab": openmmlab, "mmseg": mmseg, "mmdet": mmdet},
+    **{"detectron2": detectron2, "detectron2_bgr": detectron2},
+}
 
 
 @pytest.mark.parametrize("source", list(sources()))
@@ -128,11 +147,12 @@ def test_the_keys_of_a_published_layout_become_those_of_the_cards_network(
     name = request.node.callspec.id.rpartition("-")[0]
     ours = dict.fromkeys(built(ZOO[name]), torch.empty(0))
     theirs = WRITTEN.get(source.profile, dict)(ours)
-    assert sorted(key_names.translated(theirs, source.profile).values()) == sorted(ours)
+    found = key_names.translated(theirs, source.profile).values()
+    assert sorted(key for key in found if "cell_anchors" not in key) == sorted(ours)
 
 
 def test_no_two_models_are_the_same_file() -> None:
-    stated = [source.sha256 or source.sha1 for card in ZOO.values() for source in card.weights.sources]
+    stated = [source.checksum or source.urls for card in ZOO.values() for source in card.weights.sources]
     assert len(stated) == len(set(stated))
 
 
@@ -162,10 +182,17 @@ def test_a_segmenter_sees_pictures_as_the_authors_evaluation_does_at_scale_1(nam
     assert 40 < card.published["miou"] < card.published["pixel_accuracy"] < 85
 
 
+# Long side, output stride and multiple of the input, where they are not the usual ones. DANet's attention between all
+# pixels limits the side, PSANet halves its map.
+BOXES = {"da": (1024, 8, 8), "uper": (2048, 32, 32), "psa": (2048, 8, 16)}
+
+
 @pytest.mark.parametrize("name", MMSEG)
 def test_a_segmenter_of_mmsegmentations_sees_the_whole_picture_within_the_box_of_its_test(name: str) -> None:
     card, data = ZOO[name], name.rpartition("_")[2]
-    assert (card.input.profile, card.input.size, card.network.output_stride) == ("proportional", 2048, 8)
+    size, stride, multiple = BOXES.get(name.split("_")[1], (2048, 8, 8))
+    assert (card.input.profile, card.input.size, card.network.output_stride) == ("proportional", size, stride)
+    assert card.input.multiple == multiple
     assert card.input.short == {"ade": 512, "cityscapes": 1024}[data]
     assert card.labels.set == {"ade": "ade20k_150", "cityscapes": "cityscapes_19"}[data]
     (source,) = card.weights.sources
@@ -173,80 +200,49 @@ def test_a_segmenter_of_mmsegmentations_sees_the_whole_picture_within_the_box_of
     assert source.profile == "mmseg"
     folder, file = url.split("/")[-2:]
     assert file.startswith(f"{folder}_2020")
-    assert {"ade": 45, "cityscapes": 77}[data] < card.published["miou"] < card.published["multiscale"]["miou"] < 81
+    assert {"ade": 42, "cityscapes": 77}[data] < card.published["miou"] < card.published["multiscale"]["miou"] < 82
 
 
-def label_set(name: str) -> tuple[Label, ...]:
-    """Return the labels of a set, read as for a card."""
-    card = next(iter(ZOO.values()))
-    count = len((STORE / "labels" / f"{name}.tsv").read_text(encoding="utf-8").splitlines()) - 1
-    changed = {
-        "labels": cards.Labels(set=name),
-        "network": card.network.model_copy(update={"classes": count}),
-        "folder": STORE / "any",
-    }
-    return card.model_copy(update=changed).classes
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detector_sees_pictures_as_its_family_does(name: str) -> None:
+    card = ZOO[name]
+    own, plain = not name.startswith("mmdet_"), "_resnet" in name
+    assert (card.input.profile, card.input.size, card.input.short) == ("proportional", 1333, 800)
+    assert card.input.interpolation == ("bilinear" if own else "opencv_linear")
+    assert card.input.resizer == ("pillow" if own else "simd")
+    assert (card.labels.set, card.serving.batch_size, card.network.proposals) == ("coco_80", 1, None)
+    # In units of 0 to 255: the means of ImageNet for plain networks, those of Caffe for ResNeSt.
+    mean = (123.675, 116.28, 103.53) if plain else (123.68, 116.779, 103.939)
+    std = (1, 1, 1) if plain and own else (58.395 if plain else 58.393, 57.12, 57.375)
+    assert [255 * each for each in card.input.mean] == pytest.approx(mean, abs=1e-6)
+    assert [255 * each for each in card.input.std] == pytest.approx(std, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "count", "some"),
-    [
-        ("imagenet1k", 1000, {0: "tench", 281: "tabby", 999: "toilet tissue"}),
-        ("ade20k_150", 150, {0: "wall", 12: "person", 149: "flag"}),
-        ("cityscapes_19", 19, {0: "road", 11: "person", 18: "bicycle"}),
-        ("voc_21", 21, {0: "background", 15: "person", 20: "tvmonitor"}),
-        ("coco_80", 80, {0: "person", 79: "toothbrush"}),
-        ("pascal_context_59", 59, {0: "aeroplane", 36: "person", 58: "wood"}),
-    ],
-)
-def test_a_label_set_has_every_class_in_its_place(name: str, count: int, some: dict[int, str]) -> None:
-    labels = label_set(name)
-    assert len(labels) == count
-    assert {index: labels[index].label for index in some} == some
-
-
-def test_imagenets_classes_are_in_the_order_of_their_wordnet_ids() -> None:
-    ids = [label.wnid or "" for label in label_set("imagenet1k")]
-    assert ids == sorted(set(ids))
-    assert all(re.fullmatch(r"n\d{8}", each) for each in ids)
-
-
-def test_pascal_contexts_classes_are_in_the_order_of_the_checkpoints() -> None:
-    """PyTorch-Encoding orders by the id among the 459 classes. Others put the classes of Pascal VOC first."""
-    rows = [
-        row.split("\t") for row in (STORE / "labels" / "pascal_context_59.tsv").read_text(encoding="utf-8").split("\n")
-    ]
-    ids = [int(row[3]) for row in rows[1:] if len(row) > 1]
-    assert ids == sorted(set(ids))
-    assert [label.label for label in label_set("pascal_context_59")][48:50] == ["sofa", "diningtable"]
-
-
-@pytest.mark.parametrize("name", ["cityscapes_19", "voc_21", "coco_80", "pascal_context_59"])
-def test_every_class_of_a_mask_has_a_colour_of_its_own(name: str) -> None:
-    labels = label_set(name)
-    assert len({label.color for label in labels}) == len(labels)
-
-
-def test_pascal_context_shows_pascal_vocs_classes_in_pascal_vocs_colours() -> None:
-    voc = {label.label: label.color for label in label_set("voc_21")[1:]}
-    context = {label.label: label.color for label in label_set("pascal_context_59")}
-    assert {name: context[name] for name in voc} == voc
-
-
-def test_ade20ks_colours_are_the_published_ones_of_which_few_are_alike() -> None:
-    colours = [label.hex_color for label in label_set("ade20k_150")]
-    assert (colours[0], colours[2], colours[149]) == ("#787878", "#06e6e6", "#5c00ff")
-    assert len(set(colours)) > 140
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detector_has_the_published_ap_and_key_layout(name: str) -> None:
+    card = ZOO[name]
+    (source,) = card.weights.sources
+    own = "detectron2_bgr" if "_resnet" in name else "detectron2"
+    assert source.profile == ("mmdet" if name.startswith("mmdet_") else own)
+    assert 37 < card.published["box_ap"] < 51
+    assert ("mask_ap" in card.published) is ("mask_rcnn" in name)
+    assert card.published.get("mask_ap", 34) > 33
 
 
 def test_models_whose_weights_are_not_here_are_not_served() -> None:
     absent = {name for name, card in ZOO.items() if not card.checksum_path.exists()}
-    assert absent & cards.read_all(STORE).keys() == set()
+    assert absent & zoo.read_all(STORE).keys() == set()
+
+
+def main_score(card: ModelCard) -> str:
+    """Return the score of a card as the documentation has it. OpenMMLab publishes AP with one digit."""
+    score = next(card.published[name] for name in ("top1", "miou", "box_ap") if name in card.published)
+    return f"{score:.1f}" if card.name.startswith("mmdet_") else f"{score:.2f}"
 
 
 def test_the_documentation_names_every_published_model_and_its_score() -> None:
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-    scores = {name: f"{card.published.get('top1', card.published.get('miou')):.2f}" for name, card in ZOO.items()}
+    scores = {name: main_score(card) for name, card in ZOO.items()}
     assert [name for name in ZOO if f"`{name}`" not in text] == []
     assert [f"{name} {score}" for name, score in scores.items() if score not in text] == []
 
@@ -254,4 +250,6 @@ def test_the_documentation_names_every_published_model_and_its_score() -> None:
 def test_the_documentation_names_no_model_that_is_not_there() -> None:
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     tables = text.partition("## The paper's tables")[2]
-    assert set(re.findall(r"`((?:(?:se|sk)?resn|senet|fcn_|deeplab_|mmseg_)\w+)`", tables)) == set(ZOO)
+    detectors = r"(?:mmdet_)?(?:cascade_|faster_|mask_)+rcnn_"
+    names = rf"`((?:(?:se|sk)?resn|senet|fcn_|deeplab_|mmseg_|{detectors})\w+)`"
+    assert set(re.findall(names, tables)) == set(ZOO)

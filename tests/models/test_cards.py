@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.models import cards
+from service.models import cards, zoo
 from service.models.cards import CardError, ModelCard
 from service.models.inputs import Input
 
@@ -265,8 +265,8 @@ def test_weights_that_cannot_be_checked_are_refused(write: Write, card: str, mes
 def test_a_model_without_its_weights_is_in_the_zoo_and_not_served(write: Write) -> None:
     store = write(name="a").parent
     write(PULLED.replace('"pets"', '"flowers"'), labels=None, name="b")
-    assert list(cards.read_zoo(store)) == ["pets", "flowers"]
-    assert list(cards.read_all(store)) == ["pets"]
+    assert list(zoo.read_zoo(store)) == ["pets", "flowers"]
+    assert list(zoo.read_all(store)) == ["pets"]
 
 
 def test_all_that_a_network_is_built_with_stands_on_its_card(write: Write) -> None:
@@ -280,19 +280,12 @@ def test_all_cards_of_a_store_are_found_by_name(write: Write) -> None:
     store = write(name="a").parent
     write(CARD.replace('"pets"', '"flowers"'), name="b")
     (store / "recipes").mkdir()
-    found = cards.read_all(store)
+    found = zoo.read_all(store)
     assert {name: card.folder.name for name, card in found.items()} == {"pets": "a", "flowers": "b"}
 
 
-def test_a_name_that_stands_twice_in_a_store_is_refused(write: Write) -> None:
-    store = write(name="a").parent
-    write(name="b")
-    with pytest.raises(CardError, match="are both named pets"):
-        cards.read_all(store)
-
-
 def test_an_empty_store_has_no_cards(tmp_path: Path) -> None:
-    assert cards.read_all(tmp_path) == {}
+    assert zoo.read_all(tmp_path) == {}
 
 
 def test_a_card_knows_its_network_and_stride(write: Write) -> None:

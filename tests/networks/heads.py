@@ -114,15 +114,19 @@ def mmseg_deeplabplus(state: State, x: Tensor, detail: Tensor, root: str = "") -
     return classifier(state, f"{root}conv_seg", x)
 
 
-def mmseg_psp(state: State, x: Tensor, root: str = "") -> Tensor:
-    """Apply the PSPNet head."""
+def pooled_pyramid(state: State, x: Tensor, root: str) -> Tensor:
+    """Apply PSPNet's pooling at four scales and the 3x3 convolution over all of them."""
     size = (x.shape[2], x.shape[3])
     levels = [x]
     for place, bins in enumerate((1, 2, 3, 6)):
         pooled = mmseg_layer(state, f"{root}psp_modules.{place}.1", regions(x, bins))
         levels.append(resize(pooled, size, align_corners=False))
-    x = mmseg_layer(state, f"{root}bottleneck", torch.cat(levels, dim=1))
-    return classifier(state, f"{root}conv_seg", x)
+    return mmseg_layer(state, f"{root}bottleneck", torch.cat(levels, dim=1))
+
+
+def mmseg_psp(state: State, x: Tensor, root: str = "") -> Tensor:
+    """Apply the PSPNet head."""
+    return classifier(state, f"{root}conv_seg", pooled_pyramid(state, x, root))
 
 
 def mmseg_fcn(state: State, x: Tensor, root: str = "") -> Tensor:
@@ -137,6 +141,52 @@ def mmseg_auxiliary(state: State, x: Tensor, root: str = "") -> Tensor:
     return classifier(state, f"{root}conv_seg", mmseg_layer(state, f"{root}convs.0", x))
 
 
+def mmseg_uper(state: State, *maps: Tensor, root: str = "") -> Tensor:
+    """Apply the UPerNet head: a top-down path over laterals, then a convolution over all levels."""
+    tops = [pooled_pyramid(state, maps[-1], root)]
+    for place in (2, 1, 0):
+        lateral = mmseg_layer(state, f"{root}lateral_convs.{place}", maps[place])
+        tops.append(lateral + resize(tops[-1], (lateral.shape[2], lateral.shape[3]), align_corners=False))
+    smooth = [mmseg_layer(state, f"{root}fpn_convs.{place}", tops[3 - place]) for place in (0, 1, 2)]
+    size = (smooth[0].shape[2], smooth[0].shape[3])
+    levels = [resize(level, size, align_corners=False) for level in (*smooth, tops[0])]
+    return classifier(state, f"{root}conv_seg", mmseg_layer(state, f"{root}fpn_bottleneck", torch.cat(levels, dim=1)))
+
+
+def mmseg_enc(state: State, x: Tensor, root: str = "") -> Tensor:
+    """Apply the EncNet head, with the distance of every pixel to every codeword written out."""
+    x = mmseg_layer(state, f"{root}bottleneck", x)
+    name = f"{root}enc_module."
+    pixels = mmseg_layer(state, f"{name}encoding_project", x).flatten(2).transpose(1, 2)[:, :, None]  # (n, p, 1, c)
+    rest = pixels - state[f"{name}encoding.0.codewords"]
+    shares = (state[f"{name}encoding.0.scale"] * rest.pow(2).sum(3)).softmax(dim=2)
+    codes = (shares[..., None] * rest).sum(1)  # (n, codes, c)
+    mean, var, scale, shift = (
+        state[f"{name}encoding.1.{each}"][:, None] for each in ("running_mean", "running_var", "weight", "bias")
+    )
+    codes = ((codes - mean) / (var + 1e-5).sqrt() * scale + shift).clamp(min=0)
+    weights = functional.linear(codes.mean(1), state[f"{name}fc.0.weight"], state[f"{name}fc.0.bias"]).sigmoid()
+    return classifier(state, f"{root}conv_seg", (x * (1 + weights[:, :, None, None])).clamp(min=0))
+
+
+def mmseg_da(state: State, x: Tensor, root: str = "") -> Tensor:
+    """Apply the DANet head, with the attention of each pixel and each channel written out."""
+    first, second = (mmseg_layer(state, f"{root}{kind}_in_conv", x) for kind in ("pam", "cam"))
+    query, key, value = (
+        classifier(state, f"{root}pam.{kind}_project", first).flatten(2) for kind in ("query", "key", "value")
+    )
+    likeness = torch.einsum("ncp,ncq->npq", query, key).softmax(dim=2)
+    mixed = torch.einsum("npq,ncq->ncp", likeness, value).reshape(first.shape)
+    first = first + state[f"{root}pam.gamma.scale"] * mixed
+    flat = second.flatten(2)
+    unlikeness = (-torch.einsum("ncp,ndp->ncd", flat, flat)).softmax(dim=2)  # a shift changes no softmax
+    second = second + state[f"{root}cam.gamma.scale"] * torch.einsum("ncd,ndp->ncp", unlikeness, flat).reshape(
+        second.shape
+    )
+    first, second = (mmseg_layer(state, f"{root}{k}_out_conv", y) for k, y in (("pam", first), ("cam", second)))
+    return classifier(state, f"{root}conv_seg", first + second)
+
+
 # The heads of PyTorch-Encoding, then those of MMSegmentation. Each takes the maps that the network gives it.
 HEADS: dict[str, Callable[..., Tensor]] = {"deeplab": deeplab, "fcn": fcn}
 MMSEG: dict[str, Callable[..., Tensor]] = {
@@ -144,6 +194,9 @@ MMSEG: dict[str, Callable[..., Tensor]] = {
     "mmseg_deeplabplus": mmseg_deeplabplus,
     "mmseg_psp": mmseg_psp,
     "mmseg_fcn": mmseg_fcn,
+    "mmseg_uper": mmseg_uper,
+    "mmseg_enc": mmseg_enc,
+    "mmseg_da": mmseg_da,
 }
 
 

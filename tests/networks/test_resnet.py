@@ -69,10 +69,14 @@ def test_resnet_14_d_equals_timms_with_one_block_a_stage(timm: Any) -> None:
         assert distance(network(random_images(65, 97)), reference(random_images(65, 97))) < TOLERANCE
 
 
+# ResNet-C, compared with MMSegmentation's by the keys in tests/networks/mmseg.
+OF_MMSEG = ("resnet50c", "resnet101c")
+
+
 def test_every_plain_architecture_has_a_peer() -> None:
     plain = {name for name in ARCHITECTURES if not name.startswith("resnest")}
 
-    assert plain == {name for name, *_ in PEERS if not name.startswith("resnest")} | {"resnet14d"}
+    assert plain == {name for name, *_ in PEERS if not name.startswith("resnest")} | {"resnet14d", *OF_MMSEG}
 
 
 def test_resnet_50_has_torchvisions_keys() -> None:

@@ -63,8 +63,10 @@ def test_a_segmenter_of_mmsegmentations_is_that_backbone_without_the_pools_that_
 
     with torch.inference_mode():
         c1 = backbone.layer1(backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(x)))))
-        c3 = backbone.layer3(backbone.layer2(c1))
-        maps = (backbone.layer4(c3), c1) if head == "mmseg_deeplabplus" else (backbone.layer4(c3),)
+        c2 = backbone.layer2(c1)
+        c3 = backbone.layer3(c2)
+        c4 = backbone.layer4(c3)
+        maps = {"mmseg_deeplabplus": (c4, c1), "mmseg_uper": (c1, c2, c3, c4)}.get(head, (c4,))
         logits = MMSEG[head](state, *maps, root="head."), mmseg_auxiliary(state, c3, "auxlayer.")
         expected = [resize(each, sides, align_corners=False) for each in logits]
         main, auxiliary = network.forward_with_auxiliary(x)

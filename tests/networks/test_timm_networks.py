@@ -42,7 +42,7 @@ def test_a_checkpoint_of_timm_is_imported_and_answers_as_timm_does(
         size=size,
         library="timm",
     )
-    card = cards.read(import_checkpoint(tmp_path, model, tmp_path / "my.pth"))
+    card = cards.read(import_checkpoint(tmp_path, model, tmp_path / "my.pth").folder)
     image = np.random.default_rng(1).integers(0, 256, (size, size, 3), np.uint8)
 
     scores = engines.ENGINES["torch"](card, "cpu")(image[None])["scores"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.models import cards
+from service.models import zoo
 from service.models.cards import ModelCard
 from tests.stores import write_store
 
@@ -13,4 +13,4 @@ from tests.stores import write_store
 def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelCard]:
     """Return the cards of the test models, by name. They have no weights."""
     folder: Path = tmp_path_factory.mktemp("cards")
-    return cards.read_all(write_store(folder, weights=False))
+    return zoo.read_all(write_store(folder, weights=False))

@@ -4,7 +4,8 @@ import sys
 
 from pydantic import BaseModel
 
-from service.gateway.routes import schemas, v2_schemas
+from service.gateway.routes import schemas
+from service.gateway.routes.open_inference import v2_schemas
 from service.tasks import TASKS, shapes
 
 OF_TASKS = {sys.modules[each.query.__module__] for task in TASKS.values() for each in task.endpoints}

@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from service.imaging import decoder, heatmap, preprocess
+from service.imaging import decoder, preprocess
+from service.imaging.drawing import heatmap
 from service.models.cards import ModelCard
 from service.models.inputs import Input
 from service.tasks.decode_jobs import draw, prepare

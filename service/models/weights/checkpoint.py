@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 from service import networks
 from service.models.cards import CardError, ModelCard, Network
-from service.models.weights import checksums
+from service.models.weights import checksums, fitting, pickles
+from service.models.weights.fitting import StateDict
 from service.networks import timm_networks
-
-StateDict = dict[str, Tensor]
-WRAPPER_KEYS = ("state_dict", "model")  # keys under which training scripts store the weights, beside the epoch
-SHOWN_KEYS = 4  # mismatched keys in an error message; a wrong network has hundreds
 
 
 def read(card: ModelCard) -> StateDict:
     """Return the weights by key, in float32, on the CPU. Raises `CardError`."""
     data = checksums.read_verified(card)
     try:
-        state = PARSERS[card.weights.format](data)
+        state = PARSERS[card.weights.format](data, card.network)
+    except CardError as error:
+        kind = card.weights.format
+        raise CardError(f"{card.name}: {card.weights_path} is not a {kind} weight file: {error}") from error
     except Exception as error:  # a parser can fail in any way on a bad file
         raise CardError(f"{card.name}: {card.weights_path} is not a {card.weights.format} weight file") from error
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
@@ -50,6 +50,12 @@ def check(network: Network) -> None:
             timm_networks.load()
         except ImportError as error:
             raise CardError(f"{network.name} needs timm, which comes with resnest-service[timm]: {error}") from error
+        except (RuntimeError, AttributeError, OSError) as error:  # torchvision's operators fit one build of torch
+            reason = pickles.first_sentence(error)
+            raise CardError(
+                f"{network.name} needs timm, whose torchvision does not fit this torch {torch.__version__} ({reason}); "
+                "install the torchvision of constraints.txt from where torch came"
+            ) from error
 
 
 def _timm_network(network: Network) -> nn.Module:
@@ -67,45 +73,21 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], name: str) -> N
     `CardError` with the keys or the shapes that differ.
     """
     expected = module.state_dict()
-    missing = [key for key in expected.keys() - state.keys() if not key.endswith(".num_batches_tracked")]
-    unexpected = state.keys() - expected.keys()
-    if missing or unexpected:
-        raise CardError(f"{name}: the weights do not fit the network: {_listed(missing, unexpected)}")
-    misshapen = {key: tuple(value.shape) for key, value in state.items() if value.shape != expected[key].shape}
-    if misshapen:
-        key, shape = min(misshapen.items())
-        raise CardError(f"{name}: the weight {key} is {shape}, but the network has {tuple(expected[key].shape)}")
+    different = fitting.difference(state, expected)
+    if different:
+        raise CardError(f"{name}: {different}")
     counters = {key: torch.zeros((), dtype=torch.long) for key in expected.keys() - state.keys()}
     module.load_state_dict({**state, **counters}, assign=True)
 
 
-def _listed(missing: list[str], unexpected: set[str]) -> str:
-    parts = (("missing", sorted(missing)), ("unexpected", sorted(unexpected)))
-    return "; ".join(
-        f"{len(keys)} {what} ({', '.join(keys[:SHOWN_KEYS])}{', ...' if len(keys) > SHOWN_KEYS else ''})"
-        for what, keys in parts
-        if keys
-    )
+def _parse_pickle(data: bytes, network: Network) -> StateDict:
+    """Return the weights of a PyTorch checkpoint that fit the network."""
+    return fitting.fit(pickles.load(io.BytesIO(data)), skeleton(network).state_dict(), "official").state
 
 
-def unpickle(file: IO[bytes]) -> StateDict:
-    """Return the tensors of a PyTorch checkpoint; no code in it runs. Raises as `torch.load` does, and `TypeError`."""
-    state = torch.load(file, map_location="cpu", weights_only=True)
-    for wrapper in WRAPPER_KEYS:
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise TypeError("it holds values that are not tensors")
-    return dict(state)
-
-
-def _parse_pickle(data: bytes) -> StateDict:
-    return unpickle(io.BytesIO(data))
-
-
-def _parse_safetensors(data: bytes) -> StateDict:
+def _parse_safetensors(data: bytes, _network: Network) -> StateDict:
     state: dict[str, Any] = safetensors.torch.load(data)
     return state
 
 
-PARSERS: dict[str, Callable[[bytes], StateDict]] = {"safetensors": _parse_safetensors, "pth": _parse_pickle}
+PARSERS: dict[str, Callable[[bytes, Network], StateDict]] = {"safetensors": _parse_safetensors, "pth": _parse_pickle}

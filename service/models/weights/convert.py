@@ -3,36 +3,48 @@
 Every weight file from outside passes through this module.
 """
 
-import pickle
-import re
 from pathlib import Path
+from typing import Any, get_args
 
 import safetensors.torch
 from safetensors import SafetensorError
 
 from service.models.cards import CardError, KeyProfile, Network
-from service.models.weights import checkpoint, key_names
+from service.models.weights import checkpoint, file_kinds, fitting, key_names, pickles
 from service.models.weights.checksums import IncompatibleWeightsError, WeightsError
+from service.models.weights.fitting import Choice, Reading, StateDict
 
-FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")  # the refused object in an error of torch.load(weights_only=True)
 
+def convert(
+    source: Path,
+    network: Network,
+    profile: KeyProfile,
+    target: Path,
+    choice: Choice = Choice(),  # noqa: B008 - immutable
+) -> Reading:
+    """Write the weights in `source` that fit `network` to `target`. Return which part was used, without the weights.
 
-def convert(source: Path, network: Network, profile: KeyProfile, target: Path) -> None:
-    """Write the checkpoint `source`, which must fit `network`, to `target`. Values and precision do not change.
+    Values and precision do not change, except that weights for images with blue first get red first. Only tensors are
+    unpickled.
 
-    Only tensors are unpickled. Raises `IncompatibleWeightsError` if `source` is damaged, contains code, has other keys
-    or shapes than the network, or values that are not finite. Raises `WeightsError` as `check` does, and if `target`
-    cannot be written.
+    Raises `IncompatibleWeightsError` if `source` is damaged, contains code, has no weights with the network's keys and
+    shapes, or values that are not finite. Raises `WeightsError` as `check` does, and if `target` cannot be written.
     """
-    found = _read(source)
-    renamed = key_names.translated(found, profile)
+    check(network)
+    expected = _expected(network)
+    reading = _fit(_read(source), expected, profile, choice)
+    found = reading.state
+    if profile in key_names.BLUE_FIRST:
+        first = key_names.BLUE_FIRST[profile]
+        found[first] = found[first].flip(1)
     # safetensors accepts no views, so clone. Clone one by one, so that only one weight is in memory twice.
-    state = {renamed[key]: found.pop(key).detach().clone().contiguous() for key in list(found)}
-    _check_fits(state, network)
+    state = {key: found.pop(key).detach().clone().contiguous() for key in list(found)}
+    _check_values(state)
     try:
         safetensors.torch.save_file(state, target, metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{target.parent} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+    return reading
 
 
 def check(network: Network) -> None:
@@ -43,37 +55,56 @@ def check(network: Network) -> None:
         raise WeightsError(str(error)) from error
 
 
-def _check_fits(state: checkpoint.StateDict, network: Network) -> None:
-    check(network)
+def _expected(network: Network) -> StateDict:
     try:
-        checkpoint.load_weights(checkpoint.skeleton(network), state, network.name)
+        expected: StateDict = checkpoint.skeleton(network).state_dict()
     except CardError as error:
         raise IncompatibleWeightsError(str(error)) from error
+    return expected
+
+
+def _fit(content: Any, expected: StateDict, profile: KeyProfile, choice: Choice) -> Reading:
+    """Return what fits. If nothing does, try the other profiles, so that the error can name the right one."""
+    try:
+        return fitting.fit(content, expected, profile, choice)
+    except IncompatibleWeightsError as error:
+        others = [
+            other
+            for other in get_args(KeyProfile)
+            if other != profile and (key_names.PREFIXES[other] or other in key_names.PATTERNS)
+        ]
+        right = [other for other in others if _fits(content, expected, other, choice)]
+        hint = f"; with --keys {right[0]} they fit" if right else ""
+        raise IncompatibleWeightsError(f"{error}{hint}") from error
+
+
+def _fits(content: Any, expected: StateDict, profile: KeyProfile, choice: Choice) -> bool:
+    try:
+        fitting.fit(content, expected, profile, choice)
+    except WeightsError:
+        return False
+    return True
+
+
+def _check_values(state: StateDict) -> None:
     bad = [key for key, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if bad:
         raise IncompatibleWeightsError(f"{len(bad)} weights have values that are not finite ({', '.join(bad[:4])})")
 
 
-def _read(source: Path) -> checkpoint.StateDict:
+def _read(source: Path) -> Any:
     try:
-        file = source.open("rb")
+        with source.open("rb") as file:
+            head = file.read(file_kinds.HEAD_BYTES)
     except OSError as error:
         raise WeightsError(f"{source} cannot be read: {error.strerror}") from error
+    foreign = file_kinds.foreign(head)
+    if foreign:
+        raise IncompatibleWeightsError(f"it is not a checkpoint but {foreign}")
+    if not file_kinds.is_safetensors(head):
+        return pickles.load(source)
     try:
-        with file:
-            if file.read(9)[8:] == b"{":  # safetensors: 8 bytes with the length of the JSON header, then the header
-                return dict(safetensors.torch.load_file(source))
-            file.seek(0)
-            return checkpoint.unpickle(file)
-    except pickle.UnpicklingError as error:
-        foreign = FORBIDDEN.search(str(error))
-        if foreign:
-            message = f"the checkpoint holds more than tensors ({foreign[1]}), which may be code; it was not run"
-            raise IncompatibleWeightsError(message) from error
-        raise IncompatibleWeightsError("it is not a PyTorch checkpoint") from error
-    except Exception as error:  # a pickle is a program, so a damaged one can fail in any way
-        raise IncompatibleWeightsError(f"it is not a checkpoint, or it is damaged: {_first_sentence(error)}") from error
-
-
-def _first_sentence(error: Exception) -> str:
-    return (str(error).splitlines() or ["unexpected end of file"])[0].partition(". ")[0][:200]
+        return dict(safetensors.torch.load_file(source))
+    except Exception as error:  # SafetensorError and others, for a damaged file
+        reason = pickles.first_sentence(error)
+        raise IncompatibleWeightsError(f"it is not a checkpoint, or it is damaged: {reason}") from error

@@ -6,15 +6,19 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from service.models import cards
+from service.models import cards, labels, text_file, zoo
 from service.models.cards import LABEL_SETS, CardError, KeyProfile, Library, Network
+from service.models.text_file import TextError
 from service.models.weights import archive, checksums
 from service.models.weights.checksums import IncompatibleWeightsError, WeightsError
 from service.models.weights.store import WEIGHTS_FOLDER
+
+if TYPE_CHECKING:
+    from service.models.weights.fitting import Reading
 
 RESERVED = ("archives", "labels", "recipes")  # folders of the store that are not models
 
@@ -25,8 +29,9 @@ InputProfile = Literal["official", "timm"]
 class ImportSpec:
     """The description of a checkpoint. `labels` is a file with one line per class, or the name of a shared label set.
 
-    `input` is the table `[input]` of models of the task. `input_profile` replaces its profile if that is one of
-    `InputProfile`, and `size` its size in pixels. With `has_colours` each class gets a colour.
+    `input` and `serving` are tables of models of the task. `input_profile` replaces its profile if that is one of
+    `InputProfile`, and `size` its size in pixels. With `has_colours` each class gets a colour. `ema` and `member`
+    choose among several weights in the file.
     """
 
     name: str
@@ -34,6 +39,7 @@ class ImportSpec:
     labels: str
     task: str
     input: Mapping[str, Any]
+    serving: Mapping[str, Any] = field(default_factory=dict)
     has_colours: bool = False
     profile: KeyProfile = "official"
     input_profile: InputProfile = "official"
@@ -41,6 +47,8 @@ class ImportSpec:
     licence: str = "not stated"
     library: Library = "own"
     version: str = "1.0"
+    ema: bool = False
+    member: str | None = None
 
     def input_table(self) -> dict[str, Any]:
         """Return the table `[input]` of the card."""
@@ -50,8 +58,17 @@ class ImportSpec:
         return table if self.size is None else {**table, "size": self.size}
 
 
-def import_checkpoint(store: Path, spec: ImportSpec, file: Path) -> Path:
-    """Create the folder `store/<name>` from the checkpoint, atomically, and return it.
+@dataclass(frozen=True)
+class Imported:
+    """The folder of a new model, the part of the checkpoint that was used, and every part that was not."""
+
+    folder: Path
+    used: str
+    left_out: tuple[str, ...]
+
+
+def import_checkpoint(store: Path, spec: ImportSpec, file: Path) -> Imported:
+    """Create the folder `store/<name>` from the checkpoint, atomically, and return what was done.
 
     The folder of a further version is `<name>@<version>`. Raises `WeightsError` if the name is taken or invalid, the
     labels cannot be read, or the checkpoint does not fit.
@@ -60,12 +77,14 @@ def import_checkpoint(store: Path, spec: ImportSpec, file: Path) -> Path:
         raise WeightsError(
             f"{spec.name} is not a model name: use lower-case letters, digits, dots, dashes, underscores"
         )
+    if not re.fullmatch(cards.VERSION, spec.version):
+        raise WeightsError(f"{spec.version} is not a version: use one to three numbers with dots, such as 3 or 3.1")
     folder = store / spec.name
     if folder.exists():
         folder = _version_folder(folder, spec)
     try:
         with _temporary_folder(store) as building:
-            _fill(building, store, spec, file)
+            reading = _fill(building, store, spec, file)
             cards.read(building)
             building.rename(folder)
     except OSError as error:
@@ -74,28 +93,36 @@ def import_checkpoint(store: Path, spec: ImportSpec, file: Path) -> Path:
         raise WeightsError(f"{spec.name}: an argument is not UTF-8") from error
     except CardError as error:
         raise WeightsError(f"{spec.name}: {error}") from error
-    return folder
+    return Imported(folder, reading.used, reading.left_out)
 
 
 def _version_folder(folder: Path, spec: ImportSpec) -> Path:
     """Return the folder of a further version. Raises `WeightsError` if it exists, or `folder` is not a model."""
-    try:
-        versions = {card.version for card in cards.read_zoo(folder.parent).values() if card.family == spec.name}
-    except CardError as error:
-        raise WeightsError(f"{spec.name}: {error}") from error
-    if not versions or spec.version in versions:
-        raise WeightsError(f"{folder} exists already; import a further version with --version")
-    return folder.with_name(f"{spec.name}@{spec.version}")
+    found = zoo.read_zoo(folder.parent)
+    further = folder.with_name(f"{spec.name}@{spec.version}")
+    taken = {card.version: card.folder for card in found.values() if card.family == spec.name}
+    if further.exists():
+        taken[spec.version] = further
+    if folder.name in found.unreadable:
+        raise WeightsError(f"{spec.name}: {found.unreadable[folder.name]}")
+    if not taken or spec.version in taken:
+        raise WeightsError(
+            f"{taken.get(spec.version, folder)} exists already; import a further version with --version"
+            + (f" (there are {', '.join(sorted(taken))})" if taken else "")
+        )
+    return further
 
 
-def _fill(building: Path, store: Path, spec: ImportSpec, file: Path) -> None:
-    from service.models.weights.convert import convert  # noqa: PLC0415 - imports torch, which only a conversion needs
+def _fill(building: Path, store: Path, spec: ImportSpec, file: Path) -> "Reading":
+    # They import torch, which only a conversion needs.
+    from service.models.weights.convert import convert  # noqa: PLC0415
+    from service.models.weights.fitting import Choice  # noqa: PLC0415
 
     shared = store / LABEL_SETS / f"{spec.labels}.tsv"
     if shared.is_file():
-        classes = len(shared.read_text(encoding="utf-8").splitlines()) - 1
+        classes = len(labels.read(shared, table=True))
     else:
-        lines = _own_labels(Path(spec.labels), coloured=spec.has_colours)
+        lines = _own_lines(Path(spec.labels), coloured=spec.has_colours)
         (building / "labels.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         classes = len(lines)
     target = building / WEIGHTS_FOLDER / f"{spec.name}.safetensors"
@@ -103,25 +130,30 @@ def _fill(building: Path, store: Path, spec: ImportSpec, file: Path) -> None:
     unpacked = building / "unpacked"
     checkpoint = archive.unpack(file, unpacked)
     try:
-        convert(checkpoint, Network(name=spec.network, library=spec.library, classes=classes), spec.profile, target)
+        network = Network(name=spec.network, library=spec.library, classes=classes)
+        reading = convert(checkpoint, network, spec.profile, target, Choice(spec.ema, spec.member))
     except IncompatibleWeightsError as error:
         raise WeightsError(f"{file.name}: {error}; {spec.labels} has {classes} classes") from error
     unpacked.unlink(missing_ok=True)
     tables = _tables(spec, classes, checksums.sha256(target), shared=shared.is_file())
+    tables[""]["source"] = f"Imported from {text_file.printable(file.name)}: {reading.used}."
     (building / "card.toml").write_text(_toml(tables), encoding="utf-8")
+    return reading
 
 
-def _own_labels(path: Path, *, coloured: bool) -> Sequence[str]:
+def _own_lines(path: Path, *, coloured: bool) -> Sequence[str]:
     """Return the lines of a label file. With `coloured`, add the VOC colour to each line without a colour."""
     try:
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        text = text_file.read(path).rstrip()
+    except (OSError, TextError) as error:
         raise WeightsError(f"the labels {path} cannot be read: {error}") from error
-    if not lines:
+    if not text:
         raise WeightsError(f"the labels {path} are empty")
-    if not coloured:
-        return lines
-    return [line if "\t" in line else f"{line}\t{voc_colour(index)}" for index, line in enumerate(lines)]
+    rows = [line.partition("\t") for line in text.split("\n")]
+    pairs = [(text_file.name(name), colour.strip()) for name, _, colour in rows]
+    if coloured:
+        pairs = [(name, colour or voc_colour(index)) for index, (name, colour) in enumerate(pairs)]
+    return [f"{name}\t{colour}" if colour else name for name, colour in pairs]
 
 
 def voc_colour(index: int) -> str:
@@ -141,12 +173,12 @@ def _tables(spec: ImportSpec, classes: int, digest: str, *, shared: bool) -> dic
             "task": spec.task,
             "summary": f"An imported {spec.network}.",
             "licence": spec.licence,
-            "source": "Imported from a file.",
         },
         "network": {"name": spec.network, "library": spec.library, "classes": classes},
         "weights": {"file": f"{WEIGHTS_FOLDER}/{spec.name}.safetensors", "sha256": digest},
         "input": spec.input_table(),
         "labels": {"set": spec.labels} if shared else {"file": "labels.txt"},
+        **({"serving": dict(spec.serving)} if spec.serving else {}),
     }
 
 

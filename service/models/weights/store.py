@@ -4,12 +4,13 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from service.models import text_file
 from service.models.cards import CardError, KeyProfile, ModelCard, Source
 from service.models.weights import archive, checksums, download
 from service.models.weights.checksums import IncompatibleWeightsError, WeightsError
@@ -57,13 +58,18 @@ def pull(card: ModelCard, rules: DownloadRules, progress: Progress, notify: Noti
         raise WeightsError(
             f"{card.name}: its weights have no source to pull from; get them from a file with `models import`"
         )
+    if all(source.without_checksum for source in sources(card)):
+        raise WeightsError(
+            f"{card.name}: its authors publish no checksum, so a download cannot be verified; download "
+            f"{sources(card)[0].urls[0]} yourself, and install it with `models import`"
+        )
     with _name_errors(card), _locked(card, notify):
         if _is_valid(card):
             return False
         _check_network(card)
         failures = []
-        for source in sources(card):
-            part = card.weights_path.with_name(f".{source.sha256 or source.sha1}.part")
+        for source in (each for each in sources(card) if not each.without_checksum):
+            part = card.weights_path.with_name(f".{source.checksum}.part")
             try:
                 url = download.fetch(source.urls, part, partial(_accept, source), rules, progress)
             except UnavailableError as error:
@@ -80,12 +86,17 @@ def pull(card: ModelCard, rules: DownloadRules, progress: Progress, notify: Noti
 
 
 def pull_from_file(card: ModelCard, file: Path, notify: Notify) -> None:
-    """Install the weights from a local copy of a published file, recognised by checksum. Raises `WeightsError`."""
+    """Install the weights from a local copy of a published file. Raises `WeightsError`.
+
+    It is recognised by its checksum. A file without a published checksum is recognised by its name.
+    """
     with _name_errors(card), _locked(card, notify), _unpacked(file, card.weights_path.parent) as checkpoint:
-        source = next((each for each in sources(card) if _mismatch(each, checkpoint) is None), None)
+        source = next((each for each in sources(card) if _is_published(each, file, checkpoint)), None)
         if source is None:
-            known = ", ".join(each.sha256 or str(each.sha1) for each in sources(card)) or card.weights.sha256
-            raise WeightsError(f"{file} is not one of its published files, whose checksums are {known}")
+            names = [each.urls[0].rpartition("/")[2] for each in sources(card) if each.without_checksum]
+            known = ", ".join(each.checksum for each in sources(card) if each.checksum) or card.weights.sha256
+            kind = f"name is {', '.join(names)}" if names else f"checksums are {known}"
+            raise WeightsError(f"{file} is not one of its published files, whose {kind}")
         _install(card, source, checkpoint, file.name)
 
 
@@ -108,9 +119,10 @@ def remove(card: ModelCard, archives: Path, notify: Notify) -> None:
         shutil.rmtree(hidden)
 
 
-def checksum_record(digest: str, name: str, origin: str) -> str:
-    """Return the text stored beside pulled weights: a comment, and a line that `sha256sum --check` reads."""
-    return f"# made of {' '.join(origin.split())}\n{digest}  {name}\n"
+def checksum_record(digest: str, name: str, origin: str, left_out: Sequence[str] = ()) -> str:
+    """Return the text stored beside pulled weights: comments, and a line that `sha256sum --check` reads."""
+    rest = f"# left out {' '.join(', '.join(left_out).split())}\n" if left_out else ""
+    return f"# made of {' '.join(origin.split())}\n{digest}  {name}\n{rest}"
 
 
 def _accept(source: Source, part: Path) -> None:
@@ -133,17 +145,44 @@ def _web_page_hint(part: Path) -> str:
         return "; it is a web page" if file.read(512).lstrip()[:1] == b"<" else ""
 
 
+def _is_published(source: Source, file: Path, checkpoint: Path) -> bool:
+    """Return whether a local file, which contains the checkpoint, is that of the source."""
+    if source.without_checksum:
+        return any(url.rpartition("/")[2] == file.name for url in source.urls)
+    return _mismatch(source, checkpoint) is None
+
+
 def _mismatch(source: Source, checkpoint: Path) -> str | None:
     """Return how the checksums of the checkpoint differ from the published ones, or None."""
     for name, stated in (("sha256", source.sha256), ("sha1", source.sha1)):
         if stated is None:
             continue
-        with checkpoint.open("rb") as file:
-            found = hashlib.file_digest(file, name).hexdigest()
+        found = _digest(checkpoint, name)
         if not found.startswith(stated):
             complete = len(stated) == len(found)
             return f"its {name} {'is' if complete else 'begins with'} {found[: len(stated)]}, not {stated}"
+    if source.digest and not _digest_kind(source.digest, checkpoint):
+        return f"neither its sha256 nor its sha1 begins with {source.digest}"
     return None
+
+
+def _digest(checkpoint: Path, kind: str) -> str:
+    with checkpoint.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
+def _digest_kind(stated: str, checkpoint: Path) -> str | None:
+    """Return of which checksum these are the first digits."""
+    return next((kind for kind in ("sha256", "sha1") if _digest(checkpoint, kind).startswith(stated)), None)
+
+
+def _proof(source: Source, checkpoint: Path) -> str:
+    """Return what the record says about a checksum that is not one of the usual two, else an empty string."""
+    if source.without_checksum:
+        return f" (no checksum is published; its sha256 is {_digest(checkpoint, 'sha256')})"
+    if source.digest:
+        return f" (its {_digest_kind(source.digest, checkpoint)} begins with {source.digest})"
+    return ""
 
 
 def _install(card: ModelCard, source: Source, file: Path, origin: str) -> None:
@@ -154,12 +193,15 @@ def _install(card: ModelCard, source: Source, file: Path, origin: str) -> None:
     target = card.weights_path
     building, recording = (path.with_name(f".{path.name}.building") for path in (target, card.checksum_path))
     try:
+        left_out: tuple[str, ...] = ()
         with _unpacked(file, target.parent) as checkpoint:
+            origin += _proof(source, checkpoint)
             if card.weights.sha256 is not None:
                 shutil.copyfile(checkpoint, building)
             else:
-                _convert(card, checkpoint, source.profile, building)
-        recording.write_text(checksum_record(checksums.sha256(building), target.name, origin), encoding="utf-8")
+                left_out = _convert(card, checkpoint, source.profile, building)
+        record = checksum_record(checksums.sha256(building), target.name, origin, left_out)
+        recording.write_text(text_file.printable(record), encoding="utf-8")
         building.replace(target)
         if card.weights.sha256 is None:
             recording.replace(card.checksum_path)
@@ -178,10 +220,11 @@ def _check_network(card: ModelCard) -> None:
         check(card.network)
 
 
-def _convert(card: ModelCard, checkpoint: Path, profile: KeyProfile, building: Path) -> None:
+def _convert(card: ModelCard, checkpoint: Path, profile: KeyProfile, building: Path) -> tuple[str, ...]:
+    """Write the weights to `building`, and return the parts of the checkpoint that were left out."""
     from service.models.weights.convert import convert  # noqa: PLC0415 - imports torch, which only a conversion needs
 
-    convert(checkpoint, card.network, profile, building)
+    return convert(checkpoint, card.network, profile, building).left_out
 
 
 def _is_valid(card: ModelCard) -> bool:

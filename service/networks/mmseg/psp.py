@@ -22,7 +22,12 @@ class MmsegPSPHead(MmsegHead):
         )
         self.bottleneck = ConvModule(channels + len(POOL_SCALES) * inner, inner)
 
+    def pyramid(self, x: Tensor) -> Tensor:
+        """Map `(n, channels, h, w)` features to `(n, inner, h, w)`."""
+        levels = [resize_like(level(x), x) for level in self.psp_modules]  # each (n, inner, h, w)
+        merged: Tensor = self.bottleneck(torch.cat([x, *levels], dim=1))
+        return merged
+
     def forward(self, x: Tensor) -> Tensor:
         """Map `(n, channels, h, w)` features to `(n, classes, h, w)` logits."""
-        levels = [resize_like(level(x), x) for level in self.psp_modules]  # each (n, inner, h, w)
-        return self.classify(self.bottleneck(torch.cat([x, *levels], dim=1)))
+        return self.classify(self.pyramid(x))

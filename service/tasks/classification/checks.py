@@ -5,23 +5,24 @@ from typing import Final
 import numpy as np
 
 from service.models.cards import ModelCard
-from service.tasks.base import Arrays, Pixels, has_probabilities
+from service.tasks.base import Arrays, has_probabilities
 from service.tasks.frame import Array
+from service.tasks.shared_image import InputImage
 
 ATTENTION: Final = {"splits", "spread", "stage"}  # present for networks with Split-Attention blocks only
 
 
-def scores_fit(card: ModelCard, _image: Pixels, arrays: Arrays) -> bool:
+def scores_fit(card: ModelCard, _image: InputImage, arrays: Arrays) -> bool:
     """Return whether there is one probability for each class."""
     return set(arrays) == {"scores"} and has_probabilities(arrays["scores"], card.network.classes)
 
 
-def embedding_fits(_card: ModelCard, _image: Pixels, arrays: Arrays) -> bool:
+def embedding_fits(_card: ModelCard, _image: InputImage, arrays: Arrays) -> bool:
     """Return whether there is one vector of finite numbers."""
     return set(arrays) == {"embedding"} and _is_finite(arrays["embedding"], 1)
 
 
-def explanation_fits(card: ModelCard, _image: Pixels, arrays: Arrays) -> bool:
+def explanation_fits(card: ModelCard, _image: InputImage, arrays: Arrays) -> bool:
     """Return whether there are scores, maps and biases for each class, and attention weights or none at all."""
     if set(arrays) not in ({"scores", "maps", "bias"}, {"scores", "maps", "bias", *ATTENTION}):
         return False

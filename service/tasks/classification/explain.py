@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from service.imaging import heatmap, preprocess
+from service.imaging import preprocess
+from service.imaging.drawing import heatmap
 from service.models.cards import ModelCard
 from service.tasks.base import (
     DIGITS,
@@ -43,13 +44,13 @@ class HeatMaps(Rendering):
         """Return the media type of the overlay, if there is one."""
         return [f"image/{self.overlay}"] if self.overlay else []
 
-    def alone(self) -> "HeatMaps":
+    def alone(self, _media_type: str) -> "HeatMaps":
         """Return the same for the first class only."""
         return replace(self, classes=self.classes[:1], top_k=1)
 
     def chosen(self, scores: Array) -> Sequence[int]:
         """Return the classes to explain for an image with these scores."""
-        return self.classes or ranked(scores)[0][: self.top_k]
+        return self.classes or [class_id for class_id, _ in ranked(scores, self.top_k)]
 
     def file(self, _card: ModelCard, _facts: DecodedFacts, _output: ModelOutput, drawn: Drawn) -> bytes:
         """Return the first overlay."""

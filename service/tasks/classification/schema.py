@@ -6,13 +6,13 @@ from pydantic import Field
 
 from service.tasks.shapes import (
     ClassLabel,
+    FailedComparison,
     FailedImage,
     ImageFacts,
     Lang,
     ModelName,
     Overlay,
     Png,
-    Problem,
     ResultItem,
     Score,
     Shape,
@@ -99,13 +99,6 @@ class Comparison(Shape):
 
     model: ModelName
     predictions: list[Prediction]
-
-
-class FailedComparison(Shape):
-    """The error of one of several models for an image. The others have predictions."""
-
-    model: ModelName
-    error: Problem
 
 
 class ComparedImage(ResultItem):

@@ -3,10 +3,11 @@
 import numpy as np
 
 from service.models.cards import ModelCard
-from service.tasks.base import Arrays, Pixels, has_probabilities
+from service.tasks.base import Arrays, has_probabilities
+from service.tasks.shared_image import InputImage
 
 
-def mask_fits(card: ModelCard, image: Pixels, arrays: Arrays) -> bool:
+def mask_fits(card: ModelCard, image: InputImage, arrays: Arrays) -> bool:
     """Return whether there is a class for each pixel and a probability for each class."""
     if set(arrays) != {"mask", "class_scores"}:
         return False
@@ -15,7 +16,7 @@ def mask_fits(card: ModelCard, image: Pixels, arrays: Arrays) -> bool:
     return whole and has_probabilities(scores, card.network.classes)
 
 
-def confidence_fits(card: ModelCard, image: Pixels, arrays: Arrays) -> bool:
+def confidence_fits(card: ModelCard, image: InputImage, arrays: Arrays) -> bool:
     """Return whether there is also a confidence for each pixel."""
     rest = dict(arrays)
     confidence = rest.pop("confidence", None)

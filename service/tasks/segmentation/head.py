@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from service.models.cards import CardError, ModelCard
 from service.networks.segmentation import Segmenter
-from service.tasks.segmentation.masks_head import Upsample, class_scores, confident
+from service.tasks.segmentation.likeliest_head import Upsample, likeliest
+from service.tasks.segmentation.masks_head import class_scores, confident, sampled_scores, sampling_step
 from service.tasks.segmentation.multiscale_head import multiscale
 from service.tasks.torch_head import ImageSize, LoadedNetwork, Outputs, Postprocess, TorchHead, stack
 
@@ -39,10 +40,11 @@ def postprocess(network: nn.Module) -> Postprocess:
 def segment(upsample: Upsample, coarse: Tensor, size: ImageSize) -> Outputs:
     """Return `mask` (n, h, w) uint8 and `class_scores` (n, classes) float32 from logits `(n, classes, h/s, w/s)`.
 
-    The mask has the likeliest class of each pixel, the lowest of equals. A class scores the mean probability over its
-    own pixels, 0 without any.
+    The mask has the class with the highest upsampled logit at each pixel, the lowest of equals. A class scores the mean
+    probability over its own pixels, 0 without any. With many classes the mean is over a sample of the pixels
+    (`sampled_scores`). Where a logit is not finite, every score is NaN, which no check of a worker's arrays accepts.
     """
-    return stack([_segment(upsample, each.float(), size) for each in coarse])
+    return stack([_segment(upsample, each.float().contiguous(), size) for each in coarse])
 
 
 def confidence(loaded: LoadedNetwork, x: Tensor) -> Outputs:
@@ -50,30 +52,41 @@ def confidence(loaded: LoadedNetwork, x: Tensor) -> Outputs:
     return stack([_confidence(logits) for logits in loaded.network(x).float()])
 
 
-def _segment(upsample: Upsample, coarse: Tensor, size: ImageSize) -> dict[str, Tensor]:
-    """Return one image's outputs, computed for as many classes at a time as there is `ROOM` for.
+def _segment(upsample: Upsample, logits: Tensor, size: ImageSize) -> dict[str, Tensor]:
+    """Return one image's outputs. On a GPU to upsample all logits takes less time than to find which are needed."""
+    if sampling_step(len(logits), size[0] * size[1]) == 1:
+        mask, scores = _whole(upsample, logits, size)
+    else:
+        mask = likeliest(upsample, logits, size) if logits.is_cpu else upsampled_argmax(upsample, logits, size)
+        scores = sampled_scores(upsample, logits, mask)
+    return {"mask": mask, "class_scores": scores + (logits * 0).sum()}
 
-    The probability of the likeliest class is 1 / sum(exp(logit - highest)). The sum is kept with the highest logit.
+
+def _whole(upsample: Upsample, logits: Tensor, size: ImageSize) -> tuple[Tensor, Tensor]:
+    """Return the mask and the scores of few classes, from all upsampled logits.
+
+    The probability of the likeliest class is 1 / sum(exp(logit - highest)).
     """
-    classes = len(coarse)
+    upsampled = upsample(logits[None], size)[0]
+    highest, mask = upsampled.max(dim=0)
+    likely = upsampled.sub_(highest).exp_().sum(dim=0).reciprocal_()
+    return mask.to(torch.uint8), class_scores(mask, likely, len(logits))
+
+
+def upsampled_argmax(upsample: Upsample, logits: Tensor, size: ImageSize) -> Tensor:
+    """Return what `likeliest` returns, from as many classes at a time as there is `ROOM` for."""
     step = max(1, ROOM // (4 * size[0] * size[1]))
-    highest, total = coarse.new_full(size, -torch.inf), coarse.new_zeros(size)
-    mask = torch.zeros(size, dtype=torch.long, device=coarse.device)
-    for start in range(0, classes, step):
-        logits = upsample(coarse[None, start : start + step], size)[0]
-        best, place = logits.max(dim=0)
-        higher = best > highest
-        mask = torch.where(higher, place + start, mask)
-        raised = torch.where(higher, best, highest)
-        total = total.mul_((highest - raised).exp_()).add_(logits.sub_(raised).exp_().sum(dim=0))
-        highest = raised
-    return {"mask": mask.to(torch.uint8), "class_scores": class_scores(mask, total.reciprocal_(), classes)}
+    highest, mask = logits.new_full(size, -torch.inf), logits.new_zeros(size, dtype=torch.long)
+    for start in range(0, len(logits), step):
+        best, place = upsample(logits[None, start : start + step], size)[0].max(dim=0)
+        mask = torch.where(best > highest, place + start, mask)
+        highest = torch.maximum(highest, best)
+    return mask.to(torch.uint8)
 
 
 def _confidence(logits: Tensor) -> dict[str, Tensor]:
     """Return one image's outputs from its logits `(classes, h, w)`."""
-    likely, mask = logits.softmax(dim=0).max(dim=0)
-    return confident(mask, likely, len(logits))
+    return confident(logits.argmax(dim=0), logits.softmax(dim=0).amax(dim=0), len(logits))
 
 
 # Measured, milliseconds per image on one core in both memory formats: deeplab_resnest14 at 160 px 128 and 99 (channels

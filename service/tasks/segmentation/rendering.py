@@ -37,7 +37,7 @@ class MaskRendering(Rendering):
             return [f"image/{self.overlay}"]
         return ["image/png"] if self.mask == "png" else []
 
-    def alone(self) -> "MaskRendering":
+    def alone(self, _media_type: str) -> "MaskRendering":
         """Return the same for its file of the first of the media types, and nothing else."""
         return replace(self, mask=None if self.overlay else self.mask, confidence=False, regions=False)
 

@@ -100,7 +100,7 @@ class Segment(ClassLabel):
     """A class in the image. The largest area comes first.
 
     `share` is its share of all pixels. `bbox` is x, y, width, height in pixels of the upright image. `score` is the
-    mean probability over the class's pixels.
+    mean probability over the class's pixels, which is estimated from a part of them where the model has many classes.
     """
 
     color: HexColour

@@ -65,12 +65,22 @@ class SegmentationScores:
 
 
 def usable(model: EvaluatedModel, dataset: Dataset) -> list[LabelledImage]:
-    """Return the images that have a mask. Raises `CardError` if there are none, or the number of classes differs."""
+    """Return the images that have a mask. Raises `CardError` if there are none, or the classes differ."""
     images = dataset.with_truth(lambda image: image.mask, "mask", model.name)
     if dataset.classes not in (None, len(model.labels)):
         classes = f"{dataset.root} has {dataset.classes} classes ({dataset.layout})"
         raise CardError(f"{classes}, and {model.name} {len(model.labels)}")
-    return images
+    if dataset.mask_problem:
+        raise CardError(f"{dataset.root}: {dataset.mask_problem}")
+    known = [image for image in images if max(image.present, default=0) < len(model.labels)]
+    if len(known) == len(images) or (dataset.skip_unknown and known):
+        return known
+    unknown = sorted({each for image in images for each in image.present if each >= len(model.labels)})
+    raise CardError(
+        f"{len(images) - len(known)} masks in {dataset.root} have the values {', '.join(map(str, unknown[:10]))}, "
+        f"and {model.name} has {len(model.labels)} classes; "
+        f"name their classes with --values {unknown[0]}=1, or leave these images out with --skip-unknown"
+    )
 
 
 def mask_of(output: PipelineOutput) -> Mask:
@@ -112,6 +122,8 @@ def scores_of_counts(counts: Counts, labels: Sequence[str], images: int) -> Segm
     """Return the scores of pixel counts `(true, predicted)`. `labels` are those of the classes in their order."""
     labels = distinct(labels)
     iou = {label: share for label, share in zip(labels, _iou(counts), strict=True) if not np.isnan(share)}
+    if not counts.any():
+        raise CardError("no pixel of any mask has a class, so that there is nothing to score")
     accuracy = float(np.trace(counts) / counts.sum())
     foreground = _iou(_foreground(counts))[1]
     return SegmentationScores(images, labels, iou, foreground, accuracy, confusion_rows(counts))
@@ -142,8 +154,14 @@ def ask(service: RunningService, query: str, upload: bytes, _classes: int) -> Pi
 
 
 def compare(first: Batch, second: Batch) -> BatchComparison:
-    """Compare the pixels of the masks, and the scores of the classes."""
-    one, other = first["class_scores"], second["class_scores"]
+    """Compare the pixels of the masks, and the scores of each pixel's class.
+
+    The mean is over pixels. One over classes would jump where a class of a single pixel appears.
+    """
+    one, other = (
+        np.take_along_axis(each["class_scores"], each["mask"].reshape(len(each["mask"]), -1).astype(np.intp), axis=1)
+        for each in (first, second)
+    )
     return BatchComparison(len(one), (first["mask"] == second["mask"]).reshape(-1), np.abs(one - other).reshape(-1))
 
 

@@ -25,7 +25,7 @@ source = "tests"
 
 [network]
 name = "{network}"
-classes = {classes}
+classes = {classes}{settings}
 
 [weights]
 file = "weights.safetensors"
@@ -40,6 +40,7 @@ size = 64
 LABELS = {
     "classification": ("resnest14", "official", ["cat", "dog", "daisy", "dandelion", "rose", "sunflower", "tulip"]),
     "segmentation": ("deeplab_resnest14", "proportional", ["background", "cat", "dog"]),
+    "detection": ("starter_mask_rcnn_resnest14", "proportional", ["cat", "dog"]),
 }
 
 
@@ -48,7 +49,8 @@ def unpublished(folder: Path, task: str) -> tuple[Path, Path]:
     network, profile, labels = LABELS[task]
     model = folder / "drawn"
     model.mkdir()
-    card = CARD.format(task=task, network=network, classes=len(labels), profile=profile, zeros="0" * 64)
+    few = "\nproposals = 30" if task == "detection" else ""
+    card = CARD.format(task=task, network=network, classes=len(labels), settings=few, profile=profile, zeros="0" * 64)
     (model / "card.toml").write_text(card)
     (model / "labels.txt").write_text("\n".join(labels) + "\n")
     torch.manual_seed(0)
@@ -72,13 +74,16 @@ def a_few(photos_folder: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("task", "first"), [("classification", "top1"), ("segmentation", "mean_iou")])
+@pytest.mark.parametrize(
+    ("task", "first"), [("classification", "top1"), ("segmentation", "mean_iou"), ("detection", "box_ap")]
+)
 def test_publishing_completes_a_card_that_then_serves(
     task: str, first: str, photos_folder: Path, tmp_path: Path
 ) -> None:
     model, weights = unpublished(tmp_path, task)
 
-    said = run("publish.py", photos=a_few(photos_folder, tmp_path / "photos"), weights=weights, model=model)
+    folder = a_few(photos_folder, tmp_path / "photos")
+    said = run("publish.py", photos=folder, weights=weights, model=model, composites=4)
 
     text = (model / "card.toml").read_text()
     measured = tomllib.loads(text)["measured"]
@@ -87,6 +92,6 @@ def test_publishing_completes_a_card_that_then_serves(
     assert card.weights.sha256 == sha256(weights.read_bytes()).hexdigest()
     assert next(iter(measured)) == first
     assert 0 <= measured[first] <= 1
-    assert measured["images"] == {"classification": 14, "segmentation": 4}[task]  # the test split alone
-    assert f"validation {card.input.profile} {card.input.size}: " in said
+    assert measured["images"] == {"classification": 14, "segmentation": 4, "detection": 4}[task]  # the test split alone
+    assert f"validation {card.input.profile} {card.input.short or card.input.size}: " in said
     engines.load(card)

@@ -1,6 +1,7 @@
 """The shared parts of the recipes: schedules, parameter groups, averaged weights, and runs that resume."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,3 +161,24 @@ def test_training_logs_loss_and_score_and_follows_its_schedule(
     assert "loss" in capsys.readouterr().out
     assert (tmp_path / "checkpoint.pt").exists()
     assert not (tmp_path / "checkpoint.tmp").exists()
+
+
+def test_a_schedule_with_too_little_time_follows_the_time(tmp_path: Path) -> None:
+    run = run_in(tmp_path)
+    steps = training.Schedule(epochs=10, steps=100, rate=1e-3, factor=training.polynomial, seconds=200)
+
+    run.epoch = 1
+    assert steps.step(run, 7, time.monotonic()) == 107  # ahead of the time
+    run.seconds = 50
+    assert steps.step(run, 7, time.monotonic() - 50) == pytest.approx(500, abs=50)
+    assert steps.step(run, 7, time.monotonic() - 1000) == 1000
+
+
+def test_a_run_whose_time_is_over_trains_no_further(tmp_path: Path) -> None:
+    run = run_in(tmp_path)
+    run.seconds = 10.0
+    schedule = training.Schedule(epochs=3, steps=1, rate=1e-3, factor=training.polynomial, seconds=9)
+
+    training.train(run, schedule, lambda _: [1, 2], lambda _: torch.zeros(1), dict)
+
+    assert run.epoch == 0

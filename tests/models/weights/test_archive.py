@@ -57,7 +57,9 @@ def test_what_a_mac_adds_to_a_zip_is_no_checkpoint(tmp_path: Path, into: Path) -
 def test_a_zip_with_no_checkpoint_or_several_is_refused(
     tmp_path: Path, into: Path, members: dict[str, bytes], found: int
 ) -> None:
-    with pytest.raises(WeightsError, match=rf"holds {found} weight files \(\.pth\), expected 1"):
+    with pytest.raises(
+        WeightsError, match=rf"holds {found} checkpoints, expected 1: {', '.join(sorted(members)).replace('__', '.')}"
+    ):
         unpack(write(tmp_path, zipped(**members)), into)
     assert not into.exists()
 

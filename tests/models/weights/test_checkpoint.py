@@ -13,7 +13,7 @@ from torch import nn
 from service import engines, networks
 from service.models import cards
 from service.models.cards import CardError, ModelCard
-from service.models.weights import checkpoint
+from service.models.weights import checkpoint, fitting
 from tests.stores import write_store
 
 
@@ -104,7 +104,7 @@ def test_wrong_keys_are_named_and_many_are_counted(store: Path) -> None:
         checkpoint.load_weights(_network(), found, "a")
     assert f"{count} missing (layer4.0." in str(caught.value)
     assert f"{count} unexpected (layer5.0." in str(caught.value)
-    assert str(caught.value).count("layer") == 2 * checkpoint.SHOWN_KEYS
+    assert str(caught.value).count("layer") == 2 * fitting.SHOWN_KEYS
 
 
 def test_a_weight_of_another_shape_is_named_with_both(store: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from service import engines
-from service.models import cards
+from service.models import cards, zoo
 from service.models.weights import checksums
 from service.models.weights.checksums import WeightsError
 from service.models.weights.importing import RESERVED, ImportSpec, import_checkpoint, voc_colour
@@ -52,8 +52,8 @@ def labels(tmp_path: Path) -> str:
 
 
 def test_a_fine_tuned_classifier_is_served_with_its_own_labels(store: Path, file: Path, labels: str) -> None:
-    folder = import_checkpoint(store, spec("mine", "resnest14", labels, size=64), file)
-    card = cards.read_all(store)["mine"]
+    folder = import_checkpoint(store, spec("mine", "resnest14", labels, size=64), file).folder
+    card = zoo.read_all(store)["mine"]
     assert (card.task, card.network.classes, card.input.profile, card.input.size) == (
         "classification",
         3,
@@ -69,9 +69,9 @@ def test_a_fine_tuned_classifier_is_served_with_its_own_labels(store: Path, file
 
 def test_a_further_version_stands_beside_the_model_and_takes_its_name(store: Path, file: Path, labels: str) -> None:
     import_checkpoint(store, spec("mine", "resnest14", labels), file)
-    folder = import_checkpoint(store, spec("mine", "resnest14", labels, version="2.0"), file)
+    folder = import_checkpoint(store, spec("mine", "resnest14", labels, version="2.0"), file).folder
     assert folder == store / "mine@2.0"
-    assert {name: card.folder.name for name, card in cards.read_all(store).items()} == {
+    assert {name: card.folder.name for name, card in zoo.read_all(store).items()} == {
         "mine": "mine@2.0",
         "mine@1.0": "mine",
     }
@@ -91,7 +91,7 @@ def test_a_segmenter_gets_colours_where_its_labels_have_none(store: Path, tmp_pa
         spec("pets", "fcn_resnest14", str(tmp_path / "labels.txt"), profile="encoding"),
         tmp_path / "mine.zip",
     )
-    card = cards.read_all(store)["pets"]
+    card = zoo.read_all(store)["pets"]
     assert (card.task, card.input.profile, card.input.size) == ("segmentation", "proportional", 520)
     assert [each.hex_color for each in card.classes] == ["#000000", "#102030", "#008000"]
     assert sorted(visible(store / "pets")) == ["card.toml", "labels.txt", "weights/pets.safetensors"]
@@ -101,7 +101,7 @@ def test_a_shared_set_of_labels_is_named_and_not_copied(store: Path, tmp_path: P
     (store / "labels").mkdir()
     (store / "labels" / "pets.tsv").write_text("class_id\tlabel\n0\tcat\n1\tdog\n2\tfish\n", encoding="utf-8")
     (tmp_path / "mine.pth").write_bytes(pth(made_state()))
-    folder = import_checkpoint(store, spec("mine", "resnest14", "pets"), tmp_path / "mine.pth")
+    folder = import_checkpoint(store, spec("mine", "resnest14", "pets"), tmp_path / "mine.pth").folder
     assert [each.label for each in cards.read(folder).classes] == ["cat", "dog", "fish"]
     assert not (folder / "labels.txt").exists()
 
@@ -152,7 +152,7 @@ def test_labels_that_do_not_fit_leave_the_store_as_it_was(
         (pth({"fc.bias": torch.ones(CLASSES)}), "resnest14", "missing"),
         (pth({"fc.bias": torch.ones(CLASSES)}), "resnest15", "there is no network resnest15"),
         (b"", "resnest14", "is not a checkpoint"),
-        (zipped(readme__txt=b""), "resnest14", "holds 0 weight files"),
+        (zipped(readme__txt=b""), "resnest14", "holds 0 checkpoints, expected 1: readme"),
     ],
     ids=["other keys", "no such network", "empty", "a zip without weights"],
 )
@@ -172,7 +172,7 @@ def test_a_store_that_is_not_there_is_told(tmp_path: Path, file: Path, labels: s
 
 def test_empty_lines_at_the_end_of_the_labels_are_no_classes(store: Path, file: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("cat\r\ndog\r\nfrog\r\n\r\n", encoding="utf-8")
-    folder = import_checkpoint(store, spec("mine", "resnest14", str(tmp_path / "labels.txt")), file)
+    folder = import_checkpoint(store, spec("mine", "resnest14", str(tmp_path / "labels.txt")), file).folder
     assert [label.label for label in cards.read(folder).classes] == ["cat", "dog", "frog"]
 
 

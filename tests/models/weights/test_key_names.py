@@ -6,7 +6,7 @@ import pytest
 
 from service.models.cards import KeyProfile
 from service.models.weights.checksums import WeightsError
-from service.models.weights.key_names import translated
+from service.models.weights.key_names import translated, without_wrappers
 
 LISTS = Path(__file__).parents[4] / "shared" / "data" / "keys"
 OFFICIAL = ("conv1.0.weight", "conv1.6.weight", "bn1.bias", "layer1.0.conv2.bn0.weight", "layer4.2.bn1.bias", "fc.bias")
@@ -42,13 +42,8 @@ def test_the_layout_of_openmmlabs_segmenters_is_translated() -> None:
     assert translated(theirs, "mmseg") == theirs
 
 
-def test_the_prefix_of_data_parallel_is_taken_away_where_every_key_has_it() -> None:
-    assert translated(["module.fc.weight", "module.fc.bias"], "official") == {
-        "module.fc.weight": "fc.weight",
-        "module.fc.bias": "fc.bias",
-    }
-    assert translated(["module.fc.weight", "fc.bias"], "official")["module.fc.weight"] == "module.fc.weight"
-    assert translated(["module.backbone.stem.7.bias"], "openmmlab") == {"module.backbone.stem.7.bias": "bn1.bias"}
+def test_names_that_wrappers_of_modules_insert_are_taken_away_at_any_place() -> None:
+    assert without_wrappers("_orig_mod.layer1._checkpoint_wrapped_module.0.bn1.bias") == "layer1.0.bn1.bias"
 
 
 def test_two_keys_that_mean_the_same_weight_are_refused() -> None:
@@ -76,3 +71,19 @@ def _openmmlab(key: str) -> str:
         if key.startswith(prefix):
             return place + key.removeprefix(prefix)
     return f"backbone.{key}"
+
+
+def test_the_layouts_of_detectors_are_translated() -> None:
+    theirs: dict[KeyProfile, dict[str, str]] = {
+        "mmdet": {
+            "backbone.stem.7.bias": "trunk.backbone.bn1.bias",
+            "roi_head.bbox_head.1.shared_convs.0.bn.bias": "box_heads.1.convs.0.bn.bias",
+        },
+        "detectron2": {
+            "backbone.bottom_up.res2.0.shortcut.weight": "trunk.backbone.layer1.0.downsample.1.weight",
+            "proposal_generator.anchor_generator.cell_anchors.0": "proposal_generator.anchor_generator.cell_anchors.0",
+        },
+        "detectron2_bgr": {"backbone.bottom_up.res2.0.shortcut.weight": "trunk.backbone.layer1.0.downsample.0.weight"},
+    }
+    for profile, keys in theirs.items():
+        assert translated(keys, profile) == keys

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 from service import engines
-from service.models import cards
+from service.models import zoo
 from service.models.cards import CardError, ModelCard
 from service.models.weights import checksums
 from service.models.weights.checksums import WeightsError
@@ -52,7 +52,7 @@ def test_a_published_checkpoint_becomes_weights_that_can_be_served(
     assert state(model) == "ready"
     found = safetensors.torch.load_file(model.weights_path)
     assert all(torch.equal(found[key], value) for key, value in weights_of.items())
-    assert list(cards.read_all(model.folder.parent)) == [model.name]
+    assert list(zoo.read_all(model.folder.parent)) == [model.name]
     assert sorted(path.name for path in model.weights_path.parent.iterdir()) == [
         ".lock",
         "tiny.safetensors",
@@ -67,10 +67,11 @@ def test_pulled_weights_are_loaded_by_the_engine(server: Server, store: Path, we
 
 
 def test_the_record_is_what_sha256sum_checks(server: Server, store: Path, weights_of: State) -> None:
-    model = published(server, store, pth(weights_of))
+    model = published(server, store, pth({"state_dict": weights_of, "epoch": 3}))
     pull(model, HASTY, unseen, unseen)
-    content = model.checksum_path.read_text(encoding="utf-8")
-    assert content.splitlines()[0] == f"# made of {server.url('whole')}"
+    lines = model.checksum_path.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == f"# made of {server.url('whole')}"
+    assert lines[2] == "# left out epoch (int)"
     subprocess.run(
         ["sha256sum", "--check", "--strict", model.checksum_path], cwd=model.checksum_path.parent, check=True
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from service.models import cards
+from service.models import zoo
 from service.models.cards import Network
 from service.models.weights import checksums
 from service.models.weights.checksums import WeightsError
@@ -42,7 +42,7 @@ def test_a_server_that_fails_leaves_the_store_as_it_was(server: Server, store: P
         pull(model, replace(HASTY, attempts=1), unseen, unseen)
     assert visible(model.folder.parent) == before
     assert state(model) == ("begun" if behaviour == "cut-without-ranges" else "absent")
-    assert cards.read_all(model.folder.parent) == {}
+    assert zoo.read_all(model.folder.parent) == {}
 
 
 def test_a_download_that_was_begun_goes_on_at_the_next_pull(server: Server, store: Path, weights_of: State) -> None:
@@ -153,7 +153,7 @@ def test_a_model_that_is_published_nowhere_cannot_be_pulled(store: Path) -> None
 KILLED = """
 import os, sys
 from pathlib import Path
-from service.models import cards
+from service.models import cards, zoo
 from service.models.weights.store import pull_from_file
 
 folder, file, steps = sys.argv[1:]

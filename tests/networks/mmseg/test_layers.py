@@ -47,22 +47,33 @@ def test_a_map_is_resized_between_the_pixels_centres(sides: tuple[int, int]) -> 
     assert distance(resize_like(x, like), heads.resize(x, sides, align_corners=False)) < FINE_TOLERANCE
 
 
-# From the networks of MMSegmentation 1.2.2 in the configuration of its checkpoints (s101-d8, Cityscapes): the keys and
-# shapes of the heads, and a digest of those of the backbone. With equal weights their logits equal ours
+# From the networks of MMSegmentation 1.2.2 in the configuration of its checkpoints for Cityscapes: the keys and shapes
+# of the heads, and a digest of those of each backbone. With equal weights their logits equal ours
 # (docs/decisions/0040).
 HEADS = Path(__file__).with_name("heads.tsv")
-BACKBONE = "1d364c48a7a7c9eee8a6427702e697c4ff5eb82ba4584031e29ac2f57cf84f90"
+BACKBONES = {
+    "resnest101": "1d364c48a7a7c9eee8a6427702e697c4ff5eb82ba4584031e29ac2f57cf84f90",
+    "resnet50c": "9b91f11ca39682ea9a4a8fea878dcba0f6c4a456cdb582792309c3b5b9c20f42",
+    "resnet101c": "6ee4c7137b47d584f20978da2ea05a689048d22cc0a44c1789da63482d90fde2",
+}
 
 
-@pytest.mark.parametrize("head", ["mmseg_fcn", "mmseg_psp", "mmseg_deeplab", "mmseg_deeplabplus"])
-def test_a_segmenter_has_the_keys_and_shapes_of_mmsegmentations(head: str) -> None:
+@pytest.mark.parametrize(
+    ("head", "backbone"),
+    [
+        *((head, "resnest101") for head in ("mmseg_fcn", "mmseg_psp", "mmseg_deeplab", "mmseg_deeplabplus")),
+        *((head, "resnet50c") for head in ("mmseg_psp", "mmseg_deeplab")),
+        *((head, "resnet101c") for head in ("mmseg_uper", "mmseg_enc", "mmseg_da", "mmseg_psa97")),
+    ],
+)
+def test_a_segmenter_has_the_keys_and_shapes_of_mmsegmentations(head: str, backbone: str) -> None:
     rows = [row.split("\t") for row in HEADS.read_text(encoding="utf-8").splitlines()[1:]]
     expected = {f"{key}\t{shape}" for name, key, shape in rows if name == head or key.startswith("auxiliary_head.")}
 
     with torch.device("meta"):
-        state = networks.build(f"{head}_resnest101", 19).state_dict()
+        state = networks.build(f"{head}_{backbone}", 19).state_dict()
     found = {f"{key}\t{'x'.join(map(str, value.shape))}" for key, value in mmseg(state).items()}
 
-    backbone = {line for line in found if line.startswith("backbone.")}
-    assert found - backbone == expected
-    assert hashlib.sha256("\n".join(sorted(backbone)).encode()).hexdigest() == BACKBONE
+    trunk = {line for line in found if line.startswith("backbone.")}
+    assert found - trunk == expected
+    assert hashlib.sha256("\n".join(sorted(trunk)).encode()).hexdigest() == BACKBONES[backbone]

@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from service.tasks.classification import examples
-from service.tasks.classification.schema import ComparedImage, CompareResponse, FailedComparison, Prediction
+from service.tasks.classification.schema import ComparedImage, CompareResponse, Prediction
+from service.tasks.shapes import FailedComparison
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1])

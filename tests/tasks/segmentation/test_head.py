@@ -9,14 +9,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from service.engines import eager, torch_cpu
+from service.engines import eager, graph, torch_cpu
+from service.imaging import decoder, preprocess
+from service.imaging.decoder import ImageLimits
 from service.models import cards
 from service.networks import build
+from service.networks.segmentation import Segmenter
 from service.tasks.classification import head as classification_head
 from service.tasks.segmentation import head
 
 Pixels = npt.NDArray[np.uint8]
 SIZE = (90, 70)
+STORE = Path(__file__).parents[3] / "model_store"
 
 
 def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -38,24 +42,52 @@ def test_masks_and_scores_are_those_of_the_whole_softmax(classes: int) -> None:
         torch.testing.assert_close(found["class_scores"][index], expected, atol=1e-5, rtol=0)
 
 
-def test_classes_are_taken_together_as_far_as_there_is_room() -> None:
+def test_the_plain_search_takes_classes_together_as_far_as_there_is_room() -> None:
     counts: list[int] = []
 
     def measured(part: Tensor, size: tuple[int, int]) -> Tensor:
         counts.append(part.shape[1])
         return upsample(part, size)
 
-    found = head.segment(measured, logits(150, 1), (520, 520))
+    found = head.upsampled_argmax(measured, logits(150, 1)[0], (520, 520))
     assert sum(counts) == 150
     assert max(counts) * 4 * 520 * 520 <= head.ROOM
     assert len(counts) < 15
-    assert torch.equal(found["mask"], upsample(logits(150, 1), (520, 520)).argmax(dim=1).to(torch.uint8))
+    assert torch.equal(found, upsample(logits(150, 1), (520, 520)).argmax(dim=1)[0].to(torch.uint8))
 
 
-def test_a_picture_larger_than_the_room_goes_class_by_class() -> None:
+def test_in_the_plain_search_a_picture_larger_than_the_room_goes_class_by_class() -> None:
     side = 2100
     assert 4 * side * side > head.ROOM
-    assert head.segment(upsample, logits(2, 1), (side, side))["mask"].shape == (1, side, side)
+    found = head.upsampled_argmax(upsample, logits(2, 1)[0], (side, side))
+    assert torch.equal(found, upsample(logits(2, 1), (side, side)).argmax(dim=1)[0].to(torch.uint8))
+
+
+@pytest.mark.parametrize("classes", [3, 150])
+def test_both_searches_find_one_mask(classes: int) -> None:
+    found = head.upsampled_argmax(upsample, logits(classes, 1)[0], SIZE)
+    assert torch.equal(found, head.segment(upsample, logits(classes, 1), SIZE)["mask"][0])
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("size", [SIZE, (520, 520)])
+def test_a_logit_that_is_not_finite_makes_every_score_nan(wrong: float, size: tuple[int, int]) -> None:
+    coarse = logits(150, 1)
+    coarse[0, 3, 4, 5] = wrong
+    assert head.segment(upsample, coarse, size)["class_scores"].isnan().all()
+
+
+def test_the_starter_segmenters_mask_is_that_of_all_upsampled_logits() -> None:
+    card = cards.read(STORE / "starter-segmenter")
+    built = graph.build(card)
+    image = preprocess.prepare(card.input, decoder.decode((STORE / "example.jpg").read_bytes(), ImageLimits()).image)
+    with torch.inference_mode():
+        coarse = built(torch.from_numpy(image[None].copy()))
+    size = image.shape[:2]
+    assert isinstance(built.network, Segmenter)
+    found = head.HEAD.postprocess(built.network)(coarse, size)["mask"]
+    assert len(found.unique()) > 1
+    assert torch.equal(found, built.network.upsample(coarse, size).argmax(dim=1).to(torch.uint8))
 
 
 def test_of_equal_classes_the_lowest_is_taken() -> None:

@@ -1,0 +1,1 @@
+"""Detection: boxes of objects and, from some models, their masks."""

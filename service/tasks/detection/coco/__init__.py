@@ -1,0 +1,1 @@
+"""Average precision as COCO defines it, and the overlaps that it needs."""

@@ -1,0 +1,168 @@
+"""The detector's recipe: what it starts from, what it trains, its validation, and a complete short run."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import photos
+import pytest
+import torch
+import train_detector
+from safetensors.torch import load_file, save_file
+from scenes import Scene
+from torch import nn
+from train_detector import Trainee
+
+from service import networks
+from service.models import cards
+from service.networks.detection.detector import Detector, Instances
+from service.networks.detection.results import Detections
+from service.networks.detection.spec import STARTER
+from tests.model_store.recipes.runs import RECIPES, run
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return random weights of the segmenter, from whose backbone the detector starts."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("segmenter") / "weights.safetensors"
+    network = networks.build_segmenter("deeplab", "resnest14", 3, 8, head_channels=64)
+    save_file({key: value.contiguous() for key, value in network.half().state_dict().items()}, path)
+    return path
+
+
+def test_a_run_starts_from_the_backbone_of_the_segmenter(backbone: Path) -> None:
+    given = load_file(backbone)
+
+    for key, value in train_detector.start(backbone).trunk.backbone.state_dict().items():
+        assert torch.equal(value, given[f"pretrained.{key}"].to(value.dtype)), key
+
+
+def test_the_stem_the_first_stage_and_the_statistics_do_not_change(backbone: Path) -> None:
+    network = train_detector.start(backbone).train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    optimizer = train_detector.optimiser(network, 1e-3, 0.02)
+
+    outputs = network.trunk(torch.randn(1, 3, 64, 64))
+    torch.stack([each.sum() for each in outputs]).sum().backward()
+    optimizer.step()
+
+    changed = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    assert {key.split(".")[2] for key in changed if key.startswith("trunk.backbone")} == {"layer2", "layer3", "layer4"}
+    assert not [key for key in changed if "running" in key or ".bn" in key]
+    assert any(key.startswith("trunk.rpn") for key in changed)
+
+
+def test_the_backbone_has_a_lower_rate_and_only_matrices_decay(backbone: Path) -> None:
+    network = train_detector.start(backbone)
+
+    groups = train_detector.optimiser(network, 1.0, 0.5).param_groups
+
+    factors = {id(p): group["factor"] for group in groups for p in group["params"]}
+    assert factors[id(network.get_parameter("trunk.backbone.layer4.0.conv1.weight"))] == train_detector.BACKBONE_FACTOR
+    assert factors[id(network.trunk.rpn.objectness.weight)] == 1
+    assert all(p.ndim > 1 for group in groups if group["weight_decay"] for p in group["params"])
+
+
+def training_of(backbone: Path, photos_folder: Path, whole: int) -> train_detector.Training:
+    args = argparse.Namespace(photos=photos_folder, batch=1, scenes=12, device="cpu", whole=whole)
+    return train_detector.Training(args, train_detector.start(backbone).train())
+
+
+def test_the_whole_network_learns_at_first(backbone: Path, photos_folder: Path) -> None:
+    training = training_of(backbone, photos_folder, whole=1)
+    (batch, *others) = training.batches(0)
+
+    training.loss_of(batch).backward()
+
+    assert len(others) == 11
+    assert all(each.images is not None for each in (batch, *others))
+    assert training.network.get_parameter("trunk.backbone.layer2.0.conv1.weight").grad is not None
+
+
+def test_later_the_backbone_stays_and_its_maps_are_used_several_times(backbone: Path, photos_folder: Path) -> None:
+    training = training_of(backbone, photos_folder, whole=1)
+    batches = list(training.batches(1))
+
+    training.loss_of(batches[0]).backward()
+
+    assert len({id(each) for each in batches}) < 12
+    assert all(each.maps for each in batches)
+    assert all(each.grad is None for each in training.network.trunk.backbone.parameters())
+    assert training.network.trunk.rpn.conv.conv.weight.grad is not None
+
+
+def test_remembered_maps_are_those_of_the_images_and_their_number_is_bounded(
+    backbone: Path, photos_folder: Path
+) -> None:
+    training = training_of(backbone, photos_folder, whole=0)
+    drawn = training.drawn()
+
+    kept = training.remembered(drawn)
+
+    for mine, theirs in zip(training.maps_of(kept), training.maps_of(drawn), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=2e-3, atol=2e-3)
+    training.kept = [kept] * train_detector.KEPT
+    training.remembered(drawn)
+    assert len(training.kept) == train_detector.KEPT
+
+
+class Exact(nn.Module):
+    """Finds the animal of the synthetic photos, as the class `class_id`, and fills its box."""
+
+    def __init__(self, class_id: int) -> None:
+        super().__init__()
+        self.class_id = class_id
+
+    def forward(self, _padded: torch.Tensor, geometry: tuple[tuple[int, int], object], _proposals: int) -> Instances:
+        height, width = geometry[0]
+        box = torch.tensor([[5 / 24 * width, 4 / 20 * height, 15 / 24 * width, 15 / 20 * height]])
+        return Instances(Detections(box, torch.tensor([0.9]), torch.tensor([self.class_id])), torch.ones(1, 28, 28))
+
+
+def test_validation_is_the_average_precision_of_boxes_and_masks(photos_folder: Path) -> None:
+    cats = [row for row in photos.read(photos_folder) if row.label == "cat" and row.split == "test"]
+
+    right = train_detector.validation(Exact(0), cats, "cpu")
+    wrong = train_detector.validation(Exact(1), cats, "cpu")
+
+    assert right == {
+        "validation_box_ap": pytest.approx(1),
+        "validation_box_ap50": pytest.approx(1),
+        "validation_mask_ap": pytest.approx(1),
+    }
+    assert set(wrong.values()) == {0}
+
+
+def test_truth_has_a_scenes_boxes_class_ids_and_masks() -> None:
+    masks = np.zeros((1, 8, 8), bool)
+    masks[0, 2:5, 1:7] = True
+    scene = Scene(np.zeros((8, 8, 3), np.uint8), masks, np.array([1]))
+
+    found = train_detector.truth_of(scene, "cpu")
+
+    assert found.boxes.tolist() == [[1, 2, 7, 5]]
+    assert found.class_ids.tolist() == [1]
+    assert torch.equal(found.masks, torch.from_numpy(masks))
+
+
+def test_a_run_leaves_weights_that_fit_the_card(backbone: Path, photos_folder: Path, tmp_path: Path) -> None:
+    options = {"photos": photos_folder, "backbone": backbone, "out": tmp_path, "scenes": 2, "batch": 1}
+    run("train_detector.py", **options, epochs=1)
+    said = run("train_detector.py", **options, epochs=2)  # resumes
+
+    card = cards.read(RECIPES.parent / "starter-detector")
+    weights = load_file(tmp_path / "weights.safetensors")
+    networks.build(**card.network.arguments()).load_state_dict(weights)
+    assert said.startswith("epoch 1  loss ")
+    assert sum(value.numel() * value.element_size() for value in weights.values()) < 25e6
+    assert isinstance(Trainee(STARTER, 2), Detector)
+
+
+def test_a_run_ends_when_its_minutes_are_over(backbone: Path, photos_folder: Path, tmp_path: Path) -> None:
+    options = {"photos": photos_folder, "backbone": backbone, "out": tmp_path, "scenes": 2, "batch": 1}
+
+    said = run("train_detector.py", **options, epochs=50, minutes=0.001)
+
+    assert said.count("epoch") == 1
+    assert (tmp_path / "weights.safetensors").is_file()
