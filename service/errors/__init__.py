@@ -8,15 +8,17 @@
         ├── 405 MethodNotAllowed
         ├── 406 NotAcceptable
         ├── 408 UploadTimeout
+        ├── 411 LengthRequired
         ├── 412 PreconditionFailed
         ├── 413 BodyTooLarge  ImageTooLarge  TooManyImages
-        ├── 415 UnsupportedMediaType
-        ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageTooCostly  ImageModeUnsupported
+        ├── 415 UnsupportedMediaType  ImageKindUnsupported
+        ├── 422 InvalidParameter  ImageCorrupt  ImageTooSmall  ImageTooCostly  ImageModeUnsupported  MasksTooLarge
         ├── 429 RateLimited  ConcurrencyLimited
         ├── 431 HeadersTooLarge
         ├── 500 Internal
         ├── 502 BackendBadResponse
-        ├── 503 Overloaded  BackendUnavailable  Draining  RateLimitsUnavailable  KeysUnavailable
+        ├── 503 Overloaded  BackendUnavailable  ModelRefused  DecodersUnavailable
+        ├── 503 Draining  RateLimitsUnavailable  KeysUnavailable
         └── 504 DeadlineExceeded
 
 The caller can correct a 4xx. After 408, 429, 502, 503 and 504 the same request may be sent again.
@@ -30,6 +32,7 @@ from service.errors.client import (
     Forbidden,
     HeadersTooLarge,
     ImageCorrupt,
+    ImageKindUnsupported,
     ImageModeUnsupported,
     ImageTooCostly,
     ImageTooLarge,
@@ -37,9 +40,11 @@ from service.errors.client import (
     InvalidBase64,
     InvalidHeader,
     InvalidParameter,
+    LengthRequired,
     MalformedJson,
     MalformedMultipart,
     MalformedRequest,
+    MasksTooLarge,
     MethodNotAllowed,
     ModelNotFound,
     NotAcceptable,
@@ -55,9 +60,11 @@ from service.errors.server import (
     BackendBadResponse,
     BackendUnavailable,
     DeadlineExceeded,
+    DecodersUnavailable,
     Draining,
     Internal,
     KeysUnavailable,
+    ModelRefused,
     Overloaded,
     RateLimitsUnavailable,
 )
@@ -68,11 +75,13 @@ __all__ = [
     "BodyTooLarge",
     "ConcurrencyLimited",
     "DeadlineExceeded",
+    "DecodersUnavailable",
     "Draining",
     "EmptyBody",
     "Forbidden",
     "HeadersTooLarge",
     "ImageCorrupt",
+    "ImageKindUnsupported",
     "ImageModeUnsupported",
     "ImageTooCostly",
     "ImageTooLarge",
@@ -82,11 +91,14 @@ __all__ = [
     "InvalidHeader",
     "InvalidParameter",
     "KeysUnavailable",
+    "LengthRequired",
     "MalformedJson",
     "MalformedMultipart",
     "MalformedRequest",
+    "MasksTooLarge",
     "MethodNotAllowed",
     "ModelNotFound",
+    "ModelRefused",
     "NotAcceptable",
     "Overloaded",
     "PreconditionFailed",

@@ -19,7 +19,7 @@ class MalformedJson(ServiceError):
 
     status = 400
     title = "The JSON body is not valid"
-    cure = 'Send {"images": [{"content": "<base64>"}]}. For /v2, see /docs.'
+    cure = 'Send `{"images": [{"content": "<base64>"}]}`. For /v2, see /docs.'
 
 
 class MalformedMultipart(ServiceError):
@@ -39,11 +39,11 @@ class MalformedRequest(ServiceError):
 
 
 class InvalidBase64(ServiceError):
-    """An image in a JSON body is not standard base64 (RFC 4648, section 4)."""
+    """An image in a JSON body is not base64 (RFC 4648)."""
 
     status = 400
     title = "The image is not valid base64"
-    cure = "Encode it with the standard alphabet and padding, without line breaks. A data: URI prefix is allowed."
+    cure = "Encode the bytes of the file with your language's base64 function. A data: URI prefix is allowed."
 
 
 class InvalidHeader(ServiceError):
@@ -110,6 +110,14 @@ class UploadTimeout(ServiceError):
     cure = "Send the request again over a faster connection, or with smaller images."
 
 
+class LengthRequired(ServiceError):
+    """The request is HTTP/1.0 and may have a body, but has no Content-Length. The connection is closed."""
+
+    status = 411
+    title = "The length of the body is missing"
+    cure = "Send a Content-Length, or send the request in HTTP/1.1."
+
+
 class PreconditionFailed(ServiceError):
     """The response would have an ETag that the request's If-None-Match names (RFC 9110, section 13.1.2)."""
 
@@ -150,6 +158,14 @@ class UnsupportedMediaType(ServiceError):
     cure = "Send one of the types in accepted, without Content-Encoding."
 
 
+class ImageKindUnsupported(ServiceError):
+    """The format is accepted, but not this kind of it, such as a lossless JPEG or a camera's raw file."""
+
+    status = 415
+    title = "This kind of image is not supported"
+    cure = "Save the image again as a plain JPEG or PNG."
+
+
 class InvalidParameter(ServiceError):
     """A query parameter, header or JSON member is unknown or has a value that is not allowed."""
 
@@ -180,6 +196,14 @@ class ImageTooCostly(ServiceError):
     status = 422
     title = "The image is too expensive to decode"
     cure = "Save the image again as a plain JPEG or PNG, or scale it down."
+
+
+class MasksTooLarge(ServiceError):
+    """The masks of the detections are wider together, or have more pixels, than the service renders for one image."""
+
+    status = 422
+    title = "The masks are too large together"
+    cure = "Raise min_score, lower max_detections, name fewer classes, or leave the masks out with mask=none."
 
 
 class ImageModeUnsupported(ServiceError):

@@ -26,7 +26,7 @@ class Overloaded(ServiceError):
 
     status = 503
     title = "The service is overloaded"
-    cure = "Send the request again after Retry-After seconds."
+    cure = "Send the request again after Retry-After seconds and a random pause. Double the pause each time."
     retry_after_s = 1
 
 
@@ -37,6 +37,24 @@ class BackendUnavailable(ServiceError):
     title = "The model is not available now"
     cure = "Send the request again after Retry-After seconds."
     retry_after_s = 2
+
+
+class ModelRefused(ServiceError):
+    """The model server has left the model out, because its weights failed their check or did not fit the network."""
+
+    status = 503
+    title = "The model was left out at the start"
+    cure = "Use another model, or ask the operator of the service. The log of the model server has the reason."
+    retry_after_s = 60
+
+
+class DecodersUnavailable(ServiceError):
+    """No process that decodes images can be started, for example because the host has no memory left."""
+
+    status = 503
+    title = "Images cannot be decoded now"
+    cure = "Send the request again after Retry-After seconds, or to another instance."
+    retry_after_s = 5
 
 
 class Draining(ServiceError):

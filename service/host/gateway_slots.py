@@ -83,6 +83,7 @@ class SharedReadiness:
         self._states = states
         self.is_replacement = slot is not None and slot.previous_pid != 0
         self._is_starting = self.is_replacement
+        self.is_first = slot is None or slot.number == 0
         self.metrics_folder = slot.folder if slot is not None else None  # with the metrics of all processes
 
     @property

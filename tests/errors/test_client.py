@@ -7,6 +7,6 @@ from service.errors import client, every_error
 def test_every_problem_of_the_caller_is_among_all_errors_and_is_imported_from_the_package() -> None:
     defined = {error.__name__: error for error in every_error() if error.__module__ == client.__name__}
 
-    assert len(defined) == 26
+    assert len(defined) == 29
     assert {error.status // 100 for error in defined.values()} == {4}
     assert {name: getattr(errors, name) for name in defined} == defined

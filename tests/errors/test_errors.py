@@ -8,7 +8,7 @@ from service import errors
 from service.errors import ServiceError
 
 EVERY = errors.every_error()
-STATUSES = {400, 401, 403, 404, 405, 406, 408, 412, 413, 415, 422, 429, 431, 500, 502, 503, 504}
+STATUSES = {400, 401, 403, 404, 405, 406, 408, 411, 412, 413, 415, 422, 429, 431, 500, 502, 503, 504}
 
 
 def drawn_tree() -> dict[str, int]:

@@ -18,11 +18,11 @@ WAIT_S = 120
 
 
 def gateway_processes(
-    count: int, folder: Path, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic, **settings: str
+    count: int, folder: Path, clock: Callable[[], float] = time.monotonic, **settings: str
 ) -> GatewayProcesses:
     """Return `count` gateway processes without a model server, not started yet."""
     environment = {**os.environ, "RESNEST_PORT": str(free_port()), **settings}
-    return GatewayProcesses(count, folder / SHARED, environment, folder, say, clock)
+    return GatewayProcesses(count, folder / SHARED, environment, folder, clock)
 
 
 def running() -> dict[int, psutil.Process]:
@@ -31,10 +31,11 @@ def running() -> dict[int, psutil.Process]:
     return {child.pid: child for child in children if _runs(child)}
 
 
-def test_a_process_that_ends_is_started_again_and_its_counts_go_on(tmp_path: Path) -> None:
+def test_a_process_that_ends_is_started_again_and_its_counts_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = write_store(tmp_path / "store", "tiny-classifier", weights=False)
-    said: list[str] = []
-    gateways = gateway_processes(2, tmp_path, said.append, RESNEST_MODEL_STORE=str(store))
+    gateways = gateway_processes(2, tmp_path, RESNEST_MODEL_STORE=str(store))
     try:
         gateways.start()
         shared = tmp_path / SHARED
@@ -51,29 +52,28 @@ def test_a_process_that_ends_is_started_again_and_its_counts_go_on(tmp_path: Pat
         assert not (shared / f"counter_{victim.pid}.db").exists()
     finally:
         gateways.stop(WAIT_S, lambda: False)
-    assert said == ["A gateway process ended with code -9; restarting it in 0 s"]
+    assert caplog.messages == ["A gateway process was ended by signal SIGKILL; restarting it in 0 s"]
 
 
-def test_after_so_many_starts_in_vain_it_gives_up(tmp_path: Path) -> None:
+def test_after_so_many_starts_in_vain_it_gives_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The process ends by itself because of an invalid setting. The clock is this test's own."""
     now = 0.0
-    said: list[str] = []
-    gateways = gateway_processes(1, tmp_path, said.append, lambda: now, RESNEST_PORT="none")
+    gateways = gateway_processes(1, tmp_path, lambda: now, RESNEST_PORT="none")
 
     def ended(times: int) -> bool:
         gateways.restart_ended()
-        return len(said) == times
+        return len(caplog.messages) == times
 
     try:
         gateways.start()
         for times, pause_s in enumerate(PAUSES_S[:-1], 1):
-            until(partial(ended, times), WAIT_S, lambda: said)
+            until(partial(ended, times), WAIT_S, lambda: caplog.text)
             now += pause_s
         with pytest.raises(GatewayError, match="the gateway still ends after 5 restarts"):
-            until(lambda: ended(-1), WAIT_S, lambda: said)
+            until(lambda: ended(-1), WAIT_S, lambda: caplog.text)
     finally:
         gateways.stop(1, lambda: True)
-    assert [line.rpartition(" in ")[2] for line in said] == ["0 s", "1 s", "2 s", "5 s", "15 s", "30 s"]
+    assert [line.rpartition(" in ")[2] for line in caplog.messages] == ["0 s", "1 s", "2 s", "5 s", "15 s", "30 s"]
 
 
 def _runs(process: psutil.Process) -> bool:

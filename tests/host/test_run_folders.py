@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from service.host.run_folders import LOCK, remove_abandoned, short_folder
+from service.host.run_folders import LOCK, has_owner, remove_abandoned, short_folder
 
 HOLDS = """\
 import sys, time
@@ -81,3 +82,32 @@ def test_an_abandoned_folder_goes_with_all_that_is_in_it(tmp_path: Path) -> None
 
     assert remove_abandoned(tmp_path) == [folder]
     assert not folder.exists()
+
+
+def test_a_folder_that_a_living_process_has_is_not_taken_a_second_time(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from service.host import run_folders\n"
+        "for _ in 'ab': print(run_folders.claim_folder(Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "resnest-worker")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, second = map(Path, done.stdout.splitlines())
+    assert first == tmp_path / "resnest-worker"
+    assert second != first
+    assert second.parent == tmp_path
+
+
+def test_a_folder_has_an_owner_as_long_as_the_program_that_the_process_became_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "resnest-worker"
+    program = (
+        "import os, sys; from pathlib import Path; from service.host import run_folders\n"
+        "run_folders.claim_folder(Path(sys.argv[1])); os.execv('/bin/cat', ['cat'])"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(folder)], stdin=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not has_owner(folder):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert process.returncode == 0
+    assert not has_owner(folder)
+    assert not has_owner(tmp_path / "none")

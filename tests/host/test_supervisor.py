@@ -12,10 +12,12 @@ import pytest
 
 from service.config.api_keys import KeysError
 from service.config.traffic import TrafficError
-from service.host import supervisor
+from service.host import supervisor, torchserve
+from service.host.packaging import Packaged
 from service.host.processes import StopSignal, free_port, free_ports
-from service.host.supervisor import RunOptions, StartError, require_free_port, require_traffic, select_models
-from service.models import cards
+from service.host.run_options import RunOptions, StartError, require_free_port, require_traffic
+from service.host.supervisor import select_models
+from service.models import zoo
 from service.models.cards import CardError
 from tests.e2e.running import until
 from tests.stores import write_store
@@ -32,6 +34,11 @@ def folder(tmp_path: Path) -> Path:
 def names(options: RunOptions) -> tuple[list[str], list[str]]:
     said: list[str] = []
     return [card.name for card in select_models(options, said.append)], said
+
+
+def packaged(options: RunOptions) -> Packaged:
+    """Return the selected models as packaged; nothing is written."""
+    return Packaged(options.store / torchserve.ARCHIVES, select_models(options, print))
 
 
 def fake_java(folder: Path, script: str) -> dict[str, str]:
@@ -116,7 +123,7 @@ def test_it_does_not_serve_everybody_beyond_this_machine_unless_that_is_said(fol
 def test_a_traffic_file_that_does_not_fit_the_models_is_told_before_anything_starts(folder: Path) -> None:
     file = folder / "traffic.toml"
     file.write_text('[absent]\nweights = { "1.0" = 1 }\n', encoding="utf-8")
-    (card,) = cards.read_zoo(write_store(folder / "one", "tiny-classifier", weights=False)).values()
+    (card,) = zoo.read_zoo(write_store(folder / "one", "tiny-classifier", weights=False)).values()
 
     with pytest.raises(TrafficError, match=r"traffic\.toml: absent: no model of that name is served$"):
         require_traffic(RunOptions(folder, traffic_file=file), [card])
@@ -163,20 +170,19 @@ def test_torchserve_is_given_no_port_that_the_gateway_will_listen_on(
 
     monkeypatch.setattr(supervisor, "free_ports", ports)
     options = RunOptions(folder, ("tiny-classifier",), port=free_port())
-    supervisor.ProcessTree(options, select_models(options, print), tmp_path / "run", StopSignal(), print, {})
+    supervisor.ProcessTree(options, packaged(options), tmp_path / "run", StopSignal(), print, {})
 
     assert excluded == [options.port]
 
 
-def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(folder: Path, tmp_path: Path) -> None:
+def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Here Java itself fails, on an option that it does not know."""
     environment = fake_java(tmp_path, "echo 'Error occurred during initialization of VM'\nexit 1")
     options = RunOptions(folder, ("tiny-classifier",), port=free_port())
     (tmp_path / "run").mkdir()
-    said: list[str] = []
-    tree = supervisor.ProcessTree(
-        options, select_models(options, print), tmp_path / "run", StopSignal(), said.append, environment
-    )
+    tree = supervisor.ProcessTree(options, packaged(options), tmp_path / "run", StopSignal(), print, environment)
     try:
         tree.start()
         with pytest.raises(StartError, match="TorchServe ended with code 1 while starting: Error occurred during"):
@@ -185,28 +191,27 @@ def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(folder: Pa
             tree.watch()
     finally:
         tree.stop()
-    assert said.count("TorchServe ended; restarting TorchServe") == supervisor.RESTARTS
+    assert caplog.messages.count("TorchServe ended with code 1; restarting TorchServe") == supervisor.RESTARTS
 
 
-def test_a_model_without_a_worker_for_too_long_has_torchserve_started_again(folder: Path, tmp_path: Path) -> None:
+def test_a_model_without_a_worker_for_too_long_has_torchserve_started_again(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """TorchServe gives up on a worker that died too often. Here it never had one."""
     options = RunOptions(folder, ("tiny-classifier",), port=free_port(), start_timeout_s=0.5)
     (tmp_path / "run").mkdir()
-    said: list[str] = []
     java = fake_java(tmp_path, "exec sleep 60")
-    tree = supervisor.ProcessTree(
-        options, select_models(options, print), tmp_path / "run", StopSignal(), said.append, java
-    )
+    tree = supervisor.ProcessTree(options, packaged(options), tmp_path / "run", StopSignal(), print, java)
     try:
         tree.start()
-        with pytest.raises(StartError, match=r"^not ready after 0\.5 s$"):
+        with pytest.raises(StartError, match=r"^not ready after 0\.5 s: the gateway does not answer$"):
             tree.wait_until_ready()
         with pytest.raises(StartError, match=r"^TorchServe is still not ready after 3 restarts$"):
             tree.watch()
     finally:
         tree.stop()
     restart = "A model has had no ready worker for too long; restarting TorchServe"
-    assert said.count(restart) == supervisor.RESTARTS
+    assert caplog.messages.count(restart) == supervisor.RESTARTS
 
 
 GIVEN_UP = """\
@@ -234,7 +239,7 @@ server.serve_forever()
 
 
 def test_a_worker_that_was_given_up_on_is_worth_some_new_starts_and_not_the_other_workers(
-    folder: Path, tmp_path: Path
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """This TorchServe always has one ready worker of two, and reports that it no longer starts the other."""
     options = RunOptions(folder, ("tiny-classifier",), port=free_port())
@@ -242,19 +247,18 @@ def test_a_worker_that_was_given_up_on_is_worth_some_new_starts_and_not_the_othe
     run.mkdir()
     script = tmp_path / "given_up.py"
     script.write_text(GIVEN_UP, encoding="utf-8")
-    said: list[str] = []
     asked = StopSignal()
     java = fake_java(tmp_path, f"exec '{sys.executable}' '{script}' '{run}'")
-    tree = supervisor.ProcessTree(options, select_models(options, print), run, asked, said.append, java)
+    tree = supervisor.ProcessTree(options, packaged(options), run, asked, print, java)
     restart = "TorchServe gave up on a worker; restarting TorchServe"
     watching = threading.Thread(target=tree.watch)
     try:
         tree.start()
         watching.start()
-        until(lambda: said.count(restart) == supervisor.RESTARTS, 120, lambda: said)
+        until(lambda: caplog.messages.count(restart) == supervisor.RESTARTS, 120, lambda: caplog.text)
         time.sleep(2 * supervisor.CHECK_INTERVAL_S)
         assert watching.is_alive()
-        assert said.count(restart) == supervisor.RESTARTS
+        assert caplog.messages.count(restart) == supervisor.RESTARTS
     finally:
         asked.to_stop.set()
         watching.join()
@@ -266,7 +270,7 @@ def test_a_signal_ends_the_waiting_without_an_error(folder: Path, tmp_path: Path
     (tmp_path / "run").mkdir()
     asked = StopSignal()
     environment = fake_java(tmp_path, "exec sleep 60")
-    tree = supervisor.ProcessTree(options, select_models(options, print), tmp_path / "run", asked, print, environment)
+    tree = supervisor.ProcessTree(options, packaged(options), tmp_path / "run", asked, print, environment)
     try:
         tree.start()
         asked.to_stop.set()

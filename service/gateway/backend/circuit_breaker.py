@@ -5,6 +5,8 @@ import random
 from collections.abc import Callable
 from typing import Final, Literal
 
+from service.config.outage import Outage
+
 log = logging.getLogger(__name__)
 
 State = Literal["closed", "open", "half_open"]
@@ -26,6 +28,7 @@ class CircuitBreaker:
         self._clock = clock
         self._failures = 0
         self._openings = 0
+        self._outage = Outage(log, clock=clock)
         self._until = 0.0
 
     @property
@@ -44,7 +47,7 @@ class CircuitBreaker:
     def succeeded(self) -> None:
         """Record a success."""
         if self._openings:
-            log.info("%s: circuit breaker closed", self._name)
+            self._outage.end(f"{self._name}: circuit breaker closed")
         self._failures = self._openings = 0
 
     def failed(self, *, immediately: bool = False) -> None:
@@ -56,4 +59,4 @@ class CircuitBreaker:
         seconds = min(FIRST_OPEN_S * 2**self._openings, MAX_OPEN_S) * random.uniform(1, 1 + JITTER)
         self._openings += 1
         self._until = self._clock() + seconds
-        log.warning("%s: circuit breaker open for %.1f s", self._name, seconds)
+        self._outage.begin(f"{self._name}: circuit breaker open for {seconds:.1f} s")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import socket
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from service.config.settings import ServerAddress
 from service.gateway.backend.circuit_breaker import CircuitBreaker, State
 from service.gateway.backend.http_client import HttpClient
+from service.gateway.metrics import RestartCause
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +28,34 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 class WorkerStatus:
     """A replica's workers of a model, by its management API.
 
-    `ready` has the process ids. `configured` is the intended number, None if the model is not registered. `timeouts`
-    counts the consecutive status requests that timed out.
+    `ready` has the ids of the processes that have an engine: what TorchServe calls a worker is a connection to one of
+    them. `timeouts` counts the consecutive status requests that timed out. `is_refused` says that the replica has left
+    the model out.
     """
 
     ready: frozenset[int] = frozenset()
-    configured: int | None = None
+    registered: bool = False
     timeouts: int = 0
+    is_refused: bool = False
+
+
+@dataclass
+class Replacements:
+    """Counts the processes that replace lost ones; the first ones, and more of them, replace nothing."""
+
+    known: frozenset[int] = frozenset()
+    lost: int = 0
+    server_was_lost: bool = False
+
+    def count(self, ready: frozenset[int]) -> tuple[RestartCause, int]:
+        """Return how many lost processes those that are `ready` now replace, and whether their server was lost too."""
+        self.lost += len(self.known - ready)
+        replaced = min(self.lost, len(ready - self.known))
+        self.lost -= replaced
+        self.known = ready
+        cause: RestartCause = "server" if self.server_was_lost else "process"
+        self.server_was_lost = self.server_was_lost and not replaced
+        return cause, replaced
 
 
 class Replica:
@@ -45,6 +67,8 @@ class Replica:
         self.management = management
         self.worker_status: dict[str, WorkerStatus] = {}
         self._circuits: dict[str, CircuitBreaker] = {}
+        self._cannot_share: dict[str, frozenset[int]] = {}
+        self._replacements: dict[str, Replacements] = defaultdict(Replacements)
 
     @classmethod
     def at(cls, server: ServerAddress, address: str | None) -> "Replica":
@@ -67,6 +91,27 @@ class Replica:
         """Return whether a worker of the model was ready at the last check, or no check was made yet."""
         status = self.worker_status.get(model)
         return status is None or bool(status.ready)
+
+    def shares_memory(self, model: str) -> bool:
+        """Return whether the model's workers may share memory with this process; True until they say otherwise."""
+        return self._cannot_share.get(model) != self._ready(model)
+
+    def note_unreadable(self, model: str) -> None:
+        """Note that a worker of the model cannot read the shared memory. New workers are asked again."""
+        self._cannot_share[model] = self._ready(model)
+
+    def update(self, model: str, status: WorkerStatus) -> tuple[RestartCause, int]:
+        """Store a model's status as the server gave it; return how many processes were replaced, and by what cause."""
+        self.worker_status[model] = status
+        return self._replacements[model].count(status.ready)
+
+    def note_lost(self, model: str) -> None:
+        """Note that the server does not answer."""
+        self.worker_status[model] = WorkerStatus(registered=self.worker_status.get(model, WorkerStatus()).registered)
+        self._replacements[model].server_was_lost = True
+
+    def _ready(self, model: str) -> frozenset[int]:
+        return self.worker_status.get(model, WorkerStatus()).ready
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,18 +1,11 @@
-"""Send images to TorchServe, and turn each of its failures into one of the service's errors.
-
-TorchServe responds 503 for a full queue, for a model without workers, and for an error in a handler (the member `type`
-distinguishes them). 500 means that the worker died during the batch, 507 that it was killed or is out of memory. After
-every status above 399 it closes the connection with SO_LINGER 0, so the response itself may be lost in a reset.
-"""
+"""Send images to model servers in batches, and turn each failure into one of the service's errors."""
 
 import asyncio
-import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
 import orjson
 
 from service.config.settings import ServerAddress
@@ -22,18 +15,18 @@ from service.errors import (
     DeadlineExceeded,
     Overloaded,
     ServiceError,
-    every_error,
 )
 from service.gateway.backend.batcher import Batcher
 from service.gateway.backend.circuit_breaker import State
-from service.gateway.backend.failover import Call, Failover, NotSentError, ReplicaError
+from service.gateway.backend.exchange import Exchange, ImageRequest, OnSent
+from service.gateway.backend.failover import Call, Failover
 from service.gateway.backend.http_client import BrokenError, InvalidResponseError, UnreachableError
 from service.gateway.backend.replicas import RESOLVE_INTERVAL_S, Replica, Replicas, Resolve, WorkerStatus, resolve
+from service.gateway.metrics import RestartCause
 from service.models.cards import ModelCard
 from service.tasks import PREDICT, operation_of, queue_name
-from service.tasks import frame as frames
-from service.tasks.base import ModelOutput, Pixels
-from service.tasks.frame import UnpackedFrame
+from service.tasks.base import ModelOutput
+from service.tasks.shared_image import InputImage
 
 SKEW_S = 1.0  # allowed clock difference between hosts; without it a worker could drop requests before their deadline
 STATUS_TIMEOUT_S = 1.0
@@ -41,44 +34,39 @@ STATUS_TIMEOUT_S = 1.0
 MAX_STATUS_TIMEOUTS = 5
 # After this share of the card's deadline a silent replica counts as hung, and the request is hedged on another one.
 HEDGE_SHARE = 0.5
-RETRY_PAUSE_S = 0.25  # for some milliseconds TorchServe still passes requests to a dead worker
-MAX_IDS_BYTES = 4096  # of the header with the request ids of a batch; TorchServe accepts 8192 bytes of headers
-QUEUE_FULL = "ServiceUnavailableException"
-ERRORS = {error.code(): error for error in every_error()}
+
+OnRestart = Callable[[str, RestartCause, int], None]
 
 
 @dataclass(frozen=True)
 class Workers:
-    """A model's workers: ids of the ready ones, the configured number, and the replicas by circuit breaker state."""
+    """A model's workers: ids of the ready ones, the configured number, and the replicas by circuit breaker state.
+
+    `refused` says that each model server that answers has left the model out.
+    """
 
     ready: frozenset[Hashable]
     configured: int
     circuits: Mapping[State, int] = field(default_factory=dict)
+    refused: bool = False
 
 
 class Backend(Protocol):
     """The interface to the model servers."""
 
     async def predict(
-        self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
+        self, card: ModelCard, image: InputImage, *, deadline: float, request_id: str, operation: str = PREDICT
     ) -> ModelOutput:
         """Return the model's output for an image (h, w, 3) by `deadline` in loop time. Raise `ServiceError`."""
+
+    def shares_memory(self, card: ModelCard) -> bool:
+        """Return whether a server may read images of this model in this host's shared memory."""
 
     async def workers(self, card: ModelCard) -> Workers:
         """Return the model's workers. Raise `ServiceError` if no server responds."""
 
     async def close(self) -> None:
         """Close the connections."""
-
-
-@dataclass(frozen=True)
-class _Request:
-    """An image (h, w, 3), the operation, the request id, and the deadline in loop time."""
-
-    image: Pixels
-    operation: str
-    request_id: str
-    deadline: float
 
 
 class TorchServe:
@@ -94,21 +82,28 @@ class TorchServe:
         status_timeout_s: float = STATUS_TIMEOUT_S,
         resolve_interval_s: float = RESOLVE_INTERVAL_S,
         resolve: Resolve = resolve,
+        on_sent: OnSent = lambda _model, _transport, _images: None,
+        on_restart: OnRestart = lambda _model, _cause, _processes: None,
     ) -> None:
-        """Call `on_retry` after every retry with the model and `answered` or `failed`."""
+        """Call `on_retry` after every retry with the model and `answered` or `failed`; `on_sent` as `Exchange` does.
+
+        Call `on_restart` after every look at the workers with how many processes were replaced.
+        """
         servers = list(servers)
         self._replicas = Replicas(servers, resolve, resolve_interval_s)
         self._failover = Failover(self._replicas, on_retry)
-        self._batchers: dict[str, Batcher[_Request, ModelOutput | None]] = {}
+        self._batchers: dict[str, Batcher[ImageRequest, ModelOutput | None]] = {}
         self._on_retry = on_retry
+        self._on_sent = on_sent
+        self._on_restart = on_restart
         self._status_timeout_s = status_timeout_s
         self._skew_s = SKEW_S if any(server.host for server in servers) else 0.0
 
     async def predict(
-        self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
+        self, card: ModelCard, image: InputImage, *, deadline: float, request_id: str, operation: str = PREDICT
     ) -> ModelOutput:
         """Implement `Backend`; raise `Overloaded`, `BackendUnavailable`, `BackendBadResponse`, `DeadlineExceeded`."""
-        request = _Request(image, operation, request_id, deadline)
+        request = ImageRequest(image, operation, request_id, deadline)
         try:
             async with asyncio.timeout_at(deadline):
                 output = await self._batcher_of(card, operation).submit(request, (operation, image.shape))
@@ -116,7 +111,7 @@ class TorchServe:
         except TimeoutError:
             raise DeadlineExceeded(f"{card.name} did not respond before the deadline") from None
 
-    async def _retry_alone(self, card: ModelCard, request: _Request) -> ModelOutput:
+    async def _retry_alone(self, card: ModelCard, request: ImageRequest) -> ModelOutput:
         """Send an image whose batch failed once more, alone: another image may have caused the failure."""
         outcome = "failed"
         try:
@@ -128,7 +123,7 @@ class TorchServe:
         finally:
             self._on_retry(card.name, outcome)
 
-    def _batcher_of(self, card: ModelCard, operation: str) -> Batcher[_Request, ModelOutput | None]:
+    def _batcher_of(self, card: ModelCard, operation: str) -> Batcher[ImageRequest, ModelOutput | None]:
         """Return the batcher for images with that operation."""
         key = queue_name(card, operation)
         if key not in self._batchers:
@@ -138,19 +133,14 @@ class TorchServe:
             self._batchers[key] = Batcher(partial(self._send, card), size, workers)
         return self._batchers[key]
 
-    async def _send(self, card: ModelCard, requests: Sequence[_Request]) -> Sequence[ModelOutput | ServiceError | None]:
+    async def _send(
+        self, card: ModelCard, requests: Sequence[ImageRequest]
+    ) -> Sequence[ModelOutput | ServiceError | None]:
         """Return an outcome for each request, all of one queue; None for each if a batch failed as a whole."""
         operation = requests[0].operation
-        body = b"".join(map(self._frame, requests))
-
-        async def send(replica: Replica) -> list[ModelOutput | ServiceError]:
-            started = asyncio.get_running_loop().time()
-            response = await _predictions(replica, card.name, body, _ids(requests))
-            elapsed_s = asyncio.get_running_loop().time() - started
-            return _outcomes(card, requests, response, elapsed_s)
-
+        exchange = Exchange(card, requests, self._skew_s, self._on_sent)
         is_batch = len(requests) > 1
-        call = Call(card.name, send, HEDGE_SHARE * operation_of(card, operation).deadline_s(card), is_batch)
+        call = Call(card.name, exchange.run, HEDGE_SHARE * operation_of(card, operation).deadline_s(card), is_batch)
         try:
             async with asyncio.timeout_at(max(each.deadline for each in requests)):
                 if not self._replicas.present:
@@ -161,14 +151,10 @@ class TorchServe:
                 raise
             return [None] * len(requests)
 
-    def _frame(self, request: _Request) -> bytes:
-        expires = time.time() + request.deadline - asyncio.get_running_loop().time() + self._skew_s
-        head = (
-            {"expires": expires}
-            if request.operation == PREDICT
-            else {"expires": expires, "operation": request.operation}
-        )
-        return frames.pack(head, {"image": request.image})
+    def shares_memory(self, card: ModelCard) -> bool:
+        """Implement `Backend`; without a replica it is not known yet, and so True."""
+        replicas = self._replicas.present
+        return not replicas or any(replica.shares_memory(card.name) for replica in replicas)
 
     async def workers(self, card: ModelCard) -> Workers:
         """Implement `Backend`; a model that is registered nowhere has no workers."""
@@ -179,8 +165,10 @@ class TorchServe:
             raise next((error for error in errors if error), BackendUnavailable("the model server is not reachable"))
         statuses = [(each.name, each.worker_status[card.name]) for each in replicas if card.name in each.worker_status]
         ready = frozenset((name, pid) for name, status in statuses for pid in status.ready)
-        configured = [status.configured for _, status in statuses if status.configured is not None]
-        return Workers(ready, sum(configured) or card.serving.workers, self._replicas.circuits(card.name))
+        registered = sum(status.registered for _, status in statuses) or 1
+        known = [each.worker_status[card.name] for each, error in zip(replicas, errors, strict=True) if error is None]
+        refused = all(status.is_refused for status in known)
+        return Workers(ready, registered * card.serving.workers, self._replicas.circuits(card.name), refused)
 
     async def close(self) -> None:
         """Cancel the pending requests, and close all connections."""
@@ -192,102 +180,25 @@ class TorchServe:
         before = replica.worker_status.get(model, WorkerStatus())
         try:
             async with asyncio.timeout(self._status_timeout_s):
-                replica.worker_status[model] = _worker_status(
-                    *await replica.management.exchange("GET", f"/models/{model}")
-                )
+                status = _worker_status(*await replica.management.exchange("GET", f"/models/{model}"))
+            self._on_restart(model, *replica.update(model, status))
         except TimeoutError:
             timeouts = before.timeouts + 1
             ready = before.ready if timeouts < MAX_STATUS_TIMEOUTS else frozenset()
-            replica.worker_status[model] = WorkerStatus(ready, before.configured, timeouts)
+            replica.worker_status[model] = WorkerStatus(ready, before.registered, timeouts)
         except (UnreachableError, BrokenError, InvalidResponseError, ValueError, TypeError, KeyError) as error:
-            replica.worker_status[model] = WorkerStatus(configured=before.configured)
             if isinstance(error, UnreachableError | BrokenError):
+                replica.note_lost(model)
                 return BackendUnavailable("the management API does not respond")
+            replica.worker_status[model] = WorkerStatus(registered=before.registered)
             return BackendBadResponse("the response of the management API is invalid")
         return None
-
-
-async def _predictions(replica: Replica, model: str, frame: bytes, request_id: str) -> bytes:
-    """Return the body of the response. Raise `ReplicaError`."""
-    headers = {"Content-Type": "application/octet-stream", "X-Request-ID": request_id}
-    try:
-        status, body = await replica.inference.exchange("POST", f"/predictions/{model}", frame, headers)
-    except UnreachableError as error:
-        raise NotSentError(BackendUnavailable("the model server is not reachable")) from error
-    except BrokenError as error:
-        raise ReplicaError(BackendUnavailable(f"{model} has no worker that responds"), retry_pause_s=0) from error
-    except InvalidResponseError as error:
-        raise ReplicaError(BackendBadResponse("the model server does not speak HTTP")) from error
-    if status != 200:
-        raise _failure(model, status, body)
-    return body
 
 
 def _worker_status(status: int, body: bytes) -> WorkerStatus:
     """Parse the description of a model. Raise `ValueError`, `TypeError` or `KeyError` if it is invalid."""
     if status == 404:
-        return WorkerStatus()
+        return WorkerStatus(is_refused=True)
     (version,) = orjson.loads(body)
     ready = frozenset(int(worker["pid"]) for worker in version["workers"] if worker["status"] == "READY")
-    return WorkerStatus(ready, int(version["minWorkers"]))
-
-
-def _failure(model: str, status: int, body: bytes) -> ReplicaError:
-    """Return the error for a status other than 200."""
-    kind = _type(body)
-    if status == 503 and kind == QUEUE_FULL:
-        return ReplicaError(Overloaded(f"the queue of {model} is full, or it has no worker"), counts_as_failure=False)
-    if status in {500, 507}:
-        return ReplicaError(BackendUnavailable(f"{model} has no worker that responds"), retry_pause_s=RETRY_PAUSE_S)
-    if status == 404:
-        return ReplicaError(BackendUnavailable(f"{model} cannot respond now"))
-    return ReplicaError(BackendBadResponse(f"the model server responded {status} for {model}"))
-
-
-def _type(body: bytes) -> str | None:
-    try:
-        return str(orjson.loads(body)["type"])
-    except (ValueError, TypeError, KeyError):
-        return None
-
-
-def _ids(requests: Sequence[_Request]) -> str:
-    """Join the request ids, as many as the header holds."""
-    ids = ", ".join(each.request_id for each in requests)
-    return ids if len(ids) <= MAX_IDS_BYTES else ids[:MAX_IDS_BYTES].rpartition(", ")[0]
-
-
-def _outcomes(
-    card: ModelCard, requests: Sequence[_Request], body: bytes, elapsed_s: float
-) -> list[ModelOutput | ServiceError]:
-    """Parse the worker's outcome for each image. Raise `ReplicaError` if any of them is invalid."""
-    try:
-        opened = frames.unpack_all(body)
-    except ValueError as error:
-        raise ReplicaError(BackendBadResponse(f"the response of {card.name} is not a frame")) from error
-    if len(opened) != len(requests):
-        raise ReplicaError(
-            BackendBadResponse(f"{card.name} returned {len(opened)} outcomes for {len(requests)} images")
-        )
-    return [_outcome(card, request, each, elapsed_s) for request, each in zip(requests, opened, strict=True)]
-
-
-def _outcome(card: ModelCard, request: _Request, opened: UnpackedFrame, elapsed_s: float) -> ModelOutput | ServiceError:
-    head, arrays = opened
-    try:
-        if head["ok"] is not True:
-            return _worker_error(head)
-        batch, inference_s = int(head["batch"]), float(head["inference_ms"]) / 1000
-        worker_bytes = None if head.get("worker_bytes") is None else int(head["worker_bytes"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ReplicaError(BackendBadResponse(f"a member is missing from the response of {card.name}")) from error
-    fits = operation_of(card, request.operation).fits
-    if not (batch >= 1 and 0 <= inference_s < np.inf and fits(card, request.image, arrays)):
-        raise ReplicaError(BackendBadResponse(f"the response of {card.name} does not match its card"))
-    return ModelOutput(arrays, batch, inference_s, max(0.0, elapsed_s - inference_s), worker_bytes)
-
-
-def _worker_error(head: dict[str, Any]) -> ServiceError:
-    """Return the error that the worker names, with the worker's own detail only if the caller can correct it."""
-    error = ERRORS.get(head["code"], BackendBadResponse)
-    return error(str(head["detail"]) if error.status < 500 else "the worker failed on this image")
+    return WorkerStatus(ready, registered=True)

@@ -3,26 +3,28 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from service.errors import BackendBadResponse, BackendUnavailable, DeadlineExceeded, Internal, ServiceError
 from service.gateway.backend.torchserve import Backend
 from service.gateway.inference.response_cache import ResponseCache, digest_of
-from service.gateway.metrics import CacheOutcome, Metrics
+from service.gateway.metrics import CALLER_DEADLINE, CacheOutcome, Metrics
 from service.gateway.scheduling.admission import Admission
-from service.gateway.scheduling.fair_queue import FairQueue
+from service.gateway.scheduling.model_queue import ModelQueue
 from service.gateway.scheduling.request_terms import RequestTerms
-from service.gateway.uploads.body import Upload
 from service.gateway.uploads.decode_queue import DecodeQueue
+from service.gateway.uploads.parsers.image_bodies import Upload
 from service.models.cards import ModelCard
 from service.tasks import queue_name
-from service.tasks.base import DecodedFacts, ModelOutput, Pixels
+from service.tasks.base import DecodedFacts, ModelOutput
+from service.tasks.shared_image import InputImage, release
 
 log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
+Work = Callable[[], Coroutine[Any, Any, Value]]
 
 OVERHEAD_BYTES = 1024  # of a cached result, besides its arrays
 
@@ -82,7 +84,7 @@ class Inference:
         self,
         backend: Backend,
         admission: Admission,
-        queues: Mapping[str, FairQueue],
+        queues: Mapping[str, ModelQueue],
         decode_queue: DecodeQueue,
         metrics: Metrics,
         recheck: Callable[[], None],
@@ -112,25 +114,34 @@ class Inference:
 
         Cached results take no slots.
         """
+        if self._response_cache is None:
+            works = [partial(self._compute, upload, cards, request_id, terms) for upload in uploads]
+            return await self._run_admitted(works, cards, terms)
         digests = await run_concurrently([self._digest(upload) for upload in uploads])
-        cached = [self._cached(*each, cards, terms) for each in zip(uploads, digests, strict=True)]
-        misses = cached.count(None)
+        found = [self._cached(*each, cards, terms) for each in zip(uploads, digests, strict=True)]
+        works = [
+            partial(self._cached_or_computed, upload, digest, cards, request_id, terms)
+            for upload, digest, hit in zip(uploads, digests, found, strict=True)
+            if hit is None
+        ]
+        computed = iter(await self._run_admitted(works, cards, terms) if works else [])
+        if len(works) < len(found):
+            self._count(cards, "ok", len(found) - len(works))
+        return [next(computed) if hit is None else hit for hit in found]
+
+    async def _run_admitted(
+        self,
+        works: Sequence[Callable[[], Coroutine[Any, Any, Result]]],
+        cards: Sequence[ModelCard],
+        terms: RequestTerms,
+    ) -> list[Result]:
+        """Return what each of `works` returns, all of which hold slots until the last ends. Raises `Overloaded`."""
         try:
-            with self._admission.enter(cards, terms, misses) if misses else nullcontext():
-                computed = await run_concurrently(
-                    [
-                        self._result(*each, cards, request_id, terms)
-                        for each, hit in zip(zip(uploads, digests, strict=True), cached, strict=True)
-                        if hit is None
-                    ]
-                )
+            with self._admission.enter(cards, terms, len(works)):
+                return await run_concurrently([work() for work in works])
         except ServiceError as error:
-            self._count(cards, error.code(), misses)
+            self._count(cards, error.code(), len(works))
             raise
-        if misses < len(cached):
-            self._count(cards, "ok", len(cached) - misses)
-        new = iter(computed)
-        return [next(new) if hit is None else hit for hit in cached]
 
     async def _digest(self, upload: Upload) -> bytes:
         """Return the digest of the upload; empty if it cannot be cached."""
@@ -149,20 +160,20 @@ class Inference:
         caller = terms.caller if self._response_cache and not self._response_cache.shared else ""
         return (digest, tuple(card.name for card in cards), terms.operation, caller)
 
-    async def _result(
+    async def _cached_or_computed(
         self, upload: Upload, digest: bytes, cards: Sequence[ModelCard], request_id: str, terms: RequestTerms
     ) -> Result:
         """Return the result of an image that was not cached. Equal images in flight are computed once."""
-        begun = asyncio.get_running_loop().time()
         if self._response_cache is None or not digest:
             return await self._compute(upload, cards, request_id, terms)
+        begun = asyncio.get_running_loop().time()
         deadline = max(terms.deadline(card, begun) for card in cards)
         try:
             result, outcome = await self._response_cache.get_or_compute(
                 self._cache_key(digest, cards, terms), deadline, lambda: self._compute(upload, cards, request_id, terms)
             )
         except DeadlineExceeded as error:
-            self._count(cards, error.code())
+            self._count_failure(cards, error, terms)
             return Result(upload, error)
         if outcome != "miss":
             self._count(cards, "ok")
@@ -175,76 +186,74 @@ class Inference:
         loop = asyncio.get_running_loop()
         started = loop.time()
         deadlines = [terms.deadline(card, started) for card in cards]
+        queues = [self._queues[queue_name(card, terms.operation)] for card in cards]
+        for queue in queues:
+            queue.expect(terms.caller)
         try:
-            with ExitStack() as expected:
-                for card in cards:
-                    queue = self._queues[queue_name(card, terms.operation)]
-                    expected.enter_context(queue.expecting(terms.caller))
-                facts, inputs = await self._decode(upload, cards, terms, max(deadlines))
+            if isinstance(upload.content, ServiceError):
+                raise upload.content
+            facts, inputs = await self._decode_queue.prepare(upload.content, cards, terms, max(deadlines))
         except ServiceError as error:
-            self._count(cards, error.code())
+            self._count_failure(cards, error, terms)
             return Result(upload, error)
+        finally:
+            for queue in queues:
+                queue.expect_no_more(terms.caller)
         decode_s = loop.time() - started
         for card in cards:
             self._metrics.stages.labels(card.name, "decode").observe(decode_s)
-        outputs = await run_concurrently(
-            [
-                self._predict(card, pixels, deadline, request_id, terms)
-                for card, pixels, deadline in zip(cards, inputs, deadlines, strict=True)
-            ]
-        )
+        try:
+            outputs = await run_concurrently(
+                [self._predict(*each, request_id, terms) for each in zip(cards, inputs, deadlines, strict=True)]
+            )
+        finally:
+            release(inputs)
         return Result(upload, facts, tuple(outputs), decode_s)
 
-    async def _decode(
-        self, upload: Upload, cards: Sequence[ModelCard], terms: RequestTerms, deadline: float
-    ) -> tuple[DecodedFacts, list[Pixels]]:
-        if isinstance(upload.content, ServiceError):
-            raise upload.content
-        return await self._decode_queue.prepare(upload.content, cards, terms, deadline)
-
     async def _predict(
-        self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: RequestTerms
+        self, card: ModelCard, image: InputImage, deadline: float, request_id: str, terms: RequestTerms
     ) -> ModelOutput | ServiceError:
-        """Return one model's output or error, and count it."""
+        """Return one model's output or error, and count it. Wait in the fair queue for a slot first.
+
+        A call that is cancelled while it waits leaves the queue. Once sent to the model, an image keeps its slot until
+        the model answers.
+        """
+        predict = partial(
+            self._backend.predict, card, image, deadline=deadline, request_id=request_id, operation=terms.operation
+        )
+        queue = self._queues[queue_name(card, terms.operation)]
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
-            output = await self._queue_and_predict(card, pixels, deadline, request_id, terms)
+            async with asyncio.timeout_at(deadline):
+                output = await queue.run(predict, terms.caller, urgency=terms.urgency)
+        except TimeoutError:
+            error: ServiceError = DeadlineExceeded(f"{card.name} did not answer before the deadline.")
+            return self._failed(card, request_id, terms, error)
         except ServiceError as error:
-            self._count([card], error.code())
-            if isinstance(error, BackendUnavailable):
-                self._recheck()
-            if isinstance(error, BackendBadResponse | Internal):
-                log.error("%s failed request_id=%s code=%s: %s", card.name, request_id, error.code(), error)
-            return error
-        self._count([card], "ok")
+            return self._failed(card, request_id, terms, error)
+        output = replace(output, queue_s=max(0.0, loop.time() - started - output.inference_s))
+        self._metrics.count_success(card.name, output.inference_s, output.batch)
         self._metrics.batch_size.labels(card.name).observe(output.batch)
         self._metrics.stages.labels(card.name, "queue").observe(output.queue_s)
         self._metrics.stages.labels(card.name, "inference").observe(output.inference_s)
         return output
 
-    async def _queue_and_predict(
-        self, card: ModelCard, pixels: Pixels, deadline: float, request_id: str, terms: RequestTerms
-    ) -> ModelOutput:
-        """Return the model's output. Wait in the fair queue for a slot first. Raises `ServiceError`.
+    def _failed(self, card: ModelCard, request_id: str, terms: RequestTerms, error: ServiceError) -> ServiceError:
+        """Return the error, once it is counted, logged if it is a bug, and has led to a check of the workers."""
+        self._count_failure([card], error, terms)
+        if isinstance(error, BackendUnavailable):
+            self._recheck()
+        if isinstance(error, BackendBadResponse | Internal):
+            fields = {"request_id": request_id, "model": card.name, "code": error.code()}
+            log.error("%s failed: %s", card.name, error, extra=fields)
+        return error
 
-        A call that is cancelled while it waits leaves the queue. Once sent to the model, an image keeps its slot until
-        the model answers.
-        """
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-
-        async def predict() -> ModelOutput:
-            return await self._backend.predict(
-                card, pixels, deadline=deadline, request_id=request_id, operation=terms.operation
-            )
-
-        try:
-            async with asyncio.timeout_at(deadline):
-                output = await self._queues[queue_name(card, terms.operation)].run(
-                    predict, terms.caller, urgency=terms.urgency
-                )
-        except TimeoutError:
-            raise DeadlineExceeded(f"{card.name} did not answer before the deadline.") from None
-        return replace(output, queue_s=max(0.0, loop.time() - started - output.inference_s))
+    def _count_failure(self, cards: Sequence[ModelCard], error: ServiceError, terms: RequestTerms) -> None:
+        """Count a failure by its code; a deadline that a caller had shortened is not a failure of the service."""
+        for card in cards:
+            early = isinstance(error, DeadlineExceeded) and terms.ends_early(card)
+            self._count([card], CALLER_DEADLINE if early else error.code())
 
     def _count(self, cards: Sequence[ModelCard], outcome: str, images: int = 1) -> None:
         for card in cards:

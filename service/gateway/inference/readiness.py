@@ -13,7 +13,16 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from service.errors import BackendUnavailable, DeadlineExceeded, Draining, Overloaded, ServiceError
+from service.config.outage import Outage
+from service.errors import (
+    BackendUnavailable,
+    DeadlineExceeded,
+    DecodersUnavailable,
+    Draining,
+    ModelRefused,
+    Overloaded,
+    ServiceError,
+)
 from service.gateway.backend.circuit_breaker import STATES
 from service.gateway.backend.torchserve import Backend, Workers
 from service.gateway.metrics import Metrics
@@ -25,7 +34,8 @@ from service.tasks.base import Pixels
 
 log = logging.getLogger(__name__)
 
-State = Literal["ready", "loading", "unavailable"]
+State = Literal["ready", "loading", "unavailable", "refused"]
+Requirement = Literal["any", "all"]
 
 PROBE_ID = "probe"  # the request id of probes
 # Pixels, for networks that take any size: an image of a segmenter's full size occupies a CPU worker for half a minute.
@@ -49,7 +59,7 @@ class ModelWatch:
     answered_at: float = float("-inf")
     worker_bytes: int | None = None
     was_ready: bool = False
-    logged_ready: bool = False
+    outage: Outage = field(default_factory=lambda: Outage(log), repr=False)
     probe: asyncio.Task[None] | None = field(default=None, repr=False)
 
     @property
@@ -59,9 +69,14 @@ class ModelWatch:
 
     @property
     def state(self) -> State:
-        """`loading` until the model is ready for the first time, `unavailable` if it is no longer ready."""
+        """`loading` until the model is ready for the first time, `unavailable` if it is no longer ready.
+
+        `refused` if the model servers have left it out.
+        """
         if self.answered:
             return "ready"
+        if self.workers.refused:
+            return "refused"
         return "unavailable" if self.was_ready else "loading"
 
 
@@ -77,8 +92,12 @@ class Readiness:
         probe_interval_s: float,
         groups: Callable[[], Mapping[str, Sequence[str]]] | None = None,
         shared_readiness: SharedReadiness = SINGLE_PROCESS,
+        require: Requirement = "any",
     ) -> None:
         """Poll every `interval_s` seconds, and probe a ready model every `probe_interval_s` seconds.
+
+        `require` says how many models must be ready for the instance to be. With `all`, one failing model takes the
+        others out of service, because a load balancer sends an unready instance nothing.
 
         `groups` returns the models that can replace each other, by the name of the group. Without it, each model is a
         group of its own.
@@ -93,11 +112,21 @@ class Readiness:
         self._recheck = asyncio.Event()
         self._shared_readiness = shared_readiness
         self._was_ready = asyncio.Event()
+        self._require = require
+        self.decode_failure: Callable[[], str | None] = lambda: None  # returns why no image can be decoded
+        self._reported_groups: set[str] = set()
 
     @property
     def ready(self) -> bool:
-        """Whether each group has a ready model, all other gateway processes are ready, and this one is not draining."""
-        return not self.draining and not self._unready_groups() and self._shared_readiness.all_ready
+        """Whether this instance should get requests: `is_ready` with the configured requirement."""
+        return self.is_ready(self._require)
+
+    def is_ready(self, require: Requirement) -> bool:
+        """Return whether any group or all groups have a ready model, and this process is not draining.
+
+        All other gateway processes must be ready too.
+        """
+        return not self.draining and self._can_answer(require) and self._shared_readiness.all_ready
 
     def state(self, model: str) -> State:
         """Return the state of one model."""
@@ -120,8 +149,16 @@ class Readiness:
         """Return the reason why this instance is not ready."""
         if self.draining:
             return Draining("This instance is shutting down.", models=self.details())
+        if failure := self.decode_failure():
+            return DecodersUnavailable(failure, models=self.details())
         unready = self._unready_groups() or ["another gateway process"]
         return BackendUnavailable(f"Not ready: {', '.join(unready)}.", models=self.details())
+
+    def check_loaded(self, cards: Iterable[ModelCard]) -> None:
+        """Raise `ModelRefused` if the model servers have left one of these models out."""
+        for card in cards:
+            if self.watches[card.name].state == "refused":
+                raise ModelRefused(f"The model server has left {card.name} out: it failed its check at the start.")
 
     def drain(self) -> None:
         """Be unready from now on, because the process is about to end."""
@@ -177,6 +214,13 @@ class Readiness:
     def _unready_groups(self) -> list[str]:
         return [name for name, members in self._groups().items() if not self.any_ready(members)]
 
+    def _can_answer(self, require: Requirement) -> bool:
+        return self.decode_failure() is None and self._has_ready_groups(require)
+
+    def _has_ready_groups(self, require: Requirement) -> bool:
+        unready = len(self._unready_groups())
+        return unready == 0 if require == "all" else unready < len(self._groups())
+
     async def _check_workers(self, watch: ModelWatch) -> None:
         try:
             watch.workers = await self._backend.workers(watch.card)
@@ -215,19 +259,30 @@ class Readiness:
         """Write the current state to the metrics, to the log, and to the other gateway processes."""
         for name, watch in self.watches.items():
             self._metrics.workers_ready.labels(name).set(len(watch.workers.ready))
+            self._metrics.model_refused.labels(name).set(watch.state == "refused")
             self._metrics.workers_configured.labels(name).set(watch.workers.configured)
             for state in STATES:
                 self._metrics.circuit_breakers.labels(name, state).set(watch.workers.circuits.get(state, 0))
             watch.was_ready = watch.was_ready or watch.answered
-            if watch.answered != watch.logged_ready:
-                watch.logged_ready = watch.answered
-                log.log(logging.INFO if watch.answered else logging.WARNING, "%s is %s", name, watch.state)
-        all_ready = not self._unready_groups()
-        if all_ready:
+            if watch.answered:
+                watch.outage.end(f"{name} is ready again", model=name)
+            elif watch.was_ready:
+                watch.outage.begin(f"{name} is {watch.state}", model=name)
+        if self._has_ready_groups("all"):
             self._was_ready.set()
         if not self.draining:
-            self._shared_readiness.report(ready=all_ready)
+            self._shared_readiness.report(ready=self._can_answer(self._require))
         self._metrics.ready.set(self.ready)
+        self._report_groups()
+
+    def _report_groups(self) -> None:
+        """Write which groups are ready. Groups change with the traffic file."""
+        groups = self._groups()
+        for name in self._reported_groups - groups.keys():
+            self._metrics.model_ready.remove(name)
+        for name, members in groups.items():
+            self._metrics.model_ready.labels(name).set(self.any_ready(members))
+        self._reported_groups = set(groups)
 
 
 def _new_watch(card: ModelCard) -> ModelWatch:

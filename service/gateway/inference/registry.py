@@ -7,9 +7,11 @@ from typing import Any
 from service.config.settings import Settings
 from service.errors import ModelNotFound
 from service.gateway.inference.readiness import State
+from service.gateway.metrics import Transport
 from service.imaging import decoder
-from service.models.cards import CardError, ModelCard, find
+from service.models.cards import CardError, ModelCard
 from service.models.identity import identity
+from service.models.zoo import find
 from service.tasks import PREDICT, can_run, task_of
 
 
@@ -50,6 +52,10 @@ class ModelRegistry:
             chosen[card.name] = card
         return list(chosen.values())
 
+    def names(self, task: str) -> list[str]:
+        """Return the names of the served models of a task, its default first."""
+        return [name for name, card in self.cards.items() if card.task == task]
+
     def card(self, name: str) -> ModelCard:
         """Return the card of that name. Raises `ModelNotFound`."""
         card = find(self.cards, name)
@@ -75,8 +81,13 @@ class ModelRegistry:
             "measured": card.measured,
         }
 
-    def detail(self, card: ModelCard, state: State, worker_bytes: int | None = None) -> dict[str, Any]:
-        """Return a `schemas.ModelDetail` without the traffic shares; `worker_bytes` is a worker's resident memory."""
+    def detail(
+        self, card: ModelCard, state: State, worker_bytes: int | None = None, transport: Transport = "bytes"
+    ) -> dict[str, Any]:
+        """Return a `schemas.ModelDetail` without the traffic shares.
+
+        `worker_bytes` is a worker's resident memory, and `transport` how images reach the workers.
+        """
         limits = ("max_upload_bytes", "max_images", "max_pixels", "max_side", "min_side")
         return {
             **self.summary(card, state),
@@ -85,6 +96,7 @@ class ModelRegistry:
             "input": {"profile": card.input.profile, "size": card.input.size},
             **task_of(card).details(card),
             "memory": {"weights_bytes": card.weights_bytes, "worker_bytes": worker_bytes},
+            "transport": transport,
             "languages": list(card.translations),
             "labels": [task_of(card).label(label) for label in card.classes],
             "limits": {name: getattr(self._settings, name) for name in limits},

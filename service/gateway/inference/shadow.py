@@ -14,12 +14,13 @@ from service.errors import ServiceError
 from service.gateway.backend.torchserve import Backend
 from service.gateway.inference.inference import Result
 from service.gateway.metrics import Metrics
-from service.gateway.scheduling.fair_queue import FairQueue
+from service.gateway.scheduling.model_queue import ModelQueue
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads.decode_queue import DecodeQueue
 from service.models.cards import ModelCard
 from service.tasks import PREDICT, queue_name, task_of
-from service.tasks.base import ModelOutput, Pixels
+from service.tasks.base import ModelOutput
+from service.tasks.shared_image import release
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class ShadowTraffic:
         self,
         target_of: TargetOf,
         backend: Backend,
-        queues: Mapping[str, FairQueue],
+        queues: Mapping[str, ModelQueue],
         decode_queue: DecodeQueue,
         metrics: Metrics,
         chance: Callable[[], float] = random.random,
@@ -126,13 +127,16 @@ class ShadowTraffic:
     async def _predict(self, content: bytes, card: ModelCard, request_id: str) -> ModelOutput:
         deadline = asyncio.get_running_loop().time() + card.serving.deadline_s
         terms = RequestTerms(CALLER, LEAST_URGENT, deadline)
-        _, (pixels,) = await self._decode_queue.prepare(content, [card], terms, deadline)
+        _, inputs = await self._decode_queue.prepare(content, [card], terms, deadline)
 
-        async def predict(image: Pixels = pixels) -> ModelOutput:
-            return await self._backend.predict(card, image, deadline=deadline, request_id=request_id)
+        async def predict() -> ModelOutput:
+            return await self._backend.predict(card, inputs[0], deadline=deadline, request_id=request_id)
 
-        async with asyncio.timeout_at(deadline):
-            return await self._queues[queue_name(card, PREDICT)].run(predict, CALLER, urgency=LEAST_URGENT)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._queues[queue_name(card, PREDICT)].run(predict, CALLER, urgency=LEAST_URGENT)
+        finally:
+            release(inputs)
 
     def _count(self, card: ModelCard, outcome: str) -> None:
         self._metrics.shadow_images.labels(card.family, card.version, outcome).inc()

@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Self
 
 from prometheus_client import Gauge
 
@@ -89,14 +90,9 @@ class BodyBuffer:
         self.limit = limit
         self.held = 0
 
-    @contextmanager
-    def reserve(self) -> Iterator["Reservation"]:
-        """Yield a request's reservation, empty at first, and release its bytes at the end."""
-        reservation = Reservation(self)
-        try:
-            yield reservation
-        finally:
-            self.held -= reservation.held
+    def reserve(self) -> "Reservation":
+        """Return a request's reservation, empty at first. As a context manager it releases its bytes at the end."""
+        return Reservation(self)
 
 
 class Reservation:
@@ -112,6 +108,14 @@ class Reservation:
             raise Overloaded("too many uploads are arriving at the same time")
         self._buffer.held += size
         self.held += size
+
+    def __enter__(self) -> Self:
+        """Return this reservation."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Release the bytes."""
+        self._buffer.held -= self.held
 
 
 def _slots(cards: Sequence[ModelCard], terms: RequestTerms) -> int:

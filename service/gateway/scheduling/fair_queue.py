@@ -9,14 +9,12 @@ caller.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any, Final, TypeVar
 
-from service.errors import DeadlineExceeded
 from service.gateway.scheduling.request_terms import DEFAULT_URGENCY
-from service.gateway.scheduling.wait_estimate import WaitEstimator, Work
 
 Value = TypeVar("Value")
 
@@ -27,39 +25,43 @@ class _Flow:
     """The waiting work of one caller, and its total cost."""
 
     def __init__(self) -> None:
-        self.waiting: list[_Waiter] = []
+        self.waiting: list[tuple[int, int, _Waiter]] = []  # a heap by urgency, then by arrival
         self.cost = 0.0
 
     def push(self, waiter: "_Waiter") -> None:
         """Add work."""
-        heappush(self.waiting, waiter)
+        heappush(self.waiting, (waiter.urgency, waiter.number, waiter))
         self.cost += waiter.cost
 
     def pop(self) -> None:
         """Remove the work that is next."""
-        self.cost -= heappop(self.waiting).cost
+        self.cost -= heappop(self.waiting)[2].cost
 
     def head(self) -> "_Waiter | None":
         """Return the work that is next, without what was cancelled."""
-        while self.waiting and self.waiting[0].granted.done():
+        while self.waiting and self.waiting[0][2].outcome.done():
             heappop(self.waiting)
-        return self.waiting[0] if self.waiting else None
+        return self.waiting[0][2] if self.waiting else None
 
 
-@dataclass(order=True)
-class _Waiter(Work):
-    flow: _Flow = field(compare=False)
-    granted: asyncio.Future[None] = field(compare=False)
+@dataclass(eq=False)
+class _Waiter:
+    """A piece of work: its number in the order of arrival, the waiting work of its caller, and its outcome."""
+
+    urgency: int
+    number: int
+    cost: float
+    flow: _Flow
+    run: Callable[[], Coroutine[Any, Any, Any]]
+    outcome: asyncio.Future[Any]
+    has_slot: bool = False
 
 
 class FairQueue:
     """A bounded number of slots, given to waiting callers in a fair order."""
 
-    def __init__(self, slots: Callable[[], int], *, shared: bool = False) -> None:
-        """Queue for `slots`, called each time because the number may change.
-
-        If the slots are `shared`, one server works for all of them: the fewer are in use, the sooner each is free.
-        """
+    def __init__(self, slots: Callable[[], int]) -> None:
+        """Queue for `slots`, called each time because the number may change."""
         self._slots = slots
         self._flows: dict[Hashable, _Flow] = {}
         self._tags: dict[Hashable, float] = {}
@@ -67,8 +69,6 @@ class FairQueue:
         self._number = 0
         self._taken = 0
         self._running: set[asyncio.Task[Any]] = set()
-        self._estimator = WaitEstimator(slots, shared=shared)
-        self.service_time = self._estimator.service_time
         self.ended = 0  # pieces of work that gave their slot back
 
     async def run(
@@ -84,33 +84,15 @@ class FairQueue:
         Work that is cancelled while it waits is never started. Started work keeps its slot until it ends, even if its
         caller is cancelled: what it started on another server continues too.
         """
-        waiter = self._join(caller, urgency, cost)
+        waiter = self._join(work, caller, urgency, cost)
         self._admit()
         try:
-            await waiter.granted
+            value: Value = await waiter.outcome
         except asyncio.CancelledError:
-            if waiter.granted.cancelled():
+            if not waiter.has_slot:
                 waiter.flow.cost -= waiter.cost
-            else:
-                self._release()
-            self._estimator.learn_error(waiter, failed=True)
             raise
-        task = asyncio.create_task(self._hold(work, waiter))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
-
-    def expecting(self, caller: Hashable) -> AbstractContextManager[None]:
-        """Count one more piece of this caller's work as waiting in estimates, until the context ends."""
-        return self._estimator.expecting(caller)
-
-    def wait_s(self, caller: Hashable, cost: float = 1) -> float:
-        """Return the seconds until new work of this cost would be done; see `WaitEstimator.wait_s`."""
-        return self._estimator.wait_s(caller, cost, self._flows, self._taken)
-
-    def free_in_s(self) -> float:
-        """Return the seconds until a slot is free; see `WaitEstimator.free_in_s`."""
-        return self._estimator.free_in_s()
+        return value
 
     @property
     def is_idle(self) -> bool:
@@ -128,35 +110,35 @@ class FairQueue:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _hold(self, work: Callable[[], Coroutine[Any, Any, Value]], waiter: _Waiter) -> Value:
-        scale = self._estimator.start(waiter, self._taken)
-        failed = True
+    async def _hold(self, waiter: _Waiter) -> None:
+        """Run work that has a slot, unless it was cancelled since, and give the slot back."""
+        outcome = waiter.outcome
         try:
-            value = await work()
-            failed = False
-        except DeadlineExceeded:
-            self._estimator.note_missed_deadline(waiter)
-            raise
+            if outcome.cancelled():
+                return
+            value = await waiter.run()
+            if not outcome.cancelled():
+                outcome.set_result(value)
+        except Exception as error:
+            if not outcome.cancelled():
+                outcome.set_exception(error)
         finally:
-            self._estimator.finish(waiter, scale, failed=failed)
             self._release()
-        return value
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _ended(self, waiter: _Waiter, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved, or asyncio would log it when the caller has left
+        waiter.outcome.cancel()  # no effect unless the task was cancelled
 
-    def _join(self, caller: Hashable, urgency: int, cost: float) -> _Waiter:
+    def _join(
+        self, work: Callable[[], Coroutine[Any, Any, Any]], caller: Hashable, urgency: int, cost: float
+    ) -> _Waiter:
         flow = self._flows.get(caller)
         if flow is None or flow.head() is None:
             self._tags[caller] = max(self._tags.get(caller, 0.0), self._virtual_time)
         flow = self._flows.setdefault(caller, _Flow())
         self._number += 1
-        loop = asyncio.get_running_loop()
-        is_free = self._taken < self._slots()
-        estimated_s = self._estimator.on_arrival_s(caller, cost, self._flows, self._taken, is_free=is_free)
-        waiter = _Waiter(urgency, self._number, cost, loop.time(), estimated_s, is_free, flow, loop.create_future())
+        outcome = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(urgency, self._number, cost, flow, work, outcome)
         flow.push(waiter)
         return waiter
 
@@ -166,22 +148,27 @@ class FairQueue:
         self._admit()
 
     def _admit(self) -> None:
-        """Grant free slots to the work that is next."""
-        while self._taken < self._slots() and (found := self._next()) is not None:
+        """Start the work that is next, while slots are free."""
+        slots = self._slots()
+        while self._flows and self._taken < slots and (found := self._next()) is not None:
             caller, waiter = found
-            self._flows[caller].pop()
-            if self._flows[caller].head() is None:
+            waiter.flow.pop()
+            if waiter.flow.head() is None:
                 del self._flows[caller]
             self._virtual_time = max(self._virtual_time, self._tags[caller])
             self._tags[caller] += waiter.cost * 2 ** max(0, waiter.urgency - DEFAULT_URGENCY)
             self._taken += 1
-            waiter.granted.set_result(None)
+            waiter.has_slot = True
+            task = asyncio.create_task(self._hold(waiter))
+            self._running.add(task)
+            task.add_done_callback(partial(self._ended, waiter))
         if not self._taken or len(self._tags) > MAX_TAGS:  # in an idle queue every caller starts again from zero
             self._tags = {caller: self._tags[caller] for caller in self._flows}
 
     def _next(self) -> tuple[Hashable, _Waiter] | None:
         """Return the waiting caller with the lowest tag and its next work; None if nothing waits."""
-        heads = {caller: flow.head() for caller, flow in self._flows.items()}
-        self._flows = {caller: flow for caller, flow in self._flows.items() if heads[caller] is not None}
-        waiting = [(caller, head) for caller, head in heads.items() if head is not None]
-        return min(waiting, key=lambda each: (self._tags[each[0]], each[1].number), default=None)
+        heads = [(caller, flow.head()) for caller, flow in self._flows.items()]
+        waiting = [(self._tags[caller], head.number, caller, head) for caller, head in heads if head is not None]
+        if len(waiting) < len(heads):  # all work of some was cancelled
+            self._flows = {caller: head.flow for _, _, caller, head in waiting}
+        return min(waiting)[2:] if waiting else None  # no two have the same number

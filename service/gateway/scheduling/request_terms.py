@@ -24,6 +24,11 @@ class RequestTerms:
     urgency: int = DEFAULT_URGENCY
     end: float | None = None
     operation: str = PREDICT
+    timeout_s: float | None = None  # what the caller asked for
+
+    def ends_early(self, card: ModelCard) -> bool:
+        """Return whether the caller gives the model less time than its card."""
+        return self.timeout_s is not None and self.timeout_s < operation_of(card, self.operation).deadline_s(card)
 
     def deadline(self, card: ModelCard, begun: float) -> float:
         """Return the loop time by which the model must answer an image on which work began at `begun`."""
@@ -32,10 +37,15 @@ class RequestTerms:
 
 def of(request: Request, max_timeout_s: float, operation: str = PREDICT) -> RequestTerms:
     """Return the terms of a request. `Request-Timeout` counts from its first byte. Raise `InvalidHeader`."""
-    timeout_s = _timeout(request.headers.getlist("request-timeout"), max_timeout_s)
-    begun = asyncio.get_running_loop().time() - (time.perf_counter() - request.state.started)
-    end = None if timeout_s is None else begun + timeout_s
-    return RequestTerms(caller_of(request), _urgency(request.headers.getlist("priority")), end, operation)
+    sent: dict[bytes, list[str]] = {b"request-timeout": [], b"priority": []}
+    for name, value in request.scope["headers"]:
+        if name in sent:
+            sent[name].append(value.decode("latin-1"))
+    timeout_s = _timeout(sent[b"request-timeout"], max_timeout_s)
+    end = None
+    if timeout_s is not None:
+        end = asyncio.get_running_loop().time() - (time.perf_counter() - request.state.started) + timeout_s
+    return RequestTerms(caller_of(request), _urgency(sent[b"priority"]), end, operation, timeout_s)
 
 
 def caller_of(request: Request) -> str:
@@ -55,5 +65,5 @@ def _timeout(sent: list[str], max_timeout_s: float) -> float | None:
 
 def _urgency(sent: list[str]) -> int:
     """Return the last `u` of the header. Malformed values are ignored (RFC 9218, section 4)."""
-    named: list[str] = URGENT.findall(",".join(sent))
+    named: list[str] = URGENT.findall(",".join(sent)) if sent else []
     return int(named[-1]) if named else DEFAULT_URGENCY

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from service.gateway.scheduling.request_terms import DEFAULT_URGENCY
@@ -73,16 +72,16 @@ class ErrorMargin:
         self._mean += ERROR_GAIN * error
 
 
-@dataclass(order=True)
+@dataclass(eq=False)
 class Work:
-    """A piece of work in a queue, with the estimate from its arrival; ordered by urgency, then by arrival."""
+    """A piece of work in a queue, with the estimate from its arrival."""
 
     urgency: int
-    number: int
-    cost: float = field(compare=False)
-    queued_at: float = field(compare=False)  # loop time
-    estimated_s: float = field(compare=False)  # from arrival to the end; 0 if there was no estimate
-    found_free_slot: bool = field(compare=False)  # then the estimate is an upper bound
+    cost: float
+    queued_at: float  # loop time
+    estimated_s: float  # from arrival to the end; 0 if there was no estimate
+    found_free_slot: bool  # then the estimate is an upper bound
+    was_started: bool = False
 
 
 class Waiting(Protocol):
@@ -104,19 +103,18 @@ class WaitEstimator:
         self._slots = slots
         self._shared = shared
         self._expected: Counter[Hashable] = Counter()  # work that will be queued soon, by caller
-        self._started: dict[int, float] = {}  # loop time at which running work started, by its number
+        self._started: dict[Work, float] = {}  # loop time at which running work started
         self._missed_at = float("-inf")  # loop time of the last missed deadline
 
-    @contextmanager
-    def expecting(self, caller: Hashable) -> Iterator[None]:
-        """Count one more piece of this caller's work as waiting, while it is prepared."""
+    def expect(self, caller: Hashable) -> None:
+        """Count one more piece of this caller's work as waiting, until `expect_no_more`."""
         self._expected[caller] += 1
-        try:
-            yield
-        finally:
-            self._expected[caller] -= 1
-            if not self._expected[caller]:
-                del self._expected[caller]
+
+    def expect_no_more(self, caller: Hashable) -> None:
+        """End what `expect` began, because the work is queued or was given up."""
+        self._expected[caller] -= 1
+        if not self._expected[caller]:
+            del self._expected[caller]
 
     def wait_s(self, caller: Hashable, cost: float, waiting: Mapping[Hashable, Waiting], taken: int) -> float:
         """Return the seconds until new work of this cost would be done. A margin makes few estimates too short.
@@ -141,7 +139,8 @@ class WaitEstimator:
 
     def start(self, work: Work, taken: int) -> float:
         """Record the start of work with `taken` slots in use. Return the factor that scales its time to full load."""
-        self._started[work.number] = asyncio.get_running_loop().time()
+        work.was_started = True
+        self._started[work] = asyncio.get_running_loop().time()
         return self._slots() / max(1, taken) if self._shared else 1.0
 
     def note_missed_deadline(self, work: Work) -> None:
@@ -152,7 +151,7 @@ class WaitEstimator:
 
     def finish(self, work: Work, scale: float, *, failed: bool) -> None:
         """Learn the service time and the estimate's error from started work that ended."""
-        took_s = asyncio.get_running_loop().time() - self._started.pop(work.number)
+        took_s = asyncio.get_running_loop().time() - self._started.pop(work)
         self.service_time.note(took_s / work.cost, scale, failed=failed)
         self.learn_error(work, failed=failed)
 
@@ -169,9 +168,9 @@ class WaitEstimator:
 
     def _mean_wait_s(self, caller: Hashable, cost: float, waiting: Mapping[Hashable, Waiting], taken: int) -> float:
         """Return the estimate without the margin."""
-        costs = {key: each.cost for key, each in waiting.items()}
-        queued = sum(costs.values()) + self._expected.total()
-        if self.service_time.mean_s is None or not (queued or taken):
+        mean_s = self.service_time.mean_s
+        queued = sum(each.cost for each in waiting.values()) + sum(self._expected.values())
+        if mean_s is None or not (queued or taken):
             return 0.0
         slots = self._slots()
         load = taken + queued + cost
@@ -181,11 +180,12 @@ class WaitEstimator:
         # At a shared server with little load, work waits for the running batch, and then for its own, which also holds
         # as many that arrived meanwhile.
         busy = min(slots, 2 * load) if self._shared and cautious else slots
+        costs = {key: each.cost for key, each in waiting.items()}
         for key, count in self._expected.items():
             costs[key] = costs.get(key, 0.0) + count
         own = costs.pop(caller, 0.0) + cost
         ahead = own + sum(min(each, own) for each in costs.values())
-        return self.service_time.mean_s * (busy + max(0, ahead - max(0, slots - taken))) / slots
+        return mean_s * (busy + max(0, ahead - max(0, slots - taken))) / slots
 
     @property
     def _is_cautious(self) -> bool:

@@ -5,21 +5,23 @@ the body for the next request. Java's client sends such an offer (`Upgrade: h2c`
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, MalformedRequest, ServiceError, UploadTimeout
 from service.gateway.access.rejection_cache import CachedRejection, RejectionCache
+from service.gateway.http.access_log import AccessLog
 from service.gateway.http.cors import DEFAULT_HEADERS
 from service.gateway.http.middleware import BODY_COMPLETE, BODY_WAIT_S, LINGER_S, id_of, is_small, new_id
-from service.gateway.http.problems import MEDIA_TYPE
+from service.gateway.http.problems import DISCONNECTED, MEDIA_TYPE, ON_DISCONNECT
 from service.gateway.metrics import Metrics
 from service.gateway.server.coalesced_writes import CoalescedWriter
+from service.gateway.server.half_close import HalfClose
+from service.gateway.server.request_head import fault_of, without_upgrade
 
 # Bytes that are not body: the request line, headers, trailers and chunk framing. Measured: 60 MB of headers of four
 # letters each took 1.2 GB.
@@ -29,15 +31,6 @@ MAX_FRAMING = 65_536
 # each took 2 GB.
 MAX_QUEUED = 32
 CLOSING = (b"connection", b"close")
-
-UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
-
-STATUS_LINES = {
-    400: b"HTTP/1.1 400 Bad Request\r\n",
-    408: b"HTTP/1.1 408 Request Timeout\r\n",
-    431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
-    503: b"HTTP/1.1 503 Service Unavailable\r\n",
-}
 
 
 class Protocol(HttpToolsProtocol):
@@ -53,11 +46,12 @@ class Protocol(HttpToolsProtocol):
         header_timeout_s: float,
         metrics: Metrics,
         rejections: Callable[[], RejectionCache],
+        access_log: AccessLog,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self._metrics = metrics
-        self._rejections = rejections
+        self._rejections, self._access_log = rejections, access_log
         self._cached_rejection: CachedRejection | None = None
         self._header_timeout_s = header_timeout_s
         self._header_timer: asyncio.TimerHandle | None = None
@@ -75,7 +69,16 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._writer = CoalescedWriter(transport, self.loop)
         self.transport = cast("asyncio.Transport", self._writer)  # so that all writes keep their order
+        self._half_close = HalfClose(self.loop, self._writer.send, self._awaits_response)
         self._start_header_timer()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Return whether to answer a client that sends no more: it has sent whole requests, and waits for responses."""
+        if self._is_idle or not self._between_requests or self._rejected or self.scope.get("http_version") == "1.0":
+            return False
+        (self.pipeline[0][0] if self.pipeline else self.cycle).keep_alive = False
+        self._half_close.begin()
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Parse data, and reject a request that is mostly framing; after a rejection, discard data."""
@@ -83,7 +86,7 @@ class Protocol(HttpToolsProtocol):
             self._discard(len(data))
             return
         if self._between_requests:
-            data = _without_upgrade(data)
+            data = without_upgrade(data)
         self._framing += len(data)
         super().data_received(data)
         if self._header_timer is None and not self._rejected:
@@ -117,10 +120,9 @@ class Protocol(HttpToolsProtocol):
         if len(self.url) + self._head > MAX_FRAMING:
             self._set_framing_error()
             raise self._error
-        if self.parser.should_upgrade() and {b"content-length", b"transfer-encoding"} & {
-            name for name, _ in self.headers
-        }:
-            raise self._error
+        if fault := fault_of(self.parser, self.headers):
+            self._error = fault
+            raise fault
         self._cached_rejection = self._find_rejection()
         if self._cached_rejection is None:
             self._unset_keepalive_if_required()  # uvicorn set it again after a rejection
@@ -158,6 +160,7 @@ class Protocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._metrics.count_rejected(error)
+        self._access_log.record_early("unparsed", "other", error.status, error.code(), request_id)
         self._write(error.status, content, request_id, [CLOSING])
         self._close_soon()
 
@@ -186,15 +189,24 @@ class Protocol(HttpToolsProtocol):
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop all timers."""
+        """Stop all timers, and report the disconnection to the application."""
         self._stop_timer()
+        self._half_close.end()
         self._writer.stop_read_timer()
         super().connection_lost(exc)
+        if not self._is_idle:
+            state = self.cycle.scope["state"]
+            state[DISCONNECTED] = True
+            if leave := state.get(ON_DISCONNECT):
+                leave()
         self._unset_keepalive_if_required()  # uvicorn leaves this timer after a reset
 
     @property
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
+
+    def _awaits_response(self) -> bool:
+        return not (self._is_idle or self.cycle.response_started or self.transport.is_closing())
 
     @property
     def _length(self) -> bytes:
@@ -217,7 +229,7 @@ class Protocol(HttpToolsProtocol):
         self._cached_rejection = None
         request_id = id_of(self.headers)
         self._write(503, rejection.content(request_id), request_id, [*rejection.headers, *more])
-        rejection.count(self._metrics, time.perf_counter() - started)
+        rejection.count(self._metrics, self._access_log, request_id, time.perf_counter() - started)
 
     def _reject_early(self) -> None:
         """Send the rejection before the end of the body, as `LingerMiddleware` does, and close."""
@@ -250,7 +262,7 @@ class Protocol(HttpToolsProtocol):
             *more,
         ]
         lines = b"".join([name + b": " + value + b"\r\n" for name, value in headers])
-        self._writer.send(STATUS_LINES[status] + lines + b"\r\n" + content)
+        self._writer.send(STATUS_LINE[status] + lines + b"\r\n" + content)
 
     def _is_responding(self) -> bool:
         """Return whether another response is in progress, which nothing may be mixed with."""
@@ -286,14 +298,3 @@ class Protocol(HttpToolsProtocol):
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """Return the head without its `Upgrade` header, which a server may ignore (RFC 9110, section 7.8).
-
-    Headers that are not complete yet stay as they are; such a request is rejected if it has a body.
-    """
-    end = data.find(b"\r\n\r\n")
-    if end < 0 or UPGRADE.search(data, 0, end) is None:
-        return data
-    return UPGRADE.sub(b"", data[:end]) + data[end:]

@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from service.errors import DeadlineExceeded, ImageTooLarge
 from service.gateway.scheduling.request_terms import RequestTerms
+from service.gateway.uploads.arena import Arena
+from service.gateway.uploads.lease import Lease
 from service.gateway.uploads.process_pool import ProcessPool
-from service.imaging import decoder, image_header
-from service.imaging.mask_painting import MaskPlan, Painted, paint
+from service.imaging import decoder, image_header, preprocess
 from service.models.cards import ModelCard
 from service.tasks import decode_jobs, operation_of
-from service.tasks.base import DecodedFacts, Layer, Pixels
+from service.tasks.base import DecodedFacts, Layer, Painting
+from service.tasks.shared_image import InputImage
 
 Result = TypeVar("Result")
 
@@ -23,12 +26,13 @@ SMALL_PIXELS: Final = 4_000_000  # images up to this size are decoded in process
 NICE: Final = 10
 # The pixels of one unit of cost. No image costs less, because the transfer to the process takes time too.
 COST_PIXELS: Final = 1_000_000
+RETRY_START_S: Final = 2.0  # if no process can be started
 DRAW_COST: Final = 4  # times the cost of decoding: the image is decoded at full scale, and a file is written
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One piece of work: whose it is, its cost, and its deadline on the loop's clock."""
+    """One piece of work: whose it is, its cost, its deadline on the loop's clock, and its blocks of shared memory."""
 
     pixels: int
     cost_factor: int
@@ -36,6 +40,7 @@ class _Job:
     terms: RequestTerms
     deadline: float
     urgency_gain: int = 0
+    lease: Lease | None = None
 
 
 class DecodeQueue:
@@ -44,10 +49,22 @@ class DecodeQueue:
     A flood of uploads of one caller or one task delays those of another by at most one turn.
     """
 
-    def __init__(self, small: ProcessPool, large: ProcessPool, limits: decoder.ImageLimits) -> None:
-        """Use these pools, and end them in `close`."""
+    def __init__(
+        self,
+        small: ProcessPool,
+        large: ProcessPool,
+        limits: decoder.ImageLimits,
+        arena: Arena | None = None,
+        shares_memory: Callable[[ModelCard], bool] = lambda _card: True,
+    ) -> None:
+        """Use these pools, and end them in `close`.
+
+        The inputs of the models that `shares_memory` names are written into the arena, if one is given and has room.
+        """
         self._small = small
         self._large = large
+        self._arena = arena or Arena(Path(), 0)
+        self._shares_memory = shares_memory
         self._limits = limits
         self._limits_of_small = replace(limits, max_pixels=min(SMALL_PIXELS, limits.max_pixels))
 
@@ -59,20 +76,38 @@ class DecodeQueue:
         """Start all processes, so that no image waits for one to start."""
         await asyncio.gather(self._small.warm(), *([self._large.warm()] if is_large(self._limits.max_pixels) else []))
 
+    def failure(self) -> str | None:
+        """Return why no process can be started, or None."""
+        return self._small.failure or self._large.failure
+
+    async def keep_started(self, pause_s: float = RETRY_START_S) -> None:
+        """Start all processes, and try again after a pause as long as none can be started."""
+        await self.warm()
+        while True:
+            await asyncio.sleep(pause_s)
+            if self.failure():
+                await self.warm()
+
     async def close(self) -> None:
         """Cancel the running jobs, and end the processes."""
         await asyncio.gather(self._small.close(), self._large.close())
 
     async def prepare(
         self, upload: bytes, cards: Sequence[ModelCard], terms: RequestTerms, deadline: float
-    ) -> tuple[DecodedFacts, list[Pixels]]:
+    ) -> tuple[DecodedFacts, list[InputImage]]:
         """Return the facts of an upload and its input for each of the cards, which must have the same task.
 
         `deadline` is on the loop's clock. Raises `ServiceError`.
         """
         specs = [operation_of(card, terms.operation).input(card) for card in cards]
-        job = _Job(self._pixels(upload), 1, cards[0], terms, deadline)
-        return await self._decode(job, decode_jobs.prepare, upload, specs)
+        capacities = [
+            preprocess.largest_bytes(spec) if self._shares_memory(card) else 0
+            for card, spec in zip(cards, specs, strict=True)
+        ]
+        with Lease(self._arena, capacities) as lease:
+            job = _Job(self._pixels(upload), 1, cards[0], terms, deadline, lease=lease)
+            facts, images = await self._decode(job, decode_jobs.prepare, upload, specs)
+            return facts, lease.claim(images)
 
     async def draw(
         self, upload: bytes, layers: Sequence[Layer], card: ModelCard, terms: RequestTerms, deadline: float
@@ -84,10 +119,10 @@ class DecodeQueue:
         job = _Job(self._pixels(upload), DRAW_COST, card, terms, deadline, urgency_gain=1)
         return await self._decode(job, decode_jobs.draw, upload, layers)
 
-    async def paint(self, plan: MaskPlan, card: ModelCard, terms: RequestTerms, deadline: float) -> Painted:
-        """Render a mask, with the same priority as `draw`. Raises `ServiceError`."""
-        job = _Job(plan.width * plan.height, 1, card, terms, deadline, urgency_gain=1)
-        return await self._run(job, paint, plan)
+    async def paint(self, plan: Painting, card: ModelCard, terms: RequestTerms, deadline: float) -> Any:
+        """Render masks, with the same priority as `draw`. Raises `ServiceError`."""
+        job = _Job(plan.pixels, 1, card, terms, deadline, urgency_gain=1)
+        return await self._run(job, plan.paint)
 
     async def _decode(self, job: _Job, work: Callable[..., Result], upload: bytes, wanted: Any) -> Result:
         """Run `work` on an upload; if it is larger than its header declares, again in a process for large images."""
@@ -107,6 +142,7 @@ class DecodeQueue:
                     caller=(job.terms.caller, job.card.task),
                     urgency=job.terms.urgency - job.urgency_gain,
                     cost=job.cost_factor * max(1.0, job.pixels / COST_PIXELS),
+                    lease=job.lease,
                 )
         except TimeoutError:
             raise DeadlineExceeded("The image was not decoded before the deadline.") from None

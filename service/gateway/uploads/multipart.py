@@ -1,9 +1,13 @@
 """Reads the images out of a multipart/form-data body (RFC 7578) while it streams in."""
 
+import re
+from collections.abc import Collection
+from urllib.parse import unquote_to_bytes
+
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
-from service.errors import MalformedMultipart, TooManyImages
+from service.errors import InvalidParameter, MalformedMultipart, TooManyImages
 
 FIELDS = ("file", "image")
 OTHER_PARTS = 16  # other fields, which are skipped
@@ -12,46 +16,88 @@ HEADER_BYTES = 4096
 FILENAME_CHARACTERS = 255
 # The parser is in Python and takes one microsecond for each delimiter. A body of 20 MiB of delimiters took 4 s.
 DELIMITERS = 1000
+PREAMBLE_BYTES = 4096
+EXTENDED = re.compile(r";\s*filename\*\s*=\s*\"?utf-8'[^';]*'([^;\"\s]+)", re.IGNORECASE)
+BINARY = {"", "7bit", "8bit", "binary"}
 
 
 class Part:
     """One part of the form that contains an image."""
 
-    def __init__(self, filename: str | None, declared: str | None) -> None:
+    def __init__(self, filename: str | None, declared: str | None, *, without_file: bool = False) -> None:
         self.filename = filename
         self.declared = declared
         self.content = bytearray()
+        self._without_file = without_file
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether this is a file input for which the user chose no file (HTML, section 4.10.22.4)."""
+        return self._without_file and not self.content
 
 
 class MultipartForm:
-    """Collects the parts named `file` or `image` from the chunks of a body, and drops the content of other parts."""
+    """Collects the parts named `file` or `image` from the chunks of a body, and drops the content of other parts.
 
-    def __init__(self, content_type: str, max_images: int) -> None:
+    A part named as one of the route's `parameters` is refused, because those belong into the URL.
+    """
+
+    def __init__(self, content_type: str, max_images: int, parameters: Collection[str] = ()) -> None:
         self.parts: list[Part] = []
+        self._parameters = parameters
         self._max_images = max_images
         self._others = 0
+        self._lost = False  # whether another field has a file
         self._delimiters = 0
         self._current: Part | None = None
         self._headers: dict[str, str] = {}
         self._field = bytearray()
         self._value = bytearray()
         self._parser = self._parser_of(content_type)
+        self._start: bytearray | None = bytearray()  # the body until its first delimiter is complete
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the body. Raises `MalformedMultipart` and `TooManyImages`."""
+        """Take the next bytes of the body. Raises `MalformedMultipart`, `TooManyImages` and `InvalidParameter`."""
         self._delimiters += chunk.count(self._parser.boundary)
         if self._delimiters > DELIMITERS:
             raise MalformedMultipart(f"The body contains its boundary more than {DELIMITERS} times.")
+        if self._start is not None:
+            chunk = self._after_preamble(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError:  # its message contains bytes of the body
             raise MalformedMultipart("The parts break the grammar of multipart/form-data.") from None
 
     def finish(self) -> list[Part]:
-        """Return the images in their order. Raises `MalformedMultipart` if the closing boundary is missing."""
+        """Return the images in their order.
+
+        Raises `MalformedMultipart` if the closing boundary is missing, and `InvalidParameter` if a file would be lost.
+        """
         if self._parser.state != MultipartState.END:
             raise MalformedMultipart("The body ends before its closing boundary.")
-        return self.parts
+        images = [part for part in self.parts if not part.is_blank]
+        if images and self._lost:
+            detail = f"Another field has a file, too. Name the field of each image {' or '.join(FIELDS)}."
+            raise InvalidParameter(detail, errors=[{"parameter": FIELDS[0], "detail": detail}])
+        return images
+
+    def _after_preamble(self, chunk: bytes) -> bytes:
+        """Return the body from its first delimiter, or nothing yet. The parser takes neither text nor blanks there.
+
+        Both are allowed (RFC 2046, section 5.1.1).
+        """
+        assert self._start is not None  # noqa: S101 - for the type checker
+        self._start += chunk
+        delimiter = self._parser.boundary[2:]
+        found = re.search(rb"(?:\A|\r\n)" + re.escape(delimiter) + rb"(?:[ \t]*\r\n|(?=--))", self._start)
+        if found and delimiter not in self._start[: found.start()]:
+            rest, self._start = bytes(self._start[found.end() :]), None
+            return delimiter + (b"" if rest.startswith(b"--") else b"\r\n") + rest
+        if self._start.startswith(delimiter + b"\n"):
+            raise MalformedMultipart("The lines of the form end with LF alone. They need CR LF.")
+        if found or len(self._start) > PREAMBLE_BYTES:
+            raise MalformedMultipart("The body does not begin with the boundary that the Content-Type names.")
+        return b""
 
     def _parser_of(self, content_type: str) -> MultipartParser:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
@@ -89,20 +135,30 @@ class MultipartForm:
         self._field, self._value = bytearray(), bytearray()
 
     def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._headers.get("content-disposition"))
-        if options.get(b"name", b"").decode("latin-1") not in FIELDS:
-            self._skip()
+        disposition = self._headers.get("content-disposition", "")
+        _, options = parse_options_header(disposition)
+        given = _extended(disposition) or options.get(b"filename")
+        name = options.get(b"name", b"").decode("latin-1")
+        if name in self._parameters:
+            raise misplaced(name)
+        if name not in FIELDS:
+            self._skip(name, given)
             return
+        encoding = self._headers.get("content-transfer-encoding", "").strip().lower()
+        if encoding not in BINARY:
+            raise MalformedMultipart("A part has a Content-Transfer-Encoding. Send the bytes of the image (binary).")
         if len(self.parts) == self._max_images:
             raise TooManyImages(
                 f"The form has more than the allowed {self._max_images} images.",
                 limit=self._max_images,
                 actual=self._max_images + 1,
             )
-        self._current = Part(_filename(options.get(b"filename")), self._headers.get("content-type"))
+        declared = self._headers.get("content-type")
+        self._current = Part(_filename(given), declared, without_file=given == b"")
         self.parts.append(self._current)
 
-    def _skip(self) -> None:
+    def _skip(self, name: str, filename: bytes | None) -> None:
+        self._lost = self._lost or bool(filename)
         self._others += 1
         if self._others > OTHER_PARTS:
             raise MalformedMultipart(f"The form has more than {OTHER_PARTS} fields besides the images.")
@@ -110,6 +166,21 @@ class MultipartForm:
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._current is not None:
             self._current.content += memoryview(data)[start:end]
+
+
+def misplaced(parameter: str) -> InvalidParameter:
+    """Return the error for a parameter of the route that was sent in the body."""
+    detail = f"The body holds only images. Send `{parameter}` in the URL, as ?{parameter}=..."
+    return InvalidParameter(detail, errors=[{"parameter": parameter, "detail": detail}])
+
+
+def _extended(disposition: str) -> bytes | None:
+    """Return the name in a `filename*` parameter in UTF-8 (RFC 8187, section 3.2.1).
+
+    Forms may not have it (RFC 7578, section 4.2), but .NET and old versions of Python's `requests` send it.
+    """
+    found = EXTENDED.search(disposition)
+    return unquote_to_bytes(found[1]) if found else None
 
 
 def _filename(raw: bytes | None) -> str | None:

@@ -7,20 +7,19 @@ go through one socket. Only the process parses the caller's bytes.
 
 import asyncio
 import logging
-import multiprocessing
 import signal
-import socket
-import threading
-from collections.abc import Callable, Hashable, Sequence
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
-from service.errors import ImageCorrupt, ImageTooCostly, Overloaded, ServiceError
+from service.errors import DecodersUnavailable, ImageCorrupt, ImageTooCostly, Overloaded, ServiceError
 from service.gateway.metrics import LOSS_REASONS
 from service.gateway.scheduling.fair_queue import FairQueue
 from service.gateway.scheduling.request_terms import DEFAULT_URGENCY
 from service.gateway.uploads import pickle_frames
-from service.gateway.uploads.pool_worker import ProcessLimits, serve
+from service.gateway.uploads.lease import Lease
+from service.gateway.uploads.pool_process import MISSED, PoolProcess
+from service.gateway.uploads.pool_worker import ProcessLimits
 from service.gateway.uploads.threads import ThreadPool
 
 log = logging.getLogger(__name__)
@@ -28,41 +27,45 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 GRACE_S = 0.25  # for a job that was given up: most end by themselves sooner than a new process would start
-JOIN_S = 5.0
-SOCKET_BUFFER: Final = 1 << 20  # bytes; the kernel may allow fewer
-PRELOAD = [
-    "__main__",
-    "service.tasks.decode_jobs",
-    "service.gateway.uploads.pool_worker",
-    "service.imaging.mask_painting",
-]
 
-# The loss reason by exit code. multiprocessing reports 255 for a process whose exit it missed because the fork server
-# ended. The image did not cause that. Nor did it cause SIGKILL or SIGTERM, which come from the kernel when memory is
-# short, or from an operator.
+# The loss reason by exit code. The image did not cause an exit that was missed, because the fork server ended. Nor did
+# it cause SIGKILL or SIGTERM, which come from the kernel when memory is short, or from an operator.
 SPINNING, KILLED, CRASHED, GIVEN_UP = LOSS_REASONS
-REASON_OF_EXIT_CODE: Final = {-signal.SIGXCPU: SPINNING, -signal.SIGKILL: KILLED, -signal.SIGTERM: KILLED, 255: KILLED}
-
-
-# multiprocessing polls all its other children when it starts one. Two polls at the same time lose an exit code.
-POLL_LOCK: Final = threading.Lock()
+REASON_OF_EXIT_CODE: Final = {
+    -signal.SIGXCPU: SPINNING,
+    -signal.SIGKILL: KILLED,
+    -signal.SIGTERM: KILLED,
+    MISSED: KILLED,
+}
 
 
 class _LostError(Exception):
     """The process ended during its job; `reason` is one of `LOSS_REASONS`."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    @property
+    def reason(self) -> str:
+        return str(self.args[0])
 
 
 class _Job:
-    """A packed job, the worker that runs it, and whether it was abandoned."""
+    """A job, the blocks of shared memory that it writes to, its worker, and whether it was abandoned."""
 
-    def __init__(self, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self.parts = pickle_frames.pack((work, tuple(pickle_frames.out_of_band(arg) for arg in args)))
-        self.worker: _Worker | None = None
+    def __init__(self, work: Callable[..., Any], args: tuple[Any, ...], lease: Lease | None) -> None:
+        self._work = work
+        self._args = tuple(pickle_frames.out_of_band(arg) for arg in args)
+        self._lease = lease
+        self.worker: PoolProcess | None = None
         self.abandoned = False
+
+    def begin(self) -> list[memoryview]:
+        """Return the packed job, whose last argument is its blocks if it has a lease."""
+        blocks = () if self._lease is None else (self._lease.begin(),)
+        return pickle_frames.pack((self._work, (*self._args, *blocks)))
+
+    def end(self) -> None:
+        """Note that no process writes to the job's blocks any more."""
+        if self._lease is not None:
+            self._lease.end()
 
     def abandon(self) -> None:
         """Give the job up, and kill its process if it still runs after `GRACE_S`."""
@@ -72,86 +75,6 @@ class _Job:
     def _kill(self) -> None:
         if self.worker is not None:
             self.worker.kill()
-
-
-class _Worker:
-    """One process and the socket to it."""
-
-    def __init__(self, process: BaseProcess, link: socket.socket, max_bytes: int) -> None:
-        self.process = process
-        self._link = link
-        self._max_bytes = max_bytes  # of an outcome
-
-    @classmethod
-    def start(cls, limits: ProcessLimits, nice: int) -> "_Worker":
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOAD)
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                for end in (ours, theirs):
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
-                process = context.Process(target=serve, args=(theirs, limits, nice), daemon=True)
-                with POLL_LOCK:
-                    process.start()
-        except BaseException:
-            ours.close()
-            raise
-        ours.settimeout(0)
-        return cls(process, ours, limits.memory)
-
-    async def run(self, parts: Sequence[memoryview]) -> tuple[bool, Any]:
-        """Return the outcome of a packed job.
-
-        Raises `OSError` if the process ends, and any exception if it sends something other than a frame.
-        """
-        await self._send(parts)
-        size, count = pickle_frames.HEAD.unpack(await self._receive(pickle_frames.HEAD.size))
-        head = await self._receive(count * pickle_frames.LENGTH.size + size)
-        buffers = [await self._receive(length) for length in pickle_frames.lengths(head, count)]
-        return cast("tuple[bool, Any]", pickle_frames.unpack(head, count, buffers))
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether the process lives and has not sent anything without a job."""
-        try:
-            self._link.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
-    def kill(self) -> None:
-        """Kill the process."""
-        self.process.kill()
-
-    def join(self) -> int | None:
-        """Wait until the process has ended, killing it if necessary; return its exit code, negative for a signal."""
-        self._link.close()
-        with POLL_LOCK:
-            self.process.join(JOIN_S)
-            self.process.kill()
-            self.process.join(JOIN_S)
-            return self.process.exitcode
-
-    async def _send(self, parts: Sequence[memoryview]) -> None:
-        loop = asyncio.get_running_loop()
-        for part in pickle_frames.remaining(parts, self._link.sendmsg(parts)):
-            await loop.sock_sendall(self._link, part)
-
-    async def _receive(self, length: int) -> bytearray:
-        loop = asyncio.get_running_loop()
-        if length > self._max_bytes:
-            raise ValueError
-        received = bytearray(length)
-        view, at = memoryview(received), 0
-        while at < length:
-            count = await loop.sock_recv_into(self._link, view[at:])
-            if count == 0:
-                raise ConnectionResetError
-            at += count
-        return received
 
 
 class ProcessPool:
@@ -169,9 +92,10 @@ class ProcessPool:
         self._on_lost = on_lost
         self._nice = nice
         self._queue = FairQueue(lambda: self._count)
-        self._idle: list[_Worker] = []
-        self._all: set[_Worker] = set()
-        self._starting: set[asyncio.Future[_Worker]] = set()
+        self._idle: list[PoolProcess] = []
+        self._all: set[PoolProcess] = set()
+        self._starting: set[asyncio.Future[PoolProcess]] = set()
+        self._failure: str | None = None  # why the last start of a process failed
         self._thread = ThreadPool(1, "decoders")  # one thread, because of `POLL_LOCK`
 
     @property
@@ -179,12 +103,15 @@ class ProcessPool:
         """Whether one more job would delay no other one; for a single process, whether it is idle."""
         return self._queue.is_quiet or (self._count == 1 and self._queue.is_idle)
 
+    @property
+    def failure(self) -> str | None:
+        """Why there is no process; None if there is one, or none was needed yet."""
+        return None if self._all else self._failure
+
     async def warm(self) -> None:
         """Start all processes, so that no image waits for one. Otherwise each starts when it is needed."""
-        try:
+        with suppress(ServiceError):
             await asyncio.gather(*(self.run(int, caller=self) for _ in range(self._count)))
-        except ServiceError as error:
-            log.error("no decode process could be started: %s", error)
 
     async def run(
         self,
@@ -193,14 +120,16 @@ class ProcessPool:
         caller: Hashable = "",
         urgency: int = DEFAULT_URGENCY,
         cost: float = 1.0,
+        lease: Lease | None = None,
     ) -> Result:
         """Return what `work`, a function of a module, returns, or raise what it raises.
 
-        Raises `ImageCorrupt` if it ends its process, `ImageTooCostly` if it exceeds its limits, and `Overloaded` if
-        the process is ended from outside twice. A job that is cancelled while it waits never starts; a running one is
-        ended.
+        With a `lease`, `work` gets its blocks as the last argument.
+
+        Raises `ImageCorrupt` if it ends its process, `ImageTooCostly` if it exceeds its limits, `Overloaded` if the
+        process is ended from outside twice, and `DecodersUnavailable`. A job that is cancelled is ended, if it runs.
         """
-        job = _Job(work, args)
+        job = _Job(work, args, lease)
         queued = self._queue.run(lambda: self._run_with_retry(job), caller, urgency=urgency, cost=cost)
         try:
             succeeded, outcome = await queued
@@ -218,12 +147,10 @@ class ProcessPool:
         await self._queue.close()
         await asyncio.gather(*self._starting, return_exceptions=True)
         self._thread.close()
-        for worker in self._all:
-            worker.kill()
-        for worker in self._all:
-            worker.join()
-        self._all.clear()
-        self._idle.clear()
+        for end in (PoolProcess.kill, PoolProcess.join):
+            for worker in self._all:
+                end(worker)
+        self._all, self._idle = set(), []
 
     async def _run_with_retry(self, job: _Job) -> tuple[bool, Any]:
         try:
@@ -243,18 +170,19 @@ class ProcessPool:
             raise _LostError(GIVEN_UP)
         job.worker = worker
         try:
-            outcome = await worker.run(job.parts)
+            outcome = await worker.run(job.begin())
         except OSError as error:
-            raise _LostError(await self._remove(worker, GIVEN_UP if job.abandoned else None)) from error
+            raise _LostError(await self._remove(worker, GIVEN_UP if job.abandoned else None, job)) from error
         except Exception as error:  # it did not send a frame, so the job may control the process
             worker.kill()
-            raise _LostError(await self._remove(worker, CRASHED)) from error
+            raise _LostError(await self._remove(worker, CRASHED, job)) from error
         finally:
             job.worker = None
+        job.end()
         self._idle.append(worker)
         return outcome
 
-    async def _idle_worker(self) -> _Worker:
+    async def _idle_worker(self) -> PoolProcess:
         """Return an idle process or a new one. No image is blamed for a process that ended while idle."""
         while self._idle:
             worker = self._idle.pop()
@@ -263,27 +191,35 @@ class ProcessPool:
             await self._remove(worker, KILLED)
         return await self._start()
 
-    async def _remove(self, worker: _Worker, known: str | None = None) -> str:
-        """Remove a process that has ended, and return the reason: `known`, or by its exit code."""
+    async def _remove(self, worker: PoolProcess, known: str | None = None, job: _Job | None = None) -> str:
+        """Remove a process that has ended during a job, or without one. Return `known` or the reason by its exit code.
+
+        The blocks of the job are used again only if the process is certain to have ended.
+        """
         self._all.discard(worker)
         code = await self._thread.run(worker.join)
+        if job is not None and worker.has_ended:
+            job.end()
         reason = known or (CRASHED if code is None else REASON_OF_EXIT_CODE.get(code, CRASHED))
         self._on_lost(reason)
         return reason
 
-    async def _start(self) -> _Worker:
-        starting = asyncio.ensure_future(self._thread.run(_Worker.start, self._limits, self._nice))
+    async def _start(self) -> PoolProcess:
+        starting = asyncio.ensure_future(self._thread.run(PoolProcess.start, self._limits, self._nice))
         self._starting.add(starting)
         starting.add_done_callback(self._started)
         try:
             return await asyncio.shield(starting)  # a thread cannot be cancelled, and the process must be ended
         except (OSError, EOFError) as error:
-            raise Overloaded(f"No decode process could be started: {type(error).__name__}.") from error
+            log.warning("a decode process could not be started: %s", error)
+            self._failure = f"No decode process could be started ({type(error).__name__})."
+            raise DecodersUnavailable(self._failure) from error
 
-    def _started(self, starting: "asyncio.Future[_Worker]") -> None:
+    def _started(self, starting: "asyncio.Future[PoolProcess]") -> None:
         self._starting.discard(starting)
         if not starting.cancelled() and starting.exception() is None:
             self._all.add(starting.result())
+            self._failure = None
 
 
 def _problem_of(reason: str) -> ServiceError:

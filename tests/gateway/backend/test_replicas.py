@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.config.settings import ServerAddress
-from service.gateway.backend.replicas import Replica, Replicas, WorkerStatus, resolve
+from service.gateway.backend.replicas import Replacements, Replica, Replicas, WorkerStatus, resolve
 from tests.gateway.conftest import until
 
 pytestmark = pytest.mark.anyio
@@ -136,8 +136,8 @@ async def test_one_without_a_ready_worker_of_the_model_is_passed_by_while_anothe
     workers: Replicas, names: Names
 ) -> None:
     replicas = await many(workers, names, 3)
-    replicas[0].worker_status[MODEL] = WorkerStatus(configured=1)
-    replicas[1].worker_status[MODEL] = WorkerStatus(frozenset({7}), 1)
+    replicas[0].worker_status[MODEL] = WorkerStatus(registered=True)
+    replicas[1].worker_status[MODEL] = WorkerStatus(frozenset({7}), registered=True)
 
     assert set(await chosen(workers)) == {"1", "2"}, "the status of the third is unknown"
     for replica in replicas:
@@ -176,3 +176,29 @@ def test_the_management_door_is_at_the_same_address_where_it_has_the_same_name(
     replica = Replica.at(ServerAddress("http://workers:8080", management), "10.0.0.1")
 
     assert (replica.management._address == "10.0.0.1") is pinned
+
+
+def counted(*seen: set[int] | None) -> list[tuple[str, int]]:
+    """Return the causes and numbers of replacements, from the processes that were ready; None for a lost server."""
+    replacements, found = Replacements(), []
+    for ready in seen:
+        if ready is None:
+            replacements.server_was_lost = True
+        else:
+            found.append(replacements.count(frozenset(ready)))
+    return [each for each in found if each[1]]
+
+
+def test_a_process_in_the_place_of_a_lost_one_is_a_replacement() -> None:
+    assert counted({1, 2}, {2}, {2, 3}) == [("process", 1)]
+    assert counted({1, 2}, set(), {3}, {3, 4}) == [("process", 1), ("process", 1)]
+    assert counted({1}, {2}) == [("process", 1)]
+
+
+def test_the_first_processes_and_further_ones_replace_nothing() -> None:
+    assert counted(set(), {1}, {1, 2}, {1, 2, 3}) == []
+    assert counted({1, 2}, {1}) == []
+
+
+def test_processes_that_were_lost_with_their_server_are_told_apart() -> None:
+    assert counted({1}, None, None, set(), {5}, {6}) == [("server", 1), ("process", 1)]

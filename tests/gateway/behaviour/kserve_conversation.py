@@ -1,6 +1,7 @@
-"""A program of a user of KServe's client. The Python that has the client runs it, so it imports nothing of `service`.
+"""A program of a user of KServe's clients. The Python that has them runs it, so it imports nothing of `service`.
 
-The URL and a model are arguments, and the image is standard input. It prints what the client returns, as JSON.
+The URL, the address for gRPC and a model are arguments, and the image is standard input. It prints what the clients
+return, as JSON.
 """
 
 import asyncio
@@ -10,7 +11,13 @@ import sys
 
 import httpx
 import numpy as np
-from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig  # type: ignore[import-not-found]
+from kserve import (  # type: ignore[import-not-found]
+    InferenceGRPCClient,
+    InferenceRESTClient,
+    InferInput,
+    InferRequest,
+    RESTConfig,
+)
 
 
 def tensor(content: bytes, *, binary: bool) -> InferInput:
@@ -44,5 +51,24 @@ async def talk(url: str, model: str, content: bytes) -> dict[str, object]:
         }
 
 
+async def talk_grpc(address: str, model: str, content: bytes) -> dict[str, object]:
+    """Return readiness, and the scores of an image."""
+    async with InferenceGRPCClient(address, retries=0) as client:
+        states = [await client.is_server_live(), await client.is_server_ready(), await client.is_model_ready(model)]
+        answer = await client.infer(InferRequest(model, [tensor(content, binary=True)], request_id="8"))
+        return {
+            "states": states,
+            "scores": answer.outputs[0].as_numpy().tolist(),
+            "model": [answer.model_name, answer.id],
+        }
+
+
+async def main(url: str, address: str, model: str) -> None:
+    """Print what both clients return."""
+    content = sys.stdin.buffer.read()
+    found = {"rest": await talk(url, model, content), "grpc": await talk_grpc(address, model, content)}
+    json.dump(found, sys.stdout)
+
+
 if __name__ == "__main__":
-    json.dump(asyncio.run(talk(sys.argv[1], sys.argv[2], sys.stdin.buffer.read())), sys.stdout)
+    asyncio.run(main(*sys.argv[1:]))

@@ -17,6 +17,7 @@ from service.config.settings import MEBIBYTE, Settings
 from service.errors import every_error
 from service.tasks import TASKS
 from service.tasks.classification.schema import ClassifyResponse
+from service.tasks.detection.schema import Detection
 from service.tasks.segmentation.schema import Segment
 from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, until
@@ -118,9 +119,11 @@ def test_the_limits_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_examples_have_the_shapes() -> None:
-    classified, segments, problem = EXAMPLES
+    classified, segments, detections, problem = EXAMPLES
 
     ClassifyResponse.model_validate_json(classified)
     Problem.model_validate_json(problem)
     for row in json.loads("{" + segments + "}")["segments"]:
         Segment.model_validate(row)
+    for row in json.loads("{" + detections + "}")["detections"]:
+        Detection.model_validate(row)

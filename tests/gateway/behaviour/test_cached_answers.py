@@ -11,7 +11,7 @@ from service.config.api_keys import digest
 from tests.gateway.conftest import Running, at_the_model, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.images import CORRUPT, image_bytes, json_body
-from tests.gateway.test_metrics import samples, value
+from tests.gateway.metrics.test_definitions import samples, value
 from tests.stores import write_store
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ import pytest
 from tests.fuzzing import STATUS, corrupt_request, encode_request, exchange, mutate_one, request_body
 from tests.gateway.conftest import Running
 from tests.gateway.fixtures.images import image_bytes
-from tests.imaging.test_heic import UPRIGHT
+from tests.imaging.formats.test_heic import UPRIGHT
 
 pytestmark = pytest.mark.anyio
 
@@ -17,7 +17,10 @@ CASES = 300
 CONNECTIONS = 6
 KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ORIGINALS = [*(image_bytes(3, kind=kind) for kind in KINDS), UPRIGHT]
-PATHS = ("/v1/classify", "/v1/segment?mask=rle", "/v1/segment?overlay=webp", "/v1/embed", "/v1/explain")
+PATHS = (
+    *("/v1/classify", "/v1/segment?mask=rle", "/v1/segment?overlay=webp", "/v1/embed", "/v1/explain"),
+    *("/v1/detect?min_score=0", "/v1/detect?overlay=png&mask=polygons"),
+)
 EXPECTED_STATUSES = {100, 200, 400, 404, 405, 406, 408, 413, 415, 422, 431}
 
 

@@ -23,6 +23,8 @@ URLS = [
     "/v1/segment?mask=polygons&tolerance=3&classes=cat",
     "/v1/embed",
     "/v1/explain?overlay=webp",
+    "/v1/detect?overlay=webp&min_score=0",
+    "/v1/detect?mask=polygons&tolerance=2&min_score=0",
 ]
 LONG_DEADLINE = {"Request-Timeout": "60"}  # on a busy machine a large image would be late, which is a 504
 

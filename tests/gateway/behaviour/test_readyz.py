@@ -35,13 +35,59 @@ async def test_readyz_tells_each_models_state(client: httpx.AsyncClient, served:
     }
 
 
-async def test_readyz_is_a_problem_that_names_the_model_without_workers(
+async def test_one_model_without_workers_leaves_the_instance_ready_for_the_others(
     client: httpx.AsyncClient, fake: FakeTorchServe
 ) -> None:
     fake.workers[MODEL] = []
     await settled(app_of(client))
 
-    response = await client.get("/readyz")
+    ready, strict = await client.get("/readyz"), await client.get("/readyz?require=all")
+    metrics = (await client.get("/metrics")).text
+
+    assert (ready.status_code, strict.status_code) == (200, 503)
+    assert ready.json()["models"][MODEL]["state"] == "unavailable"
+    assert (await client.get("/v2/health/ready")).status_code == 200
+    assert (await client.get(f"/v2/models/{MODEL}/ready")).status_code == 503
+    assert "resnest_ready 1.0" in metrics
+    assert f'resnest_model_ready{{model="{MODEL}"}} 0.0' in metrics
+    assert 'resnest_model_ready{model="tiny-segmenter"} 1.0' in metrics
+
+
+async def test_an_instance_whose_models_all_lack_workers_is_not_ready(
+    client: httpx.AsyncClient, fake: FakeTorchServe, served: dict[str, ModelCard]
+) -> None:
+    for name in served:
+        fake.workers[name] = []
+    await settled(app_of(client))
+
+    assert (await client.get("/readyz")).status_code == 503
+    assert (await client.get("/readyz?require=any")).status_code == 503
+    assert "resnest_ready 0.0" in (await client.get("/metrics")).text
+
+
+async def test_the_operator_may_require_all_models(running: Running, fake: FakeTorchServe) -> None:
+    async with running(ready="all") as client:
+        fake.workers[MODEL] = []
+        await settled(app_of(client))
+
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/readyz?require=any")).status_code == 200
+        assert "resnest_ready 0.0" in (await client.get("/metrics")).text
+
+
+async def test_another_requirement_is_a_mistake_in_the_request(client: httpx.AsyncClient) -> None:
+    response = await client.get("/readyz?require=most")
+
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+
+
+async def test_strict_readiness_is_a_problem_that_names_the_model_without_workers(
+    client: httpx.AsyncClient, fake: FakeTorchServe
+) -> None:
+    fake.workers[MODEL] = []
+    await settled(app_of(client))
+
+    response = await client.get("/readyz?require=all")
 
     body = response.json()
     Problem.model_validate(body)
@@ -64,7 +110,7 @@ async def test_readyz_flips_within_two_seconds_of_the_last_workers_death_and_bac
         loop = asyncio.get_running_loop()
 
         async def status() -> int:
-            return (await client.get("/readyz")).status_code
+            return (await client.get("/readyz?require=all")).status_code
 
         for workers, expected in (([], 503), ([{"pid": 101, "status": "READY"}], 200)):
             fake.workers[MODEL] = workers
@@ -77,7 +123,7 @@ async def test_readyz_flips_within_two_seconds_of_the_last_workers_death_and_bac
 async def test_a_request_that_finds_no_worker_makes_it_look_before_the_interval(
     running: Running, fake: FakeTorchServe
 ) -> None:
-    async with running(readiness_interval_s=600) as client:
+    async with running(readiness_interval_s=600, ready="all") as client:
         fake.workers[MODEL] = []
         fake.behaviour = "worker_died"
 
@@ -114,7 +160,6 @@ async def test_the_models_state_is_in_the_metrics(client: httpx.AsyncClient, fak
     assert "resnest_ready 1.0" in before
     assert f'resnest_workers_ready{{model="{MODEL}"}} 0.0' in after
     assert f'resnest_workers_configured{{model="{MODEL}"}} 1.0' in after
-    assert "resnest_ready 0.0" in after
 
 
 async def test_a_draining_instance_is_not_ready_but_answers_and_closes_connections(client: httpx.AsyncClient) -> None:

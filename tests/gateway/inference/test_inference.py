@@ -12,16 +12,17 @@ from service.gateway.backend.torchserve import Workers
 from service.gateway.inference.inference import Inference, Result
 from service.gateway.metrics import Metrics
 from service.gateway.scheduling.admission import Admission
-from service.gateway.scheduling.fair_queue import FairQueue
+from service.gateway.scheduling.model_queue import ModelQueue
 from service.gateway.scheduling.request_terms import RequestTerms
-from service.gateway.uploads.body import Upload
 from service.gateway.uploads.decode_queue import DecodeQueue
+from service.gateway.uploads.parsers.image_bodies import Upload
 from service.gateway.uploads.pool_worker import ProcessLimits
 from service.gateway.uploads.process_pool import ProcessPool
 from service.imaging import decoder
 from service.models.cards import ModelCard
 from service.tasks import PREDICT
-from service.tasks.base import ModelOutput, Pixels
+from service.tasks.base import ModelOutput
+from service.tasks.shared_image import InputImage
 from tests.gateway.conftest import until
 from tests.gateway.fixtures import hostile_work
 from tests.gateway.fixtures.images import CORRUPT, image_bytes
@@ -41,7 +42,7 @@ class Model:
     deadlines: list[float] = field(default_factory=list)
 
     async def predict(
-        self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
+        self, card: ModelCard, image: InputImage, *, deadline: float, request_id: str, operation: str = PREDICT
     ) -> ModelOutput:
         self.deadlines.append(deadline)
         if card.name in self.fails:
@@ -52,7 +53,11 @@ class Model:
                 await self.go.wait()
             finally:
                 self.waiting -= 1
+        assert isinstance(image, np.ndarray)
         return ModelOutput({"scores": np.array([image.mean()], np.float32)}, 1, 0.25, 0.5)
+
+    def shares_memory(self, card: ModelCard) -> bool:
+        return False
 
     async def workers(self, card: ModelCard) -> Workers:
         return Workers(frozenset({1}), 1)
@@ -68,7 +73,7 @@ class Harness:
         self.model = Model()
         self.metrics = Metrics()
         self.admission = Admission(slots, self.metrics.inference_in_flight)
-        self.queues = {model: FairQueue(lambda: model_slots) for model in models}
+        self.queues = {model: ModelQueue(lambda: model_slots) for model in models}
         self.processes = ProcessPool(2, ProcessLimits(memory=1 << 28, cpu_s=10))
         self.decode_queue = DecodeQueue(self.processes, self.processes, decoder.ImageLimits())
         self.rechecks = 0

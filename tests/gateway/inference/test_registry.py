@@ -37,7 +37,7 @@ def test_a_model_that_is_not_by_default_is_served_only_where_it_is_named(
     quiet = served["tiny-classifier-b"].serving.model_copy(update={"by_default": False})
     cards = served | {"tiny-classifier-b": served["tiny-classifier-b"].model_copy(update={"serving": quiet})}
 
-    assert set(ModelRegistry(cards, Settings(model_store=store)).cards) == {"tiny-classifier", "tiny-segmenter"}
+    assert set(ModelRegistry(cards, Settings(model_store=store)).cards) == set(served) - {"tiny-classifier-b"}
     named = Settings(model_store=store, models=("tiny-classifier-b",))
     assert set(ModelRegistry(cards, named).cards) == {"tiny-classifier-b"}
 
@@ -66,7 +66,7 @@ def test_a_published_model_that_was_never_pulled_is_not_served_unless_it_is_name
     weights = served["tiny-classifier"].weights.model_copy(update={"sha256": None})
     changed = {**served, "tiny-classifier": served["tiny-classifier"].model_copy(update={"weights": weights})}
 
-    assert list(ModelRegistry(changed, Settings()).cards) == ["tiny-classifier-b", "tiny-segmenter"]
+    assert list(ModelRegistry(changed, Settings()).cards) == ["tiny-classifier-b", "tiny-detector", "tiny-segmenter"]
     assert list(ModelRegistry(changed, Settings(models=("tiny-classifier",))).cards) == ["tiny-classifier"]
 
 

@@ -15,8 +15,8 @@ from service.gateway.scheduling.request_terms import RequestTerms
 from tests.gateway.conftest import Running, app_of, components_of, settled, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.images import image_bytes
-from tests.gateway.routes.test_v2_tensors import one
-from tests.gateway.test_metrics import samples, value
+from tests.gateway.metrics.test_definitions import samples, value
+from tests.gateway.routes.open_inference.test_v2_tensors import one
 from tests.stores import write_store
 
 pytestmark = pytest.mark.anyio
@@ -139,7 +139,7 @@ async def test_a_version_without_a_ready_worker_is_passed_over_until_it_is_back(
         workers = fake.workers.pop(NEW)
         await settled(app_of(client))
         without = await versions(client, 12)
-        ready = await client.get("/readyz")
+        ready = await client.get("/readyz?require=all")
         fake.workers[NEW] = workers
         await settled(app_of(client))
         after = await versions(client, 12)
@@ -155,7 +155,7 @@ async def test_readiness_asks_for_a_version_with_a_share(running: Running, file:
     async with running(traffic_file=file) as client:
         fake.workers[NEW] = []
         await settled(app_of(client))
-        ready = await client.get("/readyz")
+        ready = await client.get("/readyz?require=all")
 
     assert ready.status_code == 503
     assert ready.json()["detail"] == f"Not ready: {MODEL}."

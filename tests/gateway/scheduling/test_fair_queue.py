@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.gateway.scheduling.fair_queue import FairQueue
+from service.gateway.scheduling.model_queue import ModelQueue
 from tests.gateway.conftest import until
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +18,7 @@ class ManualWork:
 
     def __init__(self, slots: int, *, shared: bool = False) -> None:
         self.slots = slots
-        self.queue = FairQueue(lambda: self.slots, shared=shared)
+        self.queue = ModelQueue(lambda: self.slots, shared=shared)
         self.started: list[str] = []
         self.open: list[asyncio.Event] = []
         self.tasks: list[asyncio.Task[str]] = []
@@ -212,6 +212,20 @@ async def test_an_error_that_nobody_waits_for_any_more_is_no_news(one: ManualWor
     await idle()
 
     assert reported == []
+
+
+@pytest.mark.parametrize("iterations", [1, 8], ids=["just admitted", "running"])
+async def test_work_that_is_cancelled_with_its_queue_is_cancelled_for_its_caller(
+    one: ManualWork, iterations: int
+) -> None:
+    one.submit("work")
+    for _ in range(iterations):
+        await asyncio.sleep(0)
+
+    await one.queue.close()
+    await idle()
+
+    assert one.tasks[0].cancelled()
 
 
 async def test_more_places_let_in_more(one: ManualWork) -> None:

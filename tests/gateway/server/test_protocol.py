@@ -204,7 +204,9 @@ async def test_a_large_upload_in_small_chunks_and_one_behind_it_are_within_the_f
     chunks = b"".join(b"8\r\n" + content[start : start + 8] + b"\r\n" for start in range(0, len(content) // 8 * 8, 8))
     upload = POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
     async with listening() as client:
-        answer = await answer_to(client.base_url.port, upload + upload + b"GET /livez HTTP/1.1\r\n" + CLOSE + b"\r\n")
+        answer = await answer_to(
+            client.base_url.port, upload + upload + b"GET /livez HTTP/1.1\r\nHost: a\r\n" + CLOSE + b"\r\n"
+        )
 
     assert answer.count(b"HTTP/1.1 200 OK") == 3
 

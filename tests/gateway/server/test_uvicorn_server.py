@@ -16,7 +16,7 @@ from service.config.settings import Settings
 from tests.gateway.conftest import Running, until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.images import image_bytes
-from tests.gateway.test_metrics import samples, value
+from tests.gateway.metrics.test_definitions import samples, value
 
 pytestmark = pytest.mark.anyio
 
