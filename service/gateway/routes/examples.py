@@ -54,6 +54,7 @@ def model() -> dict[str, Any]:
         "identity": "5be0a2c47d19f3868b0e47c1a96d52f3e81b7c0459fa6d23c7180e95b4d6a21f",
         "input": {"profile": "official", "size": 160},
         "memory": {"weights_bytes": 21_243_920, "worker_bytes": 412_000_256},
+        "transport": "shared_memory",
         "languages": ["en", "de"],
         "labels": [{"class_id": 0, "label": "cat"}, {"class_id": 1, "label": "dog"}],
         "limits": {

@@ -4,15 +4,17 @@ FastAPI does both for every request, and they cost as much processor time as a w
 (decision 0044). FastAPI has these routes too: it describes them, and answers every method but POST.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import ServiceError
+from service.gateway.http import mistakes
 from service.gateway.http.problems import invalid_parameters, respond
 from service.gateway.metrics import Metrics
 from service.gateway.routes.images import ImageRoute, Serve
@@ -27,15 +29,25 @@ class FastRoute(NamedTuple):
     default: BaseModel  # for a request without a query
 
     def read(self, text: bytes) -> BaseModel:
-        """Return the query as FastAPI reads it. Raises `InvalidParameter`."""
+        """Return the query as FastAPI reads it, but nothing twice that is no list. Raises `InvalidParameter`."""
         if not text:
             return self.default
         sent = QueryParams(text)
         values = {name: sent.getlist(name) if name in self.repeated else sent[name] for name in sent}
+        if len(sent.multi_items()) > len(values):
+            twice = [name for name in values.keys() - self.repeated if len(sent.getlist(name)) > 1]
+            if twice:
+                raise invalid_parameters(((name,), "It is given more than once.") for name in sorted(twice))
         try:
             return self.query.model_validate(values)
         except ValidationError as error:
-            raise invalid_parameters((each["loc"], each["msg"]) for each in error.errors()) from None
+            raise invalid_parameters(map(self._mistake, error.errors())) from None
+
+    def _mistake(self, error: ErrorDetails) -> tuple[Sequence[int | str], str]:
+        """Return the location and the description of a mistake. An unknown name gets the names that there are."""
+        if error["type"] == mistakes.UNKNOWN:
+            return error["loc"], mistakes.unknown(str(error["loc"][0]), list(self.query.model_fields))
+        return error["loc"], mistakes.describe(error)
 
 
 class FastPathMiddleware:

@@ -2,30 +2,30 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import orjson
 from fastapi import Request
+from starlette.datastructures import State
 from starlette.responses import Response
-from starlette.types import Receive
 
 from service.errors import NotAcceptable, Overloaded, ServiceError
-from service.gateway.access.rate_limit import Permit
 from service.gateway.components import Components
 from service.gateway.http import etag
 from service.gateway.http.media_types import JSON, media_type
 from service.gateway.http.negotiation import preferred
-from service.gateway.http.problems import ClientGoneError
+from service.gateway.http.problems import DISCONNECTED, ON_DISCONNECT, ClientGoneError
 from service.gateway.inference.inference import Result
 from service.gateway.inference.versions import HEADER as VERSION
 from service.gateway.metrics import STAGES
 from service.gateway.scheduling import request_terms
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads import body as bodies
+from service.gateway.uploads.parsers import image_bodies
 from service.models.cards import ModelCard
 from service.tasks import PREDICT
 
@@ -84,9 +84,9 @@ class ImageResults:
         }
 
 
-def negotiate(request: Request, offers: Sequence[str]) -> str:
-    """Return the media type of the response. Raises `NotAcceptable`."""
-    chosen = preferred(request.headers.get("accept"), offers)
+def negotiate(accept: str | None, offers: Sequence[str]) -> str:
+    """Return the media type of the response to a request with this `Accept` header. Raises `NotAcceptable`."""
+    chosen = preferred(accept, offers)
     if chosen is None:
         raise NotAcceptable("None of the types in Accept can be sent.", accepted=list(offers))
     return chosen
@@ -99,40 +99,70 @@ async def infer_images(
     cards: Sequence[ModelCard],
     check: Callable[[int], object] | None = None,
     operation: str = PREDICT,
-    body: bodies.BodyParser | None = None,
+    body: image_bodies.BodyParser | None = None,
+    parameters: Collection[str] = (),
 ) -> AsyncIterator[ImageResults]:
     """Yield the results of a request. Its uploads stay in memory for the body of the `with`.
 
-    `check` may refuse the number of images before any is decoded. Raises `ServiceError`: an error of the only image is
-    the error of the request.
+    A body with one of the `parameters` is refused, and `check` may refuse the number of images. Raises `ServiceError`.
     """
-    terms = request_terms.of(request, components.settings.max_request_timeout_s, operation)
+    state, terms = request.state, request_terms.of(request, components.settings.max_request_timeout_s, operation)
+    facts = state.facts = requested(cards)
+    state.ends_early = any(map(terms.ends_early, cards))
+    _check(request, components, cards, terms)
+    started = time.perf_counter()
+    with components.body_buffer.reserve() as reservation:
+        body = body or image_bodies.parser_of(request.headers, components.settings.max_images, parameters)
+        uploads, size = await bodies.read(
+            request.receive, request.headers, components.settings, reservation, components.encoders, body, terms.end
+        )
+        uploaded = time.perf_counter() - started
+        facts |= {"bytes": size, "images": len(uploads)}
+        components.metrics.upload_bytes.labels(state.route).observe(size)
+        components.metrics.stages.labels("", "upload").observe(uploaded)
+        if check is not None:
+            check(len(uploads))
+        await state.permit.acquire(len(uploads) * len(cards))
+        results = await unless_gone(state, components.inference.run(uploads, cards, state.request_id, terms))
+        times = {"upload": uploaded, **slowest_stages(results)}
+        facts |= logged(results, times)
+        if len(results) == 1 and results[0].failure is not None:
+            raise results[0].failure
+        tag = checked_tag(request, components.registry.identities(cards), results, terms)
+        yield ImageResults(state.request_id, state.started, terms, results, times, tag, cards)
+        if copies := components.shadows.select(cards, results, terms):
+            state.afterwards = partial(components.shadows.start, copies, state.request_id)
+
+
+def _check(request: Request, components: Components, cards: Sequence[ModelCard], terms: RequestTerms) -> None:
+    """Raise `ModelRefused` or `Overloaded` if the models cannot take the request; repeat the latter for its like."""
+    components.readiness.check_loaded(cards)
     try:
         components.inference.check(cards, terms)
     except Overloaded as error:
         components.rejections.add(request.scope, error)
         raise
-    started = time.perf_counter()
-    with components.body_buffer.reserve() as reservation:
-        uploads, size = await bodies.read(
-            request.receive, request.headers, components.settings, reservation, components.encoders, terms.end, body
-        )
-        uploaded = time.perf_counter() - started
-        components.metrics.upload_bytes.labels(request.state.route).observe(size)
-        components.metrics.stages.labels("", "upload").observe(uploaded)
-        if check is not None:
-            check(len(uploads))
-        permit: Permit = request.state.permit
-        await permit.acquire(len(uploads) * len(cards))
-        request_id = request.state.request_id
-        results = await unless_gone(request.receive, components.inference.run(uploads, cards, request_id, terms))
-        if len(results) == 1 and results[0].failure is not None:
-            raise results[0].failure
-        times = {stage: max(result.stages[stage] for result in results) for stage in REPORTED_STAGES}
-        tag = checked_tag(request, components.registry.identities(cards), results, terms)
-        yield ImageResults(request_id, request.state.started, terms, results, {"upload": uploaded, **times}, tag, cards)
-        copies = components.shadows.select(cards, results, terms)
-        request.state.afterwards = partial(components.shadows.start, copies, request_id)
+
+
+def requested(cards: Sequence[ModelCard]) -> dict[str, Any]:
+    """Return the members of the request's log line that are known before its body: the models and their versions."""
+    return {"model": ",".join(card.name for card in cards), "version": ",".join(card.version for card in cards)}
+
+
+def logged(results: Sequence[Result], times: Mapping[str, float]) -> dict[str, Any]:
+    """Return the members of the request's log line: the decoded pixels, failed results, and milliseconds by stage."""
+    sizes = [result.facts for result in results if not isinstance(result.facts, ServiceError)]
+    return {
+        "pixels": sum(each.width * each.height for each in sizes),
+        "failed": sum(result.failure is not None for result in results) or None,
+        **{f"{stage}_ms": round(seconds * 1000, 2) for stage, seconds in times.items()},
+    }
+
+
+def slowest_stages(results: Sequence[Result]) -> dict[str, float]:
+    """Return the seconds of each reported stage, those of the slowest image."""
+    rows = [result.stages for result in results]
+    return {stage: max(row[stage] for row in rows) for stage in REPORTED_STAGES}
 
 
 def checked_tag(request: Request, models: Sequence[str], results: Sequence[Result], terms: RequestTerms) -> str | None:
@@ -163,18 +193,22 @@ def document_of(index: int, result: Result, **found: Any) -> dict[str, Any]:
     return {"index": index, "filename": result.upload.filename, "image": image, **found, "warnings": warnings}
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Value]) -> Value:
-    """Return what `work` returns. If the client disconnects first, cancel it and raise `ClientGoneError`."""
+async def unless_gone(state: State, work: Coroutine[Any, Any, Value]) -> Value:
+    """Return what `work` returns. If the client disconnects first, cancel it and raise `ClientGoneError`.
+
+    The protocol reports the disconnection through the request's state: to wait for its message takes a task.
+    """
+    if getattr(state, DISCONNECTED, False):
+        work.close()
+        raise ClientGoneError
     worker = asyncio.current_task()
-    gone = asyncio.create_task(_disconnect(receive))
-    left = answered = False
+    left = False
 
-    def leave(_gone: asyncio.Task[None]) -> None:
+    def leave() -> None:
         nonlocal left
-        if not answered and worker is not None:
-            left = worker.cancel()
+        left = worker is not None and worker.cancel()
 
-    gone.add_done_callback(leave)
+    setattr(state, ON_DISCONNECT, leave)
     try:
         return await work
     except (asyncio.CancelledError, Exception):  # the work may turn a cancellation into another error
@@ -182,12 +216,4 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Value]) -> Val
             raise ClientGoneError from None
         raise
     finally:
-        answered = True
-        gone.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await gone
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        delattr(state, ON_DISCONNECT)

@@ -71,25 +71,29 @@ async def serve(task: Task, endpoint: Endpoint[Any], request: Request, query: An
         raise invalid("model", "This endpoint takes one model.", limit=1, actual=len(cards))
     rendering = endpoint.plan(cards, query)
     offers = [JSON, *rendering.media_types]
-    negotiate(request, offers)
+    accept = request.headers.get("accept")
+    negotiate(accept, offers)
     most = task.by_name[rendering.operation].max_images
 
     def media_type(images: int) -> str:
         if most is not None and images > most:
             detail = f"With these parameters a request has at most {most} images."
             raise TooManyImages(detail, limit=most, actual=images)
-        return negotiate(request, offers if images == 1 else [JSON])
+        return negotiate(accept, offers if images == 1 else [JSON])
 
-    async with infer_images(request, components, cards, media_type, rendering.operation) as found:
+    parameters = endpoint.query.model_fields.keys()
+    work = infer_images(request, components, cards, media_type, rendering.operation, parameters=parameters)
+    async with work as found:
         chosen = media_type(len(found.results))
         if chosen != JSON:
-            alone = rendering.alone()
+            alone = rendering.alone(chosen)
             content = await rendered(components, cards[0], found, 0, alone, partial(alone.file, cards[0]))
             return Response(content, media_type=chosen, headers=found.headers())
         named = localize(request, query.lang, cards) if endpoint.has_labels else cards
         found.named = named if endpoint.has_labels else ()
         if len(cards) > 1:
-            return found.respond(compared(named, rendering, found))
+            side_by_side = partial(compared, named, rendering, found)
+            return found.respond(side_by_side() if endpoint.is_light else await components.encoders.run(side_by_side))
         return found.respond(await documents(components, cards[0], named[0], found, endpoint, rendering))
 
 
@@ -110,7 +114,10 @@ def _members(
 ) -> dict[str, Any]:
     if isinstance(output, ServiceError):
         return {"error": output.problem()}
-    return rendering.members(card, cast("DecodedFacts", result.facts), output, Drawn())
+    try:
+        return rendering.members(card, cast("DecodedFacts", result.facts), output, Drawn())
+    except ServiceError as error:
+        return {"error": error.problem()}
 
 
 async def documents(
@@ -160,8 +167,8 @@ async def rendered(
 ) -> Value:
     """Return what `render` makes, in a thread, of one image's output. The time is recorded.
 
-    Layers are drawn over the upload in a decode process, and so is the mask of a large image painted there. A small
-    mask takes less time than handing it over. Raises the `ServiceError` of the layers; where painting fails in the
+    Layers are drawn over the upload in a decode process, and so are large masks painted there. Small masks take less
+    time than handing them over. Raises the `ServiceError` of the layers; where painting fails in the
     process, the thread paints.
     """
     result = found.results[index]
@@ -174,7 +181,7 @@ async def rendered(
     drawn = Drawn()
     if layers := rendering.layers(card, facts, output):
         drawn = Drawn(await components.decode_queue.draw(content, layers, *turn))
-    if is_large(facts.width * facts.height) and (painting := rendering.painting(card, facts, output)):
+    if (painting := rendering.painting(card, facts, output)) and is_large(painting.pixels):
         with suppress(ServiceError):
             drawn = replace(drawn, painted=await components.decode_queue.paint(painting, *turn))
     value = await components.encoders.run(render, facts, output, drawn)

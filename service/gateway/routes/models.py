@@ -8,6 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
 from service.gateway.components import ComponentsDep
+from service.gateway.inference.readiness import Requirement
 
 router = APIRouter()
 
@@ -16,7 +17,7 @@ def _json(document: dict[str, Any]) -> Response:
     return Response(orjson.dumps(document), media_type="application/json")
 
 
-@router.get("/v1/models", tags=["models"], summary="List the models")
+@router.get("/v1/models", name="list_models", tags=["models"], summary="List the models")
 async def models(components: ComponentsDep) -> Response:
     """Return the served models, with their states and traffic shares."""
     cards = components.registry.cards.values()
@@ -28,16 +29,16 @@ async def models(components: ComponentsDep) -> Response:
     return _json({"models": rows})
 
 
-@router.get("/v1/models/{name}", tags=["models"], summary="Describe a model")
+@router.get("/v1/models/{name}", name="get_model", tags=["models"], summary="Describe a model")
 async def model(name: str, components: ComponentsDep) -> Response:
     """Return one model with its labels, its input, and the limits on uploads."""
     card = components.registry.card(name)
     watch = components.readiness.watches[card.name]
-    detail = components.registry.detail(card, watch.state, watch.worker_bytes)
+    detail = components.registry.detail(card, watch.state, watch.worker_bytes, components.transport(card))
     return _json(detail | components.versions.traffic_shares(card))
 
 
-@router.get("/v1/traffic", tags=["operation"], summary="Show the traffic shares")
+@router.get("/v1/traffic", name="get_traffic", tags=["operation"], summary="Show the traffic shares")
 async def traffic(components: ComponentsDep) -> Response:
     """Return the traffic shares of each model's versions, and why the file's last change is not in force."""
     return _json(components.versions.details())
@@ -50,9 +51,14 @@ async def livez() -> Response:
 
 
 @router.get("/readyz", tags=["operation"], summary="Check readiness")
-async def readyz(components: ComponentsDep) -> Response:
-    """Return 200 if every model has a ready worker and has answered a probe image, else 503 with each model's state."""
-    if not components.readiness.ready:
+async def readyz(components: ComponentsDep, require: Requirement | None = None) -> Response:
+    """Return 200 if any model can answer, or with `require=all` if all can. Else return 503. Both give their states.
+
+    A model can answer if it has a ready worker and has answered a probe image. Without `require` the setting
+    `RESNEST_READY` decides.
+    """
+    readiness = components.readiness
+    if not (readiness.ready if require is None else readiness.is_ready(require)):
         raise components.readiness.problem()
     limits = components.rate_limiter.buckets.state
     return _json({"status": "ready", "models": components.readiness.details(), "limits": limits})

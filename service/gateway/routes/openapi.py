@@ -1,13 +1,13 @@
 """The OpenAPI 3.1 description: FastAPI adds paths and parameters, this module bodies, responses and problems."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from service import errors
 from service.errors import ServiceError
@@ -15,9 +15,8 @@ from service.gateway.access.authorization import all_rules
 from service.gateway.http import problems
 from service.gateway.http.media_types import JSON, MULTIPART, OCTETS, media_type
 from service.gateway.inference.versions import HEADER as VERSION
-from service.gateway.routes import examples, problem_pages
-from service.gateway.routes.schemas import Live, ModelDetail, ModelList, Ready, Traffic
-from service.gateway.routes.v2_schemas import (
+from service.gateway.routes import examples
+from service.gateway.routes.open_inference.v2_schemas import (
     InferResponse,
     ModelReady,
     ModelTensors,
@@ -26,11 +25,11 @@ from service.gateway.routes.v2_schemas import (
     ServerReady,
     TensorRequest,
 )
+from service.gateway.routes.schema_documents import REF, binary, one_of, schemas, without_null
+from service.gateway.routes.schemas import Live, ModelDetail, ModelList, Ready, Traffic
 from service.imaging import decoder
 from service.tasks import TASKS
 from service.tasks.shapes import ImagesBody, Problem
-
-REF = "#/components/schemas/{model}"
 
 UPLOAD = (
     errors.Unauthenticated,
@@ -48,17 +47,21 @@ UPLOAD = (
     errors.ImageTooLarge,
     errors.TooManyImages,
     errors.UnsupportedMediaType,
+    errors.ImageKindUnsupported,
     errors.InvalidParameter,
     errors.ImageCorrupt,
     errors.ImageTooSmall,
     errors.ImageTooCostly,
     errors.ImageModeUnsupported,
+    errors.MasksTooLarge,
     errors.RateLimited,
     errors.ConcurrencyLimited,
     errors.Internal,
     errors.BackendBadResponse,
     errors.Overloaded,
     errors.BackendUnavailable,
+    errors.ModelRefused,
+    errors.DecodersUnavailable,
     errors.RateLimitsUnavailable,
     errors.KeysUnavailable,
     errors.DeadlineExceeded,
@@ -73,13 +76,16 @@ DISCOVERY = (
 )
 
 OPERATORS = (errors.Unauthenticated, errors.Forbidden, errors.Internal, errors.KeysUnavailable)
-NOT_READY = (errors.BackendUnavailable, errors.Draining, errors.Internal)
+NOT_READY = (errors.BackendUnavailable, errors.DecodersUnavailable, errors.Draining, errors.Internal)
 
 DESCRIPTION = """You send an image as the raw body, as the field `file` of a form, or as base64 in JSON. It is never
-fetched from a URL. Every failure is an RFC 9457 problem document: branch on its `code`. An unknown path is answered
-with `route_not_found`, a method that a path does not have with `method_not_allowed`.
+fetched from a URL.
 
-"""
+Every failure is an RFC 9457 problem document: branch on its `code`. [The list of problems](problems) has the cause and
+the cure of each. Try your own images in [the playground](.), which also shows each request as code."""
+
+
+ServedModels = Callable[[str], Iterable[str]]
 
 
 @dataclass(frozen=True)
@@ -139,44 +145,78 @@ OPERATIONS: dict[tuple[str, str], RouteDescription] = {
         (InferResponse,),
         tuple(error for error in UPLOAD if error not in {errors.MalformedMultipart, errors.NotAcceptable}),
         takes_tensors=True,
-        other_content={OCTETS: {"schema": {"type": "string", "contentMediaType": OCTETS}}},
+        other_content={OCTETS: {"schema": binary(OCTETS)}},
     ),
     ("/livez", "get"): RouteDescription((Live,)),
-    ("/readyz", "get"): RouteDescription((Ready,), NOT_READY),
+    ("/readyz", "get"): RouteDescription((Ready,), (errors.InvalidParameter, *NOT_READY)),
     ("/metrics", "get"): RouteDescription((), OPERATORS, other_content=TEXT_CONTENT),
 }
 
 
-def describe(app: FastAPI) -> None:
-    """Make `app.openapi` give the whole description, built at the first call."""
-    app.openapi = lambda: _cached(app)  # type: ignore[method-assign]
+def operation_id(route: APIRoute) -> str:
+    """Return the name of an operation, after which generators name their functions: `classify`, `list_models`."""
+    return route.name
 
 
-def _cached(app: FastAPI) -> dict[str, Any]:
+def describe(app: FastAPI, served: ServedModels, *, needs_key: bool) -> None:
+    """Make `app.openapi` give the whole description, built at the first call.
+
+    `served` returns the names of the models of a task, which it has if no key is needed to read them. `needs_key` says
+    whether callers are authenticated.
+    """
+    app.openapi = lambda: _cached(app, served, needs_key=needs_key)  # type: ignore[method-assign]
+
+
+def _cached(app: FastAPI, served: ServedModels, *, needs_key: bool) -> dict[str, Any]:
     if app.openapi_schema is None:
-        app.openapi_schema = _document(app)
+        app.openapi_schema = _document(app, needs_key=needs_key)
+        if not needs_key:
+            _name_models(app.openapi_schema, served)
     return app.openapi_schema
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=_introduction())
     routes, rules = descriptions(), all_rules()
-    document["components"] = {"schemas": _schemas(routes.values()), "securitySchemes": SECURITY}
+    document["security"] = []  # no key for the operations that name none
+    document["info"]["license"] = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
+    document["servers"] = [{"url": "."}]  # relative to this document: a proxy may serve it under a path
+    responses: list[type[BaseModel]] = [shape for route in routes.values() for shape in route.responses]
+    document["components"] = {
+        "schemas": schemas((ImagesBody, TensorRequest), (*responses, Problem)),
+        "securitySchemes": SECURITY,
+    }
     for (path, method), description in routes.items():
         operation = document["paths"][path][method]
         if not rules[path].is_open:
-            operation["security"] = [{name: []} for name in SECURITY]
+            operation["security"] = [*({name: []} for name in SECURITY), *([] if needs_key else [{}])]
         operation["responses"] = {"200": _success(description), **_failures(description.problems)}
+        for parameter in operation.get("parameters", []):
+            parameter["schema"] = without_null(parameter["schema"])
         if description.takes_images or description.takes_tensors:
             operation["requestBody"] = _request_body() if description.takes_images else _tensor_body()
             operation["parameters"] = [*operation.get("parameters", []), *HEADERS]
     return document
 
 
+def _name_models(document: dict[str, Any], served: ServedModels) -> None:
+    """Name the served models in the description of `model`.
+
+    They are no enum: a client generated from one instance would then reject the models of another.
+    """
+    for task in TASKS.values():
+        for endpoint in task.endpoints:
+            for parameter in document["paths"][endpoint.path]["post"]["parameters"]:
+                if parameter["name"] == "model" and (names := served(task.name)):
+                    listed = ", ".join(f"`{name}`" for name in names)
+                    parameter["description"] += f" Served: {listed}."
+                    parameter["schema"]["items"]["examples"] = list(names)
+
+
 def _introduction() -> str:
     first, *others = (endpoint.name for task in TASKS.values() for endpoint in task.endpoints)
     listed = f"{', '.join([first, *others[:-1]])} and {others[-1]}" if others else first
-    return f"{listed.capitalize()} images.\n\n{DESCRIPTION}{problem_pages.markdown_table()}"
+    return f"{listed.capitalize()} images.\n\n{DESCRIPTION}"
 
 
 def descriptions() -> dict[tuple[str, str], RouteDescription]:
@@ -186,9 +226,7 @@ def descriptions() -> dict[tuple[str, str], RouteDescription]:
             endpoint.responses,
             UPLOAD,
             takes_images=True,
-            other_content={
-                kind: {"schema": {"type": "string", "contentMediaType": kind}} for kind in endpoint.image_types
-            },
+            other_content={kind: {"schema": binary(kind)} for kind in endpoint.image_types},
         )
         for task in TASKS.values()
         for endpoint in task.endpoints
@@ -196,24 +234,12 @@ def descriptions() -> dict[tuple[str, str], RouteDescription]:
     return of_tasks | OPERATIONS
 
 
-def _schemas(descriptions: Iterable[RouteDescription]) -> dict[str, Any]:
-    """Return the schemas of all bodies by name. Where one names a task, the registered tasks are its values."""
-    shapes = [shape for description in descriptions for shape in description.responses]
-    known: list[type[BaseModel]] = [*dict.fromkeys(shapes), Problem, ImagesBody, TensorRequest]
-    _, schemas = models_json_schema([(shape, "serialization") for shape in known], ref_template=REF)
-    found: dict[str, Any] = schemas["$defs"]
-    for schema in found.values():
-        if "task" in schema.get("properties", {}):
-            schema["properties"]["task"]["enum"] = list(TASKS)
-    return found
-
-
 def _success(description: RouteDescription) -> dict[str, Any]:
     content: dict[str, Any] = dict(description.other_content or {})
     if description.responses:
         known = examples.responses()
         shown = {shape.__name__: {"value": known[shape.__name__]} for shape in description.responses}
-        content = {JSON: {"schema": _one_of(description.responses), "examples": shown}} | content
+        content = {JSON: {"schema": one_of(description.responses), "examples": shown}} | content
     return {"description": "The response.", "content": content}
 
 
@@ -237,24 +263,21 @@ def _problem_response(group: list[type[ServiceError]]) -> dict[str, Any]:
     return response
 
 
-def _one_of(shapes: tuple[type[BaseModel], ...]) -> dict[str, Any]:
-    references = [{"$ref": REF.format(model=shape.__name__)} for shape in shapes]
-    return references[0] if len(references) == 1 else {"oneOf": references}
-
-
 def _request_body() -> dict[str, Any]:
-    image = {"schema": {"type": "string", "contentMediaType": OCTETS}}
+    # A media type without a schema is OpenAPI 3.1's own form for a binary body. TypeScript's generators make it
+    # `unknown`, so that a `Blob` and a `FormData` are accepted as the body. The type for all other bytes has a schema,
+    # which generators of Python clients need.
+    images: dict[str, Any] = {media_type(kind): {} for kind in decoder.accepted_formats()}
     form = {
         "type": "object",
-        "properties": {"file": {"type": "array", "items": {"type": "string", "contentMediaType": OCTETS}}},
+        "properties": {"file": {"type": "array", "items": binary(OCTETS)}},
         "required": ["file"],
     }
     body = {"schema": {"$ref": REF.format(model="ImagesBody")}, "example": examples.request()}
-    content = dict.fromkeys([*map(media_type, decoder.accepted_formats()), OCTETS], image)
-    return {"required": True, "content": {**content, MULTIPART: {"schema": form}, JSON: body}}
+    content = {**images, OCTETS: {"schema": binary(OCTETS)}, MULTIPART: {"schema": form}, JSON: body}
+    return {"required": True, "content": content}
 
 
 def _tensor_body() -> dict[str, Any]:
     json = {"schema": {"$ref": REF.format(model="TensorRequest")}, "example": examples.tensors()}
-    binary = {"schema": {"type": "string", "contentMediaType": OCTETS}}
-    return {"required": True, "content": {JSON: json, OCTETS: binary}}
+    return {"required": True, "content": {JSON: json, OCTETS: {"schema": binary(OCTETS)}}}

@@ -2,9 +2,10 @@
 
 import html
 import inspect
+import re
 
 from fastapi import APIRouter
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import HTMLResponse
 
 from service.errors import RouteNotFound, ServiceError, every_error
 
@@ -14,7 +15,11 @@ POLICY = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; "
     "base-uri 'none'; form-action 'none'"
 }
-STYLE = "body{font:16px/1.5 system-ui;max-width:44rem;margin:2rem auto;padding:0 1rem}code{background:#eee}"
+STYLE = (
+    ":root{color-scheme:light dark}body{font:16px/1.5 system-ui;max-width:44rem;margin:2rem auto;padding:0 1rem}"
+    "code{background:light-dark(#eee,#333)}"
+)
+BACK = "<p><a href='../problems'>All problems</a> · <a href='../docs'>The API</a></p>"
 
 
 MANUAL = """# Problems
@@ -27,17 +32,11 @@ it unchanged, a few times and with growing pauses. `make problems` generates thi
 """
 
 
-@router.get("/")
-async def home() -> RedirectResponse:
-    """Redirect to the documentation."""
-    return RedirectResponse("/docs")
-
-
 @router.get("/problems")
 async def problems() -> HTMLResponse:
     """List all problems."""
     rows = "".join(
-        f"<li>{error.status} <a href='/problems/{error.code()}'><code>{error.code()}</code></a> "
+        f"<li>{error.status} <a href='problems/{error.code()}'><code>{error.code()}</code></a> "
         f"{html.escape(error.title)}</li>"
         for error in every_error()
     )
@@ -50,15 +49,7 @@ async def problem(code: str) -> HTMLResponse:
     error = {error.code(): error for error in every_error()}.get(code)
     if error is None:
         raise RouteNotFound("No problem has that code; /problems lists them.")
-    return _page(error.title, "".join(f"<p>{html.escape(text)}</p>" for text in _paragraphs(error)))
-
-
-def markdown_table() -> str:
-    """Return all problems as a Markdown table, for the OpenAPI description."""
-    rows = [
-        f"| `{error.code()}` | {error.status} | {error.title} | {_one_line(error.cure)} |" for error in every_error()
-    ]
-    return "\n".join(["| code | status | meaning | what to do |", "|---|---|---|---|", *rows])
+    return _page(error.title, "".join(f"<p>{_marked(text)}</p>" for text in _paragraphs(error)) + BACK)
 
 
 def manual() -> str:
@@ -72,8 +63,12 @@ def manual() -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return the text in one line, with `<` escaped for Markdown."""
-    return " ".join(text.split()).replace("<", "&lt;")
+    return " ".join(text.split())
+
+
+def _marked(text: str) -> str:
+    """Return the text as HTML, with code between backticks."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def _retry_advice(error: type[ServiceError]) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service.gateway.inference.readiness import State
+from service.gateway.metrics import Transport
 from service.tasks.shapes import ClassLabel, HexColour, ModelName, Shape
 
 
@@ -37,9 +38,10 @@ class ModelList(Shape):
 
 
 class LabelRow(ClassLabel):
-    """A class of a model, with its colour in masks."""
+    """A class of a model, with its colour in masks, and its id in COCO's annotations."""
 
     color: HexColour | None = None
+    category_id: int | None = None
 
 
 class InputFacts(Shape):
@@ -89,6 +91,14 @@ class ModelDetail(ModelSummary):
     input: InputFacts
     memory: Memory
     best: BestFacts | None = Field(default=None, description="What `quality=best` does. Only for segmenters.")
+    transport: Transport = Field(
+        description="How decoded images reach the workers: in memory that a worker on the same host shares with the "
+        "gateway (`shared_memory`), or in the request (`bytes`)."
+    )
+    masks: bool | None = Field(default=None, description="Whether the model returns masks. Only for detectors.")
+    proposals: int | None = Field(
+        default=None, description="Largest number of regions that the model classifies. Only for detectors."
+    )
     languages: list[str] = Field(description="Values of `lang`. The labels listed here are in the first language.")
     labels: list[LabelRow]
     limits: Limits
@@ -109,7 +119,7 @@ class ModelReadiness(Shape):
 
 
 class Ready(Shape):
-    """The response while every served model is ready."""
+    """The response while the instance is ready. Single models may not be."""
 
     status: Literal["ready"]
     models: dict[str, ModelReadiness]

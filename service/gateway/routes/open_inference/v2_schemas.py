@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.tasks.shapes import Shape
 
-Datatype = Literal["BYTES", "FP32", "UINT8"]
+Datatype = Literal["BYTES", "FP32", "INT32", "UINT8"]
 
 
 class _RequestPart(BaseModel):
@@ -15,7 +15,13 @@ class _RequestPart(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
-class InputParameters(_RequestPart):
+class _Parameters(BaseModel):
+    """The parameters of a part. Unknown ones are kept in `model_extra`: some are of Triton and change the result."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class InputParameters(_Parameters):
     """The parameters of a tensor that is sent as bytes."""
 
     binary_data_size: int | None = Field(
@@ -33,7 +39,7 @@ class TensorInput(_RequestPart):
     data: list[str | list[str]] | None = Field(default=None, description="The images in base64.")
 
 
-class OutputParameters(_RequestPart):
+class OutputParameters(_Parameters):
     """The form of one output."""
 
     binary_data: bool | None = Field(default=None, description="Return the output as bytes after the JSON head.")
@@ -49,8 +55,8 @@ class TensorOutput(_RequestPart):
     parameters: OutputParameters | None = None
 
 
-class RequestParameters(_RequestPart):
-    """The parameters of outputs that have none of their own."""
+class RequestParameters(_Parameters):
+    """The parameters of outputs that have none of their own. A task may have others."""
 
     binary_data_output: bool = Field(default=False, description="Return outputs as bytes after the JSON head.")
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from service.gateway.routes.v2_schemas import TensorRequest
+from service.gateway.routes.open_inference.v2_schemas import TensorRequest
 
 IMAGE = {"name": "image", "shape": [1], "datatype": "BYTES", "data": ["AAAA"]}
 

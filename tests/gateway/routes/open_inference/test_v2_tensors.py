@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from service.errors import InvalidParameter
-from service.gateway.routes.v2_tensors import (
+from service.gateway.routes.open_inference.v2_tensors import (
     HEAD_LENGTH,
     MAX_JSON_NUMBERS,
     RequestedOutput,
@@ -122,7 +122,7 @@ def test_an_answer_of_lists_has_no_bytes_behind_it() -> None:
     scores = np.array([[0.25, 0.5, 0.25]], np.float32)
 
     body, length = encode_outputs(
-        [RequestedOutput("scores", binary=False, classes=0)], {"scores": scores}, LABELS, {"id": "a"}
+        [RequestedOutput("scores", binary=False, classes=0)], {"scores": scores}, LABELS, {"id": "a"}, {"scores"}
     )
 
     assert length is None
@@ -139,7 +139,7 @@ def test_bytes_stand_behind_the_head_in_the_order_of_the_outputs() -> None:
     }
     requested = [RequestedOutput("mask", binary=True, classes=0), RequestedOutput("scores", binary=True, classes=1)]
 
-    body, length = encode_outputs(requested, arrays, LABELS, {})
+    body, length = encode_outputs(requested, arrays, LABELS, {}, {"scores"})
 
     head = orjson.loads(body[:length])
     text = b"0.500000:1:dog"
@@ -156,4 +156,4 @@ def test_a_long_tensor_is_told_as_bytes_alone_and_a_mask_has_no_best_classes() -
         RequestedOutput("mask", binary=True, classes=2),
     ):
         with pytest.raises(InvalidParameter):
-            encode_outputs([requested], mask, LABELS, {})
+            encode_outputs([requested], mask, LABELS, {}, {"scores"})

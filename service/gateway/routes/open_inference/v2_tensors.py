@@ -5,7 +5,7 @@ file; in JSON it is base64. Triton's extensions `binary_tensor_data` and `classi
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Final
@@ -16,16 +16,34 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 
 from service.errors import EmptyBody, InvalidHeader, InvalidParameter, MalformedJson, ServiceError, TooManyImages
-from service.gateway.routes.v2_schemas import OutputParameters, TensorInput, TensorOutput, TensorRequest
-from service.gateway.uploads.body import Upload, check_encoding, from_base64, malformed_json, upload_of
+from service.gateway.routes.open_inference.v2_schemas import OutputParameters, TensorInput, TensorOutput, TensorRequest
+from service.gateway.uploads.parsers.image_bodies import Upload, check_encoding, from_base64, malformed_json, upload_of
 from service.tasks.frame import Array
 
 INPUT = "image"
 HEAD_LENGTH = "Inference-Header-Content-Length"
-DATATYPES: Final = {"uint8": "UINT8", "float32": "FP32"}
+DATATYPES: Final = {"uint8": "UINT8", "float32": "FP32", "int32": "INT32"}
 LENGTH = struct.Struct("<I")
 HEAD_STRUCTURE = 64  # brackets and commas of a head, besides two for each image
 MAX_JSON_NUMBERS = 1 << 20  # of an output in JSON
+
+SHARED_MEMORY = "Shared memory is not offered. Send the bytes in the body, and read them from the response."
+SEQUENCES = "Sequences are not offered. Each image is answered for itself."
+# The parameters of Triton's extensions that would change the result and are not offered, with what is.
+NOT_OFFERED: Final = {
+    "timeout": "Send the header Request-Timeout, in seconds.",
+    "priority": "Send the header Priority (RFC 9218), from u=0, the most urgent, to u=7.",
+    "shared_memory_region": SHARED_MEMORY,
+    "shared_memory_offset": SHARED_MEMORY,
+    "shared_memory_byte_size": SHARED_MEMORY,
+    "sequence_id": SEQUENCES,
+    "sequence_start": SEQUENCES,
+    "sequence_end": SEQUENCES,
+    "binary_data_size": "It belongs in the parameters of an input.",
+    "binary_data": "It belongs in the parameters of an output.",
+    "classification": "It belongs in the parameters of an output.",
+    "binary_data_output": "It belongs in the parameters of the request.",
+}
 
 
 @dataclass(frozen=True)
@@ -39,13 +57,18 @@ class RequestedOutput:
 
 @dataclass
 class TensorBody:
-    """A request body of this protocol. `request_id` and `requested` are set once the body has been read."""
+    """A request body of this protocol. Without a list of outputs, all but those `on_request` are requested.
+
+    `request_id`, `requested` and `parameters` are set once the body has been read.
+    """
 
     headers: Headers
     max_images: int
     outputs: Sequence[str]
+    on_request: Collection[str] = ()
     request_id: str | None = None
     requested: list[RequestedOutput] = field(default_factory=list)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     _content: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
@@ -64,12 +87,20 @@ class TensorBody:
         if not content:
             raise EmptyBody("The body is empty.")
         length = len(content) if self._length is None else int(self._length)
+        if self._length is not None and length == 0:
+            return self._raw(content)
         if length > len(content):
             raise _invalid_length()
         head = self._head(content[:length])
         self.request_id = head.id
         self.requested = self._requested(head)
+        self.parameters = (head.parameters.model_extra if head.parameters else None) or {}
         return self._images(head.inputs[0], memoryview(content)[length:])
+
+    def _raw(self, content: bytes) -> list[Upload]:
+        """Return the one image of a body without a head, which asks for all outputs in JSON (a raw binary request)."""
+        self.requested = [RequestedOutput(name, binary=False, classes=0) for name in self.outputs]
+        return [upload_of(content)]
 
     def _head(self, text: bytes) -> TensorRequest:
         """Return the parsed head. One that would become millions of objects is rejected before it is parsed.
@@ -79,14 +110,17 @@ class TensorBody:
         if max(text.count(mark) for mark in (b"[", b"{", b",")) > HEAD_STRUCTURE + 2 * self.max_images:
             raise MalformedJson(f"The JSON has more lists or members than {self.max_images} images need.")
         try:
-            return TensorRequest.model_validate_json(text)
+            head = TensorRequest.model_validate_json(text)
         except ValidationError as error:
             raise malformed_json(error) from None
+        check_parameters(head)
+        return head
 
     def _requested(self, head: TensorRequest) -> list[RequestedOutput]:
         default = bool(head.parameters and head.parameters.binary_data_output)
+        usual = [name for name in self.outputs if name not in self.on_request]
         requested = []
-        for output in head.outputs or [TensorOutput(name=name) for name in self.outputs]:
+        for output in head.outputs or [TensorOutput(name=name) for name in usual]:
             if output.name not in self.outputs:
                 raise _invalid("outputs", f"The model's outputs are {', '.join(self.outputs)}.")
             parameters = output.parameters or OutputParameters()
@@ -111,6 +145,29 @@ class TensorBody:
         if not uploads:
             raise EmptyBody("The tensor has no images.")
         return uploads
+
+
+def extra_of(part: TensorRequest | TensorInput | TensorOutput) -> Iterable[str]:
+    """Return the names of a part's parameters that this protocol does not define for it."""
+    return (part.parameters.model_extra or ()) if part.parameters else ()
+
+
+def check_parameters(head: TensorRequest) -> None:
+    """Raise `InvalidParameter` for parameters that would change the result, but are not offered in their place."""
+    parts: dict[str, Sequence[TensorRequest | TensorInput | TensorOutput]] = {
+        "": [head],
+        "inputs.": head.inputs,
+        "outputs.": head.outputs or [],
+    }
+    errors = [
+        {"parameter": f"{place}parameters.{name}", "detail": NOT_OFFERED[name]}
+        for place, each in parts.items()
+        for part in each
+        for name in extra_of(part)
+        if name in NOT_OFFERED
+    ]
+    if errors:
+        raise InvalidParameter(errors[0]["detail"], errors=errors)
 
 
 def _from_json(data: Sequence[str | list[str]]) -> list[Upload]:
@@ -145,14 +202,17 @@ def encode_outputs(
     arrays: Mapping[str, Array],
     labels: Sequence[str],
     document: dict[str, Any],
+    scored: Collection[str],
 ) -> tuple[bytes, int | None]:
     """Return the body of a response that begins with `document`, and the length of its head if bytes follow it.
+
+    The outputs named by `scored` have a score for each of the `labels`.
 
     Raises `InvalidParameter` for the best classes of an output without classes, and for too many numbers in JSON.
     """
     rows, tails = [], []
     for output in requested:
-        row, tail = _encode(output, arrays[output.name], labels)
+        row, tail = _encode(output, arrays[output.name], labels, scored)
         rows.append(row)
         if tail is not None:
             tails.append(tail)
@@ -160,10 +220,12 @@ def encode_outputs(
     return b"".join([head, *tails]), len(head) if any(output.binary for output in requested) else None
 
 
-def _encode(output: RequestedOutput, array: Array, labels: Sequence[str]) -> tuple[dict[str, Any], bytes | None]:
+def _encode(
+    output: RequestedOutput, array: Array, labels: Sequence[str], scored: Collection[str]
+) -> tuple[dict[str, Any], bytes | None]:
     """Return an output's `TensorAnswer`, and its bytes if it is binary."""
     if output.classes:
-        if array.dtype != np.float32 or array.shape[1:] != (len(labels),):
+        if output.name not in scored:
             raise _invalid(
                 "outputs", f"classification does not apply to {output.name}, which has no score for each class."
             )

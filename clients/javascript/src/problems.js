@@ -1,0 +1,110 @@
+// Errors: what the service answers in place of a result, and what happens if it does not answer.
+
+const EXCERPT = 200; // characters of an answer that is no problem document
+
+/**
+ * A problem document (RFC 9457). `code` never changes its meaning.
+ * @typedef {object} Problem
+ * @property {string} type
+ * @property {string} title
+ * @property {number} status
+ * @property {string} detail
+ * @property {string} code
+ * @property {string} [request_id] absent inside a result
+ * @property {number} [limit]
+ * @property {number} [actual]
+ * @property {string[]} [accepted]
+ * @property {string[]} [available]
+ * @property {{ parameter: string, detail: string }[]} [errors]
+ */
+
+/** A request without a result. Every error of this package about a request is one. */
+export class ClientError extends Error {
+  name = "ClientError";
+}
+
+/** The service gave no answer: it cannot be reached, or it did not answer in time (`is_late`). */
+export class NoAnswerError extends ClientError {
+  name = "NoAnswerError";
+
+  /**
+   * @param {string} message
+   * @param {{ is_late?: boolean, cause?: unknown }} [facts]
+   */
+  constructor(message, { is_late = false, cause } = {}) {
+    super(message, { cause });
+    this.is_late = is_late;
+  }
+}
+
+/** The service answered with a problem: branch on `code`. */
+export class ProblemError extends ClientError {
+  name = "ProblemError";
+
+  /**
+   * @param {Problem} problem
+   * @param {number | null} [retry_after_s] seconds after which the service wants the request repeated
+   */
+  constructor(problem, retry_after_s = null) {
+    super(`${problem.status} ${problem.code}: ${problem.detail}`);
+    this.problem = problem;
+    this.code = problem.code;
+    this.status = problem.status;
+    this.retry_after_s = retry_after_s;
+  }
+}
+
+/** The request is wrong (4xx): correct it before you repeat it. */
+export class RequestError extends ProblemError {
+  name = "RequestError";
+}
+
+/** The key is missing or invalid, or it does not open the path (401, 403). */
+export class AccessError extends RequestError {
+  name = "AccessError";
+}
+
+/** You sent more than your limits allow (429): send less, or later. */
+export class LimitError extends ProblemError {
+  name = "LimitError";
+}
+
+/** The service could not answer (408, 5xx): you may repeat the request. */
+export class ServiceError extends ProblemError {
+  name = "ServiceError";
+}
+
+/**
+ * Return the error for a response of status 400 and above, and its text.
+ * @param {Response} response
+ * @param {string} text
+ * @returns {ProblemError}
+ */
+export function errorOf(response, text) {
+  const retryAfter = response.headers.get("Retry-After") ?? "";
+  const Class = classOf(response.status);
+  return new Class(problemOf(response, text), /^\d+$/.test(retryAfter) ? Number(retryAfter) : null);
+}
+
+/** @param {number} status */
+function classOf(status) {
+  if (status === 401 || status === 403) return AccessError;
+  if (status === 429) return LimitError;
+  return status === 408 || status >= 500 ? ServiceError : RequestError;
+}
+
+/**
+ * @param {Response} response
+ * @param {string} text
+ * @returns {Problem}
+ */
+function problemOf({ status, statusText }, text) {
+  try {
+    const problem = JSON.parse(text);
+    if (typeof problem.code === "string" && typeof problem.detail === "string") return { ...problem, status };
+  } catch {
+    // A proxy in front of the service answered.
+  }
+  const detail = text.slice(0, EXCERPT) || statusText;
+  return { type: "about:blank", title: statusText, status, detail, code: `http_${status}` };
+}

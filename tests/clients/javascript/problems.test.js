@@ -1,0 +1,58 @@
+// The errors for answers that are no results.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import * as problems from "../../../clients/javascript/src/problems.js";
+
+const { errorOf, ProblemError } = problems;
+
+/**
+ * @param {number} status
+ * @param {Record<string, string>} [headers]
+ */
+function failed(status, headers = {}) {
+  const text = JSON.stringify({ type: "/problems/x", title: "X", status, detail: "Why.", code: "x", limit: 3 });
+  return errorOf(new Response(text, { status, headers }), text);
+}
+
+test("the status chooses the class", () => {
+  const names = {
+    400: "RequestError",
+    401: "AccessError",
+    403: "AccessError",
+    408: "ServiceError",
+    422: "RequestError",
+  };
+  const later = { 429: "LimitError", 500: "ServiceError", 503: "ServiceError" };
+
+  for (const [status, name] of Object.entries({ ...names, ...later })) {
+    const error = failed(Number(status));
+    assert.equal(error.name, name);
+    assert.equal(error.constructor.name, name);
+    assert.ok(error instanceof ProblemError);
+  }
+});
+
+test("the error says what happened, and has the whole problem", () => {
+  const error = failed(429, { "Retry-After": "7" });
+
+  assert.equal(error.message, "429 x: Why.");
+  assert.equal(error.retry_after_s, 7);
+  assert.equal(error.problem.limit, 3);
+});
+
+test("a Retry-After that is no number of seconds is ignored", () => {
+  for (const value of ["", "soon", "-1", "1.5"])
+    assert.equal(failed(503, { "Retry-After": value }).retry_after_s, null);
+});
+
+test("an answer of a proxy becomes a problem with the status as its code", () => {
+  for (const text of ["<html>Bad Gateway</html>", "", '{"error": 1}', "null"]) {
+    const error = errorOf(new Response(text, { status: 502, statusText: "Bad Gateway" }), text);
+
+    assert.equal(error.code, "http_502");
+    assert.equal(error.status, 502);
+    assert.ok(error.problem.detail);
+  }
+});

@@ -1,0 +1,76 @@
+"""The headers and times of requests."""
+
+from typing import Any
+
+import httpx
+import pytest
+from resnest_client import Client, endpoints
+from resnest_client.connection import GRACE_S, Options, no_answer, wait_s
+from resnest_client.problems import NoAnswerError
+from resnest_client.retries import Deadline, RetryPolicy
+
+from service.gateway.http.cors import ALLOWED_HEADERS
+from service.gateway.scheduling.request_terms import SECONDS
+
+
+def test_without_options_only_the_form_of_the_answer_is_asked_for() -> None:
+    headers = Options().headers(None, has_image=False)
+
+    assert headers.keys() == {"Accept", "User-Agent"}
+    assert headers["User-Agent"].startswith("resnest-client/")
+
+
+def test_the_options_become_the_headers_that_the_service_reads() -> None:
+    headers = Options(key="rsn_x", priority=6).headers(2.5, has_image=True)
+
+    assert headers["Authorization"] == "Bearer rsn_x"
+    assert headers["Priority"] == "u=6"
+    assert headers["Request-Timeout"] == "2.500"
+    assert headers.keys() - {"Accept", "User-Agent"} <= set(ALLOWED_HEADERS)
+
+
+@pytest.mark.parametrize("left_s", [0.001, 0.0014, 59.9999, 1 / 3])
+def test_the_time_that_is_left_is_written_as_the_service_reads_it(left_s: float) -> None:
+    assert SECONDS.fullmatch(Options().headers(left_s, has_image=True)["Request-Timeout"])
+
+
+def test_the_key_is_not_in_a_printed_object() -> None:
+    assert "rsn_secret" not in repr(Options(key="rsn_secret"))
+
+
+def test_an_answer_may_arrive_a_little_after_the_deadline() -> None:
+    seen: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["timeout"])
+        return httpx.Response(200, json={"models": []})
+
+    with Client(timeout_s=4, http=httpx.Client(transport=httpx.MockTransport(answer))) as client:
+        client.models()
+
+    assert seen[0]["read"] == pytest.approx(4 + GRACE_S, abs=0.5)
+    assert seen[0]["connect"] == pytest.approx(5, abs=0.5)
+
+
+def test_only_a_missing_answer_is_late() -> None:
+    assert no_answer(httpx.ReadTimeout("")).is_late
+    assert not no_answer(httpx.ConnectTimeout("")).is_late
+    assert "ConnectError" in str(no_answer(httpx.ConnectError("")))
+
+
+def test_no_attempt_begins_after_the_deadline() -> None:
+    options = Options(timeout_s=1, retries=RetryPolicy(backoff_s=5, jitter=lambda limit: limit))
+    error = NoAnswerError("refused")
+
+    assert wait_s(options, Deadline(None), 1, error) == 5
+    with pytest.raises(NoAnswerError):
+        wait_s(options, Deadline(1), 1, error)
+
+
+def test_the_address_may_have_a_path_prefix() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == "http://service/prefix/v1/models"
+        return httpx.Response(200, json={"models": []})
+
+    with Client("http://service/prefix/", http=httpx.Client(transport=httpx.MockTransport(answer))) as client:
+        assert client.send(endpoints.models()) == []

@@ -1,0 +1,66 @@
+"""The exceptions for answers that are no results."""
+
+import httpx
+import pytest
+from resnest_client.problems import (
+    AccessError,
+    LimitError,
+    ProblemError,
+    RequestError,
+    ServiceError,
+    error_of,
+)
+
+from service.errors import every_error
+from service.gateway.routes import examples
+from tests.clients.python.answers import problem
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, RequestError),
+        (401, AccessError),
+        (403, AccessError),
+        (404, RequestError),
+        (408, ServiceError),
+        (413, RequestError),
+        (422, RequestError),
+        (429, LimitError),
+        (500, ServiceError),
+        (503, ServiceError),
+    ],
+)
+def test_the_status_chooses_the_class(status: int, kind: type[ProblemError]) -> None:
+    assert type(error_of(problem(status, "some_code"))) is kind
+
+
+@pytest.mark.parametrize("error", every_error(), ids=lambda error: error.code())
+def test_every_problem_of_the_service_is_read(error: type) -> None:
+    document = examples.problem(error)
+
+    found = error_of(httpx.Response(document["status"], json=document))
+
+    assert (found.code, found.status) == (document["code"], document["status"])
+    assert found.problem.model_dump(exclude_unset=True) == document
+
+
+def test_the_exception_says_what_happened_and_has_what_to_quote() -> None:
+    error = error_of(problem(429, "rate_limited", **{"Retry-After": "7"}))
+
+    assert str(error) == "429 rate_limited: Why."
+    assert (error.retry_after_s, error.request_id) == (7.0, "r-1")
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-1", "Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_a_retry_after_that_is_no_number_of_seconds_is_ignored(value: str) -> None:
+    assert error_of(problem(503, "overloaded", **{"Retry-After": value})).retry_after_s is None
+
+
+@pytest.mark.parametrize("content", [b"<html>Bad Gateway</html>", b"", b'{"error": 1}', b"\xff"])
+def test_an_answer_of_a_proxy_becomes_a_problem_with_the_status_as_its_code(content: bytes) -> None:
+    error = error_of(httpx.Response(502, content=content))
+
+    assert isinstance(error, ServiceError)
+    assert (error.code, error.status) == ("http_502", 502)
+    assert error.problem.detail
