@@ -78,6 +78,11 @@ OPTIONS = (
     click.option("--timeout", default=30.0, show_default=True, type=SECONDS, help="Seconds to wait for each reply."),
     path_option("--image-folder", "image_folder", kind="folder", exists=True, help="Folder of images to send."),
     click.option(
+        "--mix",
+        is_flag=True,
+        help="Send 20 images of 0.2 to 12 megapixels, as from web pages and phones, made from those of --image-folder.",
+    ),
+    click.option(
         "--size",
         metavar="WxH",
         multiple=True,
@@ -93,9 +98,9 @@ OPTIONS = (
     click.option("--seed", default=0, show_default=True, help="Seed of generated images and of Poisson arrivals."),
     path_option("--json", "json_file", kind="file", help="File for all figures, as JSON."),
     path_option("--plot", "plot_file", kind="file", help="File for an HTML page with plots."),
-    click.option("--limit", metavar="MODEL", help="Measure MODEL in this process without HTTP, decoding in parallel."),
+    click.option("--limit", metavar="MODEL", help="Measure MODEL without HTTP: full batches that processes decode."),
     store,
-    click.option("--threads", type=click.IntRange(1), help="Decoding threads for --limit. Default: the cores."),
+    click.option("--decode-processes", type=click.IntRange(1), help="Processes for --limit. Default: the cores."),
 )
 
 
@@ -113,7 +118,7 @@ def bench(
     plot_file: Path | None,
     limit: str | None,
     store: Path,
-    threads: int | None,
+    decode_processes: int | None,
     **given: Any,
 ) -> None:
     """Measure the service at URL under load: latency, throughput, errors, stages, CPU and memory use."""
@@ -124,7 +129,7 @@ def bench(
     options = session.SessionOptions(**given)
     try:
         if limit:
-            found = _measure_limit(options, store, limit, threads or usable_cores())
+            found = _measure_limit(options, store, limit, decode_processes or usable_cores())
         else:
             trials = generator.run(session.measure(options, click.echo, _show_progress))
             click.echo(f"\n{session.text(options, trials)}")
@@ -137,21 +142,22 @@ def bench(
         json_file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def _measure_limit(options: Any, store: Path, model: str, threads: int) -> dict[str, Any]:
+def _measure_limit(options: Any, store: Path, model: str, processes: int) -> dict[str, Any]:
     os.environ |= SLEEPING_THREADS | os.environ
-    from service.host.supervisor import RunOptions, select_models
-    from service.measure.load import limit, report, session
-    from service.measure.pipeline import Pipeline
+    from service.host.run_options import RunOptions
+    from service.host.supervisor import select_models
+    from service.measure.limit import throughput
+    from service.measure.load import report, session
 
     (card,) = select_models(RunOptions(store, (model,)), click.echo)
-    uploads = [each.content for each in options.corpus()]
-    found = limit.measure(
-        Pipeline.load(card), uploads, seconds=options.duration, warm_up_s=options.warm_up, threads=threads
-    )
+    uploads = [each.content for each in options.uploads]
+    found = throughput.measure(card, uploads, seconds=options.duration, warm_up_s=options.warm_up, processes=processes)
     click.echo(
-        f"{found.model} in this process: {found.images_per_s:.1f} images/s ({found.images} images), "
-        f"batches of {found.batch_size}, {threads} decoding threads"
+        f"{found.model} without HTTP: {found.images_per_s:.1f} images/s, batches of {found.batch_size}, "
+        f"{processes} decode processes"
     )
+    for each in found.arrangements:
+        click.echo(f"  {each}: {each.images_per_s:.1f} images/s ({each.images} images)")
     for name, times in (("decoding", found.decode_ms), ("network", found.infer_ms), ("both", found.lone_ms)):
         shown = (f"{share} {report.milliseconds(times[share])}" for share in ("p50", "p90"))
         click.echo(f"  a single image, {name}: {', '.join(shown)} ms")

@@ -4,19 +4,21 @@
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from service.cli.options import LazyChoice, LazyDefaultOption, path_option, store
+from service.cli.options import LazyChoice, LazyDefaultOption, api_key_option, path_option, store
 from service.config.cores import SLEEPING_THREADS
-from service.host.supervisor import RunOptions, select_models
+from service.host.run_options import RunOptions
+from service.host.supervisor import select_models
 
 if TYPE_CHECKING:
     from service.measure.accuracy.reports import Report
     from service.measure.accuracy.subjects import Subject
-    from service.tasks.scoring_base import Dataset, LabelledImage
+    from service.tasks.scoring_base import Dataset, LabelledImage, Remark
 
 FORMATS = ("table", "json", "csv")
 
@@ -33,18 +35,35 @@ def _qualities() -> list[str]:
     return scoring.qualities()
 
 
+def _mask_values(_context: click.Context, _option: click.Parameter, text: str | None) -> dict[int, int] | None:
+    """Return the class id for each mask value of `255=1,128=none`; no class is 255."""
+    if text is None:
+        return None
+    found = {}
+    for pair in text.split(","):
+        value, _, class_id = (part.strip() for part in pair.partition("="))
+        number = "255" if class_id in ("none", "ignore") else class_id
+        if not (value.isdecimal() and number.isdecimal() and int(value) < 256 and int(number) < 256):
+            raise click.BadParameter(f"{pair!r} is not VALUE=CLASS with numbers from 0 to 255, or VALUE=none")
+        found[int(value)] = int(number)
+    return found
+
+
 @click.command()
 @store
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--layout", type=LazyChoice(_layouts), help="Layout of DATASET. Default: recognised by its files.")
 @click.option("--split", help="Split of DATASET. Default: the validation images of the layout.")
-@click.option("--url", help="URL of a running service that has the models. Default: load them here.")
 @click.option(
-    "--api-key",
-    envvar="RESNEST_API_KEY",
-    help="API key for the service. In the environment it is not visible in the list of processes.",
+    "--values",
+    callback=_mask_values,
+    metavar="VALUE=CLASS[,...]",
+    help="Class ids of mask values, such as 255=1,128=none. Default: those of the layout.",
 )
+@click.option("--skip-unknown", is_flag=True, help="Leave out images of labels or classes that a model does not have.")
+@click.option("--url", help="URL of a running service that has the models. Default: load them here.")
+@api_key_option
 @click.option(
     "--quality",
     cls=LazyDefaultOption,
@@ -66,29 +85,32 @@ def evaluate(
     store: Path,
     models: Sequence[str],
     dataset: Path,
-    layout: str | None,
-    split: str | None,
     into: Path | None,
     form: str,
     **settings: Any,
 ) -> None:
     """Score each MODEL on DATASET, and show its published score beside it.
 
-    DATASET is a folder of ImageNet, ADE20K, Cityscapes or Pascal VOC as published, or a folder with a folder for each
-    label. It may also have images and masks of the same names, or an index.csv. All models are checked before the first
-    is scored. With --into, a stopped run continues where it was.
+    DATASET is a folder of ImageNet, COCO, ADE20K, Cityscapes or Pascal VOC as published, or a folder with a folder for
+    each label. It may also have images and masks of the same names, or an index.csv. All models are checked before the
+    first is scored. With --into, a stopped run continues where it was.
     """
     os.environ |= SLEEPING_THREADS | os.environ
     from service.measure.accuracy import datasets
 
-    data = datasets.read(dataset, layout, split)
+    data = datasets.read(
+        dataset, **{name: settings.pop(name) for name in ("layout", "split", "values", "skip_unknown")}
+    )
     usable = [(subject, subject.scoring.usable(subject, data)) for subject in _subjects(store, models, **settings)]
+    left_out = {subject.name: _unused(subject, images, data) for subject, images in usable}
+    _say_left_out(data, [remark for remarks in left_out.values() for remark in remarks])
     if into:
         into.mkdir(parents=True, exist_ok=True)
     found: list[Report] = []
     try:
         for subject, images in usable:
-            found.append(_score(subject, images, data.root, into))
+            report = _score(subject, images, data.root, into)
+            found.append(replace(report, left_out=left_out[subject.name]))
     finally:  # scores took hours: report them even if a later model fails
         if found:
             _report(found, data, form, into)
@@ -100,8 +122,30 @@ def _subjects(
     return _remote(url, api_key, models, quality) if url else _local(store, models, quality)
 
 
+def _unused(subject: "Subject", used: "Sequence[LabelledImage]", data: "Dataset") -> "tuple[Remark, ...]":
+    """Return the images of the data set that the model is not scored on, with the reason."""
+    from service.tasks.scoring_base import Remark
+
+    paths = {image.path for image in used}
+    unused = [image for image in data.images if image.path not in paths]
+    return tuple(
+        Remark(image.path, f"{subject.name} is not scored on {f'the label {image.label!r}' if image.label else 'it'}")
+        for image in unused
+    )
+
+
+def _say_left_out(data: "Dataset", unused: "Sequence[Remark]") -> None:
+    from service.measure.accuracy import datasets, listing
+
+    for line in listing.summary([*data.left_out, *unused], data.root, datasets.SHOWN):
+        click.echo(f"Left out: {line}", err=True)
+    for line in listing.summary(data.notes, data.root, datasets.SHOWN):
+        click.echo(f"Note: {line}", err=True)
+
+
 def _local(store: Path, models: Sequence[str], quality: str) -> "list[Subject]":
     from service.measure.accuracy import subjects
+    from service.models import zoo
     from service.models.weights import checksums
 
     served = select_models(RunOptions(store, tuple(models)), click.echo)
@@ -109,7 +153,9 @@ def _local(store: Path, models: Sequence[str], quality: str) -> "list[Subject]":
         checksums.verify(card)
         if card.serving.precision == "int8":
             checksums.read_int8(card)
-    return [subjects.of_card(card, quality=quality) for card in served]
+    known = {card.name: card for card in served}
+    asked = {name: zoo.find(known, name) for name in models}
+    return [replace(subjects.of_card(card, quality=quality), name=name) for name, card in asked.items() if card]
 
 
 def _remote(url: str, api_key: str | None, models: Sequence[str], quality: str) -> "list[Subject]":
@@ -134,12 +180,17 @@ def _score(subject: "Subject", images: "Sequence[LabelledImage]", root: Path, in
 def _report(found: "list[Report]", dataset: "Dataset", form: str, into: Path | None) -> None:
     from service.measure.accuracy import reports
 
-    written = {"table": reports.terminal(found), "json": reports.as_json(found, dataset), "csv": reports.as_csv(found)}
+    plots = _draw(found, into) if into else []
+    written = {
+        "table": reports.terminal(found),
+        "json": reports.as_json(found, dataset, plots),
+        "csv": reports.as_csv(found),
+    }
     click.echo(written[form].rstrip("\n"))
     if into:
         for name in ("json", "csv"):
             (into / f"report.{name}").write_text(written[name], encoding="utf-8")
-        page = reports.markdown(found, dataset, _draw(found, into))
+        page = reports.markdown(found, dataset, plots)
         (into / "report.md").write_text(page, encoding="utf-8")
         click.echo(f"{into / 'report.md'}", err=True)
 
@@ -147,6 +198,7 @@ def _report(found: "list[Report]", dataset: "Dataset", form: str, into: Path | N
 def _draw(found: "list[Report]", into: Path) -> list[str]:
     from service.measure.accuracy import plots
 
+    plots.remove_earlier(into)
     try:
         return plots.draw(found, into)
     except ImportError:

@@ -9,7 +9,8 @@ import click
 from service.cli.options import LazyChoice, LazyDefaultOption, path_option
 from service.config import api_keys
 from service.config.api_keys import Key, KeysError, Quota
-from service.models import atomic_write
+from service.models import atomic_write, text_file
+from service.models.text_file import TextError
 
 file_option = path_option(
     "--file",
@@ -63,10 +64,14 @@ def new(file: Path, name: str, scopes: tuple[str, ...], expires: datetime | None
 @keys.command("list")
 @file_option
 def list_keys(file: Path) -> None:
-    """List the keys in the file: caller, key ID, scopes and last day."""
+    """List the keys in the file: caller, key ID, scopes, limits and last day.
+
+    A limit that is not shown is the gateway's default.
+    """
     for key in _keys(_text(file), file):
         scopes = " ".join(scope for scope in api_keys.scopes() if scope in key.scopes)
-        click.echo(f"{key.name}  {key.id}  {scopes}  {key.expires or 'does not expire'}")
+        limits = "".join(f"  {name}={value:g}" for name, value in vars(key.quota).items() if value is not None)
+        click.echo(f"{key.name}  {key.id}  {scopes}{limits}  {key.expires or 'does not expire'}")
 
 
 @keys.command()
@@ -82,7 +87,10 @@ def revoke(file: Path, id: str) -> None:  # noqa: A002 - the name of the argumen
 
 
 def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8")
+    try:
+        return text_file.read(file)
+    except TextError as error:
+        raise KeysError.of(file, error) from None
 
 
 def _keys(text: str, file: Path) -> tuple[Key, ...]:

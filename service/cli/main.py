@@ -2,35 +2,51 @@
 # ruff: noqa: PLC0415
 
 import os
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from pydantic import ValidationError
 
 from service import __version__
 from service.cli.bench import bench
+from service.cli.bulk.bulk_command import bulk
+from service.cli.doctor.doctor_command import doctor
 from service.cli.evaluate import evaluate
 from service.cli.keys import keys as keys_group
 from service.cli.models import models as models_group
 from service.cli.models import pull_absent
 from service.cli.options import names_option, path_option, store
+from service.cli.predict.failures import RunFailedError
+from service.cli.predict.predict_command import command_of
 from service.cli.quantise import quantise
+from service.cli.settings import settings as settings_command
+from service.config import environment, service_links
 from service.config.api_keys import KeysError, check_exposure
+from service.config.environment import SettingsError
+from service.config.log_settings import LogSettings
+from service.config.logs import Logs
 from service.config.traffic import TrafficError
-from service.host import gateways, torchserve
+from service.host import gateways, host_checks, packaging, run_folders, torchserve
+from service.host import health as health_checks
 from service.host.gateway_slots import GatewaySlot
 from service.host.gateways import GatewayError
 from service.host.processes import stop_signals
-from service.host.supervisor import RunOptions, StartError, require_free_port, require_keys, select_models
+from service.host.run_options import RunOptions, StartError, require_free_port, require_keys
 from service.host.supervisor import run as supervise
+from service.host.supervisor import select_models
 from service.models.cards import CardError
-
-WORKER_FOLDER = "resnest-worker"  # in the temporary folder: `worker` writes there what `health` reads
+from service.tasks import endpoints
 
 models = names_option(
     "--models", envvar="RESNEST_MODELS", help="Models to use. Default: all models whose weights are present."
+)
+strict_option = click.option(
+    "--strict/--no-strict",
+    default=False,
+    envvar="RESNEST_STRICT",
+    show_default=True,
+    help="Do not start if the weights of a model fail their check. Otherwise the other models are served.",
 )
 
 
@@ -39,9 +55,11 @@ class Main(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Raises `click.ClickException` for an error that an operator can correct."""
+        if warning := service_links.remove(os.environ):
+            click.echo(f"Warning: {warning}", err=True)
         try:
             return super().invoke(ctx)
-        except (CardError, GatewayError, KeysError, StartError, TrafficError) as error:
+        except (CardError, GatewayError, KeysError, RunFailedError, SettingsError, StartError, TrafficError) as error:
             raise click.ClickException(str(error)) from error
         except BrokenPipeError:
             raise  # click exits silently: the reader of the output has closed it
@@ -49,11 +67,26 @@ class Main(click.Group):
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{where}{error.strerror or error}") from error
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, also of endpoints that were registered later."""
+        return sorted({*super().list_commands(ctx), *endpoints()})
 
-@click.group(cls=Main, commands=[models_group, keys_group, evaluate, bench, quantise])
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, or of the endpoint of that name."""
+        if cmd_name in self.commands or cmd_name not in endpoints():
+            return super().get_command(ctx, cmd_name)
+        return command_of(endpoints()[cmd_name])
+
+
+ENDPOINTS = [command_of(endpoint) for endpoint in endpoints().values()]
+
+
+@click.group(
+    cls=Main, commands=[*ENDPOINTS, models_group, keys_group, evaluate, bench, quantise, bulk, settings_command, doctor]
+)
 @click.version_option(__version__, prog_name="resnest-service")
 def main() -> None:
-    """Serve image classification and segmentation over HTTP."""
+    """Serve image classification, segmentation and detection over HTTP, or ask a model about files."""
 
 
 @main.command()
@@ -101,6 +134,14 @@ def main() -> None:
     help="Default model of its task, for requests that name no model. At most one for each task.",
 )
 @click.option(
+    "--cors",
+    "cors_origins",
+    metavar="ORIGIN[,ORIGIN...]",
+    default="",
+    envvar="RESNEST_CORS_ORIGINS",
+    help="Origins whose web pages may call, such as https://app.example, or * for all.",
+)
+@click.option(
     "--gateway-workers",
     default=1,
     envvar="RESNEST_GATEWAY_WORKERS",
@@ -111,15 +152,19 @@ def main() -> None:
 @click.option(
     "--start-timeout", default=180.0, show_default=True, help="Seconds within which all models must become ready."
 )
+@strict_option
 @click.option("--pull/--no-pull", default=True, show_default=True, help="Download missing weights of --models.")
 def run(store: Path, models: tuple[str, ...], start_timeout: float, *, pull: bool, **gateway: Any) -> None:
     """Run TorchServe and the gateway together until Ctrl-C."""
+    logs = log_of("supervisor")
+    prepare_host()
     options = RunOptions(store, models, start_timeout_s=start_timeout, **gateway)
+    check_settings(options)
     if pull and models:
         require_keys(options)  # check both before a download that may take minutes
         require_free_port(options.host, options.port)
         pull_absent(store, models)
-    supervise(options, click.echo)
+    supervise(options, click.echo, logs)
 
 
 @main.command()
@@ -139,6 +184,7 @@ def package(store: Path, models: tuple[str, ...], into: Path | None) -> None:
 @click.option("--management-address", default=torchserve.Addresses.management, show_default=True)
 @click.option("--metrics-address", default=torchserve.Addresses.metrics, show_default=True)
 @path_option("--folder", help="Folder for all written files. Default: a folder in the temporary folder.")
+@strict_option
 def worker(
     store: Path,
     models: tuple[str, ...],
@@ -146,35 +192,41 @@ def worker(
     management_address: str,
     metrics_address: str,
     folder: Path | None,
+    *,
+    strict: bool,
 ) -> None:
     """Package the models, then run TorchServe alone in the foreground, as a container does."""
-    folder = (folder or _worker_folder()).resolve()
+    logs = log_of("worker")
+    prepare_host()
+    folder = (folder or run_folders.claim_folder(health_checks.worker_folder())).resolve()
+    if folder.name != health_checks.WORKER_FOLDER:
+        click.echo(f"Check this worker with: resnest-service health --worker {folder}")
     served = select_models(RunOptions(store, models), click.echo)
-    for card in served:
-        torchserve.package(card, folder / torchserve.ARCHIVES)
+    packaged = packaging.package_all(served, folder / torchserve.ARCHIVES, click.echo, strict=strict)
     addresses = torchserve.Addresses(inference_address, management_address, metrics_address)
-    torchserve.prepare(folder, served, folder / torchserve.ARCHIVES, addresses)
+    torchserve.prepare(folder, packaged.loaded, folder / torchserve.ARCHIVES, addresses, in_json=logs.is_json)
+    packaging.write_refused(folder, packaged.refused)
+    if warning := host_checks.java(os.environ)[1]:
+        click.echo(f"Warning: {warning}", err=True)
     command = torchserve.command(folder, os.environ)
     os.chdir(folder)
-    os.execve(command[0], command, torchserve.environment(folder, served, os.environ))  # noqa: S606 - no shell wanted
+    form = {"RESNEST_LOG_FORMAT": "json" if logs.is_json else "text"}  # TorchServe is between a worker and a terminal
+    variables = torchserve.environment(folder, packaged.loaded, {**os.environ, **form})
+    os.execve(command[0], command, variables)  # noqa: S606 - no shell wanted
 
 
 @main.command()
 def gateway() -> None:
     """Run the HTTP gateway alone, configured by RESNEST_... environment variables."""
-    from service.config.settings import Settings
-
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        messages = (f"RESNEST_{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors())
-        raise click.ClickException("; ".join(messages)) from error
+    prepare_host()
+    settings = environment.read()
     slot = GatewaySlot.from_environment(os.environ)
     if settings.gateway_workers > 1 and slot is None:
         check_exposure(settings.host, protected=settings.authenticates_callers, waived=settings.allow_no_keys)
         require_free_port(settings.host, settings.port)
+        log_of("supervisor")
         with stop_signals() as stop_signal:
-            gateways.serve(settings.gateway_workers, os.environ, settings.shutdown_timeout_s, stop_signal, click.echo)
+            gateways.serve(settings.gateway_workers, os.environ, settings.shutdown_timeout_s, stop_signal)
         return
     from service.gateway.server.uvicorn_server import serve
 
@@ -183,19 +235,56 @@ def gateway() -> None:
 
 @main.command()
 @path_option("--worker", "folder", help="Folder of the `worker` to check.")
-def health(folder: Path | None) -> None:
+@click.option(
+    "--require",
+    type=click.Choice(["any", "all"]),
+    default="all",
+    show_default=True,
+    help="How many models must be able to answer.",
+)
+def health(folder: Path | None, require: Literal["any", "all"]) -> None:
     """Exit with 0 if the `worker` or `gateway` of this container is ready, otherwise with 1."""
-    from service.host import health as health_checks
-
-    folder = folder or _worker_folder()
-    if folder.is_dir():
-        management, names = torchserve.read_configuration(folder)
-        unready = health_checks.unready_models(management, names)
-    else:
-        options = RunOptions(Path(), host=os.environ.get("RESNEST_HOST", "127.0.0.1"), port=_port())
-        unready = [] if health_checks.gateway_is_ready(options.address) else [options.address]
+    try:
+        unready = health_checks.unready(os.environ, folder, require)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
     if unready:
         raise click.ClickException(f"not ready: {', '.join(unready)}")
+
+
+def log_of(component: str) -> Logs:
+    """Return the log of this process by its settings. Raise `click.ClickException` for invalid ones."""
+    try:
+        return Logs(component, LogSettings())
+    except ValidationError as error:
+        raise click.ClickException("; ".join(environment.reasons(error))) from error
+    except ValueError as error:
+        raise click.ClickException(f"RESNEST_LOG_FILE: {error}") from error
+
+
+def prepare_host() -> None:
+    """Raise the limit of open files, and warn of what is unusual.
+
+    Raises `CardError` on another system than Linux, and `SettingsError` for a variable that is no setting.
+    """
+    host_checks.require_linux()
+    environment.check_names(os.environ)
+    if warning := host_checks.raise_descriptor_limit():
+        click.echo(f"Warning: {warning}", err=True)
+
+
+def check_settings(options: RunOptions) -> None:
+    """Raise `SettingsError` if the gateway could not start with these options and this environment."""
+    environment.read(
+        model_store=options.store,
+        models=options.models,
+        default_models=options.default_models,
+        host=options.host,
+        port=options.port,
+        gateway_workers=options.gateway_workers,
+        allow_no_keys=options.allow_no_keys,
+        **{name: value for name in ("keys_file", "traffic_file", "cors_origins") if (value := getattr(options, name))},
+    )
 
 
 def _host(name: str) -> str:
@@ -204,14 +293,3 @@ def _host(name: str) -> str:
     except UnicodeError as error:
         raise click.BadParameter("it is not a host name or an address") from error
     return name
-
-
-def _worker_folder() -> Path:
-    return Path(tempfile.gettempdir()) / WORKER_FOLDER
-
-
-def _port() -> int:
-    port = os.environ.get("RESNEST_PORT", "8000")
-    if not (port.isascii() and port.isdecimal() and int(port) < 1 << 16):
-        raise click.ClickException("RESNEST_PORT is not a port number")
-    return int(port)

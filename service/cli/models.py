@@ -11,7 +11,7 @@ import click
 
 from service.cli.options import path_option
 from service.host import torchserve
-from service.models import cards
+from service.models import text_file, zoo
 from service.models.cards import CardError, KeyProfile, Library, ModelCard
 from service.models.weights import checksums
 from service.models.weights import store as weight_store
@@ -21,12 +21,21 @@ from service.models.weights.importing import ImportSpec, InputProfile, import_ch
 from service.tasks import TASKS, task_of, task_of_network
 
 STATES = {"ready": "ready", "begun": "begun", "absent": "not pulled", "missing": "missing"}
+UNREADABLE = "unreadable"
 PULLABLE = ("absent", "begun")
+
+
+def _existing(_context: click.Context, _option: click.Parameter, store: Path) -> Path:
+    if not store.is_dir():
+        where = "Name the folder of the models with --store or RESNEST_MODEL_STORE"
+        raise click.BadParameter(f"{store.resolve()} is not a folder. {where}.")
+    return store
+
 
 store_option = path_option(
     "--store",
     kind="folder",
-    exists=True,
+    callback=_existing,
     default=Path("model_store"),
     envvar="RESNEST_MODEL_STORE",
     help="Folder that contains the model folders.",
@@ -47,18 +56,21 @@ def models(context: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the cards and their states as JSON.")
 def list_models(store: Path, *, as_json: bool) -> None:
     """List all models, and whether their weights are here."""
-    found = cards.read_nonempty_zoo(store).values()
+    found = zoo.read_nonempty_zoo(store, task_of)
     if as_json:
-        click.echo(json.dumps([_described(card) for card in found], indent=2))
+        bad = [{"name": name, "state": UNREADABLE, "error": reason} for name, reason in found.unreadable.items()]
+        click.echo(json.dumps([*(_described(card) for card in found.values()), *bad], indent=2))
         return
     from service.measure.tables import table  # noqa: PLC0415 - a command imports what it needs when it runs
 
     parts = []
     for task in TASKS.values():  # a table for each fits 80 columns
         head, published = task.published_score
-        rows = [_row(card, published) for card in found if task_of(card) is task]
+        rows = [_row(card, published) for card in found.values() if task_of(card) is task]
         if rows:
             parts.append(table((task.name.upper(), "WEIGHTS", "INPUT", head, "STATE"), rows))
+    if found.unreadable:
+        parts.append(table(("UNREADABLE", "REASON"), list(found.unreadable.items())))
     click.echo("\n\n".join(parts))
 
 
@@ -128,6 +140,8 @@ def pull(store: Path, names: Sequence[str]) -> None:
     show_default=True,
     help="Version of a new model. A further version is added to the model of that name.",
 )
+@click.option("--ema", is_flag=True, help="Use the averaged weights (EMA) of a checkpoint that has both.")
+@click.option("--member", metavar="NAME", help="Use this member of a checkpoint in which several different ones fit.")
 @click.option("--licence", default="not stated", show_default=True, help="Licence of a new model's weights.")
 def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
     """Import weights from FILE: a published file, for a machine without internet, or your own checkpoint.
@@ -143,9 +157,19 @@ def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
     if None in given:
         raise click.UsageError("a new model needs both --network and --labels")
     task = task_of_network(described["network"], described["library"])
-    spec = ImportSpec(name=name, task=task.name, input=task.imported_input, has_colours=task.has_colours, **described)
-    folder = import_checkpoint(store, spec, file)
-    click.echo(f"{name}: {folder}; serve it with `resnest-service run --models {name}`")
+    spec = ImportSpec(
+        name=name,
+        task=task.name,
+        input=task.imported_input,
+        serving=task.imported_serving,
+        has_colours=task.has_colours,
+        **described,
+    )
+    imported = import_checkpoint(store, spec, file)
+    click.echo(f"{name}: used {imported.used} of {text_file.printable(file)}")
+    if imported.left_out:
+        click.echo(f"{name}: left out {text_file.printable(', '.join(imported.left_out))}")
+    click.echo(f"{name}: {imported.folder}; serve it with `resnest-service run --models {name}`")
 
 
 @models.command()
@@ -153,12 +177,13 @@ def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
 @click.argument("names", nargs=-1)
 def verify(store: Path, names: Sequence[str]) -> None:
     """Verify the checksums of the weights that are here. Exits with 1 if any differ."""
-    chosen = (
-        _named(store, names)
-        if names
-        else [card for card in cards.read_zoo(store).values() if weight_store.state(card) == "ready"]
-    )
-    failures = []
+    failures: list[str] = []
+    if names:
+        chosen = _named(store, names)
+    else:
+        found = zoo.read_zoo(store)
+        chosen = [card for card in found.values() if weight_store.state(card) == "ready"]
+        failures += found.unreadable.values()
     for card in chosen:
         try:
             checksums.verify(card)
@@ -200,7 +225,9 @@ def _pulled(card: ModelCard) -> bool:
 
 
 def _row(card: ModelCard, published: str) -> tuple[str, ...]:
-    score = f"{card.published[published]:.2f}" if published in card.published else "-"
+    from service.measure.tables import stated  # noqa: PLC0415 - a command imports what it needs
+
+    score = stated(card.published, card.measured, published)
     return card.name, _memory(card), str(card.input.size), score, STATES[weight_store.state(card)]
 
 
@@ -212,12 +239,7 @@ def _memory(card: ModelCard) -> str:
 
 
 def _named(store: Path, names: Sequence[str]) -> list[ModelCard]:
-    zoo = cards.read_zoo(store)
-    found = {name: cards.find(zoo, name) for name in names}
-    unknown = [name for name, card in found.items() if card is None]
-    if unknown:
-        raise CardError(f"no model is named {', '.join(unknown)}; `resnest-service models list` lists them")
-    return list({card.name: card for card in found.values() if card is not None}.values())
+    return zoo.read_zoo(store, task_of).select(names)
 
 
 def _described(card: ModelCard) -> dict[str, Any]:

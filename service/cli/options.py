@@ -69,3 +69,17 @@ store = path_option(
     envvar="RESNEST_MODEL_STORE",
     help="Folder that contains the model folders.",
 )
+
+url_option = click.option(
+    "--url",
+    default="http://127.0.0.1:8000",
+    envvar="RESNEST_URL",
+    show_default=True,
+    help="URL of the running service.",
+)
+
+api_key_option = click.option(
+    "--api-key",
+    envvar="RESNEST_API_KEY",
+    help="API key for the service. In the environment it is not visible in the list of processes.",
+)

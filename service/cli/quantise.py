@@ -18,11 +18,14 @@ import click
 from service.cli.options import path_option, store
 from service.config.cores import SLEEPING_THREADS
 from service.errors import ServiceError
-from service.host.supervisor import RunOptions, select_models
+from service.host.run_options import RunOptions
+from service.host.supervisor import select_models
 from service.imaging import decoder, preprocess
 from service.imaging.decoder import ImageLimits
-from service.models import atomic_write
+from service.models import atomic_write, text_file
 from service.models.cards import CardError, Int8, ModelCard, Serving
+from service.models.weights import checksums
+from service.tasks.scoring_base import Remark
 
 if TYPE_CHECKING:
     from service.engines import Engine, Images
@@ -65,6 +68,7 @@ def quantise(store: Path, model: str, folder: Path, count: int, *, yes: bool) ->
 
     quantising.require_installed()
     (card,) = select_models(RunOptions(store, (model,)), _say)
+    checksums.verify(card)
     prepared = list(_preprocess(card, _sample(folder, count)))
     calibration, validation = prepared[::2], prepared[1::2]
     if not validation:
@@ -84,9 +88,12 @@ def quantise(store: Path, model: str, folder: Path, count: int, *, yes: bool) ->
 
 def _sample(folder: Path, count: int) -> list[Path]:
     """Return at most `count` images of the folder, evenly spaced in the sorted list of all."""
-    from service.measure.accuracy.datasets import SUFFIXES
+    from service.measure.accuracy import datasets, listing
 
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    left_out: list[Remark] = []
+    found = listing.images(folder, left_out)
+    for line in listing.summary(left_out, folder, datasets.SHOWN):
+        _say(f"Left out: {line}")
     count = min(count, len(found))
     return [found[index * len(found) // count] for index in range(count)]
 
@@ -95,8 +102,9 @@ def _preprocess(card: ModelCard, paths: Sequence[Path]) -> "Iterator[Images]":
     for path in paths:
         try:
             decoded = decoder.decode(path.read_bytes(), ImageLimits(), needed=preprocess.needed_side(card.input))
-        except ServiceError as error:
-            _say(f"Skipping {path}: {error.code()}")
+        except (ServiceError, OSError) as error:
+            reason = error.code() if isinstance(error, ServiceError) else error.strerror
+            _say(f"Skipping {text_file.printable(path)}: {reason}")
             continue
         yield preprocess.prepare(card.input, decoded.image)
 
@@ -180,7 +188,7 @@ def _write(candidate: ModelCard, comparison: Int8Comparison) -> None:
     import tomlkit
 
     path = candidate.folder / "card.toml"
-    document: Any = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document: Any = tomlkit.parse(text_file.read(path))
     document.setdefault("serving", tomlkit.table())["precision"] = "int8"
     document["int8"] = candidate.int8.model_dump() if candidate.int8 else {}
     found = comparison.agreement

@@ -85,7 +85,7 @@ def test_the_limit_of_a_model_needs_no_service(store: Path, tmp_path: Path) -> N
     document = tmp_path / "limit.json"
     result = call("--limit", "tiny-classifier", "--store", store, *BRIEF, "--json", document)
     assert result.exit_code == 0, result.output
-    assert "tiny-classifier in this process: " in result.stdout
+    assert "tiny-classifier without HTTP: " in result.stdout
     assert "a single image, both: p50 " in result.stdout
     assert json.loads(document.read_text(encoding="utf-8"))["limit"]["batch_size"] == 8
 

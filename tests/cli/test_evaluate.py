@@ -56,6 +56,33 @@ def test_a_segmenter_is_scored_on_pairs_of_pictures_and_masks(store: Path, masks
     assert set(model["iou"]) <= {"background", "cat", "dog"}
 
 
+def test_a_detector_is_scored_on_a_folder_in_the_layout_of_coco(
+    store: Path, images: npt.NDArray[np.uint8], tmp_path: Path
+) -> None:
+    root, into = tmp_path / "coco", tmp_path / "report"
+    (root / "annotations").mkdir(parents=True)
+    (root / "val2017").mkdir()
+    Image.fromarray(images[0]).save(root / "val2017" / "a.png")
+    corners = [8.0, 8.0, 40.0, 8.0, 40.0, 56.0, 8.0, 56.0]
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 64, "height": 64}],
+        "categories": [{"id": 17, "name": "cat"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 17, "bbox": [8, 8, 32, 48], "area": 1536, "segmentation": [corners]}
+        ],
+    }
+    (root / "annotations" / "instances_val2017.json").write_text(json.dumps(content), encoding="utf-8")
+
+    told = call(store, "tiny-detector", root, "--into", into)
+
+    (model,) = json.loads((into / "report.json").read_text(encoding="utf-8"))["models"]
+    assert "BOX AP" in told.stdout
+    assert all(0 <= model[name] <= 1 for name in ("box_ap", "box_ap50", "mask_ap", "mask_ap_medium"))
+    assert model["mask_ap_small"] is None
+    assert set(model["boxes"]["by_label"]) == set(model["masks"]["by_label"]) == {"cat"}
+    assert {"precision-recall-tiny-detector.png", "ap-detection.png"} <= {path.name for path in into.iterdir()}
+
+
 def test_a_folder_gets_every_report_and_the_plots_and_is_not_computed_twice(
     store: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -168,3 +195,73 @@ def test_what_cannot_be_scored_is_told_in_one_sentence(
     result = call(store, model, tmp_path / dataset, *options)
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert told in result.stderr
+
+
+def test_what_is_left_out_is_named_in_the_terminal_and_in_every_report(
+    store: Path, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "cat" / "notes.txt").write_text("hello", encoding="utf-8")
+    (photos / "cat" / "caf\udce9.jpg").symlink_to("nowhere")
+    (photos / "unsorted").mkdir()
+    (photos / "unsorted" / "b.jpg").write_bytes(b"\xff\xd8\xff")
+    into = tmp_path / "report"
+    result = call(store, "tiny-classifier", photos, "--into", into, "--skip-unknown")
+    assert result.exit_code == 0, result.output
+    for text in (result.stderr, (into / "report.md").read_text(encoding="utf-8")):
+        assert "1 file, because it is not an image: cat/notes.txt" in text
+        assert "cat/caf\\xe9.jpg" in text
+        assert "unsorted/b.jpg" in text
+    report = json.loads((into / "report.json").read_text(encoding="utf-8"))
+    assert len(report["left_out"]) == 2
+    assert [each["file"] for each in report["models"][0]["left_out"]] == [str(photos / "unsorted" / "b.jpg")]
+
+
+def test_a_rejected_image_whose_name_is_not_utf_8_is_in_every_report(store: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "cat" / "caf\udce9.jpg").write_bytes(b"no image")
+    into = tmp_path / "report"
+    result = call(store, "tiny-classifier", photos, "--into", into)
+    assert result.exit_code == 0, result.output
+    assert "caf\\xe9.jpg: " in (into / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_model_is_called_as_it_was_asked_for(store: Path, photos: Path, tmp_path: Path) -> None:
+    into = tmp_path / "report"
+    result = call(store, "tiny-classifier@1.0", photos, "--into", into)
+    assert "tiny-classifier@1.0" in result.stdout
+    assert (into / "answers-tiny-classifier@1.0.jsonl").exists()
+
+
+def test_plots_of_an_earlier_evaluation_in_the_folder_are_removed_and_other_files_stay(
+    store: Path, photos: Path, masks: Path, tmp_path: Path
+) -> None:
+    into = tmp_path / "report"
+    call(store, "tiny-classifier", photos, "--into", into)
+    before = {path.name for path in into.glob("*.png")}
+    (into / "mine.png").touch()
+    call(store, "tiny-segmenter", masks, "--into", into)
+    after = {path.name for path in into.glob("*.png")}
+    assert before
+    assert not before & after
+    assert "mine.png" in after
+
+
+def test_mask_values_can_be_stated(store: Path, masks: Path) -> None:
+    Image.fromarray(np.full((64, 64), 255, np.uint8)).save(masks / "masks" / "a.png")
+    refused = call(store, "tiny-segmenter", masks)
+    assert (refused.exit_code, len(refused.stderr.splitlines())) == (1, 1)
+    assert "--values 255=1" in refused.stderr
+    assert call(store, "tiny-segmenter", masks, "--values", "255=1").exit_code == 0
+
+
+@pytest.mark.parametrize("values", ["255", "255=256", "x=1", "255=1;2=3", "-1=2"])
+def test_mask_values_that_are_none_are_a_usage_error(store: Path, masks: Path, values: str) -> None:
+    result = call(store, "tiny-segmenter", masks, "--values", values)
+    assert result.exit_code == 2
+    assert "is not VALUE=CLASS" in result.stderr
+
+
+def test_the_best_five_of_few_labels_are_no_score(store: Path, photos: Path) -> None:
+    for folder in photos.iterdir():
+        assert folder.name in FLOWERS_AND_PETS[:3]
+    (model,) = json.loads(call(store, "tiny-classifier-b", photos, "--format", "json").stdout)["models"]
+    assert model["top5"] is None

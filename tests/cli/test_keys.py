@@ -36,7 +36,7 @@ def test_a_key_is_added_to_those_there_are_and_remarks_stay(file: Path) -> None:
     call(file, "new", "web-app")
     lines = file.read_text(encoding="utf-8").splitlines()
     assert [line.split()[0] for line in lines] == ["#", "other", "web-app"]
-    assert parse("\n".join(lines))[1].scopes == {"classify", "segment"}
+    assert parse("\n".join(lines))[1].scopes == {"classify", "segment", "detect"}
 
 
 def test_the_keys_are_listed_by_their_ids_and_revoked_by_them(file: Path) -> None:
@@ -46,6 +46,14 @@ def test_the_keys_are_listed_by_their_ids_and_revoked_by_them(file: Path) -> Non
     assert call(file, "revoke", rows[0][1]).exit_code == 0
     left = parse(file.read_text(encoding="utf-8"))
     assert [find(left, secret) is not None for secret in secrets] == [False, True]
+
+
+def test_the_limits_of_a_key_are_listed(file: Path) -> None:
+    call(file, "new", "web-app", "--rate", "2.5", "--burst", "40", "--concurrency", "3", "--expires", "2030-01-31")
+    call(file, "new", "plain")
+    limited, plain = call(file, "list").stdout.splitlines()
+    assert limited.split()[-4:] == ["rate=2.5", "burst=40", "concurrency=3", "2030-01-31"]
+    assert "=" not in plain
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from service.cli.main import main
 from service.host.processes import free_port
-from service.models import cards
+from service.models import cards, zoo
 from tests.models.weights.checkpoints import made_state, pth
 from tests.models.weights.misbehaving import Server, serving
 from tests.stores import write_store
@@ -149,7 +149,7 @@ def test_ones_own_checkpoint_becomes_a_model_and_is_deleted_when_asked(
     words = ("import", str(tmp_path / "my.pth"), "--name", "mine", "--network", "resnest14", "--size", "96")
     made = call(*words, "--labels", str(tmp_path / "labels.txt"), "--input", "timm")
     assert "resnest-service run --models mine" in made.stdout
-    assert cards.read_all(store)["mine"].input.profile == "timm"
+    assert zoo.read_all(store)["mine"].input.profile == "timm"
     kept = call("remove", "mine", answer="n\n")
     assert (kept.exit_code, (store / "mine").exists()) == (1, True)
     assert call("remove", "mine", answer="y\n").exit_code == 0
@@ -173,10 +173,15 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(store: Path, tmp_path: Path) -> Run:
-    """Return a function that runs `run` as far as it goes without Java: weights are pulled and archives are written."""
+    """Return a function that runs `run` until Java ends at once: weights are pulled and archives are written."""
+    java = tmp_path / "java" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text("#!/bin/sh\nexit 3\n", encoding="utf-8")
+    java.chmod(0o755)
+    (tmp_path / "java" / "release").write_text('JAVA_VERSION="17.0.9"\n', encoding="utf-8")
 
     def serve(*words: str) -> Result:
-        environment = {"RESNEST_MODEL_STORE": str(store), "JAVA_HOME": str(tmp_path / "nowhere")}
+        environment = {"RESNEST_MODEL_STORE": str(store), "JAVA_HOME": str(tmp_path / "java")}
         return CliRunner().invoke(main, ["run", "--port", str(free_port()), *words], env=environment)
 
     return serve
@@ -187,7 +192,7 @@ def test_run_pulls_the_named_models_that_are_not_here_and_serves_them(run: Run, 
     assert (store / NAME / "weights" / "tiny.safetensors").is_file()
     assert "its weights are not here; pulling them" in first.stderr
     assert f"Packaging {NAME} 1.0" in first.stdout
-    assert "Java is missing" in first.stderr
+    assert "TorchServe ended with code 3 while starting" in first.stderr
     asked = len(server.requests)
     assert "pulling" not in run("--models", NAME).stderr
     assert len(server.requests) == asked
@@ -214,3 +219,10 @@ def test_a_port_that_is_taken_is_told_before_anything_is_pulled(call: Call, stor
     result = CliRunner().invoke(main, words, env={"RESNEST_MODEL_STORE": str(store)})
     assert "cannot listen on" in result.stderr
     assert server.requests == []
+
+
+def test_a_store_that_is_not_there_is_named_with_the_options_that_choose_another(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["models", "show", "mine"], env={"RESNEST_MODEL_STORE": str(tmp_path / "none")})
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'none'} is not a folder" in result.output
+    assert "--store or RESNEST_MODEL_STORE" in result.output

@@ -115,7 +115,7 @@ def test_a_no_leaves_everything_as_it_was(tmp_path: Path, photos: Path) -> None:
 
 
 def test_too_few_pictures_are_one_sentence(tmp_path: Path) -> None:
-    write_store(tmp_path / "store", "tiny-classifier", weights=False)
+    write_store(tmp_path / "store", "tiny-classifier")
     (tmp_path / "empty").mkdir()
     done = call(tmp_path / "store", "tiny-classifier", "--image-folder", str(tmp_path / "empty"))
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)

@@ -1,0 +1,1 @@
+"""`resnest-service bulk`: ask a model about very many files, in a run that can be stopped and continued."""

@@ -1,0 +1,1 @@
+"""The commands that ask a model about files: one for each endpoint of a task."""

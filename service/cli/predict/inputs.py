@@ -1,0 +1,86 @@
+"""Find the files that a command is given: files, folders, patterns and standard input."""
+
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Final
+
+from service.cli.predict.failures import InputProblemError
+from service.errors import BodyTooLarge
+from service.measure.accuracy import listing
+from service.measure.accuracy.listing import Remarks
+from service.models import text_file
+
+STDIN: Final = "-"
+MAX_FILE_BYTES: Final = 1 << 28  # 256 MiB: above every limit of a service, below the memory of a machine
+UNREADABLE: Final = "file_unreadable"
+NOT_FOUND: Final = "file_not_found"
+NO_IMAGES: Final = "folder_without_images"
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file to send: its name in the output, its path (None is standard input), and where files about it are written.
+
+    `place` is the file's name, or its path in the folder that was given.
+    """
+
+    name: str
+    path: Path | None
+    place: PurePath
+
+
+def find(arguments: Iterable[str], left_out: Remarks) -> Iterator[InputFile]:
+    """Yield the files that the arguments mean, in their order. A folder's files are sorted.
+
+    An argument is a file, a folder, a pattern such as `photos/**/*.jpg`, or `-` for standard input. An argument that
+    matches nothing is yielded too: `read` raises for it. Files of a folder that are not images are in `left_out`.
+    """
+    for argument in arguments:
+        if argument == STDIN:
+            yield InputFile(STDIN, None, PurePath("stdin"))
+        elif os.path.lexists(argument) or not glob.has_magic(argument):
+            yield from _of_path(Path(argument), left_out)
+        else:
+            matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - the pattern may be absolute
+            for match in matches or [argument]:
+                yield from _of_path(Path(match), left_out)
+
+
+def of_file(path: Path) -> InputFile:
+    """Return the input of one file."""
+    return InputFile(text_file.printable(path), path, PurePath(path.name or "folder"))
+
+
+def read(file: InputFile) -> bytes:
+    """Return the bytes of an input. Raises `InputProblemError`."""
+    if file.path is None:
+        return sys.stdin.buffer.read()
+    try:
+        if not file.path.exists():
+            raise InputProblemError(NOT_FOUND, f"{file.name}: there is no such file, and no file matches it")
+        if file.path.is_dir():
+            os.scandir(file.path).close()  # raises if it cannot be read
+            raise InputProblemError(NO_IMAGES, f"{file.name} is a folder without images")
+        if not file.path.is_file():
+            raise InputProblemError(UNREADABLE, f"{file.name} is not a regular file")
+        size = file.path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise InputProblemError(BodyTooLarge.code(), f"{file.name} has {size} bytes; at most {MAX_FILE_BYTES}")
+        return file.path.read_bytes()
+    except OSError as error:
+        raise InputProblemError(UNREADABLE, f"{file.name} cannot be read: {error.strerror}") from error
+
+
+def _of_path(path: Path, left_out: Remarks) -> Iterator[InputFile]:
+    if not (path.is_dir() and os.access(path, os.R_OK | os.X_OK)):
+        yield of_file(path)
+        return
+    found = None
+    for found in listing.walk(path, left_out):
+        yield InputFile(text_file.printable(found), found, PurePath(found.relative_to(path)))
+    if found is None:
+        yield of_file(path)  # `read` says that it is a folder without images

@@ -1,0 +1,118 @@
+"""The loop of a bulk run, with models whose behaviour the tests choose."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Self
+
+import pytest
+
+from service.cli.bulk import bulk_run, results_file
+from service.cli.bulk.bulk_run import FixedLimit
+from service.cli.bulk.results_file import ResultsFile
+from service.cli.predict import inputs
+from service.cli.predict.failures import RunFailedError
+from service.cli.predict.inputs import InputFile
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Counting:
+    """A model that answers the more slowly the larger the number, and fails at `fails_at`."""
+
+    concurrency = 1
+
+    def __init__(self, fails_at: int = -1) -> None:
+        self.now = self.most = 0
+        self._fails_at = fails_at
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        pass
+
+    async def answer(self, upload: bytes) -> dict[str, Any]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(int(upload) / 1000)
+        finally:
+            self.now -= 1
+        if int(upload) == self._fails_at:
+            raise RunFailedError("it is gone")
+        return {"number": int(upload)}
+
+
+class Unread:
+    """A file to write that is empty to a reader."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.fileno = file.fileno
+
+    def seek(self, _position: int) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(())
+
+
+def files(folder: Path, count: int) -> Iterator[InputFile]:
+    for number in range(count):
+        path = folder / f"{number}.png"
+        path.write_text(str(number), encoding="ascii")
+        yield inputs.of_file(path)
+
+
+def written(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+async def test_every_input_has_one_line_and_the_limit_is_kept(tmp_path: Path) -> None:
+    model, out = Counting(), tmp_path / "results.jsonl"
+    steps: list[tuple[int, int]] = []
+    with results_file.opened(out, {}) as results:
+        await bulk_run.run(model, files(tmp_path, 30), results, FixedLimit(5), lambda *step: steps.append(step))
+
+    assert sorted(each["number"] for each in written(out)) == list(range(30))
+    assert model.most == 5
+    assert steps == [(1, 0)] * 30
+
+
+async def test_a_file_that_cannot_be_read_is_a_line(tmp_path: Path) -> None:
+    out = tmp_path / "results.jsonl"
+    with results_file.opened(out, {}) as results:
+        missing = [inputs.of_file(tmp_path / "none.png")]
+        await bulk_run.run(Counting(), missing, results, FixedLimit(1), lambda *_step: None)
+
+        assert results.failed == 1
+    assert [each["error"]["code"] for each in written(out)] == ["file_not_found"]
+
+
+async def test_a_run_that_fails_keeps_what_was_answered_and_starts_nothing_more(tmp_path: Path) -> None:
+    model, out = Counting(fails_at=6), tmp_path / "results.jsonl"
+    with results_file.opened(out, {}) as results, pytest.raises(RunFailedError):
+        await bulk_run.run(model, files(tmp_path, 100), results, FixedLimit(3), lambda *_step: None)
+
+    assert {each["number"] for each in written(out)} == {0, 1, 2, 3, 4, 5}
+    assert model.now == 0
+
+
+async def test_a_full_disk_ends_the_run_with_its_reason(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230 - it does not block
+        results = ResultsFile(tmp_path / "results.jsonl", Unread(full))
+        with pytest.raises(RunFailedError, match="cannot be written: No space left on device"):
+            await bulk_run.run(Counting(), files(tmp_path, 1), results, FixedLimit(1), lambda *_step: None)
+
+
+def test_a_fixed_limit_does_not_change() -> None:
+    limit = FixedLimit(3)
+    limit.answered(9.0)
+
+    assert limit.current == 3

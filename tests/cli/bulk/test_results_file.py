@@ -1,0 +1,104 @@
+"""One line for each input, whatever ended the runs before."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.cli.bulk import results_file
+from service.cli.predict.failures import RunFailedError
+
+RUN: dict[str, Any] = {"task": "classify", "query": {"top_k": "1"}}
+
+
+def line(name: str, **members: Any) -> bytes:
+    return json.dumps({"file": name, **members}, separators=(",", ":")).encode() + b"\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a results file with an answer and a problem."""
+    with results_file.opened(tmp_path / "out" / "results.jsonl", RUN) as results:
+        results.append(line("a.jpg", predictions=[]))
+        results.append(line('b".jpg', error={"code": "image_corrupt"}))
+    return tmp_path / "out" / "results.jsonl"
+
+
+def test_a_run_that_continues_knows_the_lines_and_the_problems(path: Path) -> None:
+    with results_file.opened(path, RUN) as results:
+        assert len(results.done) == 2
+        assert all(name in results.done for name in ("a.jpg", 'b".jpg'))
+        assert results.failed == 1
+
+
+@pytest.mark.parametrize("cut", range(1, 20))
+def test_what_a_killed_process_left_of_a_line_is_removed(cut: int, path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole + line("c.jpg", predictions=[])[:cut])
+
+    with results_file.opened(path, RUN) as results:
+        assert "c.jpg" not in results.done
+        results.append(line("c.jpg", predictions=[]))
+
+    assert path.read_bytes() == whole + line("c.jpg", predictions=[])
+
+
+def test_a_cut_line_longer_than_a_block_is_removed(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"file":"c.jpg","data":"' + b"x" * (2 * results_file.BLOCK))
+
+    with results_file.opened(path, RUN):
+        pass
+
+    assert path.read_bytes() == whole
+
+
+def test_lines_with_a_problem_can_be_asked_again(path: Path) -> None:
+    with results_file.opened(path, RUN, retry_failed=True) as results:
+        assert 'b".jpg' not in results.done
+        assert results.failed == 0
+
+    assert path.read_bytes() == line("a.jpg", predictions=[])
+
+
+def test_another_question_does_not_continue_a_run(path: Path) -> None:
+    with (
+        pytest.raises(RunFailedError, match=r'of another run, with query \{"top_k": "1"\}; name another file'),
+        results_file.opened(path, {**RUN, "query": {"top_k": "2"}}),
+    ):
+        pass
+
+
+def test_a_file_of_something_else_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("mine\n", encoding="utf-8")
+
+    with pytest.raises(RunFailedError, match="of another run"), results_file.opened(path, RUN):
+        pass
+
+    assert path.read_text(encoding="utf-8") == "mine\n"
+
+
+def test_a_line_that_was_changed_is_named(path: Path) -> None:
+    path.write_bytes(b"[]\n" + path.read_bytes())
+
+    with pytest.raises(RunFailedError, match=r"line 1 of .* is not of this command"), results_file.opened(path, RUN):
+        pass
+
+
+def test_two_runs_do_not_write_one_file(path: Path) -> None:
+    with (
+        results_file.opened(path, RUN),
+        pytest.raises(RunFailedError, match="another run writes"),
+        results_file.opened(path, RUN),
+    ):
+        pass
+
+
+def test_a_run_that_was_killed_before_its_first_line_can_be_another(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    results_file.description(path).write_bytes(b'{"task": "cl')
+
+    with results_file.opened(path, RUN) as results:
+        assert len(results.done) == 0

@@ -1,0 +1,145 @@
+"""A model behind a real gateway with a fake model server."""
+# ruff: noqa: F401, F811 - the fixtures are those of the gateway's tests
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from service.cli.predict.failures import RunFailedError
+from service.cli.predict.remote_model import RemoteModel, ServiceAccess
+from service.config import api_keys
+from service.host.processes import free_port
+from service.tasks import endpoints
+from tests.gateway.conftest import Running, anyio_backend, fake, listening, served, settings, short_folder, store
+from tests.gateway.fixtures.images import image_bytes
+
+pytestmark = pytest.mark.anyio
+
+
+def model(url: str, name: str = "classify", query: dict[str, Any] | None = None, **access: Any) -> RemoteModel:
+    return RemoteModel(ServiceAccess(url, **access), endpoints()[name], query or {})
+
+
+async def test_the_answer_is_the_result_of_the_response(listening: Running) -> None:
+    async with listening() as client:
+        body = (await client.post("/v1/classify?top_k=2", content=image_bytes())).json()
+        async with model(str(client.base_url), query={"top_k": "2"}) as asked:
+            found = await asked.answer(image_bytes())
+
+    assert found["model"] == body["model"]
+    assert found["predictions"] == body["results"][0]["predictions"]
+    assert "index" not in found
+    assert "filename" not in found
+
+
+async def test_a_bad_image_is_an_answer_with_its_problem(listening: Running) -> None:
+    async with listening() as client, model(str(client.base_url)) as asked:
+        found = await asked.answer(b"no image")
+
+    assert (found["error"]["code"], found["error"]["status"]) == ("unsupported_media_type", 415)
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [({"top_k": "999"}, "422 invalid_parameter"), ({"model": ["none"]}, "404 model_not_found")],
+)
+async def test_what_is_wrong_for_every_image_ends_the_run(
+    query: dict[str, Any], reason: str, listening: Running
+) -> None:
+    async with listening() as client, model(str(client.base_url), query=query) as asked:
+        with pytest.raises(RunFailedError, match=reason):
+            await asked.answer(image_bytes())
+
+
+async def test_a_key_is_needed_and_sent(listening: Running) -> None:
+    secret = api_keys.new_secret()
+    key = api_keys.Key("tests", frozenset({"classify"}), api_keys.digest(secret))
+    async with listening(keys=key.line()) as client:
+        with pytest.raises(RunFailedError, match="401 unauthenticated"):
+            await model(str(client.base_url)).__aenter__()
+        async with model(str(client.base_url), api_key=secret) as asked:
+            assert "predictions" in await asked.answer(image_bytes())
+
+
+async def test_no_service_is_one_sentence_with_the_ways_out() -> None:
+    with pytest.raises(RunFailedError, match=r"cannot be asked: .* start `resnest-service run`, .* --local"):
+        await model(f"http://127.0.0.1:{free_port()}").__aenter__()
+
+
+def test_another_scheme_is_refused() -> None:
+    with pytest.raises(RunFailedError, match="begins with http://"):
+        model("localhost:8000")
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[tuple[str, list[web.Response]]]:
+    """Return the URL of a server that answers images with these responses in turn."""
+    responses: list[web.Response] = []
+
+    async def answer(_request: web.Request) -> web.Response:
+        return responses.pop(0)
+
+    async def models(_request: web.Request) -> web.Response:
+        return web.json_response({"models": []})
+
+    app = web.Application()
+    app.add_routes([web.get("/v1/models", models), web.post("/v1/classify", answer)])
+    server = web.AppRunner(app)
+    await server.setup()
+    port = free_port()
+    await web.TCPSite(server, "127.0.0.1", port).start()
+    yield f"http://127.0.0.1:{port}", responses
+    await server.cleanup()
+
+
+def problem(status: int, code: str, **headers: str) -> web.Response:
+    document = {"status": status, "code": code, "detail": "why"}
+    return web.json_response(document, status=status, headers=headers)
+
+
+def answered() -> web.Response:
+    name = {"name": "m", "version": "1", "task": "t"}
+    return web.json_response({"model": name, "results": [{"index": 0, "filename": None, "predictions": []}]})
+
+
+async def test_a_busy_service_is_asked_again_and_the_pauses_are_reported(scripted: tuple[str, Any]) -> None:
+    url, responses = scripted
+    responses += [problem(503, "overloaded", **{"Retry-After": "0"}), problem(429, "rate_limited"), answered()]
+    busy: list[int] = []
+    asked = RemoteModel(ServiceAccess(url), endpoints()["classify"], {}, lambda: busy.append(1))
+
+    async with asked:
+        assert "predictions" in await asked.answer(b"")
+
+    assert len(busy) == 2
+
+
+async def test_patience_ends(scripted: tuple[str, Any]) -> None:
+    url, responses = scripted
+    responses += [problem(503, "draining", **{"Retry-After": "30"})]
+
+    async with model(url, patience_s=5) as asked:
+        with pytest.raises(RunFailedError, match="does not answer: why"):
+            await asked.answer(b"")
+
+
+async def test_a_failure_of_the_service_is_tried_again_before_it_is_the_images(scripted: tuple[str, Any]) -> None:
+    url, responses = scripted
+    responses += [problem(500, "internal"), answered(), *[problem(504, "deadline_exceeded") for _ in range(3)]]
+
+    async with model(url) as asked:
+        assert "predictions" in await asked.answer(b"")
+        assert (await asked.answer(b""))["error"]["code"] == "deadline_exceeded"
+
+    assert not responses
+
+
+async def test_an_answer_of_something_else_ends_the_run(scripted: tuple[str, Any]) -> None:
+    url, responses = scripted
+    responses += [web.Response(text="<html>", status=200)]
+
+    async with model(url) as asked:
+        with pytest.raises(RunFailedError, match="it may be of a proxy"):
+            await asked.answer(b"")

@@ -1,0 +1,68 @@
+"""Tables and progress where there is a terminal, and where there is none."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from service.cli import terminal
+from service.cli.terminal import PlainProgress
+
+SCRIPT = """
+from service.cli.terminal import progress, show_table
+show_table(("CHECK", "STATE"), [("port", "problem")], {"problem": "red"})
+with progress("files", 10, 5) as step:
+    step(5, 1)
+"""
+
+
+def on_a_terminal(**environment: str) -> str:
+    """Return what the script writes if its output is a terminal."""
+    parent, child = pty.openpty()
+    try:
+        kept = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR", "CI"}}
+        known = {**kept, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
+        subprocess.run([sys.executable, "-c", SCRIPT], env=known, stdout=child, stderr=child, check=True, timeout=60)
+        return os.read(parent, 1 << 16).decode()
+    finally:
+        os.close(parent)
+        os.close(child)
+
+
+def test_a_terminal_has_colours_and_a_bar() -> None:
+    shown = on_a_terminal()
+
+    assert "\x1b[31mproblem" in shown
+    assert "10/10" in shown
+
+
+def test_no_color_is_obeyed() -> None:
+    assert "\x1b[31m" not in on_a_terminal(NO_COLOR="1")
+
+
+def test_without_a_terminal_there_are_no_colours_and_no_bar() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout == "CHECK  STATE\nport   problem\n"
+    assert done.stderr == ""
+
+
+def test_progress_is_a_line_now_and_then_with_a_forecast(capsys: pytest.CaptureFixture[str]) -> None:
+    times = iter((0.0, 10.0, 31.0, 31.0, 31.0, 40.0))
+    progress = PlainProgress("classify", 1000, 100, clock=lambda: next(times))
+
+    for _ in range(3):
+        progress.step(50, 1)
+
+    assert capsys.readouterr().err == "classify: 200 of 1000, 3.2/s, 4:08 remaining, 2 with a problem\n"
+
+
+def test_before_the_first_answer_there_is_no_forecast() -> None:
+    assert PlainProgress("classify", 10, 5, clock=lambda: 0.0).text == "0.0/s, unknown remaining"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3723, "1:02:03")])
+def test_a_duration_has_hours_only_if_it_is_that_long(seconds: float, text: str) -> None:
+    assert terminal.duration(seconds) == text
