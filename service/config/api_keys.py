@@ -21,6 +21,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from service.models import text_file
 from service.models.atomic_write import FileError
 from service.tasks import TASKS
 
@@ -102,7 +103,7 @@ def find(keys: Iterable[Key], secret: str, today: date | None = None) -> Key | N
 def read(file: Path) -> tuple[Key, ...]:
     """Return the keys of a file. Raise `KeysError`."""
     try:
-        return parse(file.read_text(encoding="utf-8"))
+        return parse(text_file.read(file))
     except (OSError, ValueError) as error:
         raise KeysError.of(file, error) from None
 

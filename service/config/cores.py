@@ -18,9 +18,15 @@ THREADS = "OMP_NUM_THREADS"  # variable of OpenMP that torch reads when it is lo
 
 def usable_cores(cgroup: Path = CGROUP) -> int:
     """Return the number of cores in the affinity mask, limited by the cgroup's quota (version 2 or 1); at least 1."""
-    allowed = len(os.sched_getaffinity(0))
+    allowed = _allowed_cores()
     quota = _quota(cgroup)
     return max(1, allowed if quota is None else min(allowed, math.floor(quota)))
+
+
+def _allowed_cores(system: object = os) -> int:
+    """Return the number of cores in the affinity mask; all cores on a system without one, such as macOS."""
+    affinity = getattr(system, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def threads(stated: int | None, environment: Mapping[str, str]) -> int:

@@ -7,11 +7,13 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr, StringConstraints, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from service.config.api_keys import MAX_LIMIT, MIN_RATE, Quota
 from service.config.cores import usable_cores
+from service.config.log_settings import LogSettings
 from service.imaging.decoder import ImageLimits
+from service.tasks import shared_image
 
 MEBIBYTE = 1 << 20
 
@@ -57,7 +59,7 @@ class ServerAddress:
         return urlsplit(self.inference).hostname if not self.inference.startswith("unix:") else None
 
 
-class Settings(BaseSettings):
+class Settings(LogSettings):
     """The gateway's settings. An instance reads the environment when it is created."""
 
     model_config = SettingsConfigDict(env_prefix="RESNEST_", frozen=True)
@@ -99,9 +101,18 @@ class Settings(BaseSettings):
         description="port for /metrics and /v1/traffic, without a key; `port` then no longer serves them",
     )
     admin_host: str = Field(default="", description="address of the admin port; if unset, `host`")
+    grpc_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="port for gRPC clients of the Open Inference Protocol; needs resnest-service[grpc]",
+    )
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
         description="origins whose web pages may call, such as https://app.example, separated by commas; or * for all",
+    )
+    playground: bool = Field(
+        default=True, description="serve the playground, a page to try the models, to browsers at /"
     )
     keys: str = Field(default="", description="API keys, one line each as `resnest-service keys new` writes it")
     keys_file: Path | None = Field(default=None, description="file of such lines; reloaded when it changes")
@@ -155,6 +166,7 @@ class Settings(BaseSettings):
     )
     pixels_per_byte: int = Field(default=30, ge=1, description="further pixels for each byte of an image")
     min_side: int = Field(default=8, ge=1, description="pixels of an image's shorter side")
+    header_timeout_s: float = Field(default=10, gt=0, description="seconds for a request's headers to arrive")
     upload_timeout_s: float = Field(default=30, gt=0, description="seconds for a body to arrive")
     min_upload_rate: int = Field(
         default=1000, ge=0, description="minimum bytes a second of a body; a slower one is rejected"
@@ -163,11 +175,19 @@ class Settings(BaseSettings):
     max_request_timeout_s: float = Field(
         default=60, gt=0, description="longest `Request-Timeout` that a caller may set, in seconds"
     )
-    header_timeout_s: float = Field(default=10, gt=0, description="seconds for a request's headers to arrive")
     max_buffered_bytes: int = Field(
         default=256 * MEBIBYTE, ge=1, description="bytes of all request bodies held at a time"
     )
     cache_bytes: int = Field(default=0, ge=0, description="bytes of the response cache; 0 turns it off")
+    shared_memory_dir: Path = Field(
+        default=shared_image.FOLDER,
+        description="folder in memory where workers on this host read decoded images; set it for the workers too",
+    )
+    shared_memory_bytes: int = Field(
+        default=32 * MEBIBYTE,
+        ge=0,
+        description="bytes of decoded images in that folder; images without room are sent in the request, with 0 all",
+    )
     decode_processes: int = Field(
         default_factory=usable_cores,
         ge=1,
@@ -188,6 +208,7 @@ class Settings(BaseSettings):
     )
     readiness_interval_s: float = Field(default=1, gt=0, description="seconds between two checks of the workers")
     probe_interval_s: float = Field(default=30, gt=0, description="seconds between two probe images to a model")
+    ready: Literal["any", "all"] = Field(default="any", description="how many models /readyz needs to be 200")
     drain_s: float = Field(default=0, ge=0, description="seconds to keep serving after SIGTERM, while /readyz is 503")
     graceful_timeout_s: int = Field(default=30, ge=1, description="seconds after that for requests in flight to end")
     keep_alive_s: int = Field(default=75, ge=1, description="seconds that an idle connection stays open")
@@ -198,16 +219,17 @@ class Settings(BaseSettings):
             raise ValueError("max_in_flight is below max_images: a full request would always be rejected")
         if self.max_buffered_bytes < self.max_upload_bytes:
             raise ValueError("max_buffered_bytes is below max_upload_bytes: a full body would always be rejected")
-        if self.admin_port is not None and self.admin_port == self.port:
-            raise ValueError("admin_port must differ from port")
+        ports = [each for each in (self.port, self.admin_port, self.grpc_port) if each]
+        if len(set(ports)) < len(ports):
+            raise ValueError("port, admin_port and grpc_port must differ")
         if self.jwt_keys and not (self.jwt_issuer and self.jwt_audience):
             raise ValueError(
                 "jwt_keys needs jwt_issuer and jwt_audience: otherwise tokens for other services would be accepted"
             )
         if self.jwt_keys.startswith("http://"):
             raise ValueError("jwt_keys must not be an http URL: an attacker in the network could replace the keys")
-        if self.gateway_workers > 1 and self.port == 0:
-            raise ValueError("gateway_workers needs a port: with port 0, each process would choose its own")
+        if self.gateway_workers > 1 and 0 in (self.port, self.grpc_port):
+            raise ValueError("gateway_workers needs ports: with port 0, each process would choose its own")
         if "*" in self.cors_origins and len(self.cors_origins) > 1:
             raise ValueError("cors_origins contains * and other origins: * already allows all")
         _ = self.server_addresses
@@ -226,6 +248,7 @@ class Settings(BaseSettings):
             "decode_processes": math.ceil(self.decode_processes / processes),
             "encode_threads": math.ceil(self.encode_threads / processes),
             "cache_bytes": self.cache_bytes // processes,
+            "shared_memory_bytes": self.shared_memory_bytes // processes,
         }
         return self.model_copy(update=parts)
 

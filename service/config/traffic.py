@@ -21,6 +21,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from service.models import text_file
 from service.models.atomic_write import FileError
 from service.models.cards import VERSION, ModelCard
 from service.models.inputs import CardTable
@@ -64,7 +65,7 @@ FILE = TypeAdapter(dict[str, Split])
 def read(file: Path, cards: Iterable[ModelCard]) -> Splits:
     """Return the splits in a file, checked against the served cards. Raise `TrafficError`."""
     try:
-        return parse(file.read_text(encoding="utf-8"), cards)
+        return parse(text_file.read(file), cards)
     except (OSError, ValueError) as error:
         raise TrafficError.of(file, error) from None
 

@@ -1,5 +1,6 @@
 """Build the FastAPI application: its components, routes and middleware, in order."""
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -22,26 +23,31 @@ from service.gateway.access.token_bucket import LocalTokenBuckets, TokenBuckets
 from service.gateway.backend.torchserve import Backend, TorchServe
 from service.gateway.components import Components
 from service.gateway.http import problems
+from service.gateway.http.access_log import AccessLog
 from service.gateway.http.cors import CorsMiddleware
 from service.gateway.http.middleware import (
     ContextMiddleware,
     CrashMiddleware,
     HeadMiddleware,
     LingerMiddleware,
-    MetricsMiddleware,
 )
+from service.gateway.http.refused_origins import RefusedOriginMiddleware
 from service.gateway.inference.registry import ModelRegistry
 from service.gateway.inference.versions import read
 from service.gateway.metrics import Metrics
-from service.gateway.routes import models, problem_pages, swagger, v2
+from service.gateway.playground.playground import pages_router
+from service.gateway.routes import models, problem_pages, swagger
 from service.gateway.routes.fast_path import FastPathMiddleware
 from service.gateway.routes.images import ImageRoute, image_routes, router_of
-from service.gateway.routes.openapi import describe
+from service.gateway.routes.open_inference import triton, v2
+from service.gateway.routes.openapi import describe, operation_id
 from service.host.gateway_slots import SINGLE_PROCESS, SharedReadiness
-from service.models import cards
+from service.models import zoo
+from service.models.cards import CardError
+from service.tasks import task_of
 
-# The routes beside those of the tasks.
-ROUTERS: tuple[APIRouter, ...] = (v2.router, models.router, problem_pages.router, swagger.router)
+# The routes beside those of the tasks and the playground.
+ROUTERS: tuple[APIRouter, ...] = (triton.router, v2.router, models.router, problem_pages.router, swagger.router)
 
 UNMATCHED = "unmatched"
 SETTLE_S = 10.0
@@ -72,6 +78,16 @@ class Application(FastAPI):
         return app
 
 
+def _readable_cards(settings: Settings) -> zoo.Zoo:
+    """Return the cards of the store, and log those that cannot be read. Raise `CardError` if none can."""
+    cards = zoo.read_all(settings.model_store, task_of)
+    if cards.unreadable and not cards:
+        raise CardError("; ".join(cards.unreadable.values()))
+    for reason in cards.unreadable.values():
+        logging.getLogger(__name__).warning("a model is left out because its card is unreadable: %s", reason)
+    return cards
+
+
 def create_app(
     settings: Settings, backend: Backend | None = None, shared_readiness: SharedReadiness = SINGLE_PROCESS
 ) -> FastAPI:
@@ -81,17 +97,17 @@ def create_app(
     with the other gateway processes on the host. Raise `CardError` for a model store that cannot be served, `KeysError`
     for invalid keys, and `TrafficError` for an invalid traffic file.
     """
-    registry = ModelRegistry(cards.read_all(settings.model_store), settings)
-    metrics = Metrics(shared_readiness.metrics_folder)
+    registry = ModelRegistry(_readable_cards(settings), settings)
+    metrics, access_log = _metrics(shared_readiness), AccessLog(settings.access_log)
     shares = read(settings.traffic_file, registry, metrics.traffic_stale.set) if settings.traffic_file else None
     authenticator = authenticator_of(settings, metrics)
     rate_limiter = RateLimiter(token_buckets_of(settings, metrics), settings.quota, settings.max_images)
     access = access_middleware(settings, metrics, authenticator, rate_limiter)
     routes = image_routes()
-    routers = (router_of(routes), *ROUTERS)
+    routers = (router_of(routes), *ROUTERS, pages_router(has_playground=settings.playground))
 
     def build() -> Components:
-        server = backend or TorchServe(settings.server_addresses, metrics.count_retry)
+        server = backend or _torchserve(settings, metrics)
         return Components(settings, metrics, registry, server, authenticator, rate_limiter, shares, shared_readiness)
 
     app: FastAPI = Application(
@@ -100,17 +116,28 @@ def create_app(
         lifespan=lifespan_of(build, shared_readiness),
         openapi_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
         telemetry=NO_TELEMETRY,
         middleware=middleware_of(
-            settings, metrics, access, lambda: app.state.components.readiness.draining, routers, routes
+            settings, metrics, access_log, access, lambda: app.state.components.readiness.draining, routers, routes
         ),
         exception_handlers=EXCEPTION_HANDLERS,
     )
-    app.state.metrics = metrics
-    for router in routers:
+    app.state.metrics, app.state.access_log = metrics, access_log
+    for router in (triton.refusals(), *routers):
         app.include_router(router)
-    describe(app)
+    describe(app, registry.names, needs_key=settings.authenticates_callers)
     return app
+
+
+def _torchserve(settings: Settings, metrics: Metrics) -> TorchServe:
+    return TorchServe(
+        settings.server_addresses, metrics.count_retry, on_sent=metrics.count_sent, on_restart=metrics.count_restarts
+    )
+
+
+def _metrics(shared: SharedReadiness) -> Metrics:
+    return Metrics(shared.metrics_folder, counts_restarts=shared.is_first)
 
 
 def access_middleware(
@@ -131,6 +158,7 @@ def access_middleware(
 def middleware_of(
     settings: Settings,
     metrics: Metrics,
+    access_log: AccessLog,
     access: Middleware,
     is_draining: Callable[[], bool],
     routers: Sequence[APIRouter],
@@ -140,8 +168,14 @@ def middleware_of(
     return [
         Middleware(HeadMiddleware),
         Middleware(LingerMiddleware),
-        Middleware(ContextMiddleware, is_draining=is_draining),
-        Middleware(MetricsMiddleware, metrics=metrics, template_of=template_finder(routers)),
+        Middleware(
+            ContextMiddleware,
+            is_draining=is_draining,
+            metrics=metrics,
+            template_of=template_finder(routers),
+            access_log=access_log,
+        ),
+        *([] if "*" in settings.cors_origins else [Middleware(RefusedOriginMiddleware, allowed=settings.cors_origins)]),
         *([Middleware(CorsMiddleware, origins=settings.cors_origins)] if settings.cors_origins else []),
         Middleware(CrashMiddleware, metrics=metrics),
         access,

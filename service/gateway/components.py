@@ -20,10 +20,11 @@ from service.gateway.inference.registry import ModelRegistry
 from service.gateway.inference.response_cache import ResponseCache
 from service.gateway.inference.shadow import ShadowTraffic
 from service.gateway.inference.versions import Shares, Versions
-from service.gateway.metrics import Metrics
+from service.gateway.metrics import Metrics, Transport
 from service.gateway.scheduling.admission import Admission, BodyBuffer
-from service.gateway.scheduling.fair_queue import FairQueue
+from service.gateway.scheduling.model_queue import ModelQueue
 from service.gateway.scheduling.request_terms import RequestTerms
+from service.gateway.uploads.arena import Arena
 from service.gateway.uploads.decode_queue import NICE, SMALL_PIXELS, DecodeQueue
 from service.gateway.uploads.pool_worker import ProcessLimits
 from service.gateway.uploads.process_pool import ProcessPool
@@ -61,13 +62,11 @@ class Components:
         self.queues = {name: queue for card in registry.cards.values() for name, queue in self._queues_of(card)}
         self._long_queues = {card.name: self._long_queues_of(card) for card in registry.cards.values()}
         self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._estimate_wait)
-        self.decode_queue = _decode_queue(settings, metrics)
+        self.arena = Arena(settings.shared_memory_dir, settings.shared_memory_bytes, metrics.shared_memory_bytes.set)
+        self.decode_queue = _decode_queue(settings, metrics, self.arena, backend.shares_memory)
         self.encoders = ThreadPool(settings.encode_threads, "encode")
         self.versions = Versions(registry, shares, lambda name: self.readiness.watches[name].answered)
-        intervals = (settings.readiness_interval_s, settings.probe_interval_s)
-        self.readiness = Readiness(
-            registry.cards.values(), backend, metrics, *intervals, self.versions.groups, shared_readiness
-        )
+        self.readiness = self._readiness(shared_readiness)
         self.inference = Inference(
             backend,
             self.admission,
@@ -81,17 +80,30 @@ class Components:
         self.shadows = ShadowTraffic(self.versions.shadow, backend, self.queues, self.decode_queue, metrics)
         self._watchers: list[asyncio.Task[None]] = []
 
+    def _readiness(self, shared: SharedReadiness) -> Readiness:
+        settings, cards = self.settings, self.registry.cards.values()
+        intervals = (settings.readiness_interval_s, settings.probe_interval_s)
+        readiness = Readiness(
+            cards, self.backend, self.metrics, *intervals, self.versions.groups, shared, settings.ready
+        )
+        readiness.decode_failure = self.decode_queue.failure
+        return readiness
+
     def start(self) -> None:
         """Start to poll the models and to watch the key and traffic files, and start the decode processes."""
-        self.metrics.start_at_zero(self.registry.cards)
+        self.metrics.start_at_zero(self.registry.cards.values())
+        self.metrics.set_limits(self.settings)
         for card in self.registry.cards.values():
             self.metrics.add_version(card.name, card.family, card.version, partial(self.versions.share, card))
-        work = (self.readiness.run(), self.authenticator.watch(), self.versions.watch(), self.decode_queue.warm())
+        self.arena.open()
+        decoders = self.decode_queue.keep_started()
+        work = (self.readiness.run(), self.authenticator.watch(), self.versions.watch(), decoders)
         self._watchers = [asyncio.create_task(each) for each in work]
 
     async def close(self) -> None:
         """Stop the background tasks, and close the processes, threads and connections."""
         async with AsyncExitStack() as stack:  # every one is closed, last to first, even if another fails
+            stack.callback(self.arena.close)  # after the processes that write to it
             stack.callback(self.encoders.close)
             stack.push_async_callback(self.decode_queue.close)
             stack.push_async_callback(self.rate_limiter.buckets.close)
@@ -106,28 +118,34 @@ class Components:
                 with suppress(asyncio.CancelledError):
                     await watcher
 
+    def transport(self, card: ModelCard) -> Transport:
+        """Return how images of a model reach its workers."""
+        return "shared_memory" if self.arena.is_open and self.backend.shares_memory(card) else "bytes"
+
     def _slots_released(self) -> int:
         """Return a number that grows whenever a slot is released, by admission control or by a model's queue."""
         return self.admission.released + sum(queue.ended for queue in self.queues.values())
 
-    def _queues_of(self, card: ModelCard) -> Iterator[tuple[str, FairQueue]]:
-        yield card.name, FairQueue(self._slots_of(card), shared=True)
+    def _queues_of(self, card: ModelCard) -> Iterator[tuple[str, ModelQueue]]:
+        yield card.name, ModelQueue(self._slots_of(card), shared=True)
         for operation in own_queue_operations(card):  # one image per worker: its passes fill a batch by themselves
-            yield queue_name(card, operation.name), FairQueue(partial(self._workers_of, card))
+            yield queue_name(card, operation.name), ModelQueue(partial(self._workers_of, card))
 
-    def _long_queues_of(self, card: ModelCard) -> list[FairQueue]:
+    def _long_queues_of(self, card: ModelCard) -> list[ModelQueue]:
         return [self.queues[queue_name(card, operation.name)] for operation in own_queue_operations(card)]
 
     def _slots_of(self, card: ModelCard) -> Callable[[], int]:
         """Return a function for the images that a model server gets at one time, enough to keep its batches full."""
 
+        of_worker = self.settings.batches_in_flight * card.serving.batch_size
+
         def slots() -> int:
-            return self.settings.batches_in_flight * card.serving.batch_size * self._workers_of(card)
+            return of_worker * self._workers_of(card)
 
         return slots
 
     def _workers_of(self, card: ModelCard) -> int:
-        return max(1, len(self.readiness.watches[card.name].workers.ready))
+        return len(self.readiness.watches[card.name].workers.ready) or 1
 
     def _estimate_wait(self, card: ModelCard, terms: RequestTerms, images: int) -> float:
         """Return the seconds until a model would have answered so many more images of a caller.
@@ -148,7 +166,9 @@ class Components:
         return max(queue.wait_s(terms.caller, images), service_s * math.ceil(images / self._workers_of(card)))
 
 
-def _decode_queue(settings: Settings, metrics: Metrics) -> DecodeQueue:
+def _decode_queue(
+    settings: Settings, metrics: Metrics, arena: Arena, shares_memory: Callable[[ModelCard], bool]
+) -> DecodeQueue:
     """Return the decode queue with its two process pools.
 
     The memory limit of each pool fits the largest image that the pool takes. So an image whose header declares fewer
@@ -163,7 +183,7 @@ def _decode_queue(settings: Settings, metrics: Metrics) -> DecodeQueue:
         )
         for max_pixels, nice in ((SMALL_PIXELS, 0), (settings.max_pixels, NICE))
     )
-    return DecodeQueue(small, large, settings.image_limits)
+    return DecodeQueue(small, large, settings.image_limits, arena, shares_memory)
 
 
 def _response_cache(settings: Settings, metrics: Metrics) -> ResponseCache[Result] | None:

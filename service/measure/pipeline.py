@@ -16,6 +16,7 @@ from service.models.cards import ModelCard
 from service.tasks import PREDICT, operation_of
 from service.tasks.base import Arrays
 from service.tasks.scoring_base import PipelineOutput
+from service.tasks.torch_head import BatchArrays
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Pipeline:
     ) -> None:
         self.card = card
         self._engine = engine
-        self._limits = limits or ImageLimits()
-        self._input = operation_of(card, operation).input(card)
+        self.limits = limits or ImageLimits()
+        self.spec = operation_of(card, operation).input(card)
 
     @classmethod
     def load(cls, card: ModelCard, device: str | None = None, operation: str = PREDICT) -> Self:
@@ -51,8 +52,8 @@ class Pipeline:
 
     def prepare(self, upload: bytes) -> Prepared:
         """Decode an upload and return the network's input. Raises what `decoder.decode` raises."""
-        decoded = decoder.decode(upload, self._limits, needed=preprocess.needed_side(self._input))
-        return Prepared(preprocess.prepare(self._input, decoded.image), decoded.width, decoded.height)
+        decoded = decoder.decode(upload, self.limits, needed=preprocess.needed_side(self.spec))
+        return Prepared(preprocess.prepare(self.spec, decoded.image), decoded.width, decoded.height)
 
     def infer(self, prepared: Sequence[Prepared]) -> list[PipelineOutput]:
         """Return the output for each input. Inputs of the same shape go through the network together."""
@@ -64,6 +65,10 @@ class Pipeline:
             arrays |= zip(images, self._run(list(images.values())), strict=True)
         return [PipelineOutput(arrays[index], each.width, each.height) for index, each in enumerate(prepared)]
 
+    def infer_batch(self, images: Images) -> BatchArrays:
+        """Return the engine's outputs for prepared images of one shape, `(n, h, w, 3)`."""
+        return self._engine(images)
+
     def _run(self, images: Sequence[Images]) -> list[Arrays]:
-        batch = self._engine(np.stack(images))
+        batch = self.infer_batch(np.stack(images))
         return [{name: each[index] for name, each in batch.items()} for index in range(len(images))]

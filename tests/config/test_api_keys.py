@@ -48,7 +48,7 @@ def test_keys_are_read_as_they_were_written(written: list[Key]) -> None:
         (f"\nWeb classify {DIGEST}", "line 2: the name must be"),
         (f"anonymous classify {DIGEST}", "line 1: the name must be"),
         (f"{'x' * 33} classify {DIGEST}", "line 1: the name must be"),
-        (f"web paint {DIGEST}", "line 1: the scopes are classify, segment, admin"),
+        (f"web paint {DIGEST}", "line 1: the scopes are classify, segment, detect, admin"),
         (f"web classify, {DIGEST}", "line 1: the scopes are"),
         ("web classify rsn_s3cret", "line 1: the digest must be a SHA-256"),
         (f"web classify {DIGEST} rate=0", "line 1: rate has an invalid value"),

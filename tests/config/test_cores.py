@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from service.config import cores
 from service.config.cores import threads, threads_per_worker, usable_cores
 from service.models import cards
 from tests.stores import serving, write_store
@@ -87,3 +88,8 @@ def test_processes_share_what_the_cards_leave_of_the_cores(
     card = cards.read(write_store(tmp_path, "tiny-classifier", weights=False) / "tiny-classifier")
     models = [serving(card, threads=each, workers=count) for each, count in zip(stated, workers, strict=True)]
     assert threads_per_worker(models, cores) == expected
+
+
+def test_a_system_without_affinity_has_all_its_cores() -> None:
+    assert cores._allowed_cores(object()) == os.cpu_count()
+    assert cores._allowed_cores() == ALLOWED

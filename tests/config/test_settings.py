@@ -47,6 +47,9 @@ def test_no_models_named_means_all_of_them(monkeypatch: pytest.MonkeyPatch) -> N
         {"upload_timeout_s": 0},
         {"caller_rate": 0},
         {"port": 9000, "admin_port": 9000},
+        {"port": 9000, "grpc_port": 9000},
+        {"admin_port": 9000, "grpc_port": 9000},
+        {"gateway_workers": 2, "grpc_port": 0},
         {"caller_rate": float("nan")},
         {"caller_burst": 0},
         {"caller_concurrency": 0},
@@ -88,5 +91,5 @@ def test_one_of_one_has_everything() -> None:
 
 
 def test_several_processes_need_a_port_that_is_known_beforehand() -> None:
-    with pytest.raises(ValidationError, match="gateway_workers needs a port"):
+    with pytest.raises(ValidationError, match="gateway_workers needs ports"):
         Settings(gateway_workers=2, port=0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.config.traffic import Shadow, Split, TrafficError, by_version, choose, parse, read
-from service.models import cards
+from service.models import zoo
 from service.models.cards import ModelCard
 from tests.stores import write_store
 
@@ -17,7 +17,7 @@ CALLERS = [f"caller-{number}" for number in range(4_000)]
 def served(tmp_path_factory: pytest.TempPathFactory) -> list[ModelCard]:
     """Three versions of a classifier, and a segmenter."""
     store = write_store(tmp_path_factory.mktemp("store"), "tiny-classifier", "tiny-segmenter", weights=False)
-    classifier, segmenter = cards.read_all(store).values()
+    classifier, segmenter = zoo.read_all(store).values()
     older = [
         classifier.model_copy(update={"name": f"tiny-classifier@{number}", "version": number})
         for number in ("1.9", "1.2")
@@ -125,7 +125,7 @@ def test_the_highest_version_takes_the_place_of_the_first_of_its_name(tmp_path: 
         text = file.read_text(encoding="utf-8").replace('version = "1.0"', 'version = "1.10"')
         newer.joinpath(file.name).write_text(text, encoding="utf-8")
 
-    found = cards.read_all(store)
+    found = zoo.read_all(store)
 
     assert list(found) == ["tiny-classifier", "tiny-classifier@1.0", "tiny-classifier-b"]
     assert found["tiny-classifier"].version == "1.10"

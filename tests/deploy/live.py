@@ -25,6 +25,7 @@ from service.gateway.backend.torchserve import Workers
 from service.models.cards import ModelCard
 from service.tasks import PREDICT, frame
 from service.tasks.base import ModelOutput, Pixels
+from service.tasks.shared_image import InputImage
 from tests.deploy import reading
 from tests.deploy.programs import program
 
@@ -44,14 +45,18 @@ class Model:
     """A model server in this process that rejects a black image as overloaded, and dies on a white one."""
 
     async def predict(
-        self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
+        self, card: ModelCard, image: InputImage, *, deadline: float, request_id: str, operation: str = PREDICT
     ) -> ModelOutput:
         await asyncio.sleep(0.002)
+        assert isinstance(image, np.ndarray)
         if image.max() == 0:
             raise Overloaded("full")
         if image.min() == 255:
             raise BackendUnavailable("dead")
         return ModelOutput(answers(card, image), batch=2, inference_s=0.001, queue_s=0.001)
+
+    def shares_memory(self, card: ModelCard) -> bool:
+        return False
 
     async def workers(self, card: ModelCard) -> Workers:
         return Workers(frozenset({1}), card.serving.workers)

@@ -118,3 +118,17 @@ def test_the_gateway_asks_for_keys_where_it_is_given_some_and_is_for_this_machin
     assert len(parse(settings.keys)) == len(keys.splitlines())
     check_exposure("0.0.0.0", protected=settings.authenticates_callers, waived=settings.allow_no_keys)
     assert {port["host_ip"] for port in resolved["services"]["gateway"]["ports"]} == {"127.0.0.1"}
+
+
+def test_the_worker_reads_decoded_images_in_a_volume_in_memory_that_has_room_for_the_gateways() -> None:
+    gateway, worker = COMPOSE["gateway"], COMPOSE["worker"]
+    folder = gateway["environment"]["RESNEST_SHARED_MEMORY_DIR"]
+    volume = reading.load("docker-compose.yml")["volumes"]["memory"]["driver_opts"]
+    options = dict(each.split("=") for each in volume["o"].split(","))
+
+    assert worker["environment"]["RESNEST_SHARED_MEMORY_DIR"] == folder
+    assert f"memory:{folder}" in gateway["volumes"]
+    assert f"memory:{folder}" in worker["volumes"]
+    assert volume["type"] == "tmpfs"
+    assert reading.bytes_of(options["size"]) >= int(gateway["environment"]["RESNEST_SHARED_MEMORY_BYTES"]) > 0
+    assert f"USER {options['uid']}:{options['gid']}" in (TOP / "Dockerfile").read_text(encoding="utf-8")

@@ -16,8 +16,8 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
 def selectors(query: str) -> list[str]:
-    """Return the label matchers of every series that a query selects; a bare name has none."""
-    return [match[1] for match in re.findall(r"(resnest_\w+)(?:\{([^}]*)\})?", query)]
+    """Return the label matchers of every exposed series that a query selects; a bare name has none."""
+    return [match[1] for match in re.findall(rf"({reading.RAW.pattern})(?:\{{([^}}]*)\}})?", query)]
 
 
 def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
@@ -88,6 +88,8 @@ def test_a_panel_reads_the_chosen_job_and_instance(panel: dict[str, Any]) -> Non
         for matchers in selectors(target["expr"]):
             assert 'job=~"$job"' in matchers
             assert 'instance=~"$instance"' in matchers
+        recorded = re.findall(rf"{reading.RECORDED.pattern}(?:\{{([^}}]*)\}})?", target["expr"])
+        assert all('job=~"$job"' in matchers for matchers in recorded), "recorded over all instances"
 
 
 @pytest.mark.parametrize("panel", PANELS)

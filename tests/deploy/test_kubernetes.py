@@ -6,6 +6,7 @@ import kubernetes_validate
 import pytest
 
 from service import __version__
+from service.config import cores
 from service.config.settings import Settings
 from service.gateway.uploads.decode_queue import SMALL_PIXELS
 from tests.deploy import reading
@@ -117,7 +118,7 @@ def test_services_and_network_policies_reach_ports_that_pods_have(overlay: str) 
             assert {port["port"] for port in rule["ports"]} <= names[selected]
         for rule in policy["spec"].get("egress", []):
             for target in rule["to"]:
-                labels = target["podSelector"]["matchLabels"]
+                labels = target.get("podSelector", {}).get("matchLabels", {})
                 if selected := labels.get("app.kubernetes.io/name"):
                     assert {port["port"] for port in rule["ports"]} <= names[selected]
 
@@ -158,10 +159,13 @@ def test_workers_scale_on_a_metric_that_the_adapter_makes() -> None:
     assert metric["external"]["target"]["type"] == "AverageValue"
 
 
-def test_the_workers_readiness_asks_for_worker_processes_and_its_liveness_does_not() -> None:
+def test_a_worker_starts_with_all_its_models_and_stays_ready_with_any_of_them() -> None:
     (worker,) = pods("base")["worker"]["containers"]
 
-    assert worker["readinessProbe"]["exec"]["command"] == worker["startupProbe"]["exec"]["command"]
+    probe = ["python", "-m", "service.host.health"]
+
+    assert worker["startupProbe"]["exec"]["command"] == probe
+    assert worker["readinessProbe"]["exec"]["command"] == [*probe, "--require", "any"]
     assert worker["livenessProbe"]["httpGet"] == {"path": "/ping", "port": "inference"}
 
 
@@ -178,7 +182,7 @@ def test_the_gateway_has_the_time_to_drain_that_its_settings_give_it(
 ) -> None:
     set_to = settings(overlay, monkeypatch)
 
-    assert pods(overlay)["gateway"]["terminationGracePeriodSeconds"] > set_to.drain_s + set_to.graceful_timeout_s
+    assert pods(overlay)["gateway"]["terminationGracePeriodSeconds"] > set_to.shutdown_timeout_s
     assert set_to.drain_s >= 10, "two failed readiness probes, 5 s apart"
 
 
@@ -280,10 +284,12 @@ def test_a_gpu_worker_gives_its_gpu_back_before_the_next_one_starts() -> None:
 
 
 @every_overlay
-def test_a_cpu_limit_tells_the_engine_how_many_threads_to_use(overlay: str) -> None:
+def test_a_cpu_limit_or_a_variable_tells_the_engine_how_many_threads_to_use(overlay: str) -> None:
     (worker,) = pods(overlay)["worker"]["containers"]
+    variables = {each["name"]: each["value"] for each in worker.get("env", [])}
+    stated = variables.get(cores.THREADS) or worker["resources"]["limits"]["cpu"]
 
-    assert worker["resources"]["limits"]["cpu"] == worker["resources"]["requests"]["cpu"]
+    assert stated == worker["resources"]["requests"]["cpu"]
 
 
 @every_overlay

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,13 +7,13 @@ import pytest
 from tests.deploy import reading
 from tests.deploy.programs import TOP, run
 
-UNIT_TESTS = "tests/deploy/rules/alerts.test.yml"
+UNIT_TESTS = sorted(TOP.glob("tests/deploy/rules/*.test.yml"))
 ALERTS = [pytest.param(rule, id=rule["alert"]) for rule in reading.rules("alert")]
 
 
 def unit_tests_of(alert: str) -> list[list[Any]]:
     """Return for each unit test of the alert the expected alerts at each evaluation time, in order."""
-    tests = reading.load(UNIT_TESTS)["tests"]
+    tests = [test for file in UNIT_TESTS for test in reading.load(str(file))["tests"]]
     expected = [
         [case["exp_alerts"] for case in test.get("alert_rule_test", []) if case["alertname"] == alert] for test in tests
     ]
@@ -35,7 +36,8 @@ def test_the_rules_are_valid_and_without_lint() -> None:
 
 
 def test_the_rules_pass_their_unit_tests() -> None:
-    run("promtool", "test", "rules", TOP / UNIT_TESTS)
+    for file in UNIT_TESTS:
+        run("promtool", "test", "rules", file)
 
 
 @pytest.mark.parametrize("alert", ALERTS)
@@ -47,8 +49,9 @@ def test_an_alert_whose_condition_never_holds_fails_the_unit_tests(alert: dict[s
     (tmp_path / "rules").mkdir()
     for name, content in text.items():
         (tmp_path / "rules" / name).write_text(content, encoding="utf-8")
-    tests = (TOP / UNIT_TESTS).read_text(encoding="utf-8").replace("../../../deploy/prometheus/", "")
-    (tmp_path / "broken.yml").write_text(tests, encoding="utf-8")
+    cases = next(each for each in map(Path.read_text, UNIT_TESTS) if f"name: {alert['alert']} " in each)
+    cases = cases.replace("../../../deploy/prometheus/", "")
+    (tmp_path / "broken.yml").write_text(cases, encoding="utf-8")
 
     with pytest.raises(AssertionError, match=alert["alert"]):
         run("promtool", "test", "rules", tmp_path / "broken.yml")

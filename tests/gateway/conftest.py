@@ -20,9 +20,9 @@ from service.gateway.backend.torchserve import Backend, TorchServe
 from service.gateway.components import Components
 from service.gateway.scheduling.admission import Admission
 from service.gateway.scheduling.request_terms import RequestTerms
-from service.gateway.server.uvicorn_server import Server
+from service.gateway.server.uvicorn_server import Server, grpc_listener_of
 from service.measure.load.http_connection import Address, Connection
-from service.models import cards
+from service.models import zoo
 from service.models.cards import ModelCard
 from tests.deploy.programs import program
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
@@ -56,7 +56,7 @@ def short_folder() -> Iterator[Path]:
 @pytest.fixture
 def served(store: Path) -> dict[str, ModelCard]:
     """Return the cards of the store."""
-    return cards.read_all(store)
+    return zoo.read_all(store)
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def listening(settings: Settings) -> Running:
     async def run(**changes: Any) -> AsyncIterator[httpx.AsyncClient]:
         changed = Settings(**(settings.model_dump() | changes))
         app = create_app(changed)
-        server = Server(app, changed)
+        server = Server(app, changed, grpc_listener=grpc_listener_of(app, changed, shared=False))
         with socket.create_server(("127.0.0.1", 0)) as listener:
             task = asyncio.create_task(server.serve(sockets=[listener]))
             await until(lambda: server.started or task.done())

@@ -14,7 +14,8 @@ from service.config.settings import Settings
 from service.gateway.access.authorization import AccessMiddleware
 from service.gateway.app import ROUTERS, UNMATCHED, create_app, template_finder
 from service.gateway.backend.torchserve import Workers
-from service.gateway.http.middleware import ContextMiddleware, CrashMiddleware, MetricsMiddleware
+from service.gateway.http.access_log import AccessLog
+from service.gateway.http.middleware import ContextMiddleware, CrashMiddleware
 from service.gateway.inference.readiness import PROBE_ID
 from service.gateway.metrics import Metrics
 from service.gateway.routes.images import image_routes, router_of
@@ -83,6 +84,9 @@ class Crashing:
         except KeyError as error:
             raise RuntimeError(f"cannot handle {PRIVATE}") from error
 
+    def shares_memory(self, card: ModelCard) -> bool:
+        return False
+
     async def workers(self, card: ModelCard) -> Workers:
         return Workers(frozenset({1}), 1)
 
@@ -105,10 +109,11 @@ async def test_a_crash_tells_and_logs_nothing_of_its_message_but_where_it_was(
     assert "RuntimeError" not in response.text
     assert PRIVATE not in caplog.text
     (record,) = [record for record in caplog.records if "crash" in record.getMessage()]
-    assert "request_id=crash-1" in record.getMessage()
-    assert "RuntimeError" in record.getMessage()
-    assert "KeyError" in record.getMessage()
-    assert "test_app.py" in record.getMessage()
+    fields = vars(record)
+    assert fields["request_id"] == "crash-1"
+    assert record.getMessage() == "crash: RuntimeError"
+    assert "KeyError" in fields["exception"]
+    assert "test_app.py" in fields["exception"]
     assert alive.status_code == 200
 
 
@@ -131,7 +136,11 @@ async def test_a_crash_at_the_door_is_a_problem_too(caplog: pytest.LogCaptureFix
         async def __call__(self, *_: Any) -> None:
             raise RuntimeError(PRIVATE)
 
-    transport = httpx.ASGITransport(ContextMiddleware(CrashMiddleware(Broken(), Metrics()), lambda: False))
+    transport = httpx.ASGITransport(
+        ContextMiddleware(
+            CrashMiddleware(Broken(), Metrics()), lambda: False, Metrics(), lambda path: path, AccessLog()
+        )
+    )
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         response = await client.get("/v1/models")
 
@@ -142,7 +151,7 @@ async def test_a_crash_at_the_door_is_a_problem_too(caplog: pytest.LogCaptureFix
 def test_the_door_is_within_what_turns_a_crash_into_a_problem(store: Path) -> None:
     order = [str(each.cls) for each in create_app(Settings(model_store=store)).user_middleware]
 
-    assert order.index(str(MetricsMiddleware)) < order.index(str(CrashMiddleware)) < order.index(str(AccessMiddleware))
+    assert order.index(str(ContextMiddleware)) < order.index(str(CrashMiddleware)) < order.index(str(AccessMiddleware))
 
 
 async def test_a_crash_gives_the_places_and_the_memory_back(running: Running) -> None:

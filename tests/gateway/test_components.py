@@ -16,7 +16,8 @@ from service.gateway.inference.registry import ModelRegistry
 from service.gateway.metrics import Metrics
 from service.models.cards import ModelCard
 from service.tasks import PREDICT
-from service.tasks.base import ModelOutput, Pixels
+from service.tasks.base import ModelOutput
+from service.tasks.shared_image import InputImage
 
 pytestmark = pytest.mark.anyio
 
@@ -33,11 +34,14 @@ class Silent:
         self.closed = False
 
     async def predict(
-        self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
+        self, card: ModelCard, image: InputImage, *, deadline: float, request_id: str, operation: str = PREDICT
     ) -> ModelOutput:
         self.asked.set()
         await asyncio.Event().wait()
         raise AssertionError
+
+    def shares_memory(self, card: ModelCard) -> bool:
+        return False
 
     async def workers(self, card: ModelCard) -> Workers:
         return Workers(frozenset({1}), 1)

@@ -13,6 +13,7 @@ import aiohttp
 import jwt
 
 from service.config.api_keys import KeysError, scopes
+from service.config.outage import Outage
 from service.errors import KeysUnavailable
 from service.gateway.access.callers import Caller
 
@@ -60,6 +61,7 @@ class JwtVerifier:
         self._min_refresh_s = min(min_refresh_s, refresh_s)
         self._keys: Sequence[jwt.PyJWK] | None = None
         self._unknown = asyncio.Event()
+        self._outage = Outage(log, logging.ERROR)
         if not self._is_remote:
             try:
                 self._keys = parse(Path(source).read_bytes())
@@ -125,10 +127,13 @@ class JwtVerifier:
             content = await fetch(self._source) if self._is_remote else await asyncio.to_thread(_read, self._source)
             keys = parse(content)
         except (OSError, ValueError, TimeoutError, aiohttp.ClientError) as error:
-            log.error("the keys for tokens cannot be read, the previous ones stay valid: %s", type(error).__name__)
+            self._outage.begin(
+                f"the keys for tokens cannot be read, the previous ones stay valid: {type(error).__name__}"
+            )
             self._set_stale(1)
         else:
             self._keys = keys
+            self._outage.end("the keys for tokens were read again")
             self._set_stale(0)
 
 

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisGone
 from redis.exceptions import RedisError
 
+from service.config.outage import Outage
 from service.errors import RateLimitsUnavailable
 from service.gateway.access.token_bucket import Allowance, LimitStatus, LocalTokenBuckets, Policy
 
@@ -90,6 +91,7 @@ class RedisTokenBuckets:
         self._set_failing = set_failing
         self._pause_s = pause_s
         self._paused_until = -math.inf
+        self._outage = Outage(log, logging.ERROR)
         self.state: Literal["shared", "failing"] = "shared"
 
     async def take(self, caller: str, allowance: Allowance, images: int, permit_id: str | None = None) -> LimitStatus:
@@ -132,13 +134,13 @@ class RedisTokenBuckets:
         self._paused_until = time.monotonic() + self._pause_s
         if self.state == "shared":
             self.state = "failing"
-            log.error("callers' limits are no longer shared: %s", type(error).__name__)
+            self._outage.begin(f"callers' limits are no longer shared: {type(error).__name__}")
             self._set_failing(1)
 
     def _answered(self) -> None:
         if self.state == "failing":
             self.state = "shared"
-            log.warning("callers' limits are shared again")
+            self._outage.end("callers' limits are shared again")
             self._set_failing(0)
 
 

@@ -16,6 +16,7 @@ from starlette.types import Scope
 from service.errors import Overloaded
 from service.gateway.access.authorization import ADMITTED
 from service.gateway.access.rate_limit import Permit
+from service.gateway.http.access_log import AccessLog
 from service.gateway.http.problems import document, headers_of
 from service.gateway.metrics import Metrics
 
@@ -48,12 +49,13 @@ class CachedRejection:
         """Return the problem document as JSON."""
         return orjson.dumps({**self.problem, "request_id": request_id})
 
-    def count(self, metrics: Metrics, took_s: float) -> None:
-        """Count the repeated rejection as the application would have."""
+    def count(self, metrics: Metrics, access_log: AccessLog, request_id: str, took_s: float) -> None:
+        """Count and log the repeated rejection as the application would have."""
         metrics.callers.labels(self.caller, ADMITTED).inc()
         metrics.problems.labels(self.problem["code"]).inc()
         metrics.requests.labels(self.route, self.method, str(self.problem["status"])).inc()
         metrics.duration.labels(self.route, self.method).observe(took_s)
+        access_log.record_early(self.route, self.method, Overloaded.status, Overloaded.code(), request_id)
 
 
 class RejectionCache:

@@ -6,12 +6,14 @@ import random
 import re
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLarge, Internal
+from service.errors import BodyTooLarge, DeadlineExceeded, Internal
+from service.gateway.http.access_log import AccessLog, record_of
 from service.gateway.http.cors import DEFAULT_HEADERS
 from service.gateway.http.problems import ClientGoneError, respond
 from service.gateway.metrics import Metrics
@@ -20,7 +22,7 @@ log = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-CLIENT_GONE = "499"  # nginx's status for a client that closed the connection
+CLIENT_GONE = 499  # nginx's status for a client that closed the connection
 LINGER_S = 2.0
 LINGER_BYTES = 1 << 22
 BODY_WAIT_S = 0.005  # a response that is ready before the end of a small body waits so long for that end
@@ -37,16 +39,15 @@ class HeadMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Handle one request."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
 
         async def headers_only(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self.app({**scope, "method": "GET"}, receive, headers_only)
+        return self.app({**scope, "method": "GET"}, receive, headers_only)
 
 
 class LingerMiddleware:
@@ -61,12 +62,11 @@ class LingerMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Handle one request."""
         headers = dict(scope["headers"]) if scope["type"] == "http" else {}
         if not (b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"):
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         complete = False
         awaits_continue = b"expect" in headers
 
@@ -96,70 +96,71 @@ class LingerMiddleware:
                 message = {"type": "http.response.body", "body": b""}
             await send(message)
 
-        await self.app(scope, watched, closing)
+        return self.app(scope, watched, closing)
 
 
 class ContextMiddleware:
-    """Sets the request's id and start time, adds the common response headers, and then starts the follow-up work.
+    """Sets the request's id, start time and route, adds the common headers, and counts, times and logs the request.
 
-    It writes the `status` of a started response to the request's state.
+    The `route` is the template of the path; paths without a route share one. `status` in the request's state is that of
+    a started response. After the response the follow-up work starts.
     """
 
-    def __init__(self, app: ASGIApp, is_draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        is_draining: Callable[[], bool],
+        metrics: Metrics,
+        template_of: TemplateOf,
+        access_log: AccessLog,
+    ) -> None:
         self.app = app
         self._is_draining = is_draining
+        self._metrics = metrics
+        self._template_of = template_of
+        self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = id_of(scope["headers"])
+        request_id, route, started = id_of(scope["headers"]), self._template_of(scope["path"]), time.perf_counter()
         state = scope.setdefault("state", {})
-        state.update(request_id=request_id, started=time.perf_counter())
+        state.update(request_id=request_id, route=route, started=started)
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 state["status"] = message["status"]
-                present = {name for name, _ in message["headers"]}
-                more = [line for line in DEFAULT_HEADERS if line[0] not in present]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *more]
-                if (permit := state.get("permit")) and (limits := permit.headers()):
-                    MutableHeaders(scope=message).update(limits)
-                if self._is_draining():  # so that no new request arrives on a connection that is about to close
-                    MutableHeaders(scope=message)["Connection"] = "close"
+                self._add_headers(message, state)
             await send(message)
 
-        await self.app(scope, receive, with_headers)
+        in_flight = self._metrics.in_flight.labels(route)
+        in_flight.inc()
+        try:
+            await self.app(scope, receive, with_headers)
+        finally:
+            in_flight.dec()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            status, seconds = state.get("status", CLIENT_GONE), time.perf_counter() - started
+            self._metrics.requests.labels(route, method, str(status)).inc()
+            self._metrics.duration.labels(route, method).observe(seconds)
+            if status == DeadlineExceeded.status and state.get("ends_early"):
+                self._metrics.caller_deadlines.labels(route).inc()
+            if self._access_log.wants(route, status):
+                self._access_log.record(record_of(scope, status, seconds))
         # Popped, because it holds uploads and the state lives as long as the connection.
         if afterwards := state.pop("afterwards", None):
             afterwards()
 
-
-class MetricsMiddleware:
-    """Counts and times every request by the template of its route; paths without a route share one label."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, template_of: TemplateOf) -> None:
-        self.app = app
-        self._metrics = metrics
-        self._template_of = template_of
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        state = scope["state"]
-        route = state["route"] = self._template_of(scope["path"])
-        method = scope["method"] if scope["method"] in METHODS else "other"
-        in_flight = self._metrics.in_flight.labels(route)
-        in_flight.inc()
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            in_flight.dec()
-            self._metrics.requests.labels(route, method, str(state.get("status", CLIENT_GONE))).inc()
-            self._metrics.duration.labels(route, method).observe(time.perf_counter() - state["started"])
+    def _add_headers(self, message: Message, state: Mapping[str, Any]) -> None:
+        present = {name for name, _ in message["headers"]}
+        more = [line for line in DEFAULT_HEADERS if line[0] not in present]
+        message["headers"] = [*message["headers"], (b"x-request-id", state["request_id"].encode()), *more]
+        if (permit := state.get("permit")) and (limits := permit.headers()):
+            MutableHeaders(scope=message).update(limits)
+        if self._is_draining():  # so that no new request arrives on a connection that is about to close
+            MutableHeaders(scope=message)["Connection"] = "close"
 
 
 class CrashMiddleware:
@@ -183,7 +184,9 @@ class CrashMiddleware:
             return
         except Exception as error:
             request_id = scope["state"]["request_id"]
-            log.error("crash request_id=%s %s", request_id, _traceback(error))
+            log.error(
+                "crash: %s", type(error).__name__, extra={"request_id": request_id, "exception": _traceback(error)}
+            )
             if "status" in scope["state"]:
                 raise
             detail = "Something went wrong on our side."

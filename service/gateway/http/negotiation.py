@@ -1,6 +1,6 @@
 """Choose the media type and the language that a request prefers (RFC 9110, sections 12.5.1 and 12.5.4)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.requests import Request
@@ -25,7 +25,9 @@ def preferred(accept: str | None, offers: Sequence[str]) -> str | None:
 
 def preferred_languages(accept: str | None) -> list[str]:
     """Return the ranges of an `Accept-Language` header, best first. A range with invalid syntax is ignored."""
-    ranges = [parsed for item in _items(accept or "") if (parsed := _weighted(item)) is not None]
+    if not accept:
+        return []
+    ranges = [parsed for item in _items(accept) if (parsed := _weighted(item)) is not None]
     return [name for name, quality in sorted(ranges, key=lambda each: -each[1]) if quality > 0]
 
 
@@ -35,19 +37,9 @@ def localize(request: Request, lang: str | None, cards: Sequence[ModelCard]) -> 
     `lang` overrides `Accept-Language`.
     """
     ranges = [lang] if lang else preferred_languages(request.headers.get("accept-language"))
-    return [_translation(ranges, card) for card in cards]
-
-
-def _translation(ranges: Iterable[str], card: ModelCard) -> ModelCard:
-    """Look up the card's language (RFC 4647, section 3.4): shorten each range from its end until a language matches."""
-    translations = {language.lower(): translated for language, translated in card.translations.items()}
-    for each in ranges:
-        prefix = each.lower()
-        while prefix:
-            if prefix in translations:
-                return translations[prefix]
-            prefix = prefix.rpartition("-")[0]
-    return card
+    if not ranges:
+        return list(cards)
+    return [card.in_language(ranges) for card in cards]
 
 
 def _items(accept: str) -> list[str]:

@@ -19,10 +19,13 @@ from service.errors import (
     ServiceError,
     UnsupportedMediaType,
 )
+from service.gateway.http import mistakes
 from service.gateway.http.media_types import accepted
-from service.gateway.metrics import Metrics
+from service.gateway.metrics import PROBES, Metrics
 
 MEDIA_TYPE = "application/problem+json"
+# Names in a request's state: the protocol sets the first when the client disconnects, and then calls the second.
+DISCONNECTED, ON_DISCONNECT = "disconnected", "on_disconnect"
 PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -31,8 +34,10 @@ class ClientGoneError(Exception):
 
 
 def respond(metrics: Metrics, scope: Scope, error: ServiceError, headers: Mapping[str, str] | None = None) -> Response:
-    """Count `error`, and return the problem response for the request of that scope."""
-    metrics.problems.labels(error.code()).inc()
+    """Count `error`, except that of a probe, and return the problem response for the request of that scope."""
+    code = scope["state"]["code"] = error.code()
+    if scope["state"].get("route") not in PROBES:
+        metrics.problems.labels(code).inc()
     content = orjson.dumps(document(scope["path"], error, scope["state"]["request_id"]))
     return Response(content, error.status, headers={**headers_of(error), **(headers or {})}, media_type=MEDIA_TYPE)
 
@@ -74,14 +79,15 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 async def on_invalid(request: Request, error: Exception) -> Response:
     """Respond to invalid parameters: one entry each, without the values."""
-    mistakes = cast("RequestValidationError", error).errors()
-    return _respond(request, invalid_parameters((each["loc"][1:], each["msg"]) for each in mistakes))
+    found = cast("RequestValidationError", error).errors()
+    return _respond(request, invalid_parameters((each["loc"][1:], mistakes.describe(each)) for each in found))
 
 
-def invalid_parameters(mistakes: Iterable[tuple[Sequence[int | str], str]]) -> InvalidParameter:
+def invalid_parameters(found: Iterable[tuple[Sequence[int | str], str]]) -> InvalidParameter:
     """Return the error for invalid parameters, from the location of each (its name first) and its description."""
-    rows = [{"parameter": _name(location), "detail": detail} for location, detail in mistakes]
-    return InvalidParameter(f"{len(rows)} of the parameters cannot be used.", errors=rows)
+    rows = [{"parameter": _name(location), "detail": detail} for location, detail in found]
+    names = ", ".join(dict.fromkeys(row["parameter"] for row in rows))
+    return InvalidParameter(f"Not usable as it is: {names}. See errors.", errors=rows)
 
 
 def invalid_parameter(parameter: str, detail: str, **bounds: int) -> InvalidParameter:

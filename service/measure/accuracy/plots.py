@@ -1,5 +1,6 @@
 """Plots of an evaluation: confusion matrices, plots of the task, and the figure of each label."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,17 @@ def draw(reports: Sequence[Report], folder: Path) -> list[str]:
         what = scoring_of(task).label_figure
         names.append(_save(_bars(of_task, what), folder / f"{what}-{task}.png"))
     return names
+
+
+def remove_earlier(folder: Path) -> None:
+    """Remove the plots of an earlier evaluation, which the `report.json` of the folder names."""
+    try:
+        names = json.loads((folder / "report.json").read_text(encoding="utf-8"))["plots"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for name in names:
+        if Path(name).name == name and name.endswith(".png"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _figure(width: float, height: float) -> Any:
@@ -72,5 +84,5 @@ def _bars(reports: Sequence[Report], what: str) -> Any:
     axes.set_yticks([row + 0.4 for row in range(len(labels))], labels)
     axes.invert_yaxis()
     axes.set(xlabel=what, xlim=(0, 1))
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2)  # beside the bars, which fill the axes
     return figure

@@ -1,6 +1,7 @@
 """Models behind a running service, with the same outputs as a pipeline in this process."""
 
 import http.client
+import ipaddress
 import json
 import time
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from urllib import request
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 
-from service.errors import every_error
+from service.errors import BodyTooLarge, every_error
 from service.measure.accuracy.scoring import scoring_of
 from service.measure.accuracy.subjects import Run, Subject
 from service.models.cards import CardError
@@ -57,7 +58,7 @@ class Service:
             headers["Content-Type"] = "application/octet-stream"
         sent = request.Request(f"{self.url.rstrip('/')}{path}", upload, headers)  # noqa: S310 - `served` checks it
         try:
-            with request.urlopen(sent, timeout=self.timeout_s) as response:  # noqa: S310
+            with _opener(self.url).open(sent, timeout=self.timeout_s) as response:
                 body: bytes = response.read()
                 return body
         except HTTPError as error:
@@ -84,7 +85,7 @@ def served(service: Service, name: str, quality: str = "fast") -> Subject:
         if more:
             service = replace(service, timeout_s=card[quality]["deadline_s"] + TIMEOUT_S)
         return Subject(
-            name=card["name"],
+            name=name,
             version=card["version"],
             task=card["task"],
             classes=classes,
@@ -114,6 +115,22 @@ def _run(service: Service, card: dict[str, Any], classes: int, more: str) -> Run
     return run
 
 
+def _opener(url: str) -> request.OpenerDirector:
+    """Return what sends requests: through the proxy of the environment, if there is one, but never to this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        is_here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost"
+    return request.build_opener(*([request.ProxyHandler({})] if is_here else []))
+
+
+def _proxy_of(error: HTTPError) -> str:
+    """Return the name of the proxy that sent this response, as far as its headers say it."""
+    named = error.headers.get("Via") or error.headers.get("Server")
+    return f"the proxy {named}" if named else "a proxy"
+
+
 def _error_of(url: str, error: HTTPError) -> Exception:
     """Return the exception for an error response: one to retry, one about the image, or one that ends the run."""
     try:
@@ -121,7 +138,10 @@ def _error_of(url: str, error: HTTPError) -> Exception:
             problem = json.loads(error.read())
         detail, code = str(problem["detail"]), str(problem["code"])
     except (ValueError, KeyError, TypeError, OSError):
-        return CardError(f"{url} answered {error.code} {error.reason}")
+        if error.code == BodyTooLarge.status:
+            return BodyTooLarge(f"{_proxy_of(error)} before {url} answered 413: it takes no body of that size")
+        said = f"{url} answered {error.code} {error.reason}"
+        return CardError(f"{said}. That is no answer of this service; it may be of a proxy.")
     if error.code in BUSY:
         retry_after = error.headers.get("Retry-After", "1")
         return _BusyError(detail, min(float(retry_after) if retry_after.isdecimal() else 1.0, MAX_PAUSE_S))

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from service.measure.accuracy import listing
 from service.measure.accuracy.scoring import scoring_of
 from service.measure.accuracy.subjects import Subject
-from service.measure.tables import table
+from service.measure.tables import stated, table
+from service.models import text_file
 from service.tasks import TASKS
-from service.tasks.scoring_base import Dataset, RejectedImage, Scores
+from service.tasks.scoring_base import Dataset, RejectedImage, Remark, Scores
 
 MAX_LABELS: Final = 40  # in a terminal and in Markdown: the lowest ones, if there are more
 NONE: Final = "-"
@@ -20,11 +22,12 @@ NONE: Final = "-"
 
 @dataclass(frozen=True)
 class Report:
-    """One model's scores on a data set, and the images that the service rejects."""
+    """One model's scores on a data set, the images that the service rejects, and those without truth for the model."""
 
     subject: Subject
     scores: Scores
     rejected: tuple[RejectedImage, ...] = ()
+    left_out: tuple[Remark, ...] = ()
 
     @property
     def label_shares(self) -> dict[str, float]:
@@ -37,7 +40,7 @@ def terminal(reports: Sequence[Report]) -> str:
     parts = []
     for task, of_task in by_task(reports):
         parts.append(table(*_overview(task, of_task)))
-        parts += [f"{name}: {protocol}" for name, protocol in _protocols(of_task)]
+        parts += [f"{name}: {condition}" for name, condition in _conditions(of_task)]
         parts.append(table(*_labels(task, of_task)))
     parts += [
         f"{report.subject.name}: {len(report.rejected)} images are rejected" for report in reports if report.rejected
@@ -45,10 +48,18 @@ def terminal(reports: Sequence[Report]) -> str:
     return "\n\n".join(parts)
 
 
-def as_json(reports: Sequence[Report], dataset: Dataset) -> str:
+def as_json(reports: Sequence[Report], dataset: Dataset, plots: Sequence[str] = ()) -> str:
     """Return every figure as a share of 1; `published` is as on the card, in per cent."""
     models = [_document(report) for report in reports]
-    return json.dumps({"dataset": str(dataset.root), "layout": dataset.layout, "models": models}, indent=2)
+    document = {
+        "dataset": text_file.printable(dataset.root),
+        "layout": dataset.layout,
+        "left_out": _remarks(dataset.left_out),
+        "notes": _remarks(dataset.notes),
+        "plots": list(plots),
+        "models": models,
+    }
+    return json.dumps(document, indent=2)
 
 
 def as_csv(reports: Sequence[Report]) -> str:
@@ -67,10 +78,11 @@ def as_csv(reports: Sequence[Report]) -> str:
 
 def markdown(reports: Sequence[Report], dataset: Dataset, plots: Sequence[str]) -> str:
     """Return a page with the tables, the published figures and the plots, given as file names."""
-    lines = [f"# Evaluation on {dataset.root.name}", "", f"{len(dataset.images)} images, layout `{dataset.layout}`."]
+    name = text_file.printable(dataset.root.name)
+    lines = [f"# Evaluation on {name}", "", f"{len(dataset.images)} images, layout `{dataset.layout}`."]
     for task, of_task in by_task(reports):
         lines += ["", f"## {task.capitalize()}", "", *_pipes(*_overview(task, of_task))]
-        lines += ["", *(f"- {name}: {protocol}" for name, protocol in _protocols(of_task))]
+        lines += ["", *(f"- {name}: {condition}" for name, condition in _conditions(of_task))]
         lines += [
             "",
             f"### {scoring_of(task).label_figure.upper()} of each label",
@@ -80,6 +92,10 @@ def markdown(reports: Sequence[Report], dataset: Dataset, plots: Sequence[str]) 
     rejected = [(report.subject.name, each) for report in reports for each in report.rejected]
     if rejected:
         lines += ["", "## Rejected images", "", *(f"- {name}: {each.image}: {each.code}" for name, each in rejected)]
+    remarks = [*dataset.left_out, *(each for report in reports for each in report.left_out)]
+    for title, found in (("Left out", remarks), ("Notes", list(dataset.notes))):
+        if found:
+            lines += ["", f"## {title}", "", *(f"- {row}" for row in listing.summary(found, dataset.root, len(found)))]
     lines += ["", *(f"![{Path(name).stem}]({name})\n" for name in plots)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -112,18 +128,29 @@ def _labels(task: str, reports: Sequence[Report]) -> tuple[list[str], list[list[
     return head, [[label, *(_percent(each[label]) if label in each else NONE for each in shares)] for label in labels]
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}"
+def _percent(share: float | None) -> str:
+    return NONE if share is None else f"{100 * share:.2f}"
 
 
 def _published(report: Report, name: str) -> str:
-    value = report.subject.published.get(name)
-    return NONE if value is None else f"{value:.2f}"
+    return stated(report.subject.published, report.subject.measured, name)
 
 
-def _protocols(reports: Sequence[Report]) -> list[tuple[str, str]]:
-    found = [(report.subject.name, report.subject.published.get("protocol")) for report in reports]
-    return [(name, f"published with: {protocol}") for name, protocol in found if protocol]
+def _conditions(reports: Sequence[Report]) -> list[tuple[str, str]]:
+    """Return for each model how the published figure was measured, and which library resized the images here."""
+    subjects = [report.subject for report in reports]
+    protocols = [(each.name, each.published.get("protocol")) for each in subjects]
+    columns = {each.name: [column.published for column in each.scoring.columns] for each in subjects}
+    starred = [
+        (report.subject.name, "* measured by this project")
+        for report in reports
+        if any(name and _published(report, name).endswith("*") for name in columns[report.subject.name])
+    ]
+    return [
+        *((name, f"published with: {protocol}") for name, protocol in protocols if protocol),
+        *starred,
+        *((each.name, f"resized with: {each.resizer}") for each in subjects if each.resizer),
+    ]
 
 
 def _pipes(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -134,11 +161,16 @@ def _pipes(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def _document(report: Report) -> dict[str, Any]:
     scores, subject = report.scores, report.subject
     document: dict[str, Any] = {"model": subject.name, "version": subject.version, "task": subject.task}
-    document["images"] = scores.images
+    document |= {"images": scores.images, "resizer": subject.resizer}
     document |= {column.name: column.share(scores) for column in subject.scoring.columns}
     document["published"] = subject.published
     document |= subject.scoring.document(scores)
     if scores.confusion is not None:
         document["confusion"] = {"labels": scores.labels, "counts": scores.confusion}
     document["rejected"] = [{"image": each.image, "code": each.code} for each in report.rejected]
+    document["left_out"] = _remarks(report.left_out)
     return document
+
+
+def _remarks(remarks: Sequence[Remark]) -> list[dict[str, str]]:
+    return [{"file": text_file.printable(each.path), "reason": text_file.printable(each.reason)} for each in remarks]

@@ -12,11 +12,13 @@ from typing import Any
 
 from service.errors import ServiceError
 from service.measure.accuracy.subjects import Run, Subject
+from service.models import text_file
 from service.models.cards import CardError
 from service.tasks.scoring_base import LabelledImage, PipelineOutput, RejectedImage, Scores
 
 Outcome = Any  # the outcome of the task's scoring, or a `RejectedImage`
 Progress = Callable[[int], None]
+SHOWN_CODES = 5  # in an error message
 
 
 def outcomes(subject: Subject, images: Sequence[LabelledImage], run: Run) -> Iterator[Outcome]:
@@ -24,17 +26,28 @@ def outcomes(subject: Subject, images: Sequence[LabelledImage], run: Run) -> Ite
     remaining = iter(images)
     while batch := list(islice(remaining, subject.batch)):
         for image, output in zip(batch, _outputs(run, batch), strict=True):
-            if isinstance(output, ServiceError):
-                yield RejectedImage(str(image.path), output.code())
-            else:
-                yield subject.scoring.outcome_of(subject, image, output)
+            yield _outcome(subject, image, output)
+
+
+def _outcome(subject: Subject, image: LabelledImage, output: PipelineOutput | ServiceError | OSError) -> Outcome:
+    """Return the outcome of an image. Whatever is wrong with it or its mask is a `RejectedImage`."""
+    if isinstance(output, ServiceError):
+        return RejectedImage(text_file.printable(image.path), output.code())
+    if isinstance(output, OSError):
+        return RejectedImage(text_file.printable(image.path), f"cannot be read: {output.strerror}")
+    try:
+        return subject.scoring.outcome_of(subject, image, output)
+    except CardError as error:
+        return RejectedImage(text_file.printable(image.path), text_file.printable(error))
 
 
 def scores(subject: Subject, found: Iterable[Outcome]) -> Scores:
     """Return the scores of the outcomes. Raises `CardError` if every image was rejected."""
+    found = list(found)
     accepted = [each for each in found if not isinstance(each, RejectedImage)]
     if not accepted:
-        raise CardError(f"{subject.name}: no image could be read")
+        codes = ", ".join(sorted({each.code for each in found if isinstance(each, RejectedImage)})[:SHOWN_CODES])
+        raise CardError(f"{subject.name}: no image could be read or scored: {codes}")
     result: Scores = subject.scoring.scores(subject.labels, accepted)
     return result
 
@@ -60,15 +73,19 @@ def resumable(
     return found
 
 
-def _outputs(run: Run, images: Sequence[LabelledImage]) -> list[PipelineOutput | ServiceError]:
-    """Return the outputs of a batch. If an image of it is rejected, run them one by one."""
+def _outputs(run: Run, images: Sequence[LabelledImage]) -> list[PipelineOutput | ServiceError | OSError]:
+    """Return the outputs of a batch. If an image of it is rejected or cannot be read, run them one by one."""
     try:
-        return list(run(*(image.path.read_bytes() for image in images)))
+        uploads = [image.path.read_bytes() for image in images]
     except OSError as error:
-        raise CardError(f"{error.filename} cannot be read: {error.strerror}") from error
-    except ServiceError as error:
         if len(images) == 1:
             return [error]
+    else:
+        try:
+            return list(run(*uploads))
+        except ServiceError as error:
+            if len(images) == 1:
+                return [error]
     return [output for image in images for output in _outputs(run, [image])]
 
 
@@ -88,9 +105,10 @@ def _head(subject: Subject, images: Sequence[LabelledImage], root: Path) -> dict
 
 
 def _truth(image: LabelledImage, root: Path) -> list[Any]:
-    """Return the state of the image, and its true label or the state of its mask."""
-    labelled = [*_state(image.path, root), image.label]
-    return [*labelled, *_state(image.mask, root), image.values] if image.mask else labelled
+    """Return the state of the image, and its true label, objects, or the state of its mask."""
+    objects = [[each.label, *each.box, each.area, each.crowd, bool(each.draw)] for each in image.instances or ()]
+    labelled = [*_state(image.path, root), image.label, *objects]
+    return [*labelled, *_state(image.mask, root), image.values, image.turn] if image.mask else labelled
 
 
 def _state(path: Path, root: Path) -> tuple[str, int, int]:

@@ -1,10 +1,11 @@
 """The models to score, in this process or behind a running service."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from service.imaging import resizers
 from service.measure.accuracy.scoring import scoring_of
 from service.measure.pipeline import Pipeline
 from service.models.cards import CardError, ModelCard
@@ -20,7 +21,8 @@ Run = Callable[..., list[PipelineOutput]]
 class Subject:
     """A model to score. `open` loads it and returns a function from uploads, best `batch` of them, to outputs.
 
-    `identity` differs if outputs may: it has the card's identity, the operation and the address of a service.
+    `identity` differs if outputs may: it has the card's identity, the operation and the address of a service. `resizer`
+    is the library that resizes images; None if a service does.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Subject:
     identity: str
     batch: int
     open: Callable[[], Run]
+    resizer: str | None = None
+    measured: dict[str, Any] = field(default_factory=dict)
 
     @property
     def scoring(self) -> Scoring[Any, Any]:
@@ -67,4 +71,6 @@ def of_card(card: ModelCard, run: Run | None = None, quality: str = "fast") -> S
         identity=f"{identity(card)} {operation}",
         batch=operation_of(card, operation).batch_size(card),
         open=lambda: run or Pipeline.load(card, operation=operation),
+        resizer=resizers.name(card.input),
+        measured=card.measured,
     )

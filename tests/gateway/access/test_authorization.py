@@ -15,6 +15,8 @@ from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.access.token_bucket import LocalTokenBuckets
 from service.gateway.app import ROUTERS, UNMATCHED
 from service.gateway.metrics import Metrics
+from service.gateway.playground.page_files import read_page_files
+from service.gateway.playground.playground import pages_router
 from service.gateway.routes.images import image_routes, router_of
 from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, app_of
@@ -28,6 +30,7 @@ REQUESTS: dict[str, tuple[str, str]] = {
     "/v1/classify": ("POST", "/v1/classify"),
     "/v1/segment": ("POST", "/v1/segment"),
     "/v1/embed": ("POST", "/v1/embed"),
+    "/v1/detect": ("POST", "/v1/detect"),
     "/v1/explain": ("POST", "/v1/explain"),
     "/v1/models": ("GET", "/v1/models"),
     "/v1/models/{name}": ("GET", "/v1/models/tiny-classifier"),
@@ -37,9 +40,23 @@ REQUESTS: dict[str, tuple[str, str]] = {
     "/v2/models/{name}/versions/{version}/ready": ("GET", "/v2/models/tiny-classifier/versions/1.0/ready"),
     "/v2/models/{name}/infer": ("POST", "/v2/models/tiny-classifier/infer"),
     "/v2/models/{name}/versions/{version}/infer": ("POST", "/v2/models/tiny-classifier/versions/1.0/infer"),
+    "/v2/models/{name}/config": ("GET", "/v2/models/tiny-classifier/config"),
+    "/v2/models/{name}/versions/{version}/config": ("GET", "/v2/models/tiny-classifier/versions/1.0/config"),
+    "/v2/models/{name}/stats": ("GET", "/v2/models/tiny-classifier/stats"),
+    "/v2/models/{name}/versions/{version}/stats": ("GET", "/v2/models/tiny-classifier/versions/1.0/stats"),
+    "/v2/repository/index": ("POST", "/v2/repository/index"),
     "/metrics": ("GET", "/metrics"),
     "/problems/{code}": ("GET", "/problems/overloaded"),
     "/docs/{asset}": ("GET", "/docs/start.js"),
+    "/playground/{version}/{name}": ("GET", f"/playground/{read_page_files().version}/js/main.js"),
+}
+
+FOR_OPERATORS = {
+    "/metrics",
+    "/v1/traffic",
+    "/v2/models/stats",
+    "/v2/models/{name}/stats",
+    "/v2/models/{name}/versions/{version}/stats",
 }
 
 
@@ -58,7 +75,7 @@ def asking(running: Running) -> Any:
 async def call(client: httpx.AsyncClient, route: str, key: str | None = None, origin: str = "") -> httpx.Response:
     method, path = REQUESTS.get(route, ("GET", route))
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    content = image_bytes() if method == "POST" else None
+    content = image_bytes() if method == "POST" and route != "/v2/repository/index" else None
     return await client.request(method, origin + path, headers=headers, content=content)
 
 
@@ -72,13 +89,13 @@ def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
-    routers = (router_of(image_routes()), *ROUTERS)
+    routers = (router_of(image_routes()), *ROUTERS, pages_router(has_playground=True))
     routes = {route.path_format for router in routers for route in router.routes}  # type: ignore[attr-defined]
 
     assert set(all_rules()) == routes
 
 
-# The scope for `infer` depends on the model: tests/gateway/routes/test_v2.py.
+# The scope for `infer` depends on the model: tests/gateway/routes/open_inference/test_v2.py.
 @pytest.mark.parametrize("route", [route for route in all_rules() if not route.endswith("/infer")])
 async def test_a_path_is_open_to_the_keys_of_its_scope_alone(route: str, asking: Running) -> None:
     rule = all_rules()[route]
@@ -140,12 +157,7 @@ async def test_administrators_own_door_has_what_is_theirs_and_the_probes_and_ask
             for route in (*all_rules(), "/nowhere")
         }
 
-    assert {route for route, status in inside.items() if status == 200} == {
-        "/metrics",
-        "/v1/traffic",
-        "/livez",
-        "/readyz",
-    }
+    assert {route for route, status in inside.items() if status == 200} == {*FOR_OPERATORS, "/livez", "/readyz"}
     assert set(inside.values()) == {200, 404}
 
 
@@ -157,7 +169,7 @@ async def test_the_public_door_beside_it_has_all_but_what_is_theirs(asking: Runn
         }
         response = await call(client, "/metrics", "admin")
 
-    assert {route for route, status in outside.items() if status == 404} == {"/metrics", "/v1/traffic"}
+    assert {route for route, status in outside.items() if status == 404} == FOR_OPERATORS
     problem(response, 404, "route_not_found")
 
 

@@ -11,7 +11,7 @@ from service.gateway.access.rejection_cache import key_of
 from tests.gateway.conftest import OpenFullGateway
 from tests.gateway.fixtures.full_gateway import LOCALHOST, Answer, FullGateway, assert_overloaded
 from tests.gateway.fixtures.images import image_bytes
-from tests.gateway.test_metrics import Samples, samples
+from tests.gateway.metrics.test_definitions import Samples, samples
 
 pytestmark = pytest.mark.anyio
 

@@ -9,9 +9,10 @@ import pytest
 
 from service.errors import every_error
 from service.tasks.shapes import Problem
-from tests.gateway.conftest import Running, app_of, components_of
+from tests.gateway.conftest import Running, app_of, components_of, settled
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.images import CORRUPT, float_tiff, image_bytes, json_body
+from tests.odd_images import encode, upright_image
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +63,13 @@ async def too_slow(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Re
 
 async def draining(client: httpx.AsyncClient, _fake: FakeTorchServe) -> httpx.Response:
     components_of(app_of(client)).readiness.drain()
-    return await client.get("/readyz")
+    return await client.get("/readyz?require=all")
+
+
+async def refused(client: httpx.AsyncClient, fake: FakeTorchServe) -> httpx.Response:
+    fake.workers.clear()
+    await settled(app_of(client))
+    return await client.post("/v1/classify", content=image_bytes())
 
 
 CAUSES: dict[str, Cause] = {
@@ -86,16 +93,21 @@ CAUSES: dict[str, Cause] = {
     "image_too_small": posting(image_bytes(size=(7, 50))),
     "image_too_costly": posting(image_bytes(size=(200, 90))),
     "image_mode_unsupported": posting(float_tiff()),
+    "image_kind_unsupported": posting(encode(upright_image(), "JPEG").replace(b"\xff\xc0\0\x11", b"\xff\xc3\0\x11")),
     "internal": behaving("says_internal"),
     "backend_bad_response": behaving("nonsense"),
     "overloaded": behaving("queue_full"),
     "backend_unavailable": behaving("worker_died"),
+    "model_refused": refused,
     "draining": draining,
     "deadline_exceeded": behaving("slow"),
 }
 
-# Caused in server/test_protocol.py and in the tests of access.
+# Caused in server/test_protocol.py, in the tests of access and of tasks, and in tests/inputs.
 CAUSED_ELSEWHERE = {
+    "decoders_unavailable",
+    "length_required",
+    "masks_too_large",
     "malformed_request",
     "headers_too_large",
     "unauthenticated",

@@ -30,6 +30,6 @@ def test_masks_count_by_pixel_whatever_their_sizes() -> None:
 
     pairs = [
         (segmented([[0, 1, 1]], 0.5, 0.5), segmented([[0, 1, 0]], 0.5, 0.75)),
-        (segmented([[2]], 0.0, 0.0), segmented([[2]], 0.0, 0.0)),
+        (segmented([[1]], 0.0, 0.0), segmented([[1]], 0.0, 0.0)),
     ]
     assert agreement(pairs, segmentation.compare) == Agreement(images=2, same=0.75, difference=0.0625)

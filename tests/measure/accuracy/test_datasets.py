@@ -43,6 +43,8 @@ def test_an_index_gives_one_split_and_only_exact_masks(tmp_path: Path) -> None:
         ("c.jpg", "rose", "test", "", ""),
         ("d.jpg", "rose", "train", "", ""),
     ]
+    touch(tmp_path, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    mask(tmp_path / "a.png", 0, 1)
     with (tmp_path / "index.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([HEADER, *((*row, 1, 1, "x") for row in rows)])
     assert datasets.read(tmp_path).images == (

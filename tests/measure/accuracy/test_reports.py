@@ -31,7 +31,9 @@ def found(classifier: Subject, segmenter: Subject) -> list[Report]:
     ]
     published = {"top1": 81.034, "protocol": "Centre crop."}
     rejected = (RejectedImage("broken|.jpg", "image_corrupt"),)
-    other = replace(classifier, name="other", published=published)
+    # Behind a service, whose resizer is not known.
+    other = replace(classifier, name="other", published=published, resizer=None)
+    classifier, segmenter = (replace(each, resizer="pillow 13.0.0") for each in (classifier, segmenter))
     return [
         Report(classifier, classification.scores(LABELS, some)),
         Report(other, classification.scores(LABELS, some[:1] + some[2:]), rejected),
@@ -57,6 +59,8 @@ def test_a_terminal_shows_models_beside_each_other_and_beside_what_was_published
         "",
         "other: published with: Centre crop.",
         "",
+        "tiny-classifier: resized with: pillow 13.0.0",
+        "",
         "RECALL OF  tiny-classifier  other",
         "tulip      0.00             0.00",
         "cat        50.00            100.00",
@@ -64,6 +68,8 @@ def test_a_terminal_shows_models_beside_each_other_and_beside_what_was_published
         "",
         "MODEL           VERSION  IMAGES  MIOU   PUBLISHED  PIXELS  PUBLISHED",
         "tiny-segmenter  1.0      1       80.36  -          90.00   -",
+        "",
+        "tiny-segmenter: resized with: pillow 13.0.0",
         "",
         "IOU OF      tiny-segmenter",
         "cat         75.00",
@@ -77,6 +83,7 @@ def test_json_has_every_figure_as_a_share(found: list[Report], dataset: Dataset)
     document = json.loads(reports.as_json(found, dataset))
     first, second, third = document["models"]
     assert (document["layout"], first["images"], first["top1"]) == ("folders", 4, 0.5)
+    assert [each["resizer"] for each in document["models"]] == ["pillow 13.0.0", None, "pillow 13.0.0"]
     assert first["labels"]["cat"] == {"images": 2, "recall": 0.5, "precision": 1, "f1": pytest.approx(2 / 3)}
     assert first["confusion"]["counts"][0][:2] == [1, 1]
     assert second["published"]["top1"] == 81.034
@@ -96,7 +103,7 @@ def test_a_page_has_tables_protocols_plots_and_what_was_refused(found: list[Repo
     page = reports.markdown(found, dataset, ["a.png"])
     assert page.startswith("# Evaluation on pets\n\n4 images, layout `folders`.\n\n## Classification\n")
     assert "| other | 1.0 | 3 | 66.67 | 81.03 | 66.67 | - | 26.67 |" in page
-    assert "- other: published with: Centre crop." in page
+    assert "- other: published with: Centre crop.\n- tiny-classifier: resized with: pillow 13.0.0\n" in page
     assert "- other: broken|.jpg: image_corrupt" in page
     assert page.endswith("![a](a.png)\n")
 

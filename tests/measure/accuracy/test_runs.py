@@ -15,9 +15,17 @@ from service.measure.accuracy.runs import Outcome
 from service.measure.accuracy.subjects import Subject
 from service.models.cards import CardError
 from service.tasks.classification.scoring import ClassificationScores
-from service.tasks.scoring_base import Dataset, LabelledImage, PipelineOutput, RejectedImage
+from service.tasks.scoring_base import Dataset, LabelledImage, PipelineOutput, RejectedImage, TrueInstance
 from service.tasks.segmentation.scoring import SegmentationScores
-from tests.measure.accuracy.made_datasets import CORRUPT, fake_classifier, fake_segmenter, labelled, masked
+from tests.measure.accuracy.made_datasets import (
+    CORRUPT,
+    fake_classifier,
+    fake_detector,
+    fake_segmenter,
+    labelled,
+    masked,
+    with_object,
+)
 
 
 def classified(subject: Subject, images: Sequence[LabelledImage]) -> ClassificationScores:
@@ -92,9 +100,18 @@ def test_a_picture_that_is_refused_is_told_and_its_neighbours_are_counted(classi
         runs.scores(classifier, found[1:2])
 
 
-def test_a_file_that_is_not_there_ends_the_run(classifier: Subject, tmp_path: Path) -> None:
-    with pytest.raises(CardError, match=r"gone\.jpg cannot be read"):
-        list(runs.outcomes(classifier, [LabelledImage(tmp_path / "gone.jpg", "cat")], fake_classifier))
+def test_a_file_that_is_gone_is_counted_and_its_neighbours_are_scored(classifier: Subject, tmp_path: Path) -> None:
+    images = [*labelled(tmp_path, ("cat", 0)), LabelledImage(tmp_path / "gone.jpg", "cat")]
+    found = list(runs.outcomes(classifier, images, fake_classifier))
+    assert found[1] == RejectedImage(str(tmp_path / "gone.jpg"), "cannot be read: No such file or directory")
+    assert runs.scores(classifier, found).images == 1
+
+
+def test_an_image_whose_name_is_not_utf_8_is_named_by_valid_unicode(classifier: Subject, tmp_path: Path) -> None:
+    path = tmp_path / "caf\udce9.jpg"
+    path.write_bytes(bytes([CORRUPT]))
+    (outcome,) = runs.outcomes(classifier, [LabelledImage(path, "cat")], fake_classifier)
+    assert outcome.image.endswith("caf\\xe9.jpg")
 
 
 def test_only_pictures_that_know_what_the_task_is_about_are_used(
@@ -118,7 +135,7 @@ def test_a_data_set_that_the_model_does_not_fit_is_refused(
         (
             classifier,
             Dataset(tmp_path, "folders", tuple(strange)),
-            "has images of 'donkey' and 1 others; tiny-classifier has no label, or several, of that name",
+            "has images of 'horse' \\(1\\), 'donkey' \\(1\\); tiny-classifier has no label, or several, of that name",
         ),
     ):
         with pytest.raises(CardError, match=told):
@@ -207,6 +224,22 @@ def test_corrected_masks_are_what_a_stopped_run_is_scored_by(segmenter: Subject,
     for better in (image, replace(image, values=(2, 0, *range(2, 256)))):
         found = runs.resumable(segmenter, [better], tmp_path, journal, lambda _: None)
         assert found == list(runs.outcomes(segmenter, [better], fake_segmenter))
+
+
+def test_the_outcomes_of_a_detector_are_read_from_the_journal_as_they_were(detector: Subject, tmp_path: Path) -> None:
+    images, journal = [with_object(tmp_path, TrueInstance("cat", (0, 0, 4, 1), 4), 0)], tmp_path / "journal.jsonl"
+    first = runs.resumable(detector, images, tmp_path, journal, lambda _: None)
+    again = runs.resumable(replace(detector, open=never), images, tmp_path, journal, lambda _: None)  # type: ignore[arg-type]
+    assert again == first == list(runs.outcomes(detector, images, fake_detector))
+
+
+def test_corrected_objects_are_what_a_stopped_run_is_scored_by(detector: Subject, tmp_path: Path) -> None:
+    image, journal = with_object(tmp_path, TrueInstance("cat", (0, 0, 4, 1), 4), 0), tmp_path / "journal.jsonl"
+    runs.resumable(detector, [image], tmp_path, journal, lambda _: None)
+    for true in (TrueInstance("dog", (0, 0, 4, 1), 4), TrueInstance("cat", (0, 0, 4, 2), 8)):
+        better = [replace(image, instances=(true,))]
+        found = runs.resumable(detector, better, tmp_path, journal, lambda _: None)
+        assert found == list(runs.outcomes(detector, better, fake_detector))
 
 
 def test_a_picture_that_was_replaced_is_asked_about_again(classifier: Subject, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The models to score."""
 
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,15 @@ def test_the_model_of_a_card_is_the_pipeline_that_serves(store: Path, images: np
     (answer,), (expected,) = subject.open()(encoded(images[0])), Pipeline.load(card)(encoded(images[0]))
     np.testing.assert_array_equal(answer.arrays["scores"], expected.arrays["scores"])
     assert (subject.name, subject.batch) == (card.name, card.serving.batch_size)
+
+
+def test_a_model_in_this_process_names_its_resizer(store: Path) -> None:
+    card = card_of(store, "tiny-classifier")
+    by_pillow = card.model_copy(update={"input": card.input.model_copy(update={"resizer": "pillow"})})
+    assert [subjects.of_card(each).resizer for each in (card, by_pillow)] == [
+        f"{name} {metadata.version(name)}" for name in ("cykooz-resizer", "pillow")
+    ]
+    assert len({subjects.of_card(each).identity for each in (card, by_pillow)}) == 2
 
 
 def test_another_card_and_another_quality_have_another_identity(store: Path) -> None:

@@ -4,59 +4,38 @@ A comment names the readers of each metric. Label values come only from routes, 
 classes.
 """
 
+import socket
 from collections.abc import Callable, Iterable
-from functools import cache
 from pathlib import Path
-from typing import Final, Literal, TypeVar
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from service import __version__
-from service.config.settings import MEBIBYTE
-from service.errors import ServiceError
-
-# OpenTelemetry's recommended buckets for request durations, plus 2.5 ms for warm GPUs and 15 and 30 s for deadlines.
-SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 15, 30)
-BYTES = (10_000, 50_000, 100_000, 250_000, 500_000, MEBIBYTE, 2 * MEBIBYTE, 5 * MEBIBYTE, 10 * MEBIBYTE, 20 * MEBIBYTE)
-BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-
-CacheOutcome = Literal["hit", "coalesced", "miss"]
-CACHE_OUTCOMES: Final[tuple[CacheOutcome, ...]] = ("hit", "coalesced", "miss")
-LOSS_REASONS: Final = ("spinning", "killed", "crashed", "given_up")  # why a decode process ended during its job
-SHADOW_OUTCOMES = ("compared", "failed", "dropped")
-RETRY_OUTCOMES = ("answered", "failed")
-# How several processes' values of a gauge are combined. Processes that have ended do not count.
-Aggregation = Literal["livesum", "livemax", "livemostrecent"]
-SUM: Final = "livesum"
-MAX: Final = "livemax"
-LATEST: Final = "livemostrecent"
-Labelled = TypeVar("Labelled", Counter, Gauge, Histogram)
-
-STAGES = ("upload", "decode", "queue", "inference", "encode")
+from service.config.settings import Settings
+from service.errors import ServiceError, every_error
+from service.gateway.metrics import label_values as values
+from service.gateway.metrics.series import BATCH_SIZES, BYTES, LATEST, MAX, SECONDS, SUM, Series
+from service.models.cards import ModelCard
+from service.tasks import TASKS
 
 
-class Metrics:
-    """The metrics of one app, in its own registry, so that several apps can run in one process.
+class Metrics(Series):
+    """The metrics of one app."""
 
-    `shared` is a folder in which several gateway processes keep their metrics; `text` then returns the totals over all
-    of them. A gauge is summed if each process holds a part of it; otherwise it is the maximum or the latest value.
-    """
+    def __init__(self, shared: Path | None = None, *, counts_restarts: bool = True) -> None:
+        """Create them, in a folder that gateway processes share if `shared` is one.
 
-    def __init__(self, shared: Path | None = None) -> None:
-        self._shared = shared
-        # Not `set_function`: its values are not written to the files that processes share.
-        self._set_at_scrape: list[tuple[Gauge, Callable[[], float]]] = []
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # the _created series have no reader
-        self.registry = CollectorRegistry()
+        Each of the processes sees every worker, so only one of them should count restarts.
+        """
+        super().__init__(shared)
+        self._counts_restarts = counts_restarts
         self._define_request_metrics()
         self._define_image_metrics()
         self._define_model_metrics()
         self._define_version_metrics()
         self._define_process_metrics()
+        self._define_limits()
 
     def _define_request_metrics(self) -> None:
-        # Read by: dashboard "Requests" (rate, errors), alerts on the share of 5xx.
+        # Read by: dashboard "Requests" (rate, errors), dashboard "Objectives", alerts on the share of 5xx.
         self.requests = self._counter(
             "resnest_http_requests_total", "HTTP requests completed", ["route", "method", "status"]
         )
@@ -73,6 +52,9 @@ class Metrics:
             "Requests by caller and by whether access was granted",
             ["caller", "outcome"],
         )
+        self._define_access_metrics()
+
+    def _define_access_metrics(self) -> None:
         # Read by: alert on keys that cannot be reloaded.
         self.keys_stale = self._gauge(
             "resnest_keys_stale", "1 if API keys or token keys could not be reloaded and are out of date", ["of"], MAX
@@ -93,7 +75,15 @@ class Metrics:
         # Read by: dashboard "Requests" (saturation).
         self.in_flight = self._gauge("resnest_http_requests_in_flight", "HTTP requests in progress", ["route"], SUM)
         # Read by: dashboard "Requests" (problems by code).
-        self.problems = self._counter("resnest_problems_total", "Problem documents returned, by problem code", ["code"])
+        self.problems = self._counter(
+            "resnest_problems_total", "Problem documents returned, except to probes, by problem code", ["code"]
+        )
+        # Read by: objectives and alerts, which leave these failures out; dashboard "Requests" (deadlines).
+        self.caller_deadlines = self._counter(
+            "resnest_caller_deadlines_total",
+            "Requests answered 504 at a deadline that the caller had set, shorter than the model's",
+            ["route"],
+        )
 
     def _define_image_metrics(self) -> None:
         # Read by: dashboard "Images" (where the time goes).
@@ -104,6 +94,12 @@ class Metrics:
         self.upload_bytes = self._histogram("resnest_upload_bytes", "Size of a request body in bytes", ["route"], BYTES)
         # Read by: dashboard "Images" (throughput by model, outcomes), alert on failed images.
         self.images = self._counter("resnest_images_total", "Images by model and outcome", ["model", "outcome"])
+        # Read by: dashboard "Models" (images by transport).
+        self.images_sent = self._counter(
+            "resnest_images_sent_total",
+            "Images sent to model servers, in shared memory or as bytes",
+            ["model", "transport"],
+        )
         # Read by: dashboard "Images" (response cache).
         self.cache_lookups = self._counter(
             "resnest_cache_lookups_total", "Images looked up in the response cache, by outcome", ["outcome"]
@@ -123,6 +119,10 @@ class Metrics:
         self.inference_in_flight = self._gauge(
             "resnest_inference_in_flight", "Images queued for a model or being computed by it", ["model"], SUM
         )
+        self._define_worker_metrics()
+        self._define_readiness_metrics()
+
+    def _define_worker_metrics(self) -> None:
         # Read by: dashboard "Models" (workers), alert on missing workers.
         self.workers_ready = self._gauge("resnest_workers_ready", "Workers that are ready", ["model"], LATEST)
         # Read by: dashboard "Models" (workers), alert on missing workers.
@@ -133,16 +133,47 @@ class Metrics:
         self.circuit_breakers = self._gauge(
             "resnest_circuit_breakers", "Replicas by circuit breaker state", ["model", "state"], MAX
         )
+        # Read by: dashboard "Models" (worker restarts), alert on crash loops. Each gateway sees every worker.
+        self.worker_restarts = self._counter(
+            "resnest_worker_restarts_total",
+            "Worker processes that were replaced, alone or with their model server, as this gateway has seen it",
+            ["model", "cause"],
+        )
+        # Read by: dashboard "Models" (busy share).
+        self.busy_seconds = self._counter(
+            "resnest_model_busy_seconds_total", "Time that workers have spent on batches, in seconds", ["model"]
+        )
+        # Read by: dashboard "Models" (time since the last success).
+        self.last_success = self._gauge(
+            "resnest_model_last_success_timestamp_seconds",
+            "Time of the last successful image, Unix time",
+            ["model"],
+            MAX,
+        )
+        # Read by: dashboard "Models" (models and engines).
+        labels = ["model", "version", "task", "engine", "precision"]
+        self.model_info = self._gauge("resnest_model_info", "Always 1; engine and precision by the card", labels, MAX)
         # Read by: dashboard "Models" (replicas).
         self.retries = self._counter(
             "resnest_retries_total",
             "Retries: on another replica or connection, or of one image from a failed batch",
             ["model", "outcome"],
         )
+
+    def _define_readiness_metrics(self) -> None:
+        # Read by: dashboard "Models" (ready), alert on a model that is not ready.
+        self.model_ready = self._gauge(
+            "resnest_model_ready", "1 if the model, or a version of it with traffic, can answer", ["model"], LATEST
+        )
+        # Read by: alert on a model that was left out.
+        self.model_refused = self._gauge(
+            "resnest_model_refused", "1 if the model servers have left the model out at their start", ["model"], LATEST
+        )
         # Read by: dashboard "Overview", alert on an instance that is not ready.
         self.ready = self._gauge("resnest_ready", "1 if /readyz returns 200", [], LATEST)
-        # Read by: dashboard "Overview" (versions while rolling out).
-        self._gauge("resnest_build_info", "Always 1", ["version"], MAX).labels(__version__).set(1)
+        # Read by: dashboard "Overview" (versions while rolling out). `host` is the pod's name in Kubernetes.
+        build = self._gauge("resnest_build_info", "Always 1", ["version", "host"], MAX)
+        build.labels(__version__, socket.gethostname()).set(1)
 
     def _define_version_metrics(self) -> None:
         # Read by: dashboard "Versions" (shares); the other panels of that row take the version names from it.
@@ -170,43 +201,96 @@ class Metrics:
         self.decode_processes_lost = self._counter(
             "resnest_decode_processes_lost_total", "Decode processes that ended during a job", ["reason"]
         )
-
+        # Read by: dashboard "Images" (shared memory).
+        self.shared_memory_bytes = self._gauge(
+            "resnest_shared_memory_bytes", "Shared memory that holds decoded images, in bytes", [], SUM
+        )
         # Read by: dashboard "Images" (decode processes lost).
         self.gateway_restarts = self._counter(
             "resnest_gateway_restarts_total", "Gateway processes started to replace one that ended", []
         )
+
+    def _define_limits(self) -> None:
+        # Read by: alert on a saturated queue, dashboard "Models" (in flight).
+        self.in_flight_limit = self._gauge(
+            "resnest_inference_in_flight_limit", "Images that may be in flight for a model", [], SUM
+        )
+        # Read by: dashboard "Images" (response cache size).
+        self.cache_limit = self._gauge("resnest_cache_limit_bytes", "Limit of the response cache in bytes", [], SUM)
+        # Read by: dashboard "Images" (shared memory).
+        self.shared_memory_limit = self._gauge(
+            "resnest_shared_memory_limit_bytes", "Limit of the shared memory for decoded images, in bytes", [], SUM
+        )
+
+    def set_limits(self, settings: Settings) -> None:
+        """Report the limits of this process."""
+        self.in_flight_limit.set(settings.max_in_flight)
+        self.cache_limit.set(settings.cache_bytes)
+        self.shared_memory_limit.set(settings.shared_memory_bytes)
 
     def count_rejected(self, error: ServiceError) -> None:
         """Count a request that was rejected before it reached the application, and so before its route was known."""
         self.problems.labels(error.code()).inc()
         self.requests.labels("unparsed", "other", str(error.status)).inc()
 
-    def start_at_zero(self, models: Iterable[str]) -> None:
-        """Create the series of `models` with value 0, so that `rate()` counts the first image."""
-        for found in CACHE_OUTCOMES:
+    def start_at_zero(self, cards: Iterable[ModelCard]) -> None:
+        """Create the series of all known label values with value 0, so that `rate()` counts the first event."""
+        for found in values.CACHE_OUTCOMES:
             self.cache_lookups.labels(found)
-        for reason in LOSS_REASONS:
+        for reason in values.LOSS_REASONS:
             self.decode_processes_lost.labels(reason)
-        for model in models:
-            self.images.labels(model, "ok")
-            self.inference_in_flight.labels(model)
-            self.workers_ready.labels(model)
-            self.workers_configured.labels(model)
-            for outcome in RETRY_OUTCOMES:
-                self.retries.labels(model, outcome)
+        for error in every_error():
+            self.problems.labels(error.code())
+        for route in (endpoint.path for task in TASKS.values() for endpoint in task.endpoints):
+            self.caller_deadlines.labels(route)
+            for status in values.STATUSES:
+                self.requests.labels(route, "POST", status)
+        for card in cards:
+            self._start_model_at_zero(card)
+
+    def _start_model_at_zero(self, card: ModelCard) -> None:
+        model = card.name
+        failures = [error.code() for error in every_error() if error.status >= 500]
+        for outcome in ("ok", values.CALLER_DEADLINE, *failures):
+            self.images.labels(model, outcome)
+        for outcome in values.RETRY_OUTCOMES:
+            self.retries.labels(model, outcome)
+        for transport in values.TRANSPORTS:
+            self.images_sent.labels(model, transport)
+        for cause in values.RESTART_CAUSES:
+            self.worker_restarts.labels(model, cause)
+        for metric in (self.inference_in_flight, self.workers_ready, self.workers_configured, self.busy_seconds):
+            metric.labels(model)
+        serving = card.serving
+        self.model_info.labels(model, card.version, card.task, serving.engine, serving.precision).set(1)
+
+    def count_success(self, model: str, inference_s: float, batch: int) -> None:
+        """Count an image that a model has computed in a batch of that size, in `inference_s` seconds."""
+        self.images.labels(model, "ok").inc()
+        self.busy_seconds.labels(model).inc(inference_s / batch)  # each image of the batch counts its part
+        self.last_success.labels(model).set_to_current_time()
+
+    def count_restarts(self, model: str, cause: values.RestartCause, processes: int) -> None:
+        """Count worker processes of a model that were replaced, possibly none."""
+        if self._counts_restarts:
+            self.worker_restarts.labels(model, cause).inc(processes)
 
     def add_version(self, model: str, family: str, version: str, share: Callable[[], float]) -> None:
         """Report a version's share at each scrape, and create its shadow traffic series."""
         self._set_at_scrape.append((self.version_share.labels(model, family, version), share))
         self.shadow_agreement.labels(family, version)
-        for outcome in SHADOW_OUTCOMES:
+        for outcome in values.SHADOW_OUTCOMES:
             self.shadow_images.labels(family, version, outcome)
 
     def count_retry(self, model: str, outcome: str) -> None:
         """Count a retry of a request to a model; `outcome` is one of `RETRY_OUTCOMES`."""
         self.retries.labels(model, outcome).inc()
 
-    def count_cache_lookup(self, outcome: CacheOutcome, cache_bytes: int) -> None:
+    def count_sent(self, model: str, transport: str, images: int) -> None:
+        """Count images that were sent to a model server; `transport` is one of `TRANSPORTS`."""
+        self.images_sent.labels(model, transport).inc(images)
+
+    def count_cache_lookup(self, outcome: values.CacheOutcome, cache_bytes: int) -> None:
         """Count a lookup in the response cache, and set the size of the cache in bytes."""
         self.cache_lookups.labels(outcome).inc()
         self.cache_bytes.set(cache_bytes)
@@ -214,35 +298,3 @@ class Metrics:
     def count_lost_process(self, reason: str) -> None:
         """Count a decode process that ended during a job; `reason` is one of `LOSS_REASONS`."""
         self.decode_processes_lost.labels(reason).inc()
-
-    def text(self) -> bytes:
-        """Return the metrics in Prometheus's text format 0.0.4, over all processes if they share a folder."""
-        for gauge, value in self._set_at_scrape:
-            gauge.set(value())
-        if self._shared is None:
-            return generate_latest(self.registry)
-        try:
-            return _merged(self._shared)
-        except FileNotFoundError:  # a new process took over the files of an ended one meanwhile
-            return _merged(self._shared)
-
-    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
-        return _with_cached_labels(Counter(name, text, labels, registry=self.registry))
-
-    def _gauge(self, name: str, text: str, labels: list[str], aggregation: Aggregation) -> Gauge:
-        return _with_cached_labels(Gauge(name, text, labels, registry=self.registry, multiprocess_mode=aggregation))
-
-    def _histogram(self, name: str, text: str, labels: list[str], buckets: tuple[float, ...]) -> Histogram:
-        return _with_cached_labels(Histogram(name, text, labels, registry=self.registry, buckets=buckets))
-
-
-def _with_cached_labels(metric: Labelled) -> Labelled:
-    """Cache the metric's series: a lookup without prometheus_client's lock and checks takes 0.1 instead of 2.5 µs."""
-    metric.labels = cache(metric.labels)  # type: ignore[method-assign]
-    return metric
-
-
-def _merged(folder: Path) -> bytes:
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
-    return generate_latest(registry)

@@ -1,13 +1,17 @@
 """What Prometheus scrapes after known traffic."""
 
 import asyncio
+import socket
+import time
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__
-from tests.gateway.conftest import Running, at_the_model, until
+from service.errors import every_error
+from service.tasks import TASKS
+from tests.gateway.conftest import Running, app_of, at_the_model, components_of, until
 from tests.gateway.fixtures.fake_outputs import BATCH, INFERENCE_MS
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.images import CORRUPT, image_bytes, json_body
@@ -25,11 +29,14 @@ NAMES = {
     "resnest_upload_bytes": {"route"},
     "resnest_images": {"model", "outcome"},
     "resnest_problems": {"code"},
+    "resnest_caller_deadlines": {"route"},
     "resnest_decode_processes_lost": {"reason"},
     "resnest_gateway_restarts": set(),
     "resnest_batch_size": {"model"},
     "resnest_cache_lookups": {"outcome"},
     "resnest_cache_bytes": set(),
+    "resnest_shared_memory_bytes": set(),
+    "resnest_images_sent": {"model", "transport"},
     "resnest_inference_in_flight": {"model"},
     "resnest_workers_ready": {"model"},
     "resnest_workers_configured": {"model"},
@@ -39,8 +46,17 @@ NAMES = {
     "resnest_traffic_stale": set(),
     "resnest_shadow_images": {"family", "version", "outcome"},
     "resnest_shadow_agreement": {"family", "version"},
+    "resnest_model_ready": {"model"},
+    "resnest_model_refused": {"model"},
     "resnest_ready": set(),
-    "resnest_build_info": {"version"},
+    "resnest_build_info": {"version", "host"},
+    "resnest_model_info": {"model", "version", "task", "engine", "precision"},
+    "resnest_worker_restarts": {"model", "cause"},
+    "resnest_model_busy_seconds": {"model"},
+    "resnest_model_last_success_timestamp_seconds": {"model"},
+    "resnest_inference_in_flight_limit": set(),
+    "resnest_cache_limit_bytes": set(),
+    "resnest_shared_memory_limit_bytes": set(),
 }
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -91,7 +107,9 @@ async def test_what_a_lone_picture_leaves_behind(client: httpx.AsyncClient) -> N
     for stage in ("decode", "queue", "inference", "encode"):
         assert value(found, "resnest_stage_duration_seconds_count", model=model, stage=stage) == 1
     assert value(found, "resnest_stage_duration_seconds_count", model="", stage="upload") == 1
-    assert value(found, "resnest_build_info", version=__version__) == 1
+    assert value(found, "resnest_build_info", version=__version__, host=socket.gethostname()) == 1
+    assert time.time() - value(found, "resnest_model_last_success_timestamp_seconds", model=model) < 60
+    assert value(found, "resnest_model_busy_seconds_total", model=model) == INFERENCE_MS / 1000 / BATCH
 
 
 async def test_pictures_are_counted_by_model_and_outcome(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
@@ -106,15 +124,69 @@ async def test_pictures_are_counted_by_model_and_outcome(client: httpx.AsyncClie
         ("tiny-classifier", "image_corrupt"): 1,
         ("tiny-classifier-b", "overloaded"): 2,
         ("tiny-classifier-b", "image_corrupt"): 1,
-        ("tiny-classifier-b", "ok"): 0,
-        ("tiny-segmenter", "ok"): 0,
     }
     counted = {
         (dict(labels)["model"], dict(labels)["outcome"]): amount
         for (name, labels), amount in found.items()
-        if name == "resnest_images_total"
+        if name == "resnest_images_total" and (amount or dict(labels)["outcome"] == "ok")
     }
-    assert counted == expected
+    assert counted == expected | {(name, "ok"): 0 for name in ("tiny-classifier-b", "tiny-detector", "tiny-segmenter")}
+
+
+async def test_every_code_status_and_outcome_has_its_series_from_the_start(client: httpx.AsyncClient) -> None:
+    found = await samples(client)
+
+    assert {value(found, "resnest_problems_total", code=error.code()) for error in every_error()} == {0}
+    for status in ("200", "429", "500", "503", "504"):
+        assert value(found, "resnest_http_requests_total", route="/v1/segment", method="POST", status=status) == 0
+    for outcome in ("deadline_exceeded", "internal", "backend_unavailable", "caller_deadline_exceeded"):
+        assert value(found, "resnest_images_total", model="tiny-segmenter", outcome=outcome) == 0
+    for cause in ("process", "server"):
+        assert value(found, "resnest_worker_restarts_total", model="tiny-segmenter", cause=cause) == 0
+
+
+async def test_limits_are_gauges(running: Running) -> None:
+    async with running(max_in_flight=48, cache_bytes=1000, shared_memory_bytes=0) as client:
+        found = await samples(client)
+
+    assert value(found, "resnest_inference_in_flight_limit") == 48
+    assert value(found, "resnest_cache_limit_bytes") == 1000
+    assert value(found, "resnest_shared_memory_limit_bytes") == 0
+
+
+async def test_a_probe_that_is_answered_503_is_no_problem_of_a_caller(running: Running, fake: FakeTorchServe) -> None:
+    async with running() as client:
+        components_of(app_of(client)).readiness.drain()
+        assert (await client.get("/readyz")).status_code == 503
+        found = await samples(client)
+
+    assert value(found, "resnest_problems_total", code="draining") == 0
+    assert value(found, "resnest_http_requests_total", route="/readyz", method="GET", status="503") == 1
+
+
+async def test_a_deadline_that_the_caller_shortened_is_told_apart_from_the_models(
+    client: httpx.AsyncClient, fake: FakeTorchServe
+) -> None:
+    fake.behaviour = "slow"
+    await client.post("/v1/segment", content=image_bytes(), headers={"Request-Timeout": "0.2"})
+    found = await samples(client)
+
+    assert value(found, "resnest_caller_deadlines_total", route="/v1/segment") == 1
+    assert value(found, "resnest_images_total", model="tiny-segmenter", outcome="caller_deadline_exceeded") == 1
+    assert value(found, "resnest_images_total", model="tiny-segmenter", outcome="deadline_exceeded") == 0
+
+
+async def test_a_replaced_worker_process_is_counted(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
+    components = components_of(app_of(client))
+    card = components.registry.cards["tiny-segmenter"]
+    before = fake.workers[card.name]
+    for workers in (before, [], [{"status": "READY", "pid": 4711}]):
+        fake.workers[card.name] = workers
+        await components.backend.workers(card)
+    found = await samples(client)
+
+    assert value(found, "resnest_worker_restarts_total", model=card.name, cause="process") == 1
+    assert value(found, "resnest_worker_restarts_total", model=card.name, cause="server") == 0
 
 
 async def test_second_tries_are_counted_by_what_came_of_them(client: httpx.AsyncClient, fake: FakeTorchServe) -> None:
@@ -180,11 +252,11 @@ async def test_no_caller_can_make_new_series(client: httpx.AsyncClient) -> None:
         await visit(number)
 
     assert set(await samples(client)) == before
-    assert {dict(labels).get("route") for _, labels in before} - {None} == {
+    of_tasks = {endpoint.path for task in TASKS.values() for endpoint in task.endpoints}
+    assert {dict(labels).get("route") for _, labels in before} - {None} == of_tasks | {
         "unmatched",
         "/livez",
         "/metrics",
         "/v1/models/{name}",
         "/problems/{code}",
-        "/v1/classify",
     }

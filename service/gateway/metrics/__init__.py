@@ -1,0 +1,25 @@
+"""Every metric of the gateway, with its readers."""
+
+from service.gateway.metrics.definitions import Metrics
+from service.gateway.metrics.label_values import (
+    CALLER_DEADLINE,
+    LOSS_REASONS,
+    PROBES,
+    STAGES,
+    TRANSPORTS,
+    CacheOutcome,
+    RestartCause,
+    Transport,
+)
+
+__all__ = [
+    "CALLER_DEADLINE",
+    "LOSS_REASONS",
+    "PROBES",
+    "STAGES",
+    "TRANSPORTS",
+    "CacheOutcome",
+    "Metrics",
+    "RestartCause",
+    "Transport",
+]

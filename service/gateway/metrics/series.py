@@ -1,0 +1,70 @@
+"""Create Prometheus series in a registry of one app, and write them as text."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from service.config.settings import MEBIBYTE
+
+# OpenTelemetry's recommended buckets for request durations, plus 2.5 ms for warm GPUs and 15 and 30 s for deadlines.
+SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 15, 30)
+BYTES = (10_000, 50_000, 100_000, 250_000, 500_000, MEBIBYTE, 2 * MEBIBYTE, 5 * MEBIBYTE, 10 * MEBIBYTE, 20 * MEBIBYTE)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+# How several processes' values of a gauge are combined. Processes that have ended do not count.
+Aggregation = Literal["livesum", "livemax", "livemostrecent"]
+SUM: Final = "livesum"
+MAX: Final = "livemax"
+LATEST: Final = "livemostrecent"
+Labelled = TypeVar("Labelled", Counter, Gauge, Histogram)
+
+
+class Series:
+    """A registry of metrics of one app, so that several apps can run in one process.
+
+    `shared` is a folder in which several gateway processes keep their metrics; `text` then returns the totals over all
+    of them. A gauge is summed if each process holds a part of it; otherwise it is the maximum or the latest value.
+    """
+
+    def __init__(self, shared: Path | None = None) -> None:
+        self._shared = shared
+        # Not `set_function`: its values are not written to the files that processes share.
+        self._set_at_scrape: list[tuple[Gauge, Callable[[], float]]] = []
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the _created series have no reader
+        self.registry = CollectorRegistry()
+
+    def text(self) -> bytes:
+        """Return the metrics in Prometheus's text format 0.0.4, over all processes if they share a folder."""
+        for gauge, value in self._set_at_scrape:
+            gauge.set(value())
+        if self._shared is None:
+            return generate_latest(self.registry)
+        try:
+            return _merged(self._shared)
+        except FileNotFoundError:  # a new process took over the files of an ended one meanwhile
+            return _merged(self._shared)
+
+    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
+        return _with_cached_labels(Counter(name, text, labels, registry=self.registry))
+
+    def _gauge(self, name: str, text: str, labels: list[str], aggregation: Aggregation) -> Gauge:
+        return _with_cached_labels(Gauge(name, text, labels, registry=self.registry, multiprocess_mode=aggregation))
+
+    def _histogram(self, name: str, text: str, labels: list[str], buckets: tuple[float, ...]) -> Histogram:
+        return _with_cached_labels(Histogram(name, text, labels, registry=self.registry, buckets=buckets))
+
+
+def _with_cached_labels(metric: Labelled) -> Labelled:
+    """Cache the metric's series: a lookup without prometheus_client's lock and checks takes 0.1 instead of 2.5 µs."""
+    metric.labels = cache(metric.labels)  # type: ignore[method-assign]
+    return metric
+
+
+def _merged(folder: Path) -> bytes:
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

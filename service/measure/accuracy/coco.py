@@ -1,0 +1,108 @@
+"""Read data sets in COCO's layout: boxes and masks of the objects in `annotations/instances_<split>.json`."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from service.measure.accuracy import coco_masks
+from service.models.text_file import TextError
+from service.tasks.scoring_base import LabelledImage, TrueInstance
+
+PUBLISHED_SPLIT: Final = "val2017"
+PREFIX: Final = "instances_"
+
+
+class CocoImage(BaseModel):
+    """An image of the file. Its size is in pixels."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+
+class Category(BaseModel):
+    """A class of objects."""
+
+    id: int
+    name: str
+
+
+class Annotation(BaseModel):
+    """An object: its box (left, top, width, height) and area in pixels, and its polygons or run lengths if any."""
+
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    area: float | None = None
+    iscrowd: int = 0
+    segmentation: Any = None
+
+
+class CocoInstances(BaseModel):
+    """The parts of the file that detection needs."""
+
+    images: list[CocoImage]
+    categories: list[Category]
+    annotations: list[Annotation]
+
+
+def fits(root: Path) -> bool:
+    """Return whether a folder has annotations of objects."""
+    return any((root / "annotations").glob(f"{PREFIX}*.json"))
+
+
+def read(root: Path, split: str) -> list[LabelledImage]:
+    """Return the images of a split by their id, with their objects. An image without objects has none.
+
+    Without a split it is `val2017` or the only one there is. Raises `TextError`.
+    """
+    name = _split(root, split)
+    path = root / "annotations" / f"{PREFIX}{name}.json"
+    try:
+        found = CocoInstances.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise TextError(f"{path.name}: {where}: {first['msg']}") from error
+    images = {each.id: each for each in found.images}
+    labels = {each.id: each.name for each in found.categories}
+    objects: dict[int, list[TrueInstance]] = {each: [] for each in sorted(images)}
+    for number, each in enumerate(found.annotations):
+        if each.image_id not in images or each.category_id not in labels:
+            raise TextError(f"{path.name}: annotations.{number}: its image or its category is not in the file")
+        objects[each.image_id].append(_instance(each, labels[each.category_id], images[each.image_id]))
+    folder = _folder(root, name, found.images)
+    return [
+        LabelledImage(
+            folder / images[image_id].file_name,
+            instances=tuple(instances),
+            size=(images[image_id].width, images[image_id].height),
+        )
+        for image_id, instances in objects.items()
+    ]
+
+
+def _split(root: Path, split: str) -> str:
+    names = sorted(path.stem.removeprefix(PREFIX) for path in (root / "annotations").glob(f"{PREFIX}*.json"))
+    if split in names:
+        return split
+    if split:
+        raise TextError(f"there is no annotations/{PREFIX}{split}.json; there are {', '.join(names) or 'none'}")
+    if PUBLISHED_SPLIT in names or len(names) == 1:
+        return PUBLISHED_SPLIT if PUBLISHED_SPLIT in names else names[0]
+    raise TextError(f"it has the splits {', '.join(names) or 'none'}; choose one with --split")
+
+
+def _folder(root: Path, split: str, images: list[CocoImage]) -> Path:
+    """Return the folder of the images: that of the split, or else the first one that has one of them."""
+    folders = (root / split, root / "images" / split, root / "images", root)
+    return next((each for each in folders if any((each / image.file_name).exists() for image in images)), folders[0])
+
+
+def _instance(each: Annotation, label: str, image: CocoImage) -> TrueInstance:
+    draw = partial(coco_masks.draw, each.segmentation, image.height, image.width) if each.segmentation else None
+    area = each.bbox[2] * each.bbox[3] if each.area is None else each.area
+    return TrueInstance(label, each.bbox, area, bool(each.iscrowd), draw)

@@ -1,0 +1,1 @@
+"""The limit of a model: its throughput if serving cost nothing."""

@@ -1,0 +1,47 @@
+"""Checks of images and masks before scoring: see also `tests/inputs/test_datasets.py`."""
+
+from pathlib import Path
+
+import pytest
+
+from service.measure.accuracy import ground_truth
+from service.tasks.scoring_base import UNCHANGED, LabelledImage
+from tests.measure.accuracy.made_datasets import masked
+
+
+def test_an_image_that_cannot_be_opened_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    found = ground_truth.check([LabelledImage(tmp_path / "gone.jpg", "cat")], None)
+    assert (found.images, [each.reason for each in found.left_out]) == (
+        [],
+        ["it cannot be read: No such file or directory"],
+    )
+
+
+def test_a_label_counts_without_its_mask(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    found = ground_truth.check([LabelledImage(tmp_path / "a.jpg", "cat", tmp_path / "gone.png")], None)
+    assert [(image.label, image.mask) for image in found.images] == [("cat", None)]
+    assert [each.path.name for each in found.left_out] == ["gone.png"]
+
+
+@pytest.mark.parametrize(
+    ("true", "given", "problem"),
+    [
+        ([[0, 255]], None, True),
+        ([[255, 255]], None, True),
+        ([[0, 1, 255]], None, False),
+        ([[0, 0]], None, False),
+        ([[0, 255]], {255: 1}, False),
+    ],
+)
+def test_masks_are_drawn_with_255_if_they_have_no_other_class(
+    tmp_path: Path, true: list[list[int]], given: dict[int, int] | None, *, problem: bool
+) -> None:
+    image = masked(tmp_path, true, true)
+    assert bool(ground_truth.check([image], given).mask_problem) == problem
+
+
+def test_a_mask_of_a_layout_with_its_own_values_is_never_taken_for_drawn(tmp_path: Path) -> None:
+    image = masked(tmp_path, [[0, 255]], [[0, 0]])
+    from_one = (*UNCHANGED[1:], 255)
+    assert not ground_truth.check([LabelledImage(image.path, mask=image.mask, values=from_one)], None).mask_problem

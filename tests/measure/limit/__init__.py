@@ -1,0 +1,1 @@
+"""Tests of the measurement of a model without serving."""
