@@ -66,7 +66,7 @@ ENV RESNEST_HOST=0.0.0.0 \
     MALLOC_MMAP_THRESHOLD_=1048576
 USER 10001:10001
 EXPOSE 8000 9000
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["resnest-service", "health"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "service.host.health", "--require", "any"]
 ENTRYPOINT ["tini", "--", "resnest-service"]
 CMD ["gateway"]
 
@@ -82,6 +82,6 @@ COPY --from=worker-venv /opt/venv /opt/venv
 COPY model_store /srv/model_store
 USER 10001:10001
 EXPOSE 8080 8081 8082
-HEALTHCHECK --interval=5s --timeout=5s --start-period=120s --retries=3 CMD ["resnest-service", "health"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=120s --retries=3 CMD ["python", "-m", "service.host.health"]
 ENTRYPOINT ["tini", "--", "resnest-service"]
 CMD ["worker", "--inference-address", "http://0.0.0.0:8080", "--management-address", "http://0.0.0.0:8081", "--metrics-address", "http://0.0.0.0:8082"]

@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PHOTOS ?= ../shared/data/starter-photos
 RUNS ?= runs
-TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not stress" --cov
+TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not stress" --cov --durations=25 --durations-min=8
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stress bench-gpu starter-models image-check problems clean
+.PHONY: help run test check format stress bench-gpu starter-models image-check problems settings objectives clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ image-check: ## build both images and send one image through them (root, buildah
 problems: $(VENV)/worker.stamp ## regenerate docs/problems.md from service/errors/
 	@$(BIN)/python -c 'from service.gateway.routes.problem_pages import manual; print(manual(), end="")' > docs/problems.md
 
+settings: $(VENV)/worker.stamp ## regenerate docs/settings.md from service/config/settings.py
+	@$(BIN)/python -m service settings --markdown > docs/settings.md
+
+objectives: $(VENV)/worker.stamp ## regenerate the rules of deploy/prometheus/objectives.toml
+	@$(BIN)/python -m deploy.prometheus.objectives > deploy/prometheus/rules/objectives.yml
+
 clean: ## remove the environment and generated files
 	rm -rf $(VENV) model_store/archives .pytest_cache .mypy_cache .ruff_cache .coverage build *.egg-info
 
@@ -59,12 +65,12 @@ $(VENV)/worker.stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; run make PYTHON=/path/to/python3")'
 	@echo "Setting up $(VENV) (the first time takes a few minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) --editable '.[worker]'
+	@$(PIP) --editable '.[worker,heic]'
 	@touch $@
 
 # Without dependencies: their metadata requires torchvision, which would install another torch. The tests need neither.
 $(VENV)/test.stamp: $(VENV)/worker.stamp
 	@echo "Adding the test tools to $(VENV)"
-	@$(PIP) --editable '.[worker,test]'
+	@$(PIP) --editable '.[worker,heic,test]'
 	@$(PIP) --no-deps resnest timm
 	@touch $@

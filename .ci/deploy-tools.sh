@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Unpacks the tools with which tests/deploy checks the deployment files into build/deploy-tools (or $1): prometheus,
-# promtool, kustomize and docker-compose. They come from Debian 13, over the mirror in this machine's apt sources, with
+# promtool, kustomize, docker-compose and caddy. They come from Debian 13, over the mirror in this machine's apt sources, with
 # a private apt configuration: no root is needed, and the system's packages do not change. The programs are static Go
 # binaries and run on Debian 12 too.
 set -euo pipefail
 
 release=trixie
-packages=(prometheus promtool kustomize docker-compose)
-programs=(prometheus promtool kustomize docker-compose)
+packages=(prometheus promtool kustomize docker-compose caddy)
+programs=(prometheus promtool kustomize docker-compose caddy)
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 top=$(cd "$(dirname "$0")/.." && pwd)

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Builds both images, starts docker-compose.yml unchanged, and sends one image through gateway and worker. Needs root
-# and Debian's buildah, podman, runc, catatonit, netavark, aardvark-dns and mmdebstrap; .ci/deploy-tools.sh installs
-# compose. No container engine needs to run and no image is pulled: if PYTHON_IMAGE is not set, a base image is made
+# and Debian's buildah, podman, runc, catatonit, netavark, aardvark-dns, iptables and mmdebstrap; .ci/deploy-tools.sh
+# installs compose. No container engine needs to run and no image is pulled: if PYTHON_IMAGE is not set, a base image is made
 # from Debian's Python.
 # Everything is stopped at the end; the images resnest-gateway:local and resnest-worker:local stay.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The worker's limit is for the CPU build of torch, which TORCH_INDEX or pip's find-links must offer.
-declare -A limits_mb=([gateway]=350 [worker]=1500)
+# What was built, 378 and 1,660 MB, and some room. 38 and 169 MB of it are compiled modules, kept because a read-only root
+# could not keep them: without them each start compiles everything. The worker's limit is for the CPU build of torch,
+# which TORCH_INDEX or pip's find-links must offer.
+declare -A limits_mb=([gateway]=400 [worker]=1750)
 port=${PUBLISHED_PORT:-18000}
 export STORAGE_DRIVER=overlay PUBLISHED_PORT=$port
 work=$(mktemp -d)
@@ -17,6 +19,15 @@ compose_files=(-f docker-compose.yml)
 
 say() { printf '== %s\n' "$*"; }
 fail() { printf 'image-check: %s\n' "$*" >&2; exit 1; }
+
+require_programs() {
+    local program missing=()
+    # Debian keeps some of them outside of the usual path.
+    for program in buildah podman runc catatonit iptables mmdebstrap netavark aardvark-dns; do
+        PATH=$PATH:/usr/sbin:/usr/lib/podman:/usr/libexec/podman command -v "$program" >/dev/null || missing+=("$program")
+    done
+    [ "${#missing[@]}" = 0 ] || fail "install these packages of Debian first: ${missing[*]}"
+}
 
 finish() {
     local status=$?
@@ -118,6 +129,12 @@ YAML
     compose_files+=(-f "$work/store.yml")
 }
 
+# Podman 4.3 takes the size of a tmpfs volume for a quota of the disk, and refuses it.
+volume() {
+    echo 'volumes: {memory: {driver_opts: {o: "uid=10001,gid=10001,mode=0700"}}}' >"$work/volume.yml"
+    compose_files+=(-f "$work/volume.yml")
+}
+
 # Podman is the engine behind compose. Without systemd nothing runs health checks, so a loop does.
 engine() {
     cat >"$work/containers.conf" <<CONF
@@ -139,6 +156,7 @@ CONF
     fail "podman's service did not start"
 }
 
+require_programs
 .ci/deploy-tools.sh
 base=$(base_image)
 readarray -t mounts < <(pip_mounts)
@@ -147,6 +165,7 @@ build worker
 engine
 check_images
 model_store
+volume
 say "Starting docker-compose.yml"
 compose up --detach --no-build --wait --wait-timeout 240
 say "Requesting predictions"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what tests/e2e/test_typescript_client.py needs: Debian's node and npm if they are missing, and the packages
-# in its lock file.
+# Installs what the tests of the clients and of the playground need: Debian's node and npm if they are missing,
+# and the packages in the lock file.
 set -euo pipefail
 cd "$(dirname "$0")/../tests/e2e/typescript"
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from service.models.cards import ModelCard
-from tests.random_weights import calibrate
+from tests.random_weights import calibrate, calibrate_detector
 
 SEED = 14
 SPREAD = 0.5  # standard deviation of a random network's logits
 
 FLOWERS_AND_PETS = ("cat", "dog", "daisy", "dandelion", "rose", "sunflower", "tulip")
+ANIMALS = ("cat\t#e6194b", "dog\t#4363d8")
 PETS = ("background\t#000000", "cat\t#e6194b", "dog\t#4363d8")
 
 Tables = Mapping[str, Mapping[str, Any]]
@@ -42,6 +43,15 @@ MODELS: Mapping[str, tuple[str, tuple[str, ...], Tables]] = {
             "network": {"name": "deeplab_resnest14", "classes": 3, "output_stride": 16},
             "input": {"profile": "proportional", "size": 64, "interpolation": "bilinear", "multiple": 16},
             "serving": {"batch_size": 4, "max_batch_delay_ms": 20, "workers": 1, "deadline_s": 10},
+        },
+    ),
+    "tiny-detector": (
+        "detection",
+        ANIMALS,
+        {
+            "network": {"name": "starter_mask_rcnn_resnest14", "classes": 2, "proposals": 30},
+            "input": {"profile": "proportional", "size": 128, "short": 96, "interpolation": "bilinear"},
+            "serving": {"batch_size": 1, "workers": 1, "deadline_s": 20},
         },
     ),
 }
@@ -94,15 +104,19 @@ def _write_weights(path: Path, network: Mapping[str, Any]) -> str:
     from safetensors.torch import save_file  # noqa: PLC0415
 
     from service import networks  # noqa: PLC0415
+    from service.networks.detection.detector import Detector  # noqa: PLC0415
 
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(SEED)
-        module = networks.build(**network)
+        module = networks.build(**{key: value for key, value in network.items() if key != "proposals"})
         coarse = torch.randn(8, 3, 8, 8)
         upsampled = [
             torch.nn.functional.interpolate(coarse, size=(64, 64), mode=mode) for mode in ("bilinear", "nearest")
         ]
-        calibrate(module, torch.cat(upsampled), SPREAD)
+        if isinstance(module, Detector):
+            calibrate_detector(module, torch.cat(upsampled))
+        else:
+            calibrate(module, torch.cat(upsampled), SPREAD)
     state = {key: value for key, value in module.state_dict().items() if "num_batches_tracked" not in key}
     save_file({key: value.half().contiguous() for key, value in state.items()}, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()

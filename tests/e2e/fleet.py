@@ -1,7 +1,6 @@
 """Gateways in front of two TorchServe instances, each its own process as in a cluster, and callers that never stop."""
 
 import os
-import signal
 import subprocess
 import tempfile
 import threading
@@ -16,7 +15,7 @@ import psutil
 
 from service.host.processes import free_port
 from service.host.run_folders import short_folder
-from tests.e2e.running import COMMAND, START_S, until
+from tests.e2e.running import COMMAND, START_S, leader_of, until
 from tests.e2e.test_answers import upload
 
 CALLERS = 8
@@ -61,10 +60,8 @@ class Server:
 
 
 def kill_a_worker(root: psutil.Process) -> None:
-    """End one of the worker processes below this one, by `kill -9`."""
-    next(each for each in root.children(recursive=True) if WORKER in " ".join(each.cmdline())).send_signal(
-        signal.SIGKILL
-    )
+    """End a worker process below this one that has an engine, by `kill -9`."""
+    leader_of(each for each in root.children(recursive=True) if WORKER in " ".join(each.cmdline())).kill()
 
 
 class Fleet:

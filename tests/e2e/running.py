@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,6 +96,11 @@ def _running(
                 process.wait()
         for member in service.left():
             member.kill()
+
+
+def leader_of(workers: Iterable[psutil.Process]) -> psutil.Process:
+    """Return the process of one model's workers that has the engine: the only one with libraries of some 100 MB."""
+    return max(workers, key=lambda worker: int(worker.memory_info().rss))
 
 
 def until(true: Callable[[], bool], timeout_s: float, say: Callable[[], object] = lambda: "") -> None:

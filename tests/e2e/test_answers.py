@@ -23,6 +23,7 @@ from tests.odd_images import CORPUS
 pytestmark = pytest.mark.e2e
 
 ROUTES = ("/v1/classify", "/v1/segment")
+FOLLOWER_BYTES = 40 << 20
 STARTERS = Path(__file__).parents[2] / "model_store"
 RSS_GROWTH = 32 << 20  # bytes, over 400 odd images, after all of them were sent once
 
@@ -111,13 +112,15 @@ def test_answers_under_load_belong_to_their_requests(service: Running, served_st
     )
 
 
-def test_the_workers_import_our_package_and_not_torchserves_module_of_that_name(service: Running) -> None:
-    """TorchServe's worker script is next to a `service.py`. If Python imported that one, no handler would load."""
-    for worker in service.members("model_service_worker"):
-        script = next(part for part in worker.cmdline() if part.endswith("model_service_worker.py"))
-        assert Path(script).with_name("service.py").is_file()
-    assert service.client.get("/readyz").status_code == 200
-    assert post(service, "/v1/classify", upload(0)).status_code == 200
+def test_of_the_processes_of_a_model_one_has_the_weights_and_the_others_a_few_megabytes(service: Running) -> None:
+    workers = service.members("model_service_worker")
+    models = {worker.cwd() for worker in workers}
+    assert len(workers) == 2 * len(models)
+    small = [worker for worker in workers if worker.memory_info().rss < FOLLOWER_BYTES]
+    assert {worker.cwd() for worker in small} == models
+    assert len(small) == len(models)
+    for state in service.client.get("/readyz").json()["models"].values():
+        assert (state["workers_ready"], state["workers_configured"]) == (1, 1)
 
 
 def test_torchserve_listens_for_pictures_on_no_tcp_port(service: Running) -> None:

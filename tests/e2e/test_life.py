@@ -15,7 +15,7 @@ import pytest
 
 from service.host.processes import free_port
 from service.tasks import frame
-from tests.e2e.running import COMMAND, START_S, Running, running, until
+from tests.e2e.running import COMMAND, START_S, Running, leader_of, running, until
 from tests.e2e.test_answers import post, upload
 from tests.stores import write_store
 
@@ -47,7 +47,7 @@ def statuses_until_ready(service: Running, timeout_s: float) -> list[int]:
     seen: list[int] = []
 
     def recovered() -> bool:
-        seen.append(service.client.get("/readyz").status_code)
+        seen.append(service.client.get("/readyz?require=all").status_code)
         return 503 in seen and seen[-1] == 200
 
     until(recovered, timeout_s, lambda: (set(seen), service.output))
@@ -61,17 +61,17 @@ def test_it_heals_after_killed_workers_and_a_killed_torchserve_and_leaves_nothin
         service.await_ready()
         assert post(service, "/v1/classify", upload(0)).status_code == 200
 
-        (worker,) = service.members(WORKER)
+        worker = leader_of(service.members(WORKER))
         worker.kill()
         assert set(statuses_until_ready(service, 60)) == {200, 503}
         assert post(service, "/v1/classify", upload(0)).status_code == 200
-        assert service.members(WORKER) != [worker]
+        assert worker not in service.members(WORKER)
 
         (java,) = service.members(JAVA)
         java.kill()
         assert set(statuses_until_ready(service, 90)) == {200, 503}
         assert post(service, "/v1/classify", upload(0)).status_code == 200
-        assert "TorchServe ended; restarting TorchServe" in service.output
+        assert "TorchServe was ended by signal SIGKILL; restarting TorchServe" in service.output
 
         service.members("")
         assert len(service.left()) >= 3
@@ -79,6 +79,30 @@ def test_it_heals_after_killed_workers_and_a_killed_torchserve_and_leaves_nothin
         until(lambda: not service.left(), 5, service.left)
         assert "Traceback" not in service.output
         assert list(service.temporary.glob("resnest-*")) == []
+
+
+def test_a_model_whose_worker_is_killed_again_and_again_leaves_the_others_in_service(
+    served_store: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    for name in ("tiny-classifier", "tiny-segmenter"):
+        shutil.copytree(served_store / name, store / name)
+    with running(store, tmp_path / "run", free_port()) as service:
+        service.await_ready()
+        seen: list[tuple[int, int, int]] = []
+
+        def is_down() -> bool:
+            for worker in service.members(WORKER):
+                if "tiny-segmenter" in worker.environ()["PYTHONPATH"]:
+                    worker.kill()
+            strict, ready = (service.client.get(path).status_code for path in ("/readyz?require=all", "/readyz"))
+            seen.append((strict, ready, post(service, "/v1/classify", upload(0)).status_code))
+            return sum(strict == 503 for strict, *_ in seen) >= 20
+
+        until(is_down, 60, lambda: (seen, service.output))
+        assert {(ready, answered) for _, ready, answered in seen} == {(200, 200)}
+        until(lambda: service.client.get("/readyz?require=all").status_code == 200, 120, lambda: service.output)
+        assert post(service, "/v1/segment", upload(0)).status_code == 200
 
 
 def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from service.host.processes import free_port
 from service.measure.pipeline import Pipeline
-from service.models import cards
+from service.models import cards, zoo
 from service.tasks.segmentation.scoring import mask_of
 from tests.e2e.running import COMMAND, Running, running
 from tests.e2e.test_answers import mask, post, scores, upload
@@ -82,7 +82,7 @@ def measures(report: str) -> Any:
 
 def check_versions(service: Running, store: Path) -> None:
     """Check that each name selects its version, and that the answer is that of the same model in this process."""
-    found = cards.read_all(store)
+    found = zoo.read_all(store)
     offline = {
         name: dict(enumerate(Pipeline.load(card, "cpu")(upload(1))[0].arrays["scores"].tolist()))
         for name, card in found.items()

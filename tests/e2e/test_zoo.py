@@ -13,7 +13,7 @@ from tests.e2e.zoo import ZOO, import_made
 pytestmark = pytest.mark.e2e
 
 # A small model of each layout: a plain checkpoint, timm's keys, a zip file of PyTorch-Encoding.
-FEW = ("resnest14", "resnet50d", "fcn_resnest50_pcontext")
+FEW = ("resnest14", "resnet50d", "fcn_resnest50_pcontext", "mmdet_mask_rcnn_resnet50")
 LARGE_START_S = 600.0  # ResNet-RS-420 has 768 MB to compile, and the machine is shared
 
 
@@ -30,9 +30,9 @@ def check(store: Path, folder: Path, *names: str) -> None:
             (result,) = answer.json()["results"]
             assert answer.json()["model"]["name"] == name
             labels = {label.label for label in ZOO[name].classes}
-            found = result.get("predictions") or result["segments"]
-            assert found
-            assert {each["label"] for each in found} <= labels
+            found = result.get("predictions") or result.get("segments") or result.get("detections")
+            assert found or task_of(ZOO[name]).name == "detection"  # random weights may find nothing
+            assert {each["label"] for each in found or ()} <= labels
         assert service.end() == 0
 
 

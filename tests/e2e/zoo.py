@@ -7,15 +7,16 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from service.models import cards
+from service.models import zoo
 from service.models.cards import KeyProfile, ModelCard
 from service.models.weights import checkpoint
 from tests.e2e.running import COMMAND
 from tests.models.weights.checkpoints import State, mmseg, openmmlab, pth, zipped
+from tests.models.weights.detector_layouts import detectron2, mmdet
 from tests.networks.sharing import random_state
 
 STORE = Path(__file__).parents[2] / "model_store"
-ZOO = {name: card for name, card in cards.read_zoo(STORE).items() if card.weights.sources}
+ZOO = {name: card for name, card in zoo.read_zoo(STORE).items() if card.weights.sources}
 SIDE = 64  # pixels of the reduced inputs
 
 LAYOUTS: dict[KeyProfile, Callable[[State], State]] = {
@@ -24,6 +25,9 @@ LAYOUTS: dict[KeyProfile, Callable[[State], State]] = {
     "encoding": dict,
     "openmmlab": openmmlab,
     "mmseg": mmseg,
+    "mmdet": mmdet,
+    "detectron2": detectron2,
+    "detectron2_bgr": detectron2,
 }
 
 
@@ -39,13 +43,14 @@ def import_made(store: Path, name: str, temporary: Path) -> None:
 
     The card is the published one, with a smaller input size and the checksum of the made file.
     """
-    card, folder, file = ZOO[name], store / name, temporary / f"{name}.file"
+    card, folder = ZOO[name], store / name
     source, data = card.weights.sources[0], made_checkpoint(card)
+    file = temporary / (source.urls[0].rpartition("/")[2] if source.without_checksum else f"{name}.file")
     file.write_bytes(zipped(**{f"{name}__pth": data}) if source.urls[0].endswith(".zip") else data)
     text = (card.folder / "card.toml").read_text(encoding="utf-8")
-    for kind, stated in (("sha256", source.sha256), ("sha1", source.sha1)):
+    for kind, stated in (("sha256", source.sha256), ("sha1", source.sha1), ("digest", source.digest)):
         if stated is not None:
-            found = hashlib.new(kind, data).hexdigest()[: len(stated)]
+            found = hashlib.new("sha1" if kind == "digest" else kind, data).hexdigest()[: len(stated)]
             text = text.replace(f'{kind} = "{stated}"', f'{kind} = "{found}"')
     text = re.sub(r"(?m)^size = \d+$", f"size = {SIDE}", text)
     text = re.sub(r"(?m)^short = \d+$", f"short = {SIDE // 2}", text)

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PYTHON_FOLDERS = ("service", "tests", "benchmarks", "model_store", "deploy")
-GENERATED = {"archives", "results", "store", ".venvs", "__pycache__"}  # folders that commands write
+PYTHON_FOLDERS = ("service", "clients", "tests", "benchmarks", "model_store", "deploy")
+GENERATED = {"archives", "results", "store", ".venvs", "__pycache__", "generated"}  # folders that commands write
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 

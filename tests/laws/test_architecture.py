@@ -43,7 +43,7 @@ def test_each_step_of_an_images_path_is_there() -> None:
         if not defined or name not in defined:
             missing.append(f"{file} {name}")
 
-    assert len(steps) == 21
+    assert len(steps) == 22
     assert not missing, listed(missing)
 
 

@@ -1,6 +1,5 @@
 """Commands and their options, settings, make targets, files and sections that the pages name exist."""
 
-import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,20 +11,23 @@ import click
 import pytest
 
 from service.cli.main import main
-from service.config.settings import MEBIBYTE, Settings
+from service.config.settings import Settings
 from service.models.inputs import Input
 from tests.laws.sources import ROOT, listed, python_files
 
 RECORD_FOLDER = ROOT / "docs" / "decisions"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(set((ROOT / "docs").rglob("*.md")) - set(RECORD_FOLDER.rglob("*.md")))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "clients").glob("*/README.md")),
+    *sorted(set((ROOT / "docs").rglob("*.md")) - set(RECORD_FOLDER.rglob("*.md"))),
+]
 RECORDS = sorted(RECORD_FOLDER.glob("*.md"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 INDENTED = re.compile(r"^    (\S.*)$", re.MULTILINE)
-PATH = re.compile(r"(?:\.ci|benchmarks|deploy|docs|service|tests)/[\w./-]+")
+PATH = re.compile(r"(?:\.ci|benchmarks|clients|deploy|docs|service|tests)/[\w./-]+")
 GENERATED = ("benchmarks/.venvs", "benchmarks/results", "benchmarks/store")  # written by commands
-SETTING = re.compile(r"^\| `(RESNEST_[A-Z_]+)` \| (.*?) \|", re.MULTILINE)
 
 
 @cache
@@ -69,7 +71,7 @@ def test_a_variable_that_a_page_names_is_read(page: Path) -> None:
     ours = "".join(text(path) for path in python_files("service", "benchmarks"))
     known = {f"RESNEST_{name.upper()}" for name in Settings.model_fields} | set(re.findall(r"RESNEST_[A-Z_]+", ours))
 
-    unknown = set(re.findall(r"RESNEST_[A-Z_]+[A-Z]", text(page))) - known
+    unknown = set(re.findall(r"\bRESNEST_[A-Z_]+[A-Z]", text(page))) - known
 
     assert not unknown, listed(unknown)
 
@@ -83,36 +85,12 @@ def test_a_path_that_a_page_names_is_there(page: Path) -> None:
     assert not missing, listed(missing)
 
 
-def test_the_table_of_settings_has_each_of_them_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("RESNEST_")]:
-        monkeypatch.delenv(name)
-    defaults = Settings()
-
-    rows = dict(SETTING.findall(text(ROOT / "docs" / "operations" / "configure.md")))
-
-    expected = {f"RESNEST_{name.upper()}": written(name, getattr(defaults, name)) for name in Settings.model_fields}
-    assert rows == expected
-
-
 def test_a_preprocessing_profile_that_the_page_names_is_one() -> None:
     section = text(ROOT / "docs" / "models.md").partition("\n## Preprocessing\n")[2].partition("\n## ")[0]
     named = set(re.findall(r"^(?:\| |- for )`(\w+)`", section, re.MULTILINE))
 
     assert len(named) > 2
     assert named <= set(get_args(Input.model_fields["profile"].annotation))
-
-
-def written(name: str, value: object) -> str:
-    """Return a default as the table writes it."""
-    if name in {"decode_processes", "encode_threads"}:
-        return "cores"
-    if isinstance(value, int) and name.endswith("_bytes") and value:
-        return f"{value // MEBIBYTE} MiB"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value) if name.endswith("port") else f"{value:,}".removesuffix(".0")
-    return ",".join(value) if isinstance(value, tuple) and value else str(value or "-")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names)

@@ -34,7 +34,7 @@ GATEWAY_LEVELS = (
     ("__main__",),
     ("server",),
     ("app",),
-    ("routes",),
+    ("routes", "playground"),
     ("components",),
     ("inference",),
     ("access", "uploads"),
@@ -43,16 +43,22 @@ GATEWAY_LEVELS = (
     ("scheduling",),
 )
 LOADS_TORCH = (
-    "networks* engines* worker* models.weights.checkpoint models.weights.convert tasks.*head measure.pipeline "
-    "measure.accuracy* measure.load.limit"
+    "networks* engines* worker* models.weights.checkpoint models.weights.convert models.weights.fitting "
+    "models.weights.key_names "
+    "models.weights.pickles tasks.*head measure.pipeline measure.accuracy* measure.limit.throughput"
 )
 LOADS_WEB = "gateway*"
 
 MAY_NAME_TORCHSERVE = {
     "service/gateway/backend/torchserve.py",  # its HTTP client
     "service/gateway/app.py",  # uses that client unless it is given another
-    "service/worker/handler.py",  # called by its worker
+    "service/worker/handler.py",  # its workers
+    "service/worker/process.py",
+    "service/worker/election.py",
+    "service/worker/leader.py",
+    "service/worker/messages.py",
     "service/host/torchserve.py",  # its model directories and configuration
+    "service/host/worker_program.py",
     "service/host/supervisor.py",  # its process
     "service/host/torchserve_log.py",  # the log of its process
 }

@@ -7,8 +7,8 @@ import pytest
 from tests.laws.prose import complaints, passages, sentences
 from tests.laws.sources import ROOT, listed, python_files
 
-FOLDERS = ("service", "benchmarks", "model_store", "tests")
-PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+FOLDERS = ("service", "clients", "benchmarks", "model_store", "tests")
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "clients").glob("*/README.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 CONFIGURATION = [
     *(ROOT / "model_store").glob("*/card.toml"),
     *(path for suffix in ("toml", "yml", "yaml") for path in (ROOT / "deploy").rglob(f"*.{suffix}")),

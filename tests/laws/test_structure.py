@@ -73,7 +73,7 @@ def folders(top: str) -> Iterator[Path]:
     yield from (folder for folder in found if not GENERATED & set(folder.relative_to(ROOT).parts))
 
 
-@pytest.mark.parametrize("top", ["service", "benchmarks"])
+@pytest.mark.parametrize("top", ["service", "benchmarks", "clients"])
 def test_a_folder_has_at_most_12_entries(top: str) -> None:
     counts = {
         folder: len({path.name for path in folder.iterdir()} - UNTESTED - GENERATED - {"py.typed"})
@@ -134,7 +134,7 @@ def test_every_name_of_a_file_says_something() -> None:
 
 
 def test_every_public_thing_has_a_docstring() -> None:
-    written = python_files("service", "benchmarks", "model_store")
+    written = python_files("service", "clients", "benchmarks", "model_store")
     silent = [location(path) for path in written if not ast.get_docstring(tree(path))]
     silent += [
         f"{location(path, node.lineno)} {name}"
@@ -167,6 +167,15 @@ def test_every_module_has_a_test_file_or_folder_of_its_name() -> None:
     ]
 
     assert not missing, listed(missing)
+
+
+def test_every_module_of_the_python_client_has_a_test_file() -> None:
+    modules = {path.stem for path in python_files("clients") if path.name not in UNTESTED}
+
+    assert len(modules) > 5
+    assert modules == {
+        path.stem.removeprefix("test_") for path in python_files("tests/clients/python") if "test_" in path.name
+    }
 
 
 def test_every_package_has_a_folder_of_tests() -> None:

@@ -23,7 +23,11 @@ WORDS = {
 ROUTE = re.compile(r"/v1/[a-z]+")
 # `classification` is also the name of an extension of the Open Inference Protocol: the best classes with their labels.
 EXTENSION = "classification"
-NAME_EXTENSIONS = {"service/gateway/routes/v2.py", "service/gateway/routes/examples.py"}
+NAME_EXTENSIONS = {
+    "service/gateway/routes/open_inference/v2.py",
+    "service/gateway/routes/open_inference/v2_tensors.py",
+    "service/gateway/routes/examples.py",
+}
 
 
 def is_of_a_task(path: Path) -> bool:

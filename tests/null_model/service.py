@@ -1,6 +1,7 @@
 """`python -m tests.null_model.service`: the service with the null model in place of each network.
 
-RESNEST_MODEL_STORE and RESNEST_PORT say which models it serves, and where.
+RESNEST_MODEL_STORE and RESNEST_PORT say which models it serves, and where. RESNEST_GATEWAY_WORKERS is the number of
+gateway processes, and NULL_MODEL_HANDLER another handler.
 """
 
 import json
@@ -11,24 +12,26 @@ from pathlib import Path
 import click
 
 from service.host import supervisor, torchserve
+from service.host.packaging import Packaged
 from service.host.processes import stop_signals
 from service.host.run_folders import short_folder
-from service.host.supervisor import RunOptions
+from service.host.run_options import RunOptions
 from service.models.cards import ModelCard
 
 HANDLER = "tests.null_model.handler"
 ROOT = Path(__file__).parents[2]  # the workers import the handler from here
 
 
-def serve(options: RunOptions) -> None:
+def serve(options: RunOptions, handler: str = HANDLER) -> None:
     """Serve until SIGTERM."""
     started = time.monotonic()
     models = supervisor.select_models(options, click.echo)
     for card in models:
-        package_with(HANDLER, card, options.store / torchserve.ARCHIVES)
+        package_with(handler, card, options.store / torchserve.ARCHIVES)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with stop_signals() as stop_signal, short_folder("/tmp") as folder:  # noqa: S108 - a new folder
-        tree = supervisor.ProcessTree(options, models, folder, stop_signal, click.echo, environment)
+        packaged = Packaged(options.store / torchserve.ARCHIVES, models)
+        tree = supervisor.ProcessTree(options, packaged, folder, stop_signal, click.echo, environment)
         try:
             tree.start()
             if tree.wait_until_ready():
@@ -47,4 +50,11 @@ def package_with(handler: str, card: ModelCard, archives: Path) -> None:
 
 
 if __name__ == "__main__":
-    serve(RunOptions(Path(os.environ["RESNEST_MODEL_STORE"]), port=int(os.environ["RESNEST_PORT"])))
+    serve(
+        RunOptions(
+            Path(os.environ["RESNEST_MODEL_STORE"]),
+            port=int(os.environ["RESNEST_PORT"]),
+            gateway_workers=int(os.environ.get("RESNEST_GATEWAY_WORKERS", "1")),
+        ),
+        os.environ.get("NULL_MODEL_HANDLER", HANDLER),
+    )

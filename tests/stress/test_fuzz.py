@@ -12,11 +12,12 @@ import pytest
 from tests.e2e.running import Running
 from tests.e2e.test_answers import upload
 from tests.fuzzing import STATUS, corrupt_request, encode_request, exchange, mutate_one, request_body
-from tests.imaging.test_heic import UPRIGHT
+from tests.imaging.formats.test_heic import UPRIGHT
 from tests.stress.scale import scaled
 
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(7200)]
 
+ROUTES = ("/v1/classify", "/v1/segment?mask=none", "/v1/segment?overlay=webp&mask=none", "/v1/detect")
 CONNECTIONS = 32
 MUTATIONS = scaled(100_000)
 PATIENT = {"Request-Timeout": "60"}  # a busy machine may stop everything for ten seconds
@@ -48,7 +49,7 @@ def test_no_mutated_upload_is_answered_by_a_5xx(service: Running) -> None:
     async def work(session: aiohttp.ClientSession, _number: int) -> None:
         body, headers = request_body(chance, mutate_one(chance, originals))
         headers |= PATIENT
-        route = chance.choice(("/v1/classify", "/v1/segment?mask=none", "/v1/segment?overlay=webp&mask=none"))
+        route = chance.choice(ROUTES)
         async with session.post(route, data=io.BytesIO(body), headers=headers) as response:
             statuses[response.status] += 1
             await response.read()

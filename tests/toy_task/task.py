@@ -18,7 +18,6 @@ from service.tasks.base import (
     Endpoint,
     ModelOutput,
     Operation,
-    Pixels,
     Rendering,
     Task,
     invalid,
@@ -27,6 +26,7 @@ from service.tasks.base import (
 )
 from service.tasks.frame import Array
 from service.tasks.shapes import ClassLabel, FailedImage, ImageFacts, ModelName, ResultItem, Shape, Timing
+from service.tasks.shared_image import InputImage
 
 MODEL = {"name": "starter-picker", "version": "1.0", "task": "picking"}
 
@@ -76,7 +76,7 @@ def plan(cards: Sequence[ModelCard], query: PickQuery) -> Picks:
     return Picks(query.most)
 
 
-def fits(card: ModelCard, _image: Pixels, arrays: Arrays) -> bool:
+def fits(card: ModelCard, _image: InputImage, arrays: Arrays) -> bool:
     """Return whether there are ids of classes, in any number."""
     if set(arrays) != {"picks"} or arrays["picks"].ndim != 1:
         return False

@@ -20,10 +20,11 @@ from service.gateway.routes import examples
 from service.host import torchserve
 from service.measure.load.session import SessionOptions
 from service.measure.pipeline import Pipeline
-from service.models import cards
+from service.models import cards, zoo
 from service.models.cards import ModelCard
 from service.tasks import PREDICT, sample, task_of
-from service.tasks.base import ModelOutput, Pixels
+from service.tasks.base import ModelOutput
+from service.tasks.shared_image import InputImage
 from service.worker.batch import run
 from tests.gateway.conftest import app_of, components_of, settled, until
 from tests.gateway.fixtures.images import image_bytes
@@ -39,17 +40,22 @@ class InProcess:
     """A model server in this process, with the real engine and the worker's code for batches."""
 
     def __init__(self, store: Path) -> None:
-        self.engines = {card.name: load(card, "cpu") for card in cards.read_all(store).values()}
+        self.engines = {card.name: load(card, "cpu") for card in zoo.read_all(store).values()}
 
     async def predict(
-        self, card: ModelCard, image: Pixels, *, deadline: float, request_id: str, operation: str = PREDICT
+        self, card: ModelCard, image: InputImage, *, deadline: float, request_id: str, operation: str = PREDICT
     ) -> ModelOutput:
         """Return the output of the model."""
         assert (deadline, request_id, operation) > (0, "", "")
+        assert isinstance(image, np.ndarray)
         (found,) = run(self.engines[card.name], [image])
         if isinstance(found, Exception):
             raise BackendUnavailable(str(found))
         return ModelOutput(found.arrays, found.batch, found.inference_ms / 1000)
+
+    def shares_memory(self, card: ModelCard) -> bool:
+        """Return whether images may be in shared memory."""
+        return False
 
     async def workers(self, _card: ModelCard) -> Workers:
         """Return one worker."""
@@ -221,7 +227,9 @@ def test_the_list_of_models_has_a_table_for_it(store: Path) -> None:
     assert PICKER in table
 
 
-@pytest.mark.parametrize(("words", "scopes"), [(("--scope", "pick"), {"pick"}), ((), {"classify", "segment", "pick"})])
+@pytest.mark.parametrize(
+    ("words", "scopes"), [(("--scope", "pick"), {"pick"}), ((), {"classify", "segment", "detect", "pick"})]
+)
 def test_a_new_key_can_have_its_scope(words: tuple[str, ...], scopes: set[str], tmp_path: Path) -> None:
     file = tmp_path / "api-keys"
     call("keys", "new", "picker", "--file", str(file), *words)
