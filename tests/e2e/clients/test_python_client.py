@@ -119,7 +119,7 @@ def test_a_deadline_that_cannot_be_met_ends_the_call(client: Client) -> None:
     with pytest.raises(ClientError):
         client.with_options(timeout_s=0.002).segment(upload(1, 2000, 2000))
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_a_folder_is_classified_and_a_file_that_is_no_image_has_an_error(client: Client, photos: Path) -> None:
