@@ -77,9 +77,9 @@ def main(
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # to stop the started processes
     schedule = (QUICK if quick else FULL).changed(**given)
     stages = chosen(only, against)
+    old = old_tree_of(against)
     made_models.make(store)
     found = Found()
-    old = old_tree_of(against, found)
     install(found, [name for name, _ in stages])
     images = mix.make(mix.read_photos(photos) if photos.is_dir() else ())
     begun = time.monotonic()
@@ -109,16 +109,15 @@ def chosen(only: str | None, against: Path | None = None) -> list[tuple[str, rou
     return [(name, stage) for name, stage in known.items() if name in names]
 
 
-def old_tree_of(root: Path | None, found: Found) -> OldTree | None:
-    """Return the older tree with its models, or None. Record as a failure that it cannot be used."""
+def old_tree_of(root: Path | None) -> OldTree | None:
+    """Return the older tree with its models, or None without a folder. Raises `click.BadParameter`."""
     if root is None:
         return None
     tree = OldTree(root.resolve())
     try:
         tree.check()
     except ContestError as error:
-        found.failures.append(str(error))
-        return None
+        raise click.BadParameter(str(error)) from None
     return tree
 
 

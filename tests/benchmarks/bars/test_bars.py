@@ -44,12 +44,11 @@ def test_stages_of_an_older_tree_need_the_tree() -> None:
         chosen("ours,before")
 
 
-def test_an_older_tree_without_an_environment_is_a_failure(tmp_path: Path) -> None:
-    found = Found()
+def test_an_older_tree_without_an_environment_ends_the_program_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(click.BadParameter) as caught:
+        old_tree_of(tmp_path)
 
-    assert old_tree_of(tmp_path, found) is None
-
-    assert found.failures == [f"{tmp_path} has no environment: there is no {tmp_path}/.venv/bin/python"]
+    assert caught.value.message == f"{tmp_path} has no environment: there is no {tmp_path}/.venv/bin/python"
 
 
 def test_the_files_tell_what_was_measured_where_with_what_and_what_failed(tmp_path: Path) -> None:
