@@ -12,6 +12,8 @@ from tests.e2e.playground.pages import Watched
 from tests.e2e.running import Running, running
 from tests.stores import write_store
 
+SECOND = "tiny-segmenter-b"
+
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
@@ -25,8 +27,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def playground_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of two classifiers, a segmenter and a detector."""
-    return write_store(tmp_path_factory.mktemp("playground"))
+    """A store of two classifiers, two segmenters and a detector."""
+    store = write_store(tmp_path_factory.mktemp("playground"))
+    other = write_store(tmp_path_factory.mktemp("other"), "tiny-segmenter", changes={"input": {"size": 48}})
+    second = other.joinpath("tiny-segmenter").rename(store / SECOND)
+    card = second / "card.toml"
+    card.write_text(card.read_text(encoding="utf-8").replace("tiny-segmenter", SECOND), encoding="utf-8")
+    return store
 
 
 @pytest.fixture(scope="package")

@@ -21,7 +21,7 @@ from tests.e2e.running import running
 from tests.laws.sources import ROOT
 
 FOLDER = ROOT / "docs" / "images"
-MODELS = "starter-classifier,starter-segmenter,starter-resnet-d"
+MODELS = "starter-classifier,starter-segmenter,starter-resnet-d,starter-detector"
 WAIT_MS = 60_000
 COLOURS, KEPT = 256, 56  # of the PNG; and of these, the colours of the page
 

@@ -24,7 +24,7 @@ export function showEndpoints(endpoints, current, choose) {
 }
 
 /**
- * Show the models of an endpoint: boxes if a request may name several of them, else radio buttons.
+ * Show the models of an endpoint: boxes if several of them can be compared, else radio buttons.
  * @param {readonly Model[]} models
  * @param {boolean} several
  * @param {ReadonlySet<string>} chosen their names

@@ -34,6 +34,20 @@ export function byId(id, kind) {
 }
 
 /**
+ * Return the first element in another one that a selector finds. Throw if there is none of this class.
+ * @template {HTMLElement} Kind
+ * @param {HTMLElement} outer
+ * @param {string} selector
+ * @param {new () => Kind} kind
+ * @returns {Kind}
+ */
+export function within(outer, selector, kind) {
+  const found = outer.querySelector(selector);
+  if (!(found instanceof kind)) throw new Error(`There is no ${kind.name} ${selector}`);
+  return found;
+}
+
+/**
  * Return the 2D context of a canvas. Throw if the browser gives none.
  * @param {HTMLCanvasElement | OffscreenCanvas} canvas
  * @returns {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D}

@@ -6,8 +6,9 @@ import { byId, element } from "./dom.js";
 import { release, showStrip, uploadsOf, watchSources } from "./images.js";
 import { ask, fetchModels, storedKey } from "./service.js";
 import { Stage } from "./stage.js";
-import { queryOf, servedEndpoints } from "./tasks.js";
+import { queriesOf, servedEndpoints } from "./tasks.js";
 import { captionOf, resultView } from "./views/answer.js";
+import { comparisonView } from "./views/comparison.js";
 import { notShown, problemPanel } from "./views/problem.js";
 import { showCode, showJson, watchCopy } from "./views/request.js";
 import { timingView } from "./views/timing.js";
@@ -15,11 +16,12 @@ import { timingView } from "./views/timing.js";
 /** @typedef {import("./service.js").Model} Model */
 /** @typedef {import("./service.js").Problem} Problem */
 /** @typedef {import("./tasks.js").Endpoint} Endpoint */
-/** @typedef {{ endpoint: Endpoint, outcome: import("./service.js").Outcome }} Answered */
+/** @typedef {import("./service.js").Outcome} Outcome */
+/** @typedef {{ endpoint: Endpoint, names: string[], outcomes: [Outcome, ...Outcome[]] }} Answered one or more requests */
 
 class Playground {
   constructor() {
-    this.stage = new Stage();
+    this.stage = new Stage(byId("stage", HTMLElement));
     /** @type {Model[]} */
     this.models = [];
     /** @type {Endpoint | null} */
@@ -81,7 +83,7 @@ class Playground {
     const kept = able.filter((model) => known.has(model.name)).map((model) => model.name);
     const names = new Set(kept.length || !first ? kept : [first.name]);
     this.chosen.set(endpoint.name, names);
-    showModels(able, endpoint.compares, names, (chosen) => {
+    showModels(able, endpoint.compares !== null, names, (chosen) => {
       this.chosen.set(endpoint.name, new Set(chosen));
       this.run();
     });
@@ -134,28 +136,51 @@ class Playground {
     this.controller = new AbortController();
     const names = this.chosen.get(endpoint.name) ?? new Set();
     const models = this.models.filter((model) => names.has(model.name));
-    const query = queryOf(endpoint, models, this.values.get(endpoint.name) ?? {});
+    const queries = queriesOf(endpoint, models, this.values.get(endpoint.name) ?? {});
     this.showImages();
     this.status.textContent = `Asking ${models.map((model) => model.name).join(" and ")} …`;
     document.body.classList.add("busy");
     const files = uploads.map((upload) => upload.file);
+    const { signal } = this.controller;
     try {
-      const outcome = await ask({ path: endpoint.path, query, files }, this.controller.signal);
+      /** @type {Outcome[]} */
+      const outcomes = [];
+      // One after another, so that the times of the models do not disturb each other.
+      for (const query of queries) outcomes.push(await ask({ path: endpoint.path, query, files }, signal));
       document.body.classList.remove("busy");
-      this.answered = { endpoint, outcome };
-      byId("more", HTMLElement).hidden = false;
-      showCode({ endpoint, query, names: files.map((file) => file.name), hasKey: storedKey() !== "" });
-      showJson(outcome.answer ?? outcome.problem);
-      byId("timing", HTMLElement).replaceChildren(timingView(outcome));
+      const [first, ...others] = outcomes;
+      if (!first) return;
+      this.answered = { endpoint, names: models.map((model) => model.name), outcomes: [first, ...others] };
+      this.showDetails(this.answered, queries, files);
       await this.showOutcome(this.answered);
     } catch (error) {
       if (!(error instanceof DOMException && error.name === "AbortError")) throw error;
     }
   }
 
+  /**
+   * Show the times, the code and the JSON of the requests.
+   * @param {Answered} answered
+   * @param {readonly URLSearchParams[]} queries
+   * @param {readonly File[]} files
+   */
+  showDetails({ endpoint, names, outcomes }, queries, files) {
+    byId("more", HTMLElement).hidden = false;
+    const [query = new URLSearchParams()] = queries;
+    showCode({ endpoint, query, names: files.map((file) => file.name), hasKey: storedKey() !== "" });
+    const apart = outcomes.length > 1;
+    byId("code-note", HTMLElement).textContent = apart
+      ? `Each model has a request of its own. This is that of ${names[0]}.`
+      : "";
+    const documents = outcomes.map(({ answer, problem }) => answer ?? problem);
+    showJson(apart ? documents : documents[0]);
+    const timings = outcomes.map((outcome, index) => timingView(outcome, apart ? names[index] : undefined));
+    byId("timing", HTMLElement).replaceChildren(...timings);
+  }
+
   /** Show the selected image, and the strip with all of them. */
   showImages() {
-    const results = this.answered?.outcome.answer?.results ?? [];
+    const results = this.answered?.outcomes[0].answer?.results ?? [];
     const captions = this.uploads.map((_, index) => {
       const result = results.find((each) => each.index === index);
       return result ? captionOf(result) : null;
@@ -170,8 +195,17 @@ class Playground {
   }
 
   /** @param {Answered} answered */
-  async showOutcome({ endpoint, outcome }) {
+  async showOutcome(answered) {
+    const { endpoint, names, outcomes } = answered;
+    const [outcome] = outcomes;
     this.showImages();
+    if (outcomes.length > 1) {
+      const total = outcomes.reduce((sum, each) => sum + each.roundTripMs, 0);
+      this.status.textContent = `Answered in ${total.toFixed(0)} ms.`;
+      const view = await comparisonView(endpoint, outcomes, names, this.selected, this.uploads);
+      if (this.answered === answered) this.result.replaceChildren(view);
+      return;
+    }
     if (outcome.problem || !outcome.answer) {
       if (outcome.problem) this.fail(outcome.problem);
       return;
@@ -183,7 +217,7 @@ class Playground {
     const view = await resultView(endpoint, result, answer, this.uploads, this.stage).catch((cause) =>
       problemPanel(notShown(cause)),
     );
-    if (this.answered?.outcome === outcome) this.result.replaceChildren(view);
+    if (this.answered === answered) this.result.replaceChildren(view);
   }
 
   /** @param {Problem} problem */

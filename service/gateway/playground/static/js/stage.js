@@ -1,18 +1,31 @@
-// The image that is shown, a layer drawn over it, and the name of what the pointer is on.
+// An image that is shown, a layer drawn over it, and the name of what the pointer is on.
 
-import { byId, contextOf } from "./dom.js";
+import { contextOf, element, within } from "./dom.js";
 
 const LONGEST_SIDE = 1600; // of the layer in pixels; a larger one takes memory and shows no more
 
 /** @typedef {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} Context */
 /** @typedef {(x: number, y: number) => string | null} NameAt names what is at a pixel of the upright image */
 
+/** Return a figure for a further stage, such as that of one of several models. */
+export function stageFigure() {
+  return element(
+    "figure",
+    { className: "stage" },
+    element("img"),
+    element("canvas", { "aria-hidden": "true", hidden: true }),
+    element("figcaption", {}, "This browser cannot show this format."),
+    element("span", { "aria-hidden": "true", hidden: true }),
+  );
+}
+
 export class Stage {
-  constructor() {
-    this.figure = byId("stage", HTMLElement);
-    this.image = byId("stage-image", HTMLImageElement);
-    this.layer = byId("stage-layer", HTMLCanvasElement);
-    this.tip = byId("stage-tip", HTMLElement);
+  /** @param {HTMLElement} figure with an image, a canvas, a caption and a text for the pointer */
+  constructor(figure) {
+    this.figure = figure;
+    this.image = within(figure, "img", HTMLImageElement);
+    this.layer = within(figure, "canvas", HTMLCanvasElement);
+    this.tip = within(figure, "span", HTMLElement);
     /** @type {NameAt | null} */
     this.nameAt = null;
     this.size = { width: 1, height: 1 };

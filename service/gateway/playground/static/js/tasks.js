@@ -19,7 +19,7 @@
  * @property {string} task of the models that have it
  * @property {string} path relative to the page
  * @property {string} hint
- * @property {boolean} compares whether a request may name several models
+ * @property {"together" | "apart" | null} compares several models: in one request, in one request each, or not at all
  * @property {Record<string, string>} fixed parameters that the page needs
  * @property {Option[]} options
  * @property {string} member of a result that the code examples print
@@ -57,7 +57,7 @@ export const ENDPOINTS = [
     task: "classification",
     path: "v1/classify",
     hint: "What is in the image? Choose several models to compare them.",
-    compares: true,
+    compares: "together",
     fixed: {},
     options: [topK("5", 1000, "the best classes"), minScore("0", "leaves out classes below it")],
     member: "predictions",
@@ -67,8 +67,8 @@ export const ENDPOINTS = [
     title: "Segment",
     task: "segmentation",
     path: "v1/segment",
-    hint: "Which class has each pixel?",
-    compares: false,
+    hint: "Which class has each pixel? Choose several models to compare them.",
+    compares: "apart",
     fixed: {},
     options: [
       {
@@ -90,8 +90,8 @@ export const ENDPOINTS = [
     title: "Detect",
     task: "detection",
     path: "v1/detect",
-    hint: "Where are the objects, one by one?",
-    compares: false,
+    hint: "Where are the objects, one by one? Choose several models to compare them.",
+    compares: "apart",
     fixed: {},
     options: [minScore("0.5", "leaves out detections below it")],
     member: "detections",
@@ -102,7 +102,7 @@ export const ENDPOINTS = [
     task: "classification",
     path: "v1/explain",
     hint: "Which parts of the image speak for a class?",
-    compares: false,
+    compares: "apart",
     fixed: { top_k: "3", overlay: "false" },
     options: [],
     member: "explanations",
@@ -113,7 +113,7 @@ export const ENDPOINTS = [
     task: "classification",
     path: "v1/embed",
     hint: "How similar are images? Add two or more.",
-    compares: false,
+    compares: null,
     fixed: { normalise: "true", encoding: "base64" },
     options: [],
     member: "embedding",
@@ -130,13 +130,25 @@ export function servedEndpoints(models) {
 }
 
 /**
+ * Return the queries of the requests that compare these models: one, or one for each model.
+ * @param {Endpoint} endpoint
+ * @param {readonly import("./service.js").Model[]} models that were chosen
+ * @param {Readonly<Record<string, string>>} values of the options, by name
+ * @returns {URLSearchParams[]}
+ */
+export function queriesOf(endpoint, models, values) {
+  const groups = endpoint.compares === "apart" && models.length > 1 ? models.map((model) => [model]) : [models];
+  return groups.map((group) => queryOf(endpoint, group, values));
+}
+
+/**
  * Return the query of a request. A value that is the service's default is left out, and so is the only default model.
  * @param {Endpoint} endpoint
  * @param {readonly import("./service.js").Model[]} models that were chosen
  * @param {Readonly<Record<string, string>>} values of the options, by name
  * @returns {URLSearchParams}
  */
-export function queryOf(endpoint, models, values) {
+function queryOf(endpoint, models, values) {
   const query = new URLSearchParams();
   if (models.length > 1 || models.some((model) => !model.default)) {
     for (const model of models) query.append("model", model.name);

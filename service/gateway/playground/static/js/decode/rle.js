@@ -6,7 +6,7 @@
  * The runs alternate between 0 and 1 down the columns. Each is written in groups of five bits, lowest first, from the
  * character "0" on. Bit 6 says that a group follows. From the fourth run on, the difference from the run two places
  * before is written.
- * @param {import("../service.js").Runs} runs
+ * @param {{ size: [height: number, width: number], counts: string }} runs
  * @returns {Uint8Array<ArrayBuffer>}
  */
 export function decodeRuns({ size: [height, width], counts }) {

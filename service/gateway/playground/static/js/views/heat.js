@@ -11,6 +11,7 @@ const STOPS = [
   [245, 125, 40, 230],
   [255, 235, 90, 255],
 ];
+let views = 0; // so that the choice of one view changes no other
 const UNSEEN = "#000000b0"; // over the part of the image that the network did not see
 
 /**
@@ -21,12 +22,13 @@ const UNSEEN = "#000000b0"; // over the part of the image that the network did n
  */
 export function heatView(result, stage) {
   const explanations = result.explanations ?? [];
+  const name = `explained-${++views}`;
   const size = result.image ?? { width: 1, height: 1 };
   const seen = result.seen ?? [0, 0, size.width, size.height];
   const draw = /** @param {import("../service.js").Explanation} explanation */ (explanation) =>
     stage.paint(size, (context) => paintHeat(context, explanation.map, seen), null);
   const rows = explanations.map((explanation, index) => {
-    const radio = element("input", { type: "radio", name: "explained", checked: index === 0 });
+    const radio = element("input", { type: "radio", name, checked: index === 0 });
     radio.addEventListener("change", () => draw(explanation));
     const score = element("span", { className: "fact" }, percent(explanation.score));
     return element("li", {}, element("label", {}, radio, element("span", {}, explanation.label), score));

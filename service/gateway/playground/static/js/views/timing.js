@@ -36,9 +36,10 @@ export function spansOf(stages, roundTripMs) {
 /**
  * Return the waterfall as a table.
  * @param {import("../service.js").Outcome} outcome
+ * @param {string} [name] of the model, if there are several tables
  * @returns {HTMLElement}
  */
-export function timingView({ stages, roundTripMs }) {
+export function timingView({ stages, roundTripMs }, name) {
   const spans = spansOf(stages, roundTripMs);
   const longest = Math.max(...spans.map((span) => span.startMs + span.ms), 1);
   const rows = spans.map((span) => {
@@ -53,5 +54,6 @@ export function timingView({ stages, roundTripMs }) {
       element("td", { className: "number" }, `${span.ms.toFixed(1)} ms`),
     );
   });
-  return element("table", { className: "timing" }, element("tbody", {}, ...rows));
+  const caption = name && element("caption", {}, name);
+  return element("table", { className: "timing" }, caption, element("tbody", {}, ...rows));
 }
