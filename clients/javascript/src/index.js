@@ -11,11 +11,14 @@
 /** @typedef {import("./results.js").Model} Model */
 /** @typedef {import("./results.js").ModelDetail} ModelDetail */
 /** @typedef {import("./results.js").EncodedImage} EncodedImage */
+/** @typedef {import("./results.js").RunLengths} RunLengths */
+/** @typedef {import("./results.js").Polygons} Polygons */
+/** @typedef {import("./png.js").ClassMap} ClassMap */
 /** @typedef {import("./problems.js").Problem} Problem */
 
 export { map } from "./batches.js";
 export { Client } from "./client.js";
-export { toBlob, toVector } from "./decode.js";
+export { NO_CLASS, toBlob, toClassIds, toPath, toPixels, toVector } from "./decode.js";
 export {
   AccessError,
   ClientError,

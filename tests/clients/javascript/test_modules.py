@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import ran
-from tests.gateway.playground.test_sources import PROJECT, TOOLS, needs_tools
+from tests.gateway.playground.test_sources import PROJECT, SOURCES, TOOLS, needs_tools
 from tests.laws.prose import BANNED
 from tests.laws.sources import ROOT, listed, location
 from tests.laws.test_structure import FILE_LINES
@@ -20,6 +20,12 @@ MODULES = sorted((CLIENT / "src").glob("*.js"))
 @needs_tools
 def test_the_types_of_the_modules_and_of_the_example_are_right() -> None:
     ran(TOOLS / "tsc", "--project", HERE / "modules.tsconfig.json")
+
+
+@pytest.mark.parametrize("name", ["png.js", "rle.js"])
+def test_the_readers_of_masks_are_those_of_the_playground(name: str) -> None:
+    """The packages are distributed apart, so each has its copy."""
+    assert (CLIENT / "src" / name).read_bytes() == (SOURCES / "js" / "decode" / name).read_bytes()
 
 
 @needs_tools
