@@ -86,10 +86,10 @@ class Exchange:
         try:
             opened = frames.unpack_all(response)
         except ValueError as error:
-            raise ReplicaError(BackendBadResponse(f"the response of {model} is not a frame")) from error
+            raise ReplicaError(BackendBadResponse(f"The response of {model} is not a frame.")) from error
         if len(opened) != len(requests):
             raise ReplicaError(
-                BackendBadResponse(f"{model} returned {len(opened)} outcomes for {len(requests)} images")
+                BackendBadResponse(f"{model} returned {len(opened)} outcomes for {len(requests)} images.")
             )
         return opened
 
@@ -116,10 +116,10 @@ class Exchange:
             batch, inference_s = int(head["batch"]), float(head["inference_ms"]) / 1000
             worker_bytes = None if head.get("worker_bytes") is None else int(head["worker_bytes"])
         except (ValueError, TypeError, KeyError) as error:
-            raise ReplicaError(BackendBadResponse(f"a member is missing from the response of {card.name}")) from error
+            raise ReplicaError(BackendBadResponse(f"A member is missing from the response of {card.name}.")) from error
         fits = operation_of(card, request.operation).fits
         if not (batch >= 1 and 0 <= inference_s < np.inf and fits(card, request.image, arrays)):
-            raise ReplicaError(BackendBadResponse(f"the response of {card.name} does not match its card"))
+            raise ReplicaError(BackendBadResponse(f"The response of {card.name} does not match its card."))
         return ModelOutput(arrays, batch, inference_s, max(0.0, elapsed_s - inference_s), worker_bytes)
 
 
@@ -129,11 +129,11 @@ async def _predictions(replica: Replica, model: str, frame: bytes, request_id: s
     try:
         status, body = await replica.inference.exchange("POST", f"/predictions/{model}", frame, headers)
     except UnreachableError as error:
-        raise NotSentError(BackendUnavailable("the model server is not reachable")) from error
+        raise NotSentError(BackendUnavailable("The model server is not reachable.")) from error
     except BrokenError as error:
-        raise ReplicaError(BackendUnavailable(f"{model} has no worker that responds"), retry_pause_s=0) from error
+        raise ReplicaError(BackendUnavailable(f"{model} has no worker that responds."), retry_pause_s=0) from error
     except InvalidResponseError as error:
-        raise ReplicaError(BackendBadResponse("the model server does not speak HTTP")) from error
+        raise ReplicaError(BackendBadResponse("The model server does not speak HTTP.")) from error
     if status != 200:
         raise _failure(model, status, body)
     return body
@@ -143,12 +143,12 @@ def _failure(model: str, status: int, body: bytes) -> ReplicaError:
     """Return the error for a status other than 200."""
     kind = _type(body)
     if status == 503 and kind == QUEUE_FULL:
-        return ReplicaError(Overloaded(f"the queue of {model} is full, or it has no worker"), counts_as_failure=False)
+        return ReplicaError(Overloaded(f"The queue of {model} is full, or it has no worker."), counts_as_failure=False)
     if status in {500, 507}:
-        return ReplicaError(BackendUnavailable(f"{model} has no worker that responds"), retry_pause_s=RETRY_PAUSE_S)
+        return ReplicaError(BackendUnavailable(f"{model} has no worker that responds."), retry_pause_s=RETRY_PAUSE_S)
     if status == 404:
-        return ReplicaError(BackendUnavailable(f"{model} cannot respond now"))
-    return ReplicaError(BackendBadResponse(f"the model server responded {status} for {model}"))
+        return ReplicaError(BackendUnavailable(f"{model} cannot respond now."))
+    return ReplicaError(BackendBadResponse(f"The model server responded {status} for {model}."))
 
 
 def _type(body: bytes) -> str | None:
@@ -167,6 +167,6 @@ def _ids(requests: Sequence[ImageRequest]) -> str:
 def _worker_error(head: dict[str, Any]) -> ServiceError:
     """Return the error that the worker names, with the worker's own detail only if the caller can correct it."""
     if head["code"] in {UNREADABLE, STALE}:
-        return BackendUnavailable("the image is no longer in the gateway's memory")
+        return BackendUnavailable("The image is no longer in the gateway's memory.")
     error = ERRORS.get(head["code"], BackendBadResponse)
-    return error(str(head["detail"]) if error.status < 500 else "the worker failed on this image")
+    return error(str(head["detail"]) if error.status < 500 else "The worker failed on this image.")

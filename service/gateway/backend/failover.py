@@ -123,7 +123,7 @@ class Failover:
 
     async def _attempt(self, call: Call[Value], tried: list[Replica]) -> Value:
         """Return the response of one replica, and add it to `tried`; replicas where nothing listens are skipped."""
-        error = ReplicaError(BackendUnavailable("the model server is not reachable"))
+        error = ReplicaError(BackendUnavailable("The model server is not reachable."))
         while (replica := self._replicas.choose(call.model, tried)) is not None:
             tried.append(replica)
             try:

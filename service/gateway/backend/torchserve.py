@@ -109,7 +109,7 @@ class TorchServe:
                 output = await self._batcher_of(card, operation).submit(request, (operation, image.shape))
                 return await self._retry_alone(card, request) if output is None else output
         except TimeoutError:
-            raise DeadlineExceeded(f"{card.name} did not respond before the deadline") from None
+            raise DeadlineExceeded(f"{card.name} did not answer before the deadline.") from None
 
     async def _retry_alone(self, card: ModelCard, request: ImageRequest) -> ModelOutput:
         """Send an image whose batch failed once more, alone: another image may have caused the failure."""
@@ -119,7 +119,7 @@ class TorchServe:
             if isinstance(output, ModelOutput):
                 outcome = "answered"
                 return output
-            raise output or BackendUnavailable(f"{card.name} has no worker that responds")
+            raise output or BackendUnavailable(f"{card.name} has no worker that responds.")
         finally:
             self._on_retry(card.name, outcome)
 
@@ -162,7 +162,7 @@ class TorchServe:
         replicas = self._replicas.present
         errors = await asyncio.gather(*(self._update_status(replica, card.name) for replica in replicas))
         if not any(error is None for error in errors):
-            raise next((error for error in errors if error), BackendUnavailable("the model server is not reachable"))
+            raise next((error for error in errors if error), BackendUnavailable("The model server is not reachable."))
         statuses = [(each.name, each.worker_status[card.name]) for each in replicas if card.name in each.worker_status]
         ready = frozenset((name, pid) for name, status in statuses for pid in status.ready)
         registered = sum(status.registered for _, status in statuses) or 1
@@ -189,9 +189,9 @@ class TorchServe:
         except (UnreachableError, BrokenError, InvalidResponseError, ValueError, TypeError, KeyError) as error:
             if isinstance(error, UnreachableError | BrokenError):
                 replica.note_lost(model)
-                return BackendUnavailable("the management API does not respond")
+                return BackendUnavailable("The management API does not respond.")
             replica.worker_status[model] = WorkerStatus(registered=before.registered)
-            return BackendBadResponse("the response of the management API is invalid")
+            return BackendBadResponse("The response of the management API is invalid.")
         return None
 
 

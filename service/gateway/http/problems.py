@@ -73,7 +73,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         return _respond(request, RouteNotFound("Nothing is served at this path."))
     if raised.status_code == 405:
         allowed = _allowed(headers.get("Allow", ""))
-        return _respond(request, MethodNotAllowed(f"This path allows {allowed}."), {"Allow": allowed})
+        return _respond(request, MethodNotAllowed(f"This path allows {allowed}. See /docs."), {"Allow": allowed})
     return _respond(request, Internal("The framework rejected the request."))
 
 

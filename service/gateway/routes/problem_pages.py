@@ -72,8 +72,10 @@ def _marked(text: str) -> str:
 
 
 def _retry_advice(error: type[ServiceError]) -> list[str]:
-    seconds = error.retry_after_s
-    return [] if seconds is None else ["The header `Retry-After` says after how many seconds you may try again."]
+    """Return the sentence about `Retry-After` for an error that sends it and whose cure does not name it."""
+    if error.retry_after_s is None or "Retry-After" in error.cure:
+        return []
+    return ["The header `Retry-After` says after how many seconds you may try again."]
 
 
 def _paragraphs(error: type[ServiceError]) -> list[str]:

@@ -50,7 +50,7 @@ class Admission:
             late_s = now + wait_s - terms.deadline(card, now)
             if wait_s > 0 and late_s > 0:
                 raise Overloaded(
-                    f"{card.name} would answer in {wait_s:.1f} s, {late_s:.1f} s after the deadline",
+                    f"{card.name} would answer in {wait_s:.1f} s, {late_s:.1f} s after the deadline.",
                     retry_after_s=min(late_s, MAX_RETRY_S),
                 )
 
@@ -72,7 +72,7 @@ class Admission:
         share = self.slots // len({*counts, caller})
         if total > self.slots and (own > share or total > STRETCH * self.slots):
             retry_s = min(wait_s, MAX_RETRY_S)
-            raise Overloaded(f"{model} has no free slot", limit=self.slots, actual=total, retry_after_s=retry_s)
+            raise Overloaded(f"{model} has no free slot.", limit=self.slots, actual=total, retry_after_s=retry_s)
 
     def _add(self, cards: Sequence[ModelCard], caller: str, slots: int) -> None:
         for card in cards:
@@ -105,7 +105,7 @@ class Reservation:
     def grow(self, size: int) -> None:
         """Take `size` more bytes. Raise `Overloaded` if they are not free."""
         if self._buffer.held + size > self._buffer.limit:
-            raise Overloaded("too many uploads are arriving at the same time")
+            raise Overloaded("Too many uploads are arriving at the same time.")
         self._buffer.held += size
         self.held += size
 

@@ -1,6 +1,7 @@
 """CPU and memory use of the server's processes, if it runs on this host and psutil is installed."""
 
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from service.measure.load.http_connection import Address
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+LOADED = re.compile(r"\[[^\]]*?'(service\.[\w.]+)'")  # the first of the service's modules that a fork server loads
+IMPORTED = re.compile(r"\b(?:from|import) ([\w.]+)")
 COMMANDS = {"resnest-service", "service"}  # the script, and the module after `-m`
 
 
@@ -82,7 +85,15 @@ def between(before: Mapping[int, Process], after: Mapping[int, Process], seconds
 
 
 def name_of(command_line: Sequence[str]) -> str:
-    """Return a short name from a command line: the script or module that Python runs, otherwise the program."""
+    """Return a short name from a command line: the script or module that Python runs, otherwise the program.
+
+    Python's own helper processes run code (`-c`). Its first import is their name, or the service's first module that a
+    fork server has loaded.
+    """
+    if "-c" in command_line[:-1]:
+        code = command_line[command_line.index("-c") + 1]
+        module = LOADED.search(code) or IMPORTED.search(code)
+        return module[1] if module else "python -c"
     words = [Path(word).name for word in command_line if not word.startswith("-")]
     if not words or not words[0].startswith("python") or len(words) == 1:
         return words[0] if words else "?"

@@ -84,6 +84,12 @@ def test_use_is_the_difference_over_the_time_and_a_new_process_has_used_all_of_i
     assert (old.pid, old.cores, old.rss_mb) == (1, 0.5, 7.0)
 
 
+FORK_SERVER = (
+    "from multiprocessing.forkserver import main; main(8, 9, ['__main__', 'service.tasks.decode_jobs', 'other'], "
+    "**{'sys_path': ['/x/lib/python3.11/site-packages']})"
+)
+
+
 @pytest.mark.parametrize(
     ("command_line", "name"),
     [
@@ -91,6 +97,9 @@ def test_use_is_the_difference_over_the_time_and_a_new_process_has_used_all_of_i
         (["python", "/x/bin/resnest-service", "run"], "resnest-service run"),
         (["python", "/x/worker.py", "--sock-type", "unix"], "worker.py"),
         (["/opt/java/bin/java", "-Xmx512m", "org.example.Main"], "java"),
+        (["python", "-c", FORK_SERVER], "service.tasks.decode_jobs"),
+        (["python", "-c", "from multiprocessing.spawn import spawn_main; spawn_main()"], "multiprocessing.spawn"),
+        (["python", "-c", "print(1)"], "python -c"),
         (["python3"], "python3"),
         ([], "?"),
     ],

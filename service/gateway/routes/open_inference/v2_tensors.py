@@ -137,7 +137,7 @@ class TensorBody:
             raise TooManyImages(detail, limit=self.max_images, actual=count)
         size = tensor.parameters.binary_data_size if tensor.parameters else None
         if (size or 0) != len(tail) or (size is not None and tensor.data is not None):
-            detail = "binary_data_size must be the number of bytes after the JSON head, without data beside it."
+            detail = "Each binary_data_size is the number of bytes after the JSON head, without data beside it."
             raise _invalid("inputs", detail)
         uploads = _from_json(tensor.data or []) if size is None else _from_bytes(tail)
         if len(uploads) != count or min(tensor.shape, default=0) < 0:
