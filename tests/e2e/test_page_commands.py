@@ -1,4 +1,4 @@
-"""Every command of docs/cli.md, run as it is written there, with a real service."""
+"""The commands of the pages, run as they are written there, with a real service of the built-in models."""
 
 import json
 import re
@@ -11,9 +11,12 @@ import pytest
 from service.host.processes import free_port
 from tests.e2e.running import COMMAND, Running, running
 from tests.gateway.fixtures.images import image_bytes
+from tests.laws.page_commands import COMMANDS_TEST, RUN_BY, runnable
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "cli.md"
+CLI = "docs/cli.md"
+PAGE = ROOT / CLI
+OTHERS = [page for page, test in RUN_BY.items() if test == COMMANDS_TEST and page != CLI]
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 pytestmark = pytest.mark.e2e
@@ -55,6 +58,18 @@ def run(block: str, folder: Path, port: int) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", OTHERS)
+def test_the_commands_of_another_page_work_as_written(page: str, folder: Path, service: Running) -> None:
+    folder.joinpath("model_store").symlink_to(ROOT / "model_store")
+    folder.joinpath(".curlrc").write_text("fail\n", encoding="utf-8")
+    for command in runnable(page):
+        adapted = command.replace("127.0.0.1:8000", f"127.0.0.1:{service.client.base_url.port}")
+        run(adapted, folder, service.client.base_url.port or 0)
+
+    if page == "README.md":
+        assert (folder / "mask.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("\n")[0])
