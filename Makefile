@@ -3,15 +3,19 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# PyPI's PyTorch for Linux has CUDA. TORCH_INDEX is the address of PyTorch's own index for CPUs, or for another CUDA.
+TORCH_INDEX ?=
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 PHOTOS ?= ../shared/data/starter-photos
 RUNS ?= runs
+EXTRAS = worker,heic,jwt,redis,grpc
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not stress" --durations=25 --durations-min=8
 UNIT_TESTS = $(TEST) --ignore=tests/e2e --numprocesses=2 --dist=loadfile
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage check format stress bench-gpu starter-models image-check problems settings objectives clean
+.PHONY: help run test coverage check format stress bench-gpu starter-models image-check problems settings objectives dist sbom site clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,19 +67,45 @@ settings: $(VENV)/worker.stamp ## regenerate docs/settings.md from service/confi
 objectives: $(VENV)/worker.stamp ## regenerate the rules of deploy/prometheus/objectives.toml
 	@$(BIN)/python -m deploy.prometheus.objectives > deploy/prometheus/rules/objectives.yml
 
+dist: $(VENV)/release.stamp ## build the wheels and source archives of service, starter models and client into dist/
+	rm -rf dist
+	for each in . model_store clients/python; do $(BIN)/python -m build --no-isolation --outdir dist $$each || exit; done
+	cp constraints.txt dist
+
+sbom: dist ## list what an installation contains: CycloneDX document, licences, known vulnerabilities (needs the network)
+	rm -rf build/installed
+	$(PYTHON) -m venv build/installed
+	$(BIN)/python -m pip --disable-pip-version-check --python build/installed/bin/python install --quiet \
+		--constraint constraints.txt dist/resnest_starter_models-*.whl "$$(ls dist/resnest_service-*.whl)[$(EXTRAS)]"
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json build/installed/bin/python
+	{ cat deploy/licences.md; $(BIN)/pip-licenses --python build/installed/bin/python --format markdown --no-version \
+		--ignore-packages pip setuptools resnest-service resnest-starter-models; } > docs/licences.md
+	$(BIN)/python -m pip --python build/installed/bin/python list --format freeze \
+		--exclude resnest-service --exclude resnest-starter-models | sed 's/+.*//' > build/installed.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement build/installed.txt
+
+site: $(VENV)/release.stamp ## render the documents into build/site (index.html)
+	$(BIN)/python -m deploy.site.pages build/pages
+	$(BIN)/zensical build --clean --strict --config-file build/zensical.toml
+
 clean: ## remove the environment and generated files
-	rm -rf $(VENV) model_store/archives .pytest_cache .mypy_cache .ruff_cache .coverage build *.egg-info
+	rm -rf $(VENV) model_store/archives .pytest_cache .mypy_cache .ruff_cache .coverage build dist *.egg-info
 
 $(VENV)/worker.stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; run make PYTHON=/path/to/python3")'
-	@echo "Setting up $(VENV) (the first time takes a few minutes)"
+	@echo "Setting up $(VENV): downloads about $(if $(TORCH_INDEX),0.5 GB,0.5 GB with PyTorch for CPUs and 3 GB with CUDA)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable '.[worker,heic]'
 	@touch $@
 
 # Without dependencies: their metadata requires torchvision, which would install another torch. The tests need neither.
-$(VENV)/test.stamp: $(VENV)/worker.stamp
+$(VENV)/release.stamp: $(VENV)/worker.stamp
+	@echo "Adding the release tools to $(VENV)"
+	@$(PIP) --editable '.[worker,heic,release]'
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/release.stamp
 	@echo "Adding the test tools to $(VENV)"
-	@$(PIP) --editable '.[worker,heic,test]'
+	@$(PIP) --editable '.[worker,heic,release,test]'
 	@$(PIP) --no-deps resnest timm
 	@touch $@

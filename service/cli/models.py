@@ -9,7 +9,7 @@ from typing import Any, Self, get_args
 
 import click
 
-from service.cli.options import path_option
+from service.cli.options import store_option
 from service.host import torchserve
 from service.models import text_file, zoo
 from service.models.cards import CardError, KeyProfile, Library, ModelCard
@@ -32,14 +32,7 @@ def _existing(_context: click.Context, _option: click.Parameter, store: Path) ->
     return store
 
 
-store_option = path_option(
-    "--store",
-    kind="folder",
-    callback=_existing,
-    default=Path("model_store"),
-    envvar="RESNEST_MODEL_STORE",
-    help="Folder that contains the model folders.",
-)
+existing_store = store_option(callback=_existing)
 
 
 @click.group(invoke_without_command=True)
@@ -52,7 +45,7 @@ def models(context: click.Context) -> None:
 
 
 @models.command("list")
-@store_option
+@existing_store
 @click.option("--json", "as_json", is_flag=True, help="Print the cards and their states as JSON.")
 def list_models(store: Path, *, as_json: bool) -> None:
     """List all models, and whether their weights are here."""
@@ -75,7 +68,7 @@ def list_models(store: Path, *, as_json: bool) -> None:
 
 
 @models.command()
-@store_option
+@existing_store
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print the card and its state as JSON.")
 def show(store: Path, name: str, *, as_json: bool) -> None:
@@ -91,7 +84,7 @@ def show(store: Path, name: str, *, as_json: bool) -> None:
 
 
 @models.command()
-@store_option
+@existing_store
 @click.argument("names", nargs=-1, required=True)
 def pull(store: Path, names: Sequence[str]) -> None:
     """Download the weights of the models NAMES, verify their checksums, and convert them.
@@ -111,7 +104,7 @@ def pull(store: Path, names: Sequence[str]) -> None:
 
 
 @models.command("import")
-@store_option
+@existing_store
 @click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
 @click.option("--name", required=True, help="Name of the published model, or of a new one.")
 @click.option("--network", help="Network of a new model, for instance resnet50 or deeplab_resnest50.")
@@ -173,7 +166,7 @@ def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
 
 
 @models.command()
-@store_option
+@existing_store
 @click.argument("names", nargs=-1)
 def verify(store: Path, names: Sequence[str]) -> None:
     """Verify the checksums of the weights that are here. Exits with 1 if any differ."""
@@ -195,7 +188,7 @@ def verify(store: Path, names: Sequence[str]) -> None:
 
 
 @models.command()
-@store_option
+@existing_store
 @click.argument("names", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Delete imported models without asking.")
 def remove(store: Path, names: Sequence[str], *, yes: bool) -> None:

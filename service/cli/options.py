@@ -6,6 +6,8 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from service.models.default_store import default_store
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any] | click.Command)
 
 
@@ -62,13 +64,20 @@ def path_option(
     return click.option(*declarations, type=path, show_default="default" in settings, **settings)
 
 
-store = path_option(
-    "--store",
-    kind="folder",
-    default=Path("model_store"),
-    envvar="RESNEST_MODEL_STORE",
-    help="Folder that contains the model folders.",
-)
+def store_option(**settings: Any) -> Callable[[Decorated], Decorated]:
+    """Return the option `--store`. `settings` are further ones of `click.option`."""
+    return path_option(
+        "--store",
+        kind="folder",
+        cls=LazyDefaultOption,
+        default=default_store,
+        envvar="RESNEST_MODEL_STORE",
+        help="Folder that contains the model folders.",
+        **settings,
+    )
+
+
+store = store_option()
 
 url_option = click.option(
     "--url",

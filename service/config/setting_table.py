@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from service.config import environment as variables
 from service.config.settings import MEBIBYTE, Settings
+from service.models.default_store import NAME
 
 # The first setting of each section, in the order of `Settings`.
 SECTIONS: Final = {
@@ -21,7 +22,7 @@ SECTIONS: Final = {
     "readiness_interval_s": "Readiness and shutdown",
 }
 OTHER_SECTION: Final = "Other variables"
-CORES: Final = frozenset(("decode_processes", "encode_threads"))  # their default is the number of usable cores
+CALLED: Final = {"decode_processes": "cores", "encode_threads": "cores", "model_store": NAME}  # defaults of this host
 NAMED: Final = re.compile(r"`(\w+)`")
 UNSET: Final = "-"
 HIDDEN: Final = "(set)"
@@ -103,7 +104,7 @@ def _settings(environment: Mapping[str, str]) -> Iterator[SettingRow]:
         yield SettingRow(
             name=variables.variable(name),
             value=value,
-            default="cores" if name in CORES else default,
+            default=CALLED.get(name, default),
             origin="environment" if name in given else "default",
             meaning=_with_variables(field.description or ""),
             section=section,

@@ -13,6 +13,7 @@ from service.config.api_keys import MAX_LIMIT, MIN_RATE, Quota
 from service.config.cores import usable_cores
 from service.config.log_settings import LogSettings
 from service.imaging.decoder import ImageLimits
+from service.models.default_store import default_store
 from service.tasks import shared_image
 
 MEBIBYTE = 1 << 20
@@ -64,7 +65,10 @@ class Settings(LogSettings):
 
     model_config = SettingsConfigDict(env_prefix="RESNEST_", frozen=True)
 
-    model_store: Path = Field(default=Path("model_store"), description="folder of the model folders")
+    model_store: Path = Field(
+        default_factory=default_store,
+        description="folder of the model folders; if unset, the default here or in the checkout, or the installed one",
+    )
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
         description="models to serve, separated by commas; if unset, all in the store whose weights are present",

@@ -25,6 +25,7 @@ from service.host.run_options import (
 from service.host.torchserve_log import TorchServeLog
 from service.models import zoo
 from service.models.cards import CardError, ModelCard
+from service.models.default_store import is_installed
 from service.tasks import TASKS, shared_image, task_of
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,9 @@ def select_models(options: RunOptions, say: Say) -> list[ModelCard]:
     missing = [card for card in defaults if not card.weights_path.is_file()]
     if not present:
         where = ", ".join(str(card.weights_path) for card in missing) or f"{options.store.resolve()}/*/weights"
-        raise CardError(f"no model has its weights: {where} missing")
+        ways = "install resnest-starter-models, or name models to pull with --models"
+        hint = f"; {ways}" if is_installed(options.store) else ""
+        raise CardError(f"no model has its weights: {where} missing{hint}")
     for card in missing:
         say(f"Leaving out {card.name}: its weights {card.weights_path} are missing")
     return present
