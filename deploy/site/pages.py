@@ -36,13 +36,17 @@ def collect(into: Path, root: Path = ROOT) -> None:
     shutil.rmtree(into, ignore_errors=True)
     found = pages(root)
     for page in found:
-        text = LINK.sub(lambda link, page=page: link[1] + _leading(page, link[2]), page.read_text(encoding="utf-8"))
-        _target(into, root, page).write_text(text, encoding="utf-8")
+        _target(into, root, page).write_text(_written(page), encoding="utf-8")
     assets = {path for pattern in ASSETS for path in root.glob(pattern)}
     for file in ({file for page in found for file in linked(page)} | assets) - set(found):
         if not file.is_dir():
             shutil.copyfile(file, _target(into, root, file))
     shutil.copyfile(CONFIGURATION, into.parent / CONFIGURATION.name)
+
+
+def _written(page: Path) -> str:
+    """Return the text of a page for the site."""
+    return LINK.sub(lambda link: link[1] + _leading(page, link[2]), page.read_text(encoding="utf-8"))
 
 
 def _leading(page: Path, target: str) -> str:
