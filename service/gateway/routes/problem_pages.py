@@ -19,6 +19,7 @@ STYLE = (
     ":root{color-scheme:light dark}body{font:16px/1.5 system-ui;max-width:44rem;margin:2rem auto;padding:0 1rem}"
     "code{background:light-dark(#eee,#333)}"
 )
+AWAY = "<p><a href='docs'>The API</a> · <a href='./'>Try the models</a></p>"
 BACK = "<p><a href='../problems'>All problems</a> · <a href='../docs'>The API</a></p>"
 
 
@@ -40,7 +41,7 @@ async def problems() -> HTMLResponse:
         f"{html.escape(error.title)}</li>"
         for error in every_error()
     )
-    return _page("Problems", f"<ul>{rows}</ul>")
+    return _page("Problems", f"<ul>{rows}</ul>{AWAY}")
 
 
 @router.get("/problems/{code}")

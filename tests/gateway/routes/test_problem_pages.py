@@ -45,6 +45,13 @@ async def test_a_problems_page_leads_back_to_the_list_and_to_the_api(client: htt
     assert [(await client.get(page.url.join(link))).status_code for link in links] == [200, 200]
 
 
+async def test_the_list_leads_to_the_api_and_to_the_page_to_try(client: httpx.AsyncClient) -> None:
+    page = await client.get("/problems")
+    links = re.findall(r"href='([^'/]+|\./)'", page.text)
+
+    assert [str(page.url.join(link).path) for link in links] == ["/docs", "/"]
+
+
 def test_the_manual_is_written_from_the_errors() -> None:
     written = (ROOT / "docs/problems.md").read_text(encoding="utf-8")
 
@@ -58,7 +65,7 @@ def test_the_manual_tells_of_every_problem_its_status_cause_and_cure(error: Any)
     assert f"{error.status}: {error.title}." in section
     assert re.search(r"\*\*Cause\.\*\* \w.+\.\n", section)
     assert re.search(r"\*\*Cure\.\*\* \w.+\.\n", section)
-    assert ("`Retry-After`" in section) == (error.status in {429, 503})
+    assert ("Retry-After" in section) == (error.status in {429, 503})
 
 
 async def test_a_page_of_no_problem_is_not_found(client: httpx.AsyncClient) -> None:
