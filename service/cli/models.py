@@ -1,15 +1,15 @@
 """`resnest-service models`: list the models, and pull, import, verify and remove their weights."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, get_args
 
 import click
+from click.core import ParameterSource
 
 from service.cli.options import store_option
+from service.cli.terminal import ProgressBar
 from service.host import torchserve
 from service.models import text_file, zoo
 from service.models.cards import CardError, KeyProfile, Library, ModelCard
@@ -23,6 +23,7 @@ from service.tasks import TASKS, task_of, task_of_network
 STATES = {"ready": "ready", "begun": "begun", "absent": "not pulled", "missing": "missing"}
 UNREADABLE = "unreadable"
 PULLABLE = ("absent", "begun")
+PUBLISHED_FILE = ("store", "file", "name")  # the parameters of an import of a published file
 
 
 def _existing(_context: click.Context, _option: click.Parameter, store: Path) -> Path:
@@ -143,6 +144,7 @@ def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
     """
     given = [described["network"], described["labels"]]
     if given == [None, None]:
+        _refuse_unused()
         (card,) = _named(store, [name])
         weight_store.pull_from_file(card, file, _say)
         click.echo(f"{name}: {card.weights_path}")
@@ -163,6 +165,22 @@ def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
     if imported.left_out:
         click.echo(f"{name}: left out {text_file.printable(', '.join(imported.left_out))}")
     click.echo(f"{name}: {imported.folder}; serve it with `resnest-service run --models {name}`")
+
+
+def _refuse_unused() -> None:
+    """Raise `UsageError` for options of a new model, which would be ignored for a published file."""
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        and parameter.name not in PUBLISHED_FILE
+    ]
+    if given:
+        raise click.UsageError(
+            f"{', '.join(given)}: only for a new model, which needs --network and --labels; without them FILE is a "
+            "published file of the model --name"
+        )
 
 
 @models.command()
@@ -250,29 +268,6 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(each, f"{path}.{index + 1}")
     elif value not in ([], {}, None):
         yield path, value
-
-
-class ProgressBar:
-    """A progress bar on standard error. It appears with the first byte."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._open = ExitStack()
-        self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._open.close()
-
-    def __call__(self, done: int, total: int | None) -> None:
-        """Show that `done` of `total` bytes have been downloaded."""
-        if self._bar is None:
-            label = f"{self._name}, {total / 1e6:.0f} MB" if total else self._name
-            bar = click.progressbar(length=total or 0, label=label, file=sys.stderr, width=0)
-            self._bar = self._open.enter_context(bar)
-        self._bar.update(done - self._bar.pos)
 
 
 def _say(what: str) -> None:

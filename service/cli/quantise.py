@@ -69,7 +69,9 @@ def quantise(store: Path, model: str, folder: Path, count: int, *, yes: bool) ->
     quantising.require_installed()
     (card,) = select_models(RunOptions(store, (model,)), _say)
     checksums.verify(card)
-    prepared = list(_preprocess(card, _sample(folder, count)))
+    left_out: list[Remark] = []
+    prepared = list(_preprocess(card, _sample(folder, count, left_out), left_out))
+    told = _say_left_out(left_out, folder)
     calibration, validation = prepared[::2], prepared[1::2]
     if not validation:
         raise CardError(f"{folder} has fewer than two readable images")
@@ -82,29 +84,38 @@ def quantise(store: Path, model: str, folder: Path, count: int, *, yes: bool) ->
         click.echo(_table(card, comparison, len(data)))
         if not yes:
             click.confirm(f"Serve {card.name} in int8 from the next start on?", abort=True)
-        _write(candidate, comparison)
+        _write(candidate, comparison, told)
     _say(f"Updated {card.folder / 'card.toml'}")
 
 
-def _sample(folder: Path, count: int) -> list[Path]:
+def _sample(folder: Path, count: int, left_out: list[Remark]) -> list[Path]:
     """Return at most `count` images of the folder, evenly spaced in the sorted list of all."""
-    from service.measure.accuracy import datasets, listing
+    from service.measure.accuracy import listing
 
-    left_out: list[Remark] = []
     found = listing.images(folder, left_out)
-    for line in listing.summary(left_out, folder, datasets.SHOWN):
-        _say(f"Left out: {line}")
     count = min(count, len(found))
     return [found[index * len(found) // count] for index in range(count)]
 
 
-def _preprocess(card: ModelCard, paths: Sequence[Path]) -> "Iterator[Images]":
+def _say_left_out(left_out: Sequence[Remark], folder: Path) -> list[str]:
+    """Print a line for each reason, and return these lines."""
+    from service.measure.accuracy import datasets, listing
+
+    lines = list(listing.summary(left_out, folder, datasets.SHOWN))
+    for line in lines:
+        _say(f"Left out: {line}")
+    return lines
+
+
+def _preprocess(card: ModelCard, paths: Sequence[Path], left_out: list[Remark]) -> "Iterator[Images]":
     for path in paths:
         try:
             decoded = decoder.decode(path.read_bytes(), ImageLimits(), needed=preprocess.needed_side(card.input))
         except (ServiceError, OSError) as error:
-            reason = error.code() if isinstance(error, ServiceError) else error.strerror
-            _say(f"Skipping {text_file.printable(path)}: {reason}")
+            reason = (
+                f"it is {error.code()}" if isinstance(error, ServiceError) else f"it cannot be read: {error.strerror}"
+            )
+            left_out.append(Remark(path, reason))
             continue
         yield preprocess.prepare(card.input, decoded.image)
 
@@ -183,7 +194,7 @@ def _table(card: ModelCard, comparison: Int8Comparison, size: int) -> str:
     return table(head, [row])
 
 
-def _write(candidate: ModelCard, comparison: Int8Comparison) -> None:
+def _write(candidate: ModelCard, comparison: Int8Comparison, left_out: Sequence[str]) -> None:
     """Update the card's file and keep the rest of its text."""
     import tomlkit
 
@@ -196,6 +207,7 @@ def _write(candidate: ModelCard, comparison: Int8Comparison) -> None:
         "images": found.images,
         "same": round(found.same, 5),
         "score_difference": round(found.difference, 6),
+        **({"left_out": list(left_out)} if left_out else {}),
     }
     atomic_write.write(path, tomlkit.dumps(document).encode(), mode=stat.S_IMODE(path.stat().st_mode))
 

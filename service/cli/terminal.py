@@ -4,8 +4,8 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Final
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, Self
 
 import click
 
@@ -104,3 +104,26 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class ProgressBar:
+    """A progress bar on standard error. It appears with the first byte."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._open = ExitStack()
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.close()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Show that `done` of `total` bytes have been downloaded."""
+        if self._bar is None:
+            label = f"{self._name}, {total / 1e6:.0f} MB" if total else self._name
+            bar = click.progressbar(length=total or 0, label=label, file=sys.stderr, width=0)
+            self._bar = self._open.enter_context(bar)
+        self._bar.update(done - self._bar.pos)

@@ -7,6 +7,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.models import text_file
+from service.models.text_file import TextError
+
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "text"]
 AccessLogMode = Literal["off", "errors", "all"]
@@ -44,11 +47,11 @@ class _Changes(BaseModel):
 def changed_by(settings: LogSettings, file: Path) -> LogSettings:
     """Return the settings with what the file sets. Raise `ValueError`, in one sentence, for an unusable file."""
     try:
-        changes = _Changes(**tomllib.loads(file.read_text(encoding="utf-8")))
+        changes = _Changes(**tomllib.loads(text_file.read(file)))
     except ValidationError as error:
         rows = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise ValueError(f"{file}: {rows}") from error
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, TextError) as error:
         raise ValueError(f"{file}: {error}") from error
     update = {"log_level": changes.level, "log_format": changes.format, "access_log": changes.access}
     return settings.model_copy(update={name: value for name, value in update.items() if value is not None})

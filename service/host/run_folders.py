@@ -10,7 +10,7 @@ from pathlib import Path
 
 PREFIX = "resnest-"
 LOCK = "in-use"  # locked by the folder's process; the kernel unlocks it when that process ends
-# In characters. A Unix socket's path has at most 107 bytes. The longest name inside is that of multiprocessing's fork
+# In bytes. A Unix socket's path has at most 107 bytes. The longest name inside is that of multiprocessing's fork
 # server: 49 bytes with the name of the folder.
 LONGEST_PARENT = 57
 
@@ -21,7 +21,7 @@ def short_folder(parent: str) -> Iterator[Path]:
 
     Folders that earlier processes did not remove are removed first.
     """
-    short = parent if len(parent) <= LONGEST_PARENT else "/tmp"  # noqa: S108 - mkdtemp below makes it private
+    short = parent if len(os.fsencode(parent)) <= LONGEST_PARENT else "/tmp"  # noqa: S108 - mkdtemp below makes it private
     remove_abandoned(Path(short))
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=short))
     try:

@@ -133,7 +133,7 @@ def command(folder: Path, environment: Mapping[str, str]) -> list[str]:
     return [
         host_checks.java(environment)[0],
         f"-Dmodel_server_home={home}",
-        f"-Dlog4j.configurationFile=file://{folder / 'log4j2.xml'}",
+        f"-Dlog4j.configurationFile={(folder / 'log4j2.xml').absolute().as_uri()}",
         f"-Djava.io.tmpdir={temporary}",
         *([f"-Dio.netty.native.workdir={unpacking}"] if unpacking else []),
         *VM_ARGUMENTS,

@@ -34,7 +34,16 @@ from service.errors import (
     UnsupportedMediaType,
 )
 from service.imaging import colour, decompression_bombs
-from service.imaging.formats import ancillary, code_points, corrections, heic, jpeg_end, orientation, unsupported
+from service.imaging.formats import (
+    ancillary,
+    code_points,
+    corrections,
+    heic,
+    jpeg_end,
+    missing_rows,
+    orientation,
+    unsupported,
+)
 
 FIRST_FRAME_ONLY = "first_frame_only"
 
@@ -233,6 +242,7 @@ def _pixels(kind: str, opened: ImageFile.ImageFile, data: bytes, needed: int | N
     try:
         _load(opened, needed)
         notes = jpeg_end.check(data, opened, _loader(needed)) if kind == "JPEG" else ()
+        missing_rows.check(kind, opened, data, _loader(None))
         image, losses = colour.to_rgb(corrections.corrected(kind, opened, data))
         return image, notes + losses + code_points.warnings(kind, data)
     except (ServiceError, MemoryError):

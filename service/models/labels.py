@@ -1,7 +1,8 @@
 """The class labels of a model, read from a label file."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,19 @@ class Names(CardTable):
 def renamed(labels: Iterable[Label], names: Iterable[str]) -> tuple[Label, ...]:
     """Return the labels with other names."""
     return tuple(label.model_copy(update={"label": name}) for label, name in zip(labels, names, strict=True))
+
+
+def by_name(labels: Iterable[str]) -> dict[str, str]:
+    """Return the label for each name that means it: the label itself, and its folded form if no other label has it."""
+    labels = list(labels)
+    folded = Counter(map(text_file.folded, labels))
+    by_form = {form: label for label in labels if folded[form := text_file.folded(label)] == 1}
+    return by_form | {label: label for label in labels}
+
+
+def find(name: str, names: Mapping[str, str]) -> str | None:
+    """Return the label that a name of a data set means among those of `by_name`, or None."""
+    return names.get(name) or names.get(text_file.folded(name))
 
 
 def read(path: Path, *, table: bool) -> tuple[Label, ...]:

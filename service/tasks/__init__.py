@@ -30,6 +30,11 @@ def endpoints() -> dict[str, Endpoint[Any]]:
     return {endpoint.name: endpoint for task in TASKS.values() for endpoint in task.endpoints}
 
 
+def parameter_names() -> frozenset[str]:
+    """Return the names that the parameters of all endpoints have in a URL."""
+    return frozenset(name for endpoint in endpoints().values() for name in endpoint.query.model_fields)
+
+
 def operation_of(card: ModelCard, name: str) -> Operation:
     """Return an operation of a card's task. Raises `KeyError` where the task has none of that name."""
     return TASKS[card.task].by_name[name]
@@ -58,6 +63,7 @@ __all__ = [
     "endpoints",
     "operation_of",
     "own_queue_operations",
+    "parameter_names",
     "queue_name",
     "task_of",
     "task_of_network",

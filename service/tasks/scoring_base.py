@@ -5,7 +5,7 @@ The `scoring` module of a task has a `SCORING`, which is a `Scoring`. Nothing he
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -13,12 +13,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from service.models import labels
 from service.models.cards import CardError
 from service.tasks.base import PREDICT, Arrays
 
 # Pillow spreads grey PNGs of 2 and 4 bits over 0 to 255, but a mask's values are the stored ones.
 GREY_STEPS: Final = {"L;2": 85, "L;4": 17}
 IGNORED: Final = 255  # in a mask: the pixel belongs to no class
+OPAQUE: Final = 255  # in an alpha channel
+SHOWN_LABELS: Final = 10  # in an error message
+NUMBERED: Final = (
+    "; numbers are not read as class ids, because tools number classes differently: name the folders after the labels"
+)
 
 Mask = npt.NDArray[np.uint8]
 MaskValues = tuple[int, ...]  # the class id that each value of a mask file stands for
@@ -67,6 +73,13 @@ class LabelledImage:
         ids: Mask = np.asarray(self.values, np.uint8)[mask_values(self.mask)]
         return upright(ids, self.turn)
 
+    def with_labels(self, names: Mapping[str, str]) -> "LabelledImage":
+        """Return the image with the labels that `names` has for its own, as `labels.by_name` returns them."""
+        instances = self.instances and tuple(
+            replace(each, label=labels.find(each.label, names) or each.label) for each in self.instances
+        )
+        return replace(self, label=labels.find(self.label, names) or self.label, instances=instances)
+
 
 @dataclass(frozen=True)
 class Remark:
@@ -77,18 +90,31 @@ class Remark:
 
 
 def mask_values(path: Path) -> Mask:
-    """Return the values `(h, w)` that a mask file stores. Raises `CardError` if it is not an indexed or grey image."""
+    """Return the values `(h, w)` that a mask file stores. Raises `CardError` if it is not an indexed or grey image.
+
+    A grey image may be stored with three equal colours, with an alpha channel that hides nothing, or with 16 bits.
+    """
     try:
         with Image.open(path) as opened:
             if opened.format == "JPEG":
                 raise CardError(f"{path} is a JPEG, whose compression changes class ids; save masks as PNG")
-            if opened.mode not in ("1", "L", "P"):
-                raise CardError(f"{path} is {opened.mode}, but a mask is an indexed or grey image")
             raw_mode = str(opened.tile[0][3]) if opened.tile else ""
-            values: Mask = np.asarray(opened).astype(np.uint8)
-            return values // GREY_STEPS.get(raw_mode, 1)
+            values = _one_channel(np.asarray(opened), opened.mode)
+            if values is None or values.max(initial=0) > IGNORED:
+                raise CardError(f"{path} is {opened.mode}, but a mask is an indexed or grey image with values to 255")
+            return values.astype(np.uint8) // GREY_STEPS.get(raw_mode, 1)
     except OSError as error:
         raise CardError(f"{path} cannot be read: {error}") from error
+
+
+def _one_channel(values: npt.NDArray[Any], mode: str) -> npt.NDArray[Any] | None:
+    """Return the only channel of an image, or the one that all its colours equal; None if it has colours."""
+    if mode in ("1", "L", "P", "I;16", "I;16B"):
+        return values
+    if mode not in ("LA", "RGB", "RGBA") or (mode.endswith("A") and values[..., -1].min(initial=255) < OPAQUE):
+        return None
+    first = values[..., 0]
+    return first if mode == "LA" or (values[..., :3] == first[..., None]).all() else None
 
 
 def upright(ids: Mask, orientation: int) -> Mask:
@@ -124,6 +150,28 @@ class Dataset:
         if not found:
             raise CardError(f"{self.root} has no image with a {what} for {model}")
         return found
+
+    def of_labels(
+        self,
+        images: Sequence[LabelledImage],
+        labels_of: Callable[[LabelledImage], set[str]],
+        model: "EvaluatedModel",
+    ) -> list[LabelledImage]:
+        """Return the images of labels that the model has, with its names of them.
+
+        Raises `CardError`, with the other labels, unless they are left out and an image remains.
+        """
+        names = labels.by_name(model.class_ids)
+        unknown = Counter(label for image in images for label in labels_of(image) if labels.find(label, names) is None)
+        known = [image.with_labels(names) for image in images if not unknown.keys() & labels_of(image)]
+        if not unknown or (self.skip_unknown and known):
+            return known
+        listed = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(SHOWN_LABELS))
+        others = f" and {len(unknown) - SHOWN_LABELS} others" if len(unknown) > SHOWN_LABELS else ""
+        raise CardError(
+            f"{self.root} has images of {listed}{others}; {model.name} has no label, or several, of that name; "
+            f"leave them out with --skip-unknown{NUMBERED if all(map(str.isdecimal, unknown)) else ''}"
+        )
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,16 @@ def test_half_of_what_a_new_model_needs_is_a_mistake_of_usage(call: Call, tmp_pa
     assert "needs both --network and --labels" in result.stderr
 
 
+@pytest.mark.parametrize("option", [("--ema",), ("--member", "net"), ("--version", "2.0"), ("--keys", "timm")])
+def test_an_option_of_a_new_model_is_not_ignored_for_a_published_file(
+    call: Call, tmp_path: Path, checkpoint: bytes, option: tuple[str, ...]
+) -> None:
+    (tmp_path / "file.pth").write_bytes(checkpoint)
+    result = call("import", str(tmp_path / "file.pth"), "--name", NAME, *option)
+    assert result.exit_code == 2
+    assert f"{option[0]}: only for a new model" in result.stderr
+
+
 def test_a_model_that_came_with_the_store_is_not_removed(call: Call) -> None:
     result = call("remove", "tiny-segmenter")
     assert (result.exit_code, "came with the model store" in result.stderr) == (1, True)

@@ -68,7 +68,7 @@ def test_the_loss_is_told_and_what_could_not_be_read(quantised: Quantised) -> No
         "AGAINST SINGLE PRECISION",
         "12 images",
         "SAME ",
-        "broken.jpg: unsupported_media_type",
+        "because it is unsupported_media_type: broken.jpg",
         "would be safer",
     ):
         assert words in quantised.output
@@ -79,7 +79,8 @@ def test_the_card_asks_for_int8_and_keeps_all_else(quantised: Quantised) -> None
     assert (before.serving.precision, after.serving.precision) == ("auto", "int8")
     assert after.int8 is not None
     assert after.int8.made_of == before.checksum
-    assert set(after.measured["int8"]) == {"images", "same", "score_difference"}
+    assert set(after.measured["int8"]) == {"images", "same", "score_difference", "left_out"}
+    assert after.measured["int8"]["left_out"] == ["1 file, because it is unsupported_media_type: broken.jpg"]
     changed = {"int8", "serving", "measured"}
     assert after.model_dump(exclude=changed) == before.model_dump(exclude=changed)
     assert serving(after, precision="auto").serving == before.serving

@@ -38,6 +38,13 @@ def test_the_folder_of_the_sockets_is_short_and_goes_at_the_end(tmp_path: Path, 
     assert not folder.exists()
 
 
+def test_a_parent_of_few_characters_and_many_bytes_is_too_long_for_sockets(parent: Path) -> None:
+    deep = parent / ("写真" * 10)
+    deep.mkdir()
+    with short_folder(str(deep)) as folder:
+        assert len(os.fsencode(folder / "pymp-12345678" / "listener-12345678")) < 107
+
+
 def test_the_folder_of_a_killed_process_goes_when_the_next_one_starts_and_that_of_a_living_one_stays(
     parent: Path,
 ) -> None:

@@ -73,6 +73,12 @@ def timm_train(state: State) -> bytes:
     return pth({"epoch": 3, "arch": "resnest14d", "state_dict": state, "args": args, "best_acc": best, "version": 2})
 
 
+def optimizer() -> dict[str, object]:
+    """Return an optimizer and its schedule, as scripts save them that forget `state_dict()`."""
+    made = torch.optim.AdamW([nn.Parameter(torch.ones(2))], lr=0.1)
+    return {"optimizer": made, "scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(made, 9)}
+
+
 def without_numpy_core(data: bytes) -> bytes:
     """Return a pickle of NumPy 2 with the module names of NumPy 1."""
     return data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
@@ -91,6 +97,14 @@ READ: dict[str, Write] = {
     ),
     "with MMEngine's HistoryBuffer": pickled_with("mmengine.logging.history_buffer", "HistoryBuffer", max_length=9),
     "with OmegaConf's config": pickled_with("omegaconf.dictconfig", "DictConfig", _content=1),
+    "with an optimizer and a schedule that are whole objects": lambda s: pth({"model": s, **optimizer()}),
+    "with random states": lambda s: pth(
+        {"state_dict": s, "rng": {"numpy": np.random.get_state(), "generator": np.random.default_rng(1)}}  # noqa: NPY002
+    ),
+    "with containers": lambda s: pth(
+        {"state_dict": s, "seen": {1, 2}, "last": collections.deque([1.5], 3), "counts": collections.Counter("aab")}
+    ),
+    "with the version of torch": lambda s: pth({"state_dict": s, "torch": torch.__version__}),
     "with a defaultdict": lambda s: pth({"state_dict": s, "metrics": collections.defaultdict(list, {"a": [1]})}),
     "of torch.compile": lambda s: pth(behind("_orig_mod.")(s)),
     "of torch.compile in DataParallel": lambda s: pth(behind("module._orig_mod.")(s)),

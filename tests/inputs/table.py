@@ -18,6 +18,7 @@ import httpx
 import orjson
 
 from service.measure.tables import table
+from tests.imaging.formats import test_missing_rows
 from tests.inputs import test_uploads
 from tests.odd_images import written
 
@@ -127,11 +128,17 @@ def dropped() -> Iterator[Row]:
     yield Row("A1", "a form's field top_k", form({"top_k": "1"}), INVALID)
     yield Row("A1", "a form's fields mask and classes", form({"mask": "none", "classes": "cat"}, SEGMENT), INVALID)
     yield Row("A1", "top_k given twice", post(f"{CLASSIFY}?top_k=1&top_k=3"), INVALID)
+    yield Row("A1", "a form's field topk", form({"topk": "1"}), INVALID)
+    yield Row("A1", "a parameter of another route in a form", form({"max_detections": "1"}), INVALID)
+    yield Row("A1", "a form's other fields", form({"csrf": "x"}), Answer(200, "", ("form_fields_ignored",)))
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES", "data": [base64.b64encode(PHOTO).decode()]}
     infer, outputs = "/v2/models/NAME/infer", [{"name": "scores", "parameters": {"shared_memory_region": "a"}}]
     timeout = {"inputs": [tensor], "parameters": {"timeout": 1}}
     yield Row("A1", "Triton's timeout", of_model(infer, "POST", json=timeout), INVALID)
     shared = {"inputs": [tensor], "outputs": outputs}
+    misplaced = {"inputs": [tensor], "parameters": {"top_k": 1}}
+    yield Row("A1", "top_k among Triton's parameters", of_model(infer, "POST", json=misplaced), INVALID)
+    yield Row("A1", "top_k in the URL of Triton's route", of_model(f"{infer}?top_k=1", "POST", json=timeout), INVALID)
     yield Row("A1", "Triton's shared memory", of_model(infer, "POST", json=shared), INVALID, declined=True)
 
 
@@ -145,6 +152,8 @@ def uploads() -> Iterator[Row]:
         yield Row("A2", f"JPEG, {name} in place of its end", post(CLASSIFY, cut), completed)
     half = PHOTO[: len(PHOTO) // 2]
     yield Row("A2", "half a JPEG", post(CLASSIFY, half), CORRUPT)
+    for name, data in test_missing_rows.SHORT.items():
+        yield Row("A2", name, post(CLASSIFY, data()), CORRUPT)
     yield Row("A2", "half a JPEG with an end marker", post(CLASSIFY, half + test_uploads.END), CORRUPT)
     for name, (data, _) in test_uploads.KINDS.items():
         yield Row("A2", name, post(CLASSIFY, data), KIND, declined=True)

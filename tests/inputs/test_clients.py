@@ -102,3 +102,31 @@ async def test_kserves_first_protocol_is_pointed_to_the_second(client: httpx.Asy
     response = await client.post(f"/v1/models/{CLASSIFIER}:{method}", json={"instances": [1]})
     assert response.status_code == 404
     assert "/v2/models/{name}/infer" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "parameter"),
+    [
+        ({"parameters": {"top_k": 1}}, "parameters.top_k"),
+        ({"parameters": {"min_score": 0.5}}, "parameters.min_score"),
+        ({"outputs": [{"name": "scores", "parameters": {"top_k": 1}}]}, "outputs.parameters.top_k"),
+        ({"model": "another"}, "model"),
+        ({"timeout": 1}, "timeout"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+async def test_a_parameter_of_another_route_or_place_is_refused_by_name(
+    client: httpx.AsyncClient, changes: dict[str, Any], parameter: str
+) -> None:
+    image = {"name": "image", "shape": [1], "datatype": "BYTES", "data": ["AA=="]}
+    response = await client.post(INFER, json={"inputs": [image], **changes})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+    assert [each["parameter"] for each in response.json()["errors"]] == [parameter]
+
+
+@pytest.mark.parametrize("query", ["top_k=1", "model=another", "timeout=1&timeout=2"])
+async def test_a_parameter_in_the_url_is_refused(client: httpx.AsyncClient, query: str) -> None:
+    headers = {"Inference-Header-Content-Length": "0"}
+    response = await client.post(f"{INFER}?{query}", content=PICTURE, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+    assert response.json()["errors"][0]["parameter"] == query.partition("=")[0]

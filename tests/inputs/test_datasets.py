@@ -144,7 +144,9 @@ FOLDERS: dict[str, tuple[Make, list[str], dict[str, str]]] = {
         {"images/b.jpg": "JPEG, whose compression changes class ids"},
     ),
     "a mask in colours": (
-        lambda r: grey(grey(r, "a.png", [[0, 1]]), "b.png", [[0, 1]], "RGB"),
+        lambda r: Image.new("RGB", (2, 1), "red").save(
+            grey(grey(r, "a.png", [[0, 1]]), "b.png", [[0, 1]]) / "masks/b.png"
+        ),
         ["images/a.jpg"],
         {"images/b.jpg": "is RGB"},
     ),

@@ -81,3 +81,31 @@ async def test_no_file_of_a_form_is_lost_without_a_word(client: httpx.AsyncClien
     response = await client.post("/v1/classify", files=[("file", PICTURE), (other, ("b.png", PICTURE))])
     assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
     assert "file or image" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["topk", "Top-K", "Model", "language", "confidence", "max_detections"])
+async def test_a_field_that_means_a_parameter_is_refused_with_the_right_name_and_place(
+    client: httpx.AsyncClient, name: str
+) -> None:
+    response = await client.post("/v1/classify", files={"file": PICTURE}, data={name: "1"})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+    (error,) = response.json()["errors"]
+    assert error["parameter"] == name
+    assert "This route has model, top_k, lang, min_score. The body holds only images" in error["detail"]
+
+
+async def test_other_fields_are_ignored_and_that_is_said(client: httpx.AsyncClient) -> None:
+    """Uppy sends `name` and `type`, frameworks send tokens against forgery."""
+    fields = {"name": "a.png", "type": "image/png", "csrf_token": "x"}
+    response = await client.post("/v1/classify", files=[("file", PICTURE), ("file", PICTURE)], data=fields)
+    assert [each["warnings"] for each in response.json()["results"]] == [["form_fields_ignored"]] * 2
+
+
+async def test_json_about_a_file_under_its_own_name_is_no_image(client: httpx.AsyncClient) -> None:
+    """As FilePond sends it (pqina/filepond#270)."""
+    files = [("file", (None, b"{}")), ("file", ("a.png", PICTURE))]
+    response = await client.post("/v1/classify", files=files)
+    (result,) = response.json()["results"]
+    assert (result["filename"], result["warnings"]) == ("a.png", ["form_fields_ignored"])
+    alone = await client.post("/v1/classify", files=files[:1])
+    assert (alone.status_code, alone.json()["code"]) == (415, "unsupported_media_type")

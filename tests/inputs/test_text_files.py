@@ -1,19 +1,29 @@
 """Text files as editors and spreadsheets save them: each reader of one accepts or names the same."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from service.config import api_keys, traffic
-from service.measure.accuracy import datasets
+from service.config.log_settings import LogSettings, changed_by
+from service.gateway.access import jwt
+from service.measure.accuracy import coco, datasets
 from service.models import cards, labels, zoo
+from tests.gateway.fixtures.token_issuer import SET
 from tests.stores import write_store
 
 KEY = f"pets classify {hashlib.sha256(b'secret').hexdigest()}\n"
 TRAFFIC = '[tiny-classifier]\nweights = { "1.0" = 1 }\n'
 INDEX = "image,label,split,mask,mask_kind\na.jpg,cat,test,,\n"
+COCO = """{
+  "images": [{"id": 4, "file_name": "a.jpg", "width": 20, "height": 10}],
+  "categories": [{"id": 17, "name": "r\u00fcde"}],
+  "annotations": [{"image_id": 4, "category_id": 17, "bbox": [2, 2, 6, 6]}]
+}
+"""
 
 
 def card_text(folder: Path) -> str:
@@ -41,6 +51,13 @@ def read_index(path: Path) -> object:
     return [image.label for image in datasets.read(root).images]
 
 
+def read_coco(path: Path) -> object:
+    target = path.parent / "annotations" / "instances_val.json"
+    target.parent.mkdir()
+    path.rename(target)
+    return [image.instances for image in coco.read(path.parent, "")]
+
+
 # The text of each kind, and what reads it.
 KINDS: dict[str, tuple[Callable[[Path], str], Callable[[Path], object]]] = {
     "labels": (lambda _: "cat\nrüde\n", lambda path: labels.read(path, table=False)),
@@ -49,6 +66,9 @@ KINDS: dict[str, tuple[Callable[[Path], str], Callable[[Path], object]]] = {
     "API keys": (lambda _: KEY, api_keys.read),
     "traffic shares": (lambda _: TRAFFIC, read_traffic),
     "index.csv": (lambda _: INDEX, read_index),
+    "COCO annotations": (lambda _: COCO, read_coco),
+    "log settings": (lambda _: 'level = "debug"\n', lambda path: changed_by(LogSettings(), path)),
+    "key set": (lambda _: json.dumps(SET), lambda path: [key.key_id for key in jwt.parse(path.read_bytes())]),
 }
 FORMS: dict[str, Callable[[str], bytes]] = {
     "a byte order mark": lambda text: text.encode("utf-8-sig"),

@@ -84,8 +84,9 @@ def bulk(
         endpoint, query, **asked, on_busy=adaptive.busy, patience_s=PATIENCE_S, headers=LOWEST_PRIORITY
     )
     limit: RequestLimit = bulk_run.FixedLimit(answering.concurrency) if asked["local"] else adaptive
-    names = _names(inputs)
+    names, left_out = _names(inputs)
     with results_file.opened(out, {"task": task, "query": query}, retry_failed=retry_failed) as results:
+        results_file.record_left_out(out, left_out)
         done = names.count_in(results.done)
         files = _remaining(inputs, names, results)
         with progress(task, len(names), done) as step:
@@ -100,15 +101,16 @@ def _report(out: Path, inputs: int, earlier: int, failed: int) -> None:
         click.get_current_context().exit(SOME_FAILED)
 
 
-def _names(inputs: Sequence[str]) -> "NameSet":
-    """Return the names of all inputs, and name on standard error what is left out."""
+def _names(inputs: Sequence[str]) -> "tuple[NameSet, list[str]]":
+    """Return the names of all inputs, and a line for each reason why files are left out, which is printed too."""
     from service.cli.bulk import input_set
 
     left_out = input_set.LeftOut()
     names = input_set.NameSet(file.name for file in input_set.find(inputs, left_out))
-    for text in left_out.lines():
+    lines = list(left_out.lines())
+    for text in lines:
         click.echo(f"Left out: {text}", err=True)
-    return names
+    return names, lines
 
 
 def _remaining(inputs: Sequence[str], names: "NameSet", results: "ResultsFile") -> "Iterator[InputFile]":

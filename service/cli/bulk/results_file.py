@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
@@ -79,6 +79,15 @@ def opened(path: Path, run: Mapping[str, Any], *, retry_failed: bool = False) ->
 def description(path: Path) -> Path:
     """Return the file beside the results that describes the run, and that is locked while it runs."""
     return path.with_name(f".{path.name}.run.json")
+
+
+def record_left_out(path: Path, lines: Sequence[str]) -> None:
+    """Write what the run at `path` leaves out beside its results, as `<name>.left-out.txt`; without lines no file."""
+    record = path.with_name(f"{path.name}.left-out.txt")
+    if lines:
+        record.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    else:
+        record.unlink(missing_ok=True)
 
 
 @contextmanager

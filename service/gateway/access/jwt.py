@@ -16,6 +16,7 @@ from service.config.api_keys import KeysError, scopes
 from service.config.outage import Outage
 from service.errors import KeysUnavailable
 from service.gateway.access.callers import Caller
+from service.models import text_file
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ class JwtVerifier:
 
 def parse(content: bytes) -> list[jwt.PyJWK]:
     """Return the keys of a set that can verify signatures. Raise `ValueError` if there are none."""
-    document = json.loads(content)
+    document = json.loads(text_file.decode(content))
     try:
         keys = jwt.PyJWKSet.from_dict(document).keys
     except (jwt.PyJWTError, AttributeError, TypeError) as error:

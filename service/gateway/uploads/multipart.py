@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Collection
+from difflib import get_close_matches
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
 from service.errors import InvalidParameter, MalformedMultipart, TooManyImages
+from service.gateway.http import mistakes
+from service.tasks import parameter_names
 
 FIELDS = ("file", "image")
 OTHER_PARTS = 16  # other fields, which are skipped
@@ -19,6 +23,9 @@ DELIMITERS = 1000
 PREAMBLE_BYTES = 4096
 EXTENDED = re.compile(r";\s*filename\*\s*=\s*\"?utf-8'[^';]*'([^;\"\s]+)", re.IGNORECASE)
 BINARY = {"", "7bit", "8bit", "binary"}
+PARAMETERS: Final = parameter_names()
+SIMILAR: Final = 0.65  # of a field's name to a parameter's; `topk` and `language` are, `type` and `name` are not
+FIELDS_IGNORED: Final = "form_fields_ignored"
 
 
 class Part:
@@ -35,17 +42,24 @@ class Part:
         """Whether this is a file input for which the user chose no file (HTML, section 4.10.22.4)."""
         return self._without_file and not self.content
 
+    @property
+    def is_metadata(self) -> bool:
+        """Whether this is JSON about another part of the same name, as FilePond sends it (pqina/filepond#270)."""
+        return self.filename is None and self.content.startswith(b"{")
+
 
 class MultipartForm:
     """Collects the parts named `file` or `image` from the chunks of a body, and drops the content of other parts.
 
-    A part named as one of the route's `parameters` is refused, because those belong into the URL.
+    A part whose name is that of a parameter, or similar to one of the route's `parameters`, is refused, because those
+    belong into the URL. `has_ignored` says whether there were others.
     """
 
     def __init__(self, content_type: str, max_images: int, parameters: Collection[str] = ()) -> None:
         self.parts: list[Part] = []
         self._parameters = parameters
         self._max_images = max_images
+        self.has_ignored = False
         self._others = 0
         self._lost = False  # whether another field has a file
         self._delimiters = 0
@@ -75,7 +89,9 @@ class MultipartForm:
         """
         if self._parser.state != MultipartState.END:
             raise MalformedMultipart("The body ends before its closing boundary.")
-        images = [part for part in self.parts if not part.is_blank]
+        sent = [part for part in self.parts if not part.is_blank]
+        images = [part for part in sent if not part.is_metadata] or sent
+        self.has_ignored = self._others > 0 or len(images) < len(sent)
         if images and self._lost:
             detail = f"Another field has a file, too. Name the field of each image {' or '.join(FIELDS)}."
             raise InvalidParameter(detail, errors=[{"parameter": FIELDS[0], "detail": detail}])
@@ -139,8 +155,8 @@ class MultipartForm:
         _, options = parse_options_header(disposition)
         given = _extended(disposition) or options.get(b"filename")
         name = options.get(b"name", b"").decode("latin-1")
-        if name in self._parameters:
-            raise misplaced(name)
+        if self._parameters and name not in FIELDS and (mistake := misplaced(name, self._parameters)):
+            raise mistake
         if name not in FIELDS:
             self._skip(name, given)
             return
@@ -168,10 +184,19 @@ class MultipartForm:
             self._current.content += memoryview(data)[start:end]
 
 
-def misplaced(parameter: str) -> InvalidParameter:
-    """Return the error for a parameter of the route that was sent in the body."""
-    detail = f"The body holds only images. Send `{parameter}` in the URL, as ?{parameter}=..."
-    return InvalidParameter(detail, errors=[{"parameter": parameter, "detail": detail}])
+def misplaced(name: str, parameters: Collection[str]) -> InvalidParameter | None:
+    """Return the error for a member of the body that means one of the route's `parameters`, or one of another route.
+
+    Return None if the name is not similar to any.
+    """
+    if name in parameters:
+        detail = f"The body holds only images. Send `{name}` in the URL, as ?{name}=..."
+    else:
+        folded = name.lower().replace("-", "_")
+        if folded not in PARAMETERS and not get_close_matches(folded, parameters, 1, SIMILAR):
+            return None
+        detail = f"{mistakes.unknown(name, parameters)} The body holds only images: send parameters in the URL."
+    return InvalidParameter(detail, errors=[{"parameter": name, "detail": detail}])
 
 
 def _extended(disposition: str) -> bytes | None:

@@ -53,7 +53,7 @@ def without(kind: str, data: bytes) -> Found | None:
 
 def _png(data: bytes) -> Found:
     kept, warnings = [PNG_MAGIC], []
-    for name, chunk in _png_chunks(data):
+    for name, chunk in png_chunks(data):
         if not name[0] & 0x20 or (name in PNG_KEPT and _is_sound(name, chunk)):  # bit 5 says ancillary (section 5.4)
             kept.append(chunk)
         elif name in PNG_WARNINGS:
@@ -61,7 +61,7 @@ def _png(data: bytes) -> Found:
     return b"".join(kept), tuple(warnings)
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the name and the bytes of each chunk up to IEND; the last one may be cut off."""
     at = len(PNG_MAGIC)
     for _ in range(MAX_PARTS):

@@ -1,5 +1,9 @@
-"""Read data sets in COCO's layout: boxes and masks of the objects in `annotations/instances_<split>.json`."""
+"""Read data sets in COCO's layout: boxes and masks of the objects in `annotations/instances_<split>.json`.
 
+Roboflow exports the same documents as `<split>/_annotations.coco.json`, beside the images.
+"""
+
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -7,11 +11,13 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from service.measure.accuracy import coco_masks
+from service.models import text_file
 from service.models.text_file import TextError
 from service.tasks.scoring_base import LabelledImage, TrueInstance
 
 PUBLISHED_SPLIT: Final = "val2017"
 PREFIX: Final = "instances_"
+ROBOFLOW: Final = "_annotations.coco.json"
 
 
 class CocoImage(BaseModel):
@@ -51,7 +57,7 @@ class CocoInstances(BaseModel):
 
 def fits(root: Path) -> bool:
     """Return whether a folder has annotations of objects."""
-    return any((root / "annotations").glob(f"{PREFIX}*.json"))
+    return bool(_files(root))
 
 
 def read(root: Path, split: str) -> list[LabelledImage]:
@@ -59,10 +65,11 @@ def read(root: Path, split: str) -> list[LabelledImage]:
 
     Without a split it is `val2017` or the only one there is. Raises `TextError`.
     """
-    name = _split(root, split)
-    path = root / "annotations" / f"{PREFIX}{name}.json"
+    files = _files(root)
+    name = _split(files, split)
+    path = files[name]
     try:
-        found = CocoInstances.model_validate_json(path.read_bytes())
+        found = CocoInstances.model_validate_json(text_file.read(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -85,15 +92,22 @@ def read(root: Path, split: str) -> list[LabelledImage]:
     ]
 
 
-def _split(root: Path, split: str) -> str:
-    names = sorted(path.stem.removeprefix(PREFIX) for path in (root / "annotations").glob(f"{PREFIX}*.json"))
-    if split in names:
+def _files(root: Path) -> dict[str, Path]:
+    """Return the files of annotations by their split."""
+    published = (root / "annotations").glob(f"{PREFIX}*.json")
+    exported = {path.parent.name: path for path in sorted(root.glob(f"*/{ROBOFLOW}"))}
+    return exported | {path.stem.removeprefix(PREFIX): path for path in sorted(published)}
+
+
+def _split(files: Mapping[str, Path], split: str) -> str:
+    if split in files:
         return split
+    names = ", ".join(files) or "none"
     if split:
-        raise TextError(f"there is no annotations/{PREFIX}{split}.json; there are {', '.join(names) or 'none'}")
-    if PUBLISHED_SPLIT in names or len(names) == 1:
-        return PUBLISHED_SPLIT if PUBLISHED_SPLIT in names else names[0]
-    raise TextError(f"it has the splits {', '.join(names) or 'none'}; choose one with --split")
+        raise TextError(f"there is no annotations/{PREFIX}{split}.json; there are {names}")
+    if PUBLISHED_SPLIT in files or len(files) == 1:
+        return PUBLISHED_SPLIT if PUBLISHED_SPLIT in files else next(iter(files))
+    raise TextError(f"it has the splits {names}; choose one with --split")
 
 
 def _folder(root: Path, split: str, images: list[CocoImage]) -> Path:

@@ -63,6 +63,8 @@ def read(
         images = rules.read(root, split or rules.split, left_out)
     except (OSError, TextError, csv.Error) as error:
         raise CardError(f"{root} is not a data set of the layout {chosen}: {error}") from error
+    if values and not any(image.mask for image in images):
+        raise CardError(f"{root} has no masks in the layout {chosen}, so --values would have no effect")
     checked = ground_truth.check(images, values)
     left_out += checked.left_out
     if not checked.images and not checked.mask_problem:
@@ -166,7 +168,11 @@ def _cityscapes(root: Path, split: str, left_out: list[Remark]) -> Found:
 
 def _voc(root: Path, split: str, _left_out: list[Remark]) -> Found:
     """Return the images of Pascal VOC's list, which is a choice: images that are not on it are not left out."""
-    names = text_file.read(root / "ImageSets" / "Segmentation" / f"{split}.txt").split()
+    lists = root / "ImageSets" / "Segmentation"
+    if not (chosen := lists / f"{split}.txt").is_file():
+        names = ", ".join(sorted(path.stem for path in lists.glob("*.txt")))
+        raise TextError(f"there is no {chosen.relative_to(root)}; choose another list with --split: {names or 'none'}")
+    names = text_file.read(chosen).split()
     images, masks = root / "JPEGImages", root / "SegmentationClass"
     return [LabelledImage(listing.find(images, name, ".jpg"), mask=masks / f"{name}.png") for name in names]
 

@@ -13,6 +13,9 @@ from service.tasks.scoring_base import IGNORED, UNCHANGED, LabelledImage, Mask, 
 
 ORIENTATION: Final = 0x0112  # the EXIF tag
 TURNING: Final = range(5, 9)  # values of the tag that exchange width and height
+CHANGING: Final = range(2, 9)  # values that change the image at all
+TURNED: Final = "was turned alike"
+TAKEN: Final = "was taken as it is, because it has the same size in both positions"
 
 
 @dataclass
@@ -59,7 +62,7 @@ def _replaced(values: Sequence[int], given: Mapping[int, int]) -> tuple[int, ...
 def _check_mask(found: Checked, image: LabelledImage, mask: Path) -> None:
     try:
         drawn = mask_values(mask)
-        turn = _turn(image.path, mask, drawn)
+        turn, note = _turn(image.path, mask, drawn)
     except CardError as error:
         found.left_out.append(Remark(image.path if not image.label else mask, _without_path(str(error), mask)))
         if image.label:  # a label needs no mask
@@ -67,8 +70,8 @@ def _check_mask(found: Checked, image: LabelledImage, mask: Path) -> None:
         return
     found.values.update(np.unique(drawn).tolist())
     present = frozenset({image.values[value] for value in np.unique(drawn)} - {IGNORED})
-    if turn:
-        found.notes.append(Remark(mask, "the image is turned by its EXIF orientation, and the mask was turned alike"))
+    if note:
+        found.notes.append(Remark(mask, f"the image is turned by its EXIF orientation, and the mask {note}"))
     if present or image.label:
         found.images.append(replace(image, turn=turn or 1, present=present))
     else:
@@ -79,22 +82,22 @@ def _without_path(message: str, path: Path) -> str:
     return f"its mask {message.removeprefix(str(path)).strip()}"
 
 
-def _turn(path: Path, mask: Path, drawn: Mask) -> int:
-    """Return the EXIF orientation by which the mask must be turned, or 0. Raises `CardError` for another size.
+def _turn(path: Path, mask: Path, drawn: Mask) -> tuple[int, str]:
+    """Return the EXIF orientation by which the mask must be turned, or 0, and what is done with the mask, if anything.
 
-    An image that Pillow cannot open is left to the decoder of the service.
+    An image that Pillow cannot open is left to the decoder of the service. Raises `CardError` for another size.
     """
     try:
         with Image.open(path) as opened:
             (width, height), orientation = opened.size, opened.getexif().get(ORIENTATION, 1)
     except Exception:
-        return 0
+        return 0, ""
     stored = (height, width)
     shown = stored[::-1] if orientation in TURNING else stored
     if drawn.shape == shown:
-        return 0
+        return 0, TAKEN if orientation in CHANGING and shown == stored else ""
     if drawn.shape == stored and upright(drawn, orientation).shape == shown:
-        return int(orientation)
+        return int(orientation), TURNED
     raise CardError(f"{mask} is {_size(drawn.shape)}, and the image {_size(shown)}")
 
 

@@ -18,7 +18,27 @@ NEWER_PROTOCOL: Final = re.compile(
 )  # opcodes of 4 and 5
 
 # Objects that training scripts save beside the weights. None of their classes is imported or called.
+OPTIMIZERS: Final = ("adam.Adam", "adamw.AdamW", "sgd.SGD", "rmsprop.RMSprop", "adagrad.Adagrad")
+SCHEDULERS: Final = (
+    *("StepLR", "MultiStepLR", "LambdaLR", "LinearLR", "ExponentialLR", "CosineAnnealingLR", "PolynomialLR"),
+    *("CosineAnnealingWarmRestarts", "ReduceLROnPlateau", "OneCycleLR", "CyclicLR", "SequentialLR"),
+)
+BUILTINS: Final = (
+    *("int", "float", "str", "list", "dict", "bool", "tuple", "set", "frozenset", "complex", "bytes", "bytearray"),
+    *("range", "slice", "object"),
+)
+CALLBACKS: Final = ("model_checkpoint.ModelCheckpoint", "early_stopping.EarlyStopping")  # keys until Lightning 1.5
 INERT_NAMES: Final = (
+    *(f"torch.optim.{name}" for name in OPTIMIZERS),
+    *(f"torch.optim.lr_scheduler.{name}" for name in SCHEDULERS),
+    *(f"torch.{module}.grad_scaler.GradScaler" for module in ("amp", "cuda.amp")),
+    "torch.torch_version.TorchVersion",
+    *(f"pytorch_lightning.callbacks.{name}" for name in CALLBACKS),
+    *(f"numpy.random._pickle.__{name}_ctor" for name in ("randomstate", "generator", "bit_generator")),
+    *(f"numpy.random.{name}" for name in ("_mt19937.MT19937", "_pcg64.PCG64")),
+    *(f"numpy.random.bit_generator.{name}" for name in ("SeedSequence", "__pyx_unpickle_SeedSequence")),
+    *("decimal.Decimal", "fractions.Fraction", "uuid.UUID"),
+    "wandb.sdk.wandb_config.Config",
     "argparse.Namespace",
     "types.SimpleNamespace",
     *(f"pathlib.{name}" for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
@@ -33,18 +53,18 @@ INERT_NAMES: Final = (
     *(f"omegaconf.base.{name}" for name in ("ContainerMetadata", "Metadata")),
     *(f"omegaconf.nodes.{name}" for name in ("AnyNode", "StringNode", "IntegerNode", "FloatNode", "BooleanNode")),
     "typing.Any",
-    *(f"builtins.{name}" for name in ("int", "float", "str", "list", "dict", "bool", "tuple")),
-    *(f"__builtin__.{name}" for name in ("int", "float", "str", "list", "dict", "bool", "tuple")),
+    *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in BUILTINS),
 )
 MAPPING_NAMES: Final = (
-    "collections.defaultdict",
+    *("collections.defaultdict", "collections.Counter"),
     "pytorch_lightning.utilities.parsing.AttributeDict",
     "lightning_fabric.utilities.data.AttributeDict",
     "lightning.fabric.utilities.data.AttributeDict",
     "lightning.pytorch.utilities.parsing.AttributeDict",
     "easydict.EasyDict",
     "addict.addict.Dict",
-    "yacs.config.CfgNode",
+    *("yacs.config.CfgNode", "fvcore.common.config.CfgNode", "detectron2.config.config.CfgNode"),
+    *("munch.Munch", "box.box.Box"),
     "mmcv.utils.config.ConfigDict",
     "mmengine.config.config.ConfigDict",
 )
@@ -71,6 +91,14 @@ class _Mapping:
         return OrderedDict()
 
 
+class _List:
+    """A stand-in for a `deque`. Its items are kept, because torch's unpickler adds items to lists only."""
+
+    def __new__(cls, *_args: Any) -> Any:
+        """Return an empty list."""
+        return []
+
+
 def load(source: Path | IO[bytes]) -> Any:
     """Return the content of a checkpoint; no code in it runs. Raises `OSError`, and `IncompatibleWeightsError`."""
     if file_kinds.of_zip(source) == "TorchScript":
@@ -95,7 +123,7 @@ def first_sentence(error: Exception) -> str:
 
 def _stand_ins() -> list[Any]:
     inert = [(type("Inert", (Inert,), {"kind": name.rpartition(".")[2]}), name) for name in INERT_NAMES]
-    return [*inert, *((_Mapping, name) for name in MAPPING_NAMES)]
+    return [*inert, *((_Mapping, name) for name in MAPPING_NAMES), (_List, "collections.deque")]
 
 
 def _refusal(message: str) -> str:

@@ -1,15 +1,12 @@
 """Scores of classifiers: shares of correct labels, and calibration."""
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from service.models import text_file
-from service.models.cards import CardError
 from service.tasks.classification.classify import CLASSIFY
 from service.tasks.scoring_base import (
     Batch,
@@ -27,7 +24,6 @@ from service.tasks.scoring_base import (
 )
 
 BEST: Final = 5  # labels among which the true one counts for top-5
-SHOWN_LABELS: Final = 10  # in an error message
 BINS: Final = 15  # of confidence, as in Guo et al., On Calibration of Modern Neural Networks (arXiv 1706.04599)
 
 
@@ -112,29 +108,7 @@ class ClassificationScores:
 def usable(model: EvaluatedModel, dataset: Dataset) -> list[LabelledImage]:
     """Return the images that have a label. Raises `CardError` if there are none, or the model has no such label."""
     images = dataset.with_truth(lambda image: image.label, "label", model.name)
-    names = label_names(model.class_ids)
-    known = [replace(image, label=names[name]) for image in images if (name := _key(image.label, names)) in names]
-    unknown = Counter(image.label for image in images if _key(image.label, names) not in names)
-    if not unknown or (dataset.skip_unknown and known):
-        return known
-    listed = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(SHOWN_LABELS))
-    others = f" and {len(unknown) - SHOWN_LABELS} others" if len(unknown) > SHOWN_LABELS else ""
-    raise CardError(
-        f"{dataset.root} has images of {listed}{others}; {model.name} has no label, or several, of that name; "
-        "leave them out with --skip-unknown"
-    )
-
-
-def label_names(labels: Iterable[str]) -> dict[str, str]:
-    """Return the label for each name that means it: the label itself, and its folded form if no other label has it."""
-    labels = list(labels)
-    folded = Counter(map(text_file.folded, labels))
-    by_form = {form: label for label in labels if folded[form := text_file.folded(label)] == 1}
-    return by_form | {label: label for label in labels}
-
-
-def _key(label: str, names: Mapping[str, str]) -> str:
-    return label if label in names else text_file.folded(label)
+    return dataset.of_labels(images, lambda image: {image.label}, model)
 
 
 def outcome_of(model: EvaluatedModel, image: LabelledImage, output: PipelineOutput) -> ClassificationOutcome:

@@ -1,7 +1,6 @@
 """Scores of detectors: the average precision of boxes and of masks, as COCO defines it."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -39,7 +38,6 @@ from service.tasks.scoring_base import (
 
 PATH: Final = "/v1/detect"
 MIN_SCORE: Final = 0.05  # of the detections of the published figures, and the least that models return
-SHOWN_LABELS: Final = 10  # in an error message
 CONFIDENT: Final = 0.5  # the least score of the detections that a comparison of two outputs counts
 COMPARED: Final = ("boxes", "scores", "class_ids")
 SAME_IOU: Final = 0.5  # of two boxes that are the same detection
@@ -96,15 +94,7 @@ def usable(model: EvaluatedModel, dataset: Dataset) -> list[LabelledImage]:
     images = dataset.with_truth(
         lambda image: image.instances is not None or (image.mask and image.label), "box or labelled mask", model.name
     )
-    unknown = Counter(label for image in images for label in _labels(image) if label not in model.class_ids)
-    known = [image for image in images if not unknown.keys() & _labels(image)]
-    if not unknown or (dataset.skip_unknown and known):
-        return known
-    listed = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(SHOWN_LABELS))
-    raise CardError(
-        f"{dataset.root} has images of {listed}; {model.name} has no label, or several, of that name; "
-        "leave them out with --skip-unknown"
-    )
+    return dataset.of_labels(images, _labels, model)
 
 
 def _labels(image: LabelledImage) -> set[str]:

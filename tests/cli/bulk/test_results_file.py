@@ -102,3 +102,11 @@ def test_a_run_that_was_killed_before_its_first_line_can_be_another(tmp_path: Pa
 
     with results_file.opened(path, RUN) as results:
         assert len(results.done) == 0
+
+
+def test_what_a_run_leaves_out_is_recorded_beside_its_results(tmp_path: Path) -> None:
+    path, record = tmp_path / "answers.jsonl", tmp_path / "answers.jsonl.left-out.txt"
+    results_file.record_left_out(path, ["1 file, because it is not an image: a.txt"])
+    assert record.read_text(encoding="utf-8") == "1 file, because it is not an image: a.txt\n"
+    results_file.record_left_out(path, [])
+    assert not record.exists()

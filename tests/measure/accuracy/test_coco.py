@@ -56,6 +56,21 @@ def test_the_published_layout_is_recognised_and_read_by_image_id(tmp_path: Path)
     assert {image.size for image in found.images} == {(20, 10)}
 
 
+def test_annotations_beside_the_images_of_each_split_are_read(tmp_path: Path) -> None:
+    """Roboflow exports them so (roboflow/rf-detr#85)."""
+    for split in ("train", "valid"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "_annotations.coco.json").write_text(json.dumps(content()), encoding="utf-8-sig")
+        (tmp_path / split / "a.jpg").touch()
+    with pytest.raises(CardError, match="it has the splits train, valid; choose one with --split"):
+        datasets.read(tmp_path)
+    found = datasets.read(tmp_path, split="valid")
+    assert (found.layout, [image.path for image in found.images]) == ("coco", [tmp_path / "valid" / "a.jpg"])
+    assert [(each.path.name, each.reason) for each in found.left_out] == [
+        ("b.jpg", "it cannot be read: No such file or directory")
+    ]
+
+
 def test_an_object_has_the_mask_of_its_polygon_at_the_size_of_the_image(tmp_path: Path) -> None:
     write(tmp_path, "val2017", content(), "val2017/a.jpg", "val2017/b.jpg")
 

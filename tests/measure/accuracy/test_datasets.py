@@ -110,6 +110,16 @@ def test_pascal_voc_is_read_by_its_list(tmp_path: Path) -> None:
     assert found.images[0].class_ids().tolist() == [[0, 20, 255]]
 
 
+def test_another_list_of_pascal_voc_is_named_until_it_is_chosen(tmp_path: Path) -> None:
+    """CVAT exports the list `default` (cvat-ai/cvat#2032)."""
+    touch(tmp_path, "JPEGImages/b.jpg", "ImageSets/Segmentation/default.txt")
+    (tmp_path / "ImageSets/Segmentation/default.txt").write_text("b\n", encoding="utf-8")
+    mask(tmp_path / "SegmentationClass/b.png", 0, 20)
+    with pytest.raises(CardError, match=r"there is no ImageSets/Segmentation/val\.txt; .*--split: default"):
+        datasets.read(tmp_path)
+    assert len(datasets.read(tmp_path, split="default").images) == 1
+
+
 def test_pictures_and_masks_of_one_name_are_pairs(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "images/b.jpg")
     mask(tmp_path / "masks/b.png", 0, 3)
@@ -121,7 +131,7 @@ def test_pictures_and_masks_of_one_name_are_pairs(tmp_path: Path) -> None:
     ("layout", "message"),
     [
         ("index", "is not a data set of the layout index"),
-        ("voc", r"is not a data set of the layout voc: .*ImageSets/Segmentation/val\.txt"),
+        ("voc", r"is not a data set of the layout voc: .*ImageSets/Segmentation/val\.txt; .*--split: none"),
         ("imagenet", "is not a data set of the layout imagenet"),
         ("ade20k", "has no image of the layout ade20k"),
         (None, "has no image of the layout folders"),

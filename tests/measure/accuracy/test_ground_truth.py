@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from service.measure.accuracy import ground_truth
 from service.tasks.scoring_base import UNCHANGED, LabelledImage
@@ -45,3 +46,19 @@ def test_a_mask_of_a_layout_with_its_own_values_is_never_taken_for_drawn(tmp_pat
     image = masked(tmp_path, [[0, 255]], [[0, 0]])
     from_one = (*UNCHANGED[1:], 255)
     assert not ground_truth.check([LabelledImage(image.path, mask=image.mask, values=from_one)], None).mask_problem
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation", "noted"), [((4, 4), 6, True), ((6, 4), 3, True), ((6, 4), 1, False), ((4, 4), 1, False)]
+)
+def test_a_mask_whose_position_cannot_be_told_is_taken_as_it_is_and_named(
+    tmp_path: Path, size: tuple[int, int], orientation: int, *, noted: bool
+) -> None:
+    exif = Image.Exif()
+    exif[ground_truth.ORIENTATION] = orientation
+    Image.new("RGB", size).save(tmp_path / "a.jpg", exif=exif)
+    Image.new("L", size, 1).save(tmp_path / "a.png")
+    found = ground_truth.check([LabelledImage(tmp_path / "a.jpg", mask=tmp_path / "a.png")], None)
+    assert [image.turn for image in found.images] == [1]
+    assert [each.path.name for each in found.notes] == ["a.png"] * noted
+    assert all("taken as it is" in each.reason for each in found.notes)

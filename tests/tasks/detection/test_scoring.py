@@ -152,6 +152,13 @@ def test_a_label_that_the_model_does_not_have_is_refused_or_skipped() -> None:
     assert scoring.usable(Model(), dataset(horse, image(), skip_unknown=True)) == [image()]
 
 
+@pytest.mark.parametrize("name", ["Cat", " cat ", "CAT"])
+def test_a_label_means_the_one_that_it_can_only_mean_as_in_folders(name: str) -> None:
+    (found,) = scoring.usable(Model(), dataset(image(TrueInstance(name, (1, 1, 5, 5), 25))))
+    assert found.instances is not None
+    assert [each.label for each in found.instances] == ["cat"]
+
+
 @dataclass
 class Service:
     """A service with a fixed response, which keeps what it was asked."""

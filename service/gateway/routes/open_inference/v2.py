@@ -13,6 +13,7 @@ from service.errors import BackendUnavailable, Forbidden, InvalidParameter, Serv
 from service.gateway.components import ComponentsDep
 from service.gateway.http import mistakes
 from service.gateway.http.media_types import JSON, OCTETS
+from service.gateway.http.problems import invalid_parameters
 from service.gateway.routes.image_results import ImageResults, infer_images
 from service.gateway.routes.open_inference.v2_tensors import HEAD_LENGTH, INPUT, TensorBody, encode_outputs
 from service.models.cards import ModelCard
@@ -24,6 +25,7 @@ router = APIRouter(tags=["open inference protocol"])
 
 NAME = "resnest-service"
 PLATFORM = "pytorch"
+IN_THE_BODY = "This protocol has no parameters in the URL. They are members of the JSON."
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 
 
@@ -80,7 +82,10 @@ async def infer(request: Request, name: str, components: ComponentsDep, version:
     check_scope(request, card)
     task = task_of(card)
     outputs = task.v2_outputs(card)
-    body = TensorBody(request.headers, components.settings.max_images, list(outputs), task.v2_on_request)
+    if request.query_params:
+        raise invalid_parameters(((sent,), IN_THE_BODY) for sent in request.query_params)
+    own = task.v2_parameters.model_fields.keys() if task.v2_parameters else ()
+    body = TensorBody(request.headers, components.settings.max_images, list(outputs), task.v2_on_request, own)
     async with infer_images(request, components, [card], lambda _: parameters_of(task, body), body=body) as found:
         rows = outputs_of(found)
         if task.v2_arrays is None:

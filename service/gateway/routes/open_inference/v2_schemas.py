@@ -62,7 +62,9 @@ class RequestParameters(_Parameters):
 
 
 class TensorRequest(_RequestPart):
-    """An inference request."""
+    """An inference request. Unknown members are kept in `model_extra`: some are parameters in the wrong place."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
 
     id: str | None = Field(default=None, max_length=256, description="Returned in the response.")
     parameters: RequestParameters | None = None

@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from service.errors import EmptyBody, InvalidHeader, InvalidParameter, MalformedJson, ServiceError, TooManyImages
 from service.gateway.routes.open_inference.v2_schemas import OutputParameters, TensorInput, TensorOutput, TensorRequest
 from service.gateway.uploads.parsers.image_bodies import Upload, check_encoding, from_base64, malformed_json, upload_of
+from service.tasks import parameter_names
 from service.tasks.frame import Array
 
 INPUT = "image"
@@ -46,6 +47,10 @@ NOT_OFFERED: Final = {
 }
 
 
+ELSEWHERE: Final = "It is a parameter of other routes. The parameters of this request are {own}."
+PARAMETERS: Final = parameter_names()
+
+
 @dataclass(frozen=True)
 class RequestedOutput:
     """A requested output: its name, whether as bytes, and the number of best classes (0: all scores)."""
@@ -59,6 +64,7 @@ class RequestedOutput:
 class TensorBody:
     """A request body of this protocol. Without a list of outputs, all but those `on_request` are requested.
 
+    `own` are the names of the parameters that the model's task reads from the request.
     `request_id`, `requested` and `parameters` are set once the body has been read.
     """
 
@@ -66,6 +72,7 @@ class TensorBody:
     max_images: int
     outputs: Sequence[str]
     on_request: Collection[str] = ()
+    own: Collection[str] = ()
     request_id: str | None = None
     requested: list[RequestedOutput] = field(default_factory=list)
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -113,7 +120,7 @@ class TensorBody:
             head = TensorRequest.model_validate_json(text)
         except ValidationError as error:
             raise malformed_json(error) from None
-        check_parameters(head)
+        check_parameters(head, self.own)
         return head
 
     def _requested(self, head: TensorRequest) -> list[RequestedOutput]:
@@ -152,19 +159,23 @@ def extra_of(part: TensorRequest | TensorInput | TensorOutput) -> Iterable[str]:
     return (part.parameters.model_extra or ()) if part.parameters else ()
 
 
-def check_parameters(head: TensorRequest) -> None:
-    """Raise `InvalidParameter` for parameters that would change the result, but are not offered in their place."""
-    parts: dict[str, Sequence[TensorRequest | TensorInput | TensorOutput]] = {
-        "": [head],
-        "inputs.": head.inputs,
-        "outputs.": head.outputs or [],
+def check_parameters(head: TensorRequest, own: Collection[str]) -> None:
+    """Raise `InvalidParameter` for what would change the result, but is not offered in its place.
+
+    These are parameters of Triton's extensions and of this service's other routes. `own` are those of the request.
+    """
+    parts: dict[str, Iterable[str]] = {
+        "": head.model_extra or (),
+        "parameters.": [name for name in extra_of(head) if name not in own],
+        "inputs.parameters.": [name for part in head.inputs for name in extra_of(part)],
+        "outputs.parameters.": [name for part in head.outputs or [] for name in extra_of(part)],
     }
+    elsewhere = ELSEWHERE.format(own=", ".join(sorted({*own, "binary_data_output"})))
     errors = [
-        {"parameter": f"{place}parameters.{name}", "detail": NOT_OFFERED[name]}
-        for place, each in parts.items()
-        for part in each
-        for name in extra_of(part)
-        if name in NOT_OFFERED
+        {"parameter": f"{place}{name}", "detail": NOT_OFFERED.get(name, elsewhere)}
+        for place, names in parts.items()
+        for name in names
+        if name in NOT_OFFERED or name in PARAMETERS
     ]
     if errors:
         raise InvalidParameter(errors[0]["detail"], errors=errors)

@@ -3,7 +3,7 @@
 import codecs
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from pydantic import ValidationError
@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from service.errors import EmptyBody, InvalidBase64, MalformedJson, ServiceError, TooManyImages, UnsupportedMediaType
 from service.gateway.http import mistakes
 from service.gateway.http.media_types import JSON, MULTIPART, OCTETS, accepted
-from service.gateway.uploads.multipart import FIELDS, MultipartForm, misplaced
+from service.gateway.uploads.multipart import FIELDS, FIELDS_IGNORED, MultipartForm, misplaced
 from service.gateway.uploads.parsers import base64_content
 from service.imaging import decoder
 from service.tasks.shapes import ImagesBody
@@ -44,11 +44,15 @@ WITHOUT_LINE_ENDS: Final = re.compile(rb"\x89PNG\x1a|\xff\xd8\xff[\xe0\xe1](?!..
 
 @dataclass(frozen=True)
 class Upload:
-    """One image's bytes, or the error in their place, with the file name and media type that the request declares."""
+    """One image's bytes, or the error in their place, with the file name and media type that the request declares.
+
+    `warnings` say what of the request was not read.
+    """
 
     content: bytes | ServiceError
     filename: str | None = None
     declared: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class BodyParser(Protocol):
@@ -123,7 +127,9 @@ class FormBody:
         parts = self._form.finish()
         if not parts:
             raise EmptyBody(f"The form has no file in a field named {' or '.join(FIELDS)}.")
-        return [upload_of(bytes(part.content), part.filename, part.declared) for part in parts]
+        warnings = (FIELDS_IGNORED,) if self._form.has_ignored else ()
+        uploads = (upload_of(bytes(part.content), part.filename, part.declared) for part in parts)
+        return [replace(upload, warnings=warnings) for upload in uploads] if warnings else list(uploads)
 
 
 class JsonBody:
@@ -154,8 +160,9 @@ class JsonBody:
             sent = ImagesBody.model_validate_json(text).images
         except ValidationError as error:
             for each in error.errors():
-                if each["type"] == "extra_forbidden" and len(each["loc"]) == 1 and each["loc"][0] in self._parameters:
-                    raise misplaced(str(each["loc"][0])) from None
+                name = str(each["loc"][0]) if len(each["loc"]) == 1 else ""
+                if each["type"] == mistakes.UNKNOWN and (mistake := misplaced(name, self._parameters)):
+                    raise mistake from None
             raise malformed_json(error) from None
         if not sent:
             raise EmptyBody("The list of images is empty.")
