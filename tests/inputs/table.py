@@ -152,8 +152,8 @@ def uploads() -> Iterator[Row]:
         yield Row("A2", f"JPEG, {name} in place of its end", post(CLASSIFY, cut), completed)
     half = PHOTO[: len(PHOTO) // 2]
     yield Row("A2", "half a JPEG", post(CLASSIFY, half), CORRUPT)
-    for name, data in test_missing_rows.SHORT.items():
-        yield Row("A2", name, post(CLASSIFY, data()), CORRUPT)
+    for name, short in test_missing_rows.SHORT.items():
+        yield Row("A2", name, post(CLASSIFY, short()), CORRUPT)
     yield Row("A2", "half a JPEG with an end marker", post(CLASSIFY, half + test_uploads.END), CORRUPT)
     for name, (data, _) in test_uploads.KINDS.items():
         yield Row("A2", name, post(CLASSIFY, data), KIND, declined=True)

@@ -112,6 +112,7 @@ async def test_kserves_first_protocol_is_pointed_to_the_second(client: httpx.Asy
         ({"outputs": [{"name": "scores", "parameters": {"top_k": 1}}]}, "outputs.parameters.top_k"),
         ({"model": "another"}, "model"),
         ({"timeout": 1}, "timeout"),
+        ({"model_version": "9.0"}, "model_version"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )

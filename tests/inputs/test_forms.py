@@ -1,6 +1,7 @@
 """Forms as people's programs really write them: no image is lost, and a form that is not read says why."""
 
 import base64
+import json
 
 import httpx
 import pytest
@@ -109,3 +110,11 @@ async def test_json_about_a_file_under_its_own_name_is_no_image(client: httpx.As
     assert (result["filename"], result["warnings"]) == ("a.png", ["form_fields_ignored"])
     alone = await client.post("/v1/classify", files=files[:1])
     assert (alone.status_code, alone.json()["code"]) == (415, "unsupported_media_type")
+
+
+async def test_of_two_contents_in_one_member_of_json_none_is_lost(client: httpx.AsyncClient) -> None:
+    content = base64.b64encode(PICTURE).decode()
+    body = json.dumps({"images": [{"content": content, "twice": content}]}).replace("twice", "content")
+    response = await client.post("/v1/classify", content=body, headers={"Content-Type": "application/json"})
+    assert (response.status_code, response.json()["code"]) == (400, "malformed_json")
+    assert "more than once" in response.json()["detail"]

@@ -62,6 +62,10 @@ REFUSED = {
     "no Host": (request(LENGTH), 400, "malformed_request"),
     "two Hosts": (request(LENGTH, "Host: a", "Host: b"), 400, "malformed_request"),
     "two Hosts in HTTP/1.0": (request(LENGTH, "Host: a", "Host: b", version="1.0"), 400, "malformed_request"),
+    "two types": (
+        request(LENGTH, "Host: a", "Content-Type: image/png", "content-type: a/b"), 400, "malformed_request"),
+    "two timeouts": (request(LENGTH, "Host: a", "Request-Timeout: 1", "Request-Timeout: 9"), 400, "malformed_request"),
+    "two versions": (request(LENGTH, "Host: a", "X-Model-Version: 1", "X-Model-Version: 2"), 400, "malformed_request"),
     "gzip, chunked": (
         request("Host: a", "Transfer-Encoding: gzip, chunked", body=b"1\r\nx\r\n0\r\n\r\n"), 400, "malformed_request"),
     "gzip and chunked in two lines": (

@@ -9,6 +9,16 @@ from service.errors import LengthRequired, MalformedRequest, ServiceError
 
 UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*", re.IGNORECASE)
 WITH_BODY = {b"POST", b"PUT", b"PATCH"}
+# Headers that a request has once. Of two, one would have no effect.
+SINGLE = (
+    b"content-type",
+    b"content-encoding",
+    b"authorization",
+    b"x-api-key",
+    b"request-timeout",
+    b"x-model-version",
+    b"inference-header-content-length",
+)
 
 
 def without_upgrade(data: bytes) -> bytes:
@@ -25,9 +35,9 @@ def without_upgrade(data: bytes) -> bytes:
 def fault_of(parser: HttpRequestParser, headers: Sequence[tuple[bytes, bytes]]) -> ServiceError | None:
     """Return the error of a head that breaks RFC 9112, or None. The names of `headers` are in lower case."""
     names = [name for name, _ in headers]
-    hosts, is_chunked, has_length = names.count(b"host"), b"transfer-encoding" in names, b"content-length" in names
-    if hosts != 1 and (hosts or parser.get_http_version() == "1.1"):
-        return MalformedRequest("A request of HTTP/1.1 needs one Host header (RFC 9112, section 3.2).")
+    is_chunked, has_length = b"transfer-encoding" in names, b"content-length" in names
+    if fault := _fault_of_names(names, parser.get_http_version()):
+        return fault
     if is_chunked:
         codings = b",".join(value for name, value in headers if name == b"transfer-encoding")
         if parser.get_http_version() != "1.1" or codings.strip().lower() != b"chunked":
@@ -38,3 +48,11 @@ def fault_of(parser: HttpRequestParser, headers: Sequence[tuple[bytes, bytes]]) 
     elif parser.get_http_version() == "1.0" and parser.get_method() in WITH_BODY:
         return LengthRequired("A body in HTTP/1.0 needs a Content-Length.")
     return None
+
+
+def _fault_of_names(names: Sequence[bytes], version: str) -> ServiceError | None:
+    hosts = names.count(b"host")
+    if hosts != 1 and (hosts or version == "1.1"):
+        return MalformedRequest("A request of HTTP/1.1 needs one Host header (RFC 9112, section 3.2).")
+    twice = len(names) > len(set(names)) and next((name for name in SINGLE if names.count(name) > 1), None)
+    return MalformedRequest(f"The header {twice.decode()} is given more than once.") if twice else None

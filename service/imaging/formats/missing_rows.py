@@ -6,7 +6,7 @@ of a strip with a JPEG.
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from PIL import Image, ImageFile
 
@@ -70,7 +70,7 @@ def _png(image: ImageFile.ImageFile, data: bytes, _load: Load) -> None:
 def _is_coloured(image: Image.Image) -> bool:
     """Return whether the last pixel differs from the fill, which is zero in each channel."""
     pixel = image.getpixel((image.width - 1, image.height - 1))
-    return any(cast("tuple[int, ...]", pixel)) if isinstance(pixel, tuple) else bool(pixel)
+    return any(pixel) if isinstance(pixel, tuple) else bool(pixel)
 
 
 def _unpacks_to(data: bytes, needed: int) -> bool:

@@ -170,8 +170,8 @@ def _voc(root: Path, split: str, _left_out: list[Remark]) -> Found:
     """Return the images of Pascal VOC's list, which is a choice: images that are not on it are not left out."""
     lists = root / "ImageSets" / "Segmentation"
     if not (chosen := lists / f"{split}.txt").is_file():
-        names = ", ".join(sorted(path.stem for path in lists.glob("*.txt")))
-        raise TextError(f"there is no {chosen.relative_to(root)}; choose another list with --split: {names or 'none'}")
+        others = ", ".join(sorted(path.stem for path in lists.glob("*.txt"))) or "none"
+        raise TextError(f"there is no {chosen.relative_to(root)}; choose another list with --split: {others}")
     names = text_file.read(chosen).split()
     images, masks = root / "JPEGImages", root / "SegmentationClass"
     return [LabelledImage(listing.find(images, name, ".jpg"), mask=masks / f"{name}.png") for name in names]

@@ -40,6 +40,8 @@ NOT_OFFERED: Final = {
     "sequence_id": SEQUENCES,
     "sequence_start": SEQUENCES,
     "sequence_end": SEQUENCES,
+    "model_name": "It belongs in the URL, as /v2/models/{name}/infer.",
+    "model_version": "It belongs in the URL, as /v2/models/{name}/versions/{version}/infer.",
     "binary_data_size": "It belongs in the parameters of an input.",
     "binary_data": "It belongs in the parameters of an output.",
     "classification": "It belongs in the parameters of an output.",

@@ -164,9 +164,15 @@ class JsonBody:
                 if each["type"] == mistakes.UNKNOWN and (mistake := misplaced(name, self._parameters)):
                     raise mistake from None
             raise malformed_json(error) from None
-        if not sent:
+        return [from_base64(content) for content in self._whole([image.content for image in sent], text)]
+
+    def _whole(self, contents: list[str], text: bytes) -> list[str]:
+        """Return the contents that were read, if these are all that the text has, and at least one."""
+        if not contents:
             raise EmptyBody("The list of images is empty.")
-        return [from_base64(image.content) for image in sent]
+        if text.count(b'"content"') > len(contents):  # of two in one object, only the last one was read
+            raise MalformedJson("An image has the member content more than once.")
+        return contents
 
     def _check_brackets(self, text: bytes) -> None:
         """Reject JSON that would make millions of objects, before it is parsed.
