@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -152,7 +152,7 @@ def test_a_strip_of_jpeg_that_lacks_only_its_end_marker_is_read() -> None:
 
 
 # For `tests.inputs.table`.
-SHORT = {
+SHORT: dict[str, Callable[[], bytes]] = {
     "a PNG whose stream ends early in good order": lambda: drawn(2, 8, 9, lacking=9),
     "an interlaced PNG whose stream ends early": lambda: drawn(2, 8, 9, interlaced=True, lacking=9),
     "a TIFF without strips for its lower half": lambda: with_tag(encode(noise(), "TIFF", compression="raw"), 257, 192),
