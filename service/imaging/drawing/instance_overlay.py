@@ -1,6 +1,7 @@
 """Draws detections over an image: their masks, boxes and labels."""
 
 import io
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -30,6 +31,15 @@ class DrawnInstance:
     text: str
     colour: Colour
     mask: Mask | None = None
+
+
+def drawable(label: str, class_id: int) -> str:
+    """Return what stands for a label in an overlay: the label without accents, or `#` and its class id.
+
+    Pillow's own font has ASCII alone, and draws every other character as the same empty rectangle.
+    """
+    plain = "".join(each for each in unicodedata.normalize("NFKD", label) if not unicodedata.combining(each))
+    return plain if plain.isascii() else f"#{class_id}"
 
 
 def overlay(image: Image.Image, instances: Sequence[DrawnInstance], kind: str = "PNG") -> bytes:

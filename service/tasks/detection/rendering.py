@@ -18,7 +18,7 @@ from service.imaging.drawing.instance_masks import (
     mask_columns,
     pasted_pixels,
 )
-from service.imaging.drawing.instance_overlay import DrawnInstance
+from service.imaging.drawing.instance_overlay import DrawnInstance, drawable
 from service.imaging.drawing.instance_runs import Box
 from service.models.cards import ModelCard
 from service.models.labels import Label
@@ -99,11 +99,12 @@ class DetectionRendering(Rendering):
         if found.masks is not None:
             check_pixels(found.boxes, facts)
         instances = [
-            DrawnInstance(box, f"{card.classes[class_id].label} {score:.2f}", card.classes[class_id].color, mask)
-            for box, score, class_id, mask in zip(
+            DrawnInstance(box, f"{drawable(label.label, class_id)} {score:.2f}", label.color, mask)
+            for box, score, class_id, label, mask in zip(
                 found.boxes,
                 found.scores,
                 found.class_ids,
+                (card.classes[class_id] for class_id in found.class_ids),
                 [None] * len(found.boxes) if found.masks is None else found.masks,
                 strict=True,
             )

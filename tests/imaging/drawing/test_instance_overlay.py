@@ -5,9 +5,9 @@ import io
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
-from service.imaging.drawing.instance_overlay import ALPHA, DrawnInstance, overlay
+from service.imaging.drawing.instance_overlay import ALPHA, DrawnInstance, drawable, overlay
 
 GREY = (128, 128, 128)
 RED, YELLOW = (230, 25, 75), (255, 225, 25)
@@ -45,6 +45,24 @@ def test_a_text_is_legible_on_its_colour(colour: tuple[int, int, int], ink: int)
     above = pixels[44:59, 40:100].reshape(-1, 3)
     assert (above == colour).all(axis=1).sum() > 100
     assert (np.abs(above.astype(int) - ink).max(axis=1) < 60).sum() > 15
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("cat", "cat"),
+        ("Löwe", "Lowe"),
+        ("ñandú", "nandu"),
+        ("teddy bear", "teddy bear"),
+        ("猫", "#7"),
+        ("кот", "#7"),
+        ("Straße", "#7"),
+    ],
+)
+def test_a_label_is_drawn_in_letters_that_the_font_has(label: str, text: str) -> None:
+    assert drawable(label, 7) == text
+    font, missing = ImageFont.load_default(20), "\U0010ffff"
+    assert not {bytes(font.getmask(each)) for each in text} & {bytes(font.getmask(missing))}
 
 
 def test_a_text_stays_in_the_image() -> None:
