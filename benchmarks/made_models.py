@@ -1,5 +1,7 @@
 """`python -m benchmarks.made_models STORE`: ResNeSt-50 and DeepLabV3-ResNeSt-50 for measurements, without a download.
 
+`python -m benchmarks.made_models STORE MODEL...` makes others of the published models, detectors too.
+
 Their cards are those of the published models under other names. Their weights are random, so the answers mean nothing,
 but each image has its own answer. They take as long to compute as trained weights: no number is infinite or denormal.
 """
@@ -18,7 +20,8 @@ import tomlkit
 from service.measure.load import corpus
 from service.models import zoo
 from service.models.cards import LABEL_SETS, ModelCard
-from tests.random_weights import calibrate
+from service.tasks.detection.task import DETECTION
+from tests.random_weights import calibrate, calibrate_detector
 
 PUBLISHED = Path(__file__).parents[1] / "model_store"
 MADE = {"made-resnest50": "resnest50", "made-deeplab50": "deeplab_resnest50_ade"}  # each with the card it copies
@@ -28,6 +31,7 @@ SPREAD = 4.0  # deviation of a logit over the samples: the best of 1000 classes 
 # The scale of a block beside its shortcut. With 1, rounding to bf16 would change a random network's answers by a third.
 BLOCK_SCALE = 0.2
 SAMPLES = 16
+STRIDE = 32  # the sides of a detector's input are multiples of it
 SAMPLE_SIZES = ((400, 300), (300, 400))
 MAX_SIDE = 264  # of a segmenter's sample, in pixels: it suffices for statistics, and 520 takes minutes
 
@@ -100,17 +104,24 @@ def weights(card: ModelCard, images: npt.NDArray[np.uint8]) -> bytes:
             last: Any = getattr(block, "bn3", None)
             if last is not None:
                 last.weight.fill_(BLOCK_SCALE)
-        calibrate(module, torch.from_numpy(np.ascontiguousarray(normal)), SPREAD)
+        given = torch.from_numpy(np.ascontiguousarray(normal))
+        if card.task == DETECTION.name:
+            height, width = (side - side % STRIDE for side in given.shape[2:])
+            calibrate_detector(module, given[:, :, :height, :width])
+        else:
+            calibrate(module, given, SPREAD)
     state = module.state_dict()
     return save({key: value.contiguous() for key, value in state.items() if "num_batches_tracked" not in key})
 
 
 @click.command()
 @click.argument("store", type=click.Path(file_okay=False, path_type=Path), default=Path("benchmarks/store"))
-def main(store: Path) -> None:
-    """Write the models to STORE if they are not there yet."""
-    make(store)
-    click.echo(f"{', '.join(MADE)} are in {store}: resnest-service run --store {store}")
+@click.argument("names", nargs=-1, metavar="[MODEL]...")
+def main(store: Path, names: tuple[str, ...]) -> None:
+    """Write the models to STORE if they are not there yet: both of the bars, or published ones with random weights."""
+    chosen = names or tuple(MADE)
+    make(store, chosen)
+    click.echo(f"{', '.join(chosen)} are in {store}: resnest-service run --store {store}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import orjson
 from benchmarks import made_models, scoreboard
 from benchmarks.contest.contestants import CONTESTANTS, binary_request
 from benchmarks.contest.runner import Contest, Entry, started
-from benchmarks.stress.lone_caller import VARIABLES
 from service.measure.load import http_connection
 from service.measure.load.corpus import CorpusImage
 from service.measure.load.generator import Client, run
@@ -28,6 +27,7 @@ from service.measure.load.http_connection import Request
 from service.tasks import endpoints
 from service.tasks.classification.classify import CLASSIFY
 from service.tasks.classification.explain import EXPLAIN
+from service.tasks.detection.detect import DETECT
 from service.tasks.segmentation.segment import SEGMENT
 
 # The queries of each endpoint. An endpoint that is missing here gets one request without a query.
@@ -38,10 +38,12 @@ QUERIES: Final[dict[str, Sequence[str]]] = {
         "?mask=rle&overlay=webp&confidence=true",
         "?mask=polygons&tolerance=3",
     ),
+    DETECT.name: ("?min_score=0&mask=rle&overlay=png", "?min_score=0&mask=polygons&tolerance=3&overlay=webp"),
     EXPLAIN.name: ("?overlay=webp",),
 }
 ROUTES: Final = tuple(each.path + query for each in endpoints().values() for query in QUERIES.get(each.name, ("",)))
 STARTER = made_models.STARTERS[0]
+VARIABLES: Final = {"BENCH_OTHER_MODELS": f"{made_models.STARTERS[1]} starter-detector"}  # beside STARTER
 INFER_PATH: Final = f"/v2/models/{STARTER}/infer"
 CALLERS = 4
 HEADERS: Final = {"Request-Timeout": "60"}
@@ -61,11 +63,13 @@ BODIES: Final[Sequence[Callable[[str, CorpusImage], Request]]] = (
 )
 
 
-def requests(base: str, content: bytes) -> Iterator[Request]:
-    """Yield a request for each endpoint, query and kind of body."""
+def requests(base: str, content: bytes, only: str = "/") -> Iterator[Request]:
+    """Yield a request for each endpoint, query and kind of body. The path of each begins with `only`."""
     image = CorpusImage("odd", "application/octet-stream", content)
-    yield from (make_request(f"{base}{route}", image) for route in ROUTES for make_request in BODIES)
-    yield binary_request(f"{base}{INFER_PATH}", image, [1], HEADERS)
+    routes = [route for route in ROUTES if route.startswith(only)]
+    yield from (make_request(f"{base}{route}", image) for route in routes for make_request in BODIES)
+    if INFER_PATH.startswith(only):
+        yield binary_request(f"{base}{INFER_PATH}", image, [1], HEADERS)
 
 
 def read(corpus: Path) -> list[tuple[str, bytes]]:
@@ -74,10 +78,10 @@ def read(corpus: Path) -> list[tuple[str, bytes]]:
         return [(row["verdict"], (corpus / row["path"]).read_bytes()) for row in csv.DictReader(rows)]
 
 
-async def send_all(entry: Entry, files: Iterable[tuple[str, bytes]]) -> Counter[tuple[str, str]]:
+async def send_all(entry: Entry, files: Iterable[tuple[str, bytes]], only: str) -> Counter[tuple[str, str]]:
     """Send all requests, and count the outcomes (`ok`, or status and code) by verdict."""
     base = f"http://{entry.plan.address.host}:{entry.plan.address.port}"
-    todo = ((verdict, request) for verdict, content in files for request in requests(base, content))
+    todo = ((verdict, request) for verdict, content in files for request in requests(base, content, only))
     found: Counter[tuple[str, str]] = Counter()
 
     async def caller() -> None:
@@ -103,19 +107,20 @@ def rows(files: Sequence[tuple[str, bytes]], found: Counter[tuple[str, str]]) ->
 
 
 def failed(outcome: str) -> bool:
-    """Return whether the service failed: a 5xx, or no answer."""
-    return outcome != "ok" and not outcome.startswith("4")
+    """Return whether the service failed: a 5xx, no answer, or no model for a route."""
+    return outcome != "ok" and (not outcome.startswith("4") or outcome == "404 model_not_found")
 
 
 @click.command(help=__doc__)
 @click.argument("corpus", type=click.Path(exists=True, path_type=Path), default="../shared/data/odd-images")
 @click.option("--every", default=1, show_default=True, type=click.IntRange(1), help="Send only every N-th file.")
+@click.option("--only", default="/", show_default=True, help="Send only to paths that begin so, such as /v1/detect.")
 @click.option("--into", type=click.Path(path_type=Path), default="benchmarks/results", show_default=True)
-def main(corpus: Path, every: int, into: Path) -> None:
+def main(corpus: Path, every: int, only: str, into: Path) -> None:
     """Send the files, print the table and write it."""
     files = read(corpus)[::every]
     with started(CONTESTANTS["ours"], Contest("same", made_models.PUBLISHED, STARTER), VARIABLES) as entry:
-        found = run(send_all(entry, files))
+        found = run(send_all(entry, files, only))
     page = scoreboard.markdown(HEAD, rows(files, found))
     click.echo(page)
     into.mkdir(parents=True, exist_ok=True)

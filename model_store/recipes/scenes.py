@@ -17,7 +17,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from service.tasks.scoring_base import IGNORED
 
 CLASSES = ("cat", "dog")
-KINDS = {"photo": 0.65, "pasted": 0.2, "grid": 0.1, "flower": 0.05}  # Shares of the scenes.
+KINDS = {"photo": 0.75, "pasted": 0.13, "grid": 0.07, "flower": 0.05}  # Shares of the scenes.
 VISIBLE = 0.25  # Of an animal's pixels: with less in sight it is no instance.
 MIN_PIXELS = 64
 ON_FLOWERS = 0.6  # Of the pasted scenes have a flower photo as background.

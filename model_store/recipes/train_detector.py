@@ -1,4 +1,4 @@
-"""Train the starter detector from the starter segmenter's backbone.
+"""Train the starter detector from the starter segmenter's backbone, or further from weights of its own.
 
 `python model_store/recipes/train_detector.py --photos DIR --backbone weights.safetensors --out DIR`
 """
@@ -9,22 +9,33 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, cast
+from typing import NamedTuple, Self, cast
 
 import numpy as np
 import photos
 import torch
-from detector_loss import PROPOSALS, Maps, Truth, loss
+from detector_loss import PROPOSALS, Truth, loss
 from PIL import Image
 from safetensors.torch import load_file
 from scenes import CLASSES, Scene, Scenes, has_animal, masked_image
 from torch import Tensor, nn
 from torch.nn import functional
-from training import Average, Run, Schedule, cosine, normalise, options, seed_everything, to_device, train
+from training import (
+    Average,
+    Run,
+    Schedule,
+    bfloat16,
+    cosine,
+    normalise,
+    options,
+    seed_everything,
+    to_device,
+    train,
+)
 
 from service.networks.detection.detector import Detector, ImageGeometry
 from service.networks.detection.heads import BoxHead
-from service.networks.detection.spec import STARTER
+from service.networks.detection.spec import DETECTORS, STARTERS
 from service.tasks.detection import scoring
 from service.tasks.scoring_base import LabelledImage, PipelineOutput
 
@@ -36,8 +47,6 @@ WARM_UP = 0.04
 VALIDATION_SHORT_SIDE = 224  # pixels
 FLOWERS = 400
 VALIDATED_EPOCHS = 4  # Between two scores.
-REUSED = 4  # Times that the maps of a batch are used, once the backbone does not change any more.
-KEPT = 60  # Batches whose maps are in memory, 6 MB each.
 
 
 class Trainee(Detector):
@@ -52,21 +61,46 @@ class Trainee(Detector):
         return self
 
 
-def start(backbone: Path) -> Trainee:
-    """Return a new network with the weights of a segmenter's or a classifier's backbone, without gradients up to P2's.
+def start(network: str, backbone: Path | None = None, weights: Path | None = None) -> Trainee:
+    """Return a new network without gradients up to P2's, from one of two files of weights.
 
-    The stem and the first stage stay as they are, as in the published detectors (FREEZE_AT 2).
+    `backbone` are the weights of a segmenter or a classifier, `weights` those of a starter detector. The stem and the
+    first stage stay as they are, as in the published detectors (FREEZE_AT 2).
     """
-    network = Trainee(STARTER, len(CLASSES))
-    initialise(network)
-    given = {key.removeprefix("pretrained."): value.float() for key, value in load_file(backbone).items()}
-    own = network.trunk.backbone.state_dict()
-    network.trunk.backbone.load_state_dict({key: given[key] for key in own})
-    trunk = network.trunk.backbone
+    made = Trainee(DETECTORS[network], len(CLASSES))
+    initialise(made)
+    if backbone:
+        given = {key.removeprefix("pretrained."): value.float() for key, value in load_file(backbone).items()}
+        own = made.trunk.backbone.state_dict()
+        made.trunk.backbone.load_state_dict({key: given[key] for key in own})
+    if weights:
+        made.load_state_dict(spread({key: value.float() for key, value in load_file(weights).items()}, made))
+    trunk = made.trunk.backbone
     norms = [each for each in trunk.modules() if isinstance(each, nn.BatchNorm2d)]
     for module in (trunk.conv1, trunk.layer1, *norms):
         module.requires_grad_(requires_grad=False)
-    return network
+    return made
+
+
+def spread(given: dict[str, Tensor], network: Detector) -> dict[str, Tensor]:
+    """Return the given weights of a detector as those of `network`, which may be a cascade although it is none.
+
+    Each head of a cascade then starts from the only one. It has one box for all classes, so that its deltas are the
+    mean of theirs, and later stages have larger ones for the same change of a box.
+    """
+    heads = len(network.box_heads)
+    if heads == 1 or "box_heads.1.deltas.weight" in given:
+        return given
+    state = {key: value for key, value in given.items() if not key.startswith("box_heads.")}
+    for key, value in given.items():
+        for stage in range(heads if key.startswith("box_heads.0.") else 0):
+            name = key.replace("box_heads.0.", f"box_heads.{stage}.")
+            state[name] = value
+            if name.endswith(("deltas.weight", "deltas.bias")):
+                first, own = (value.new_tensor(network.spec.rules.stage_weights[each]) for each in (0, stage))
+                mean = value.unflatten(0, (len(CLASSES), 4)).mean(dim=0)
+                state[name] = mean * (own / first).view(4, *[1] * (mean.ndim - 1))
+    return state
 
 
 def initialise(network: Detector) -> None:
@@ -77,9 +111,12 @@ def initialise(network: Detector) -> None:
                 nn.init.kaiming_uniform_(layer.weight, a=1)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
-    rpn, head = network.trunk.rpn, cast("BoxHead", network.box_heads[0])
-    for answer, deviation in ((rpn.objectness, 0.01), (rpn.deltas, 0.01), (head.scores, 0.01), (head.deltas, 0.001)):
-        nn.init.normal_(answer.weight, std=deviation)
+    rpn, heads = network.trunk.rpn, [cast("BoxHead", head) for head in network.box_heads]
+    for answer in (rpn.objectness, rpn.deltas):
+        nn.init.normal_(answer.weight, std=0.01)
+    for head in heads:
+        nn.init.normal_(head.scores.weight, std=0.01)
+        nn.init.normal_(head.deltas.weight, std=0.001)
     nn.init.constant_(cast("Tensor", rpn.objectness.bias), -math.log(9))  # few anchors are positive
 
 
@@ -101,13 +138,11 @@ def optimiser(network: Detector, rate: float, decay: float) -> torch.optim.AdamW
     return torch.optim.AdamW(groups, lr=rate)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Images `(n, h, w, 3)` or else the maps of the backbone's stages, and what the images show."""
+class Batch(NamedTuple):
+    """Images `(n, h, w, 3)`, and what they show."""
 
+    images: Tensor
     truths: list[Truth]
-    images: Tensor | None = None
-    maps: Maps = ()
 
 
 class Training:
@@ -123,47 +158,22 @@ class Training:
         self.held = [photo for photo in rows if photo.split == "validation" and photo.mask_kind == "trimap"]
         self.steps = args.scenes // args.batch
         self.scenes = Scenes(pets, [masked_image(each) for each in random.sample(flowers, min(FLOWERS, len(flowers)))])
-        self.kept: list[Batch] = []
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the random scenes of an epoch, in batches of one size.
-
-        After the epochs in which the whole network learns, the backbone computes each batch once for several steps.
-        """
-        whole = epoch < self.args.whole
-        if not whole:
-            self.network.trunk.backbone.requires_grad_(requires_grad=False)
+    def batches(self, _epoch: int) -> Iterator[Batch]:
+        """Yield the random scenes of an epoch, in batches of one size."""
         for _ in range(self.steps):
-            if self.kept and not whole and random.random() > 1 / REUSED:
-                yield random.choice(self.kept)
-            else:
-                yield self.drawn() if whole else self.remembered(self.drawn())
-
-    def drawn(self) -> Batch:
-        """Return a batch of new scenes."""
-        height, width = random.choice(SIDES)
-        if random.random() < PORTRAIT:
-            height, width = width, height
-        drawn = [self.scenes.draw(height, width) for _ in range(self.args.batch)]
-        images = torch.stack([torch.from_numpy(scene.image) for scene in drawn])
-        return Batch([truth_of(scene, self.args.device) for scene in drawn], images)
-
-    def remembered(self, batch: Batch) -> Batch:
-        """Return the batch with its maps, which are kept in place of the oldest ones."""
-        with torch.no_grad():
-            maps = tuple(each.half() for each in self.maps_of(batch))
-        self.kept = [*self.kept[1 - KEPT :], Batch(batch.truths, maps=maps)]
-        return self.kept[-1]
-
-    def maps_of(self, batch: Batch) -> Maps:
-        """Return the maps of the backbone's stages `(n, c, h, w)`."""
-        if batch.images is None:
-            return tuple(each.float() for each in batch.maps)
-        return self.network.trunk.backbone.stages(normalise(batch.images, self.args.device))
+            height, width = random.choice(SIDES)
+            if random.random() < PORTRAIT:
+                height, width = width, height
+            drawn = [self.scenes.draw(height, width) for _ in range(self.args.batch)]
+            images = torch.stack([torch.from_numpy(scene.image) for scene in drawn])
+            yield Batch(images, [truth_of(scene, self.args.device) for scene in drawn])
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the sum of the loss's terms."""
-        return torch.stack(list(loss(self.network, self.maps_of(batch), batch.truths).values())).sum()
+        with bfloat16(self.args.device):
+            maps = self.network.trunk.backbone.stages(normalise(batch.images, self.args.device))
+        return torch.stack(list(loss(self.network, maps, batch.truths).values())).sum()
 
     def score(self, run: Run) -> dict[str, float]:
         """Write the averaged weights as `latest.safetensors`, and now and then return their average precision."""
@@ -211,14 +221,16 @@ def validation(network: nn.Module, held: list[photos.Photo], device: str) -> dic
 def main() -> None:
     """Train, log, and save the averaged weights as `weights.safetensors`."""
     parser = options("Train the starter detector.", epochs=90, batch=2, rate=5e-4)
-    parser.add_argument("--backbone", type=Path, required=True, help="the segmenter's weights.safetensors")
+    parser.add_argument("--network", choices=sorted(STARTERS), default="starter_cascade_mask_rcnn_resnest14")
+    first = parser.add_mutually_exclusive_group(required=True)
+    first.add_argument("--backbone", type=Path, help="the segmenter's weights.safetensors, for a new detector")
+    first.add_argument("--weights", type=Path, help="a starter detector's weights.safetensors, to train it further")
     parser.add_argument("--scenes", type=int, default=240, help="scenes of an epoch, after which there is a checkpoint")
-    parser.add_argument("--whole", type=int, default=2, help="epochs in which the backbone learns too")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end earlier, after this time")
     parser.set_defaults(decay=0.02)
     args = parser.parse_args()
     seed_everything(args.seed)
-    network = to_device(start(args.backbone), args.device)
+    network = to_device(start(args.network, args.backbone, args.weights), args.device)
     training = Training(args, network)
     run = Run(network, Average(network, AVERAGE_DECAY), optimiser(network, args.rate, args.decay), args.out)
     run.resume()

@@ -66,11 +66,12 @@ def load(card: ModelCard, device: str) -> MultiGraphEngine:
         torch.set_num_threads(threads(card.serving.threads, os.environ))
     network = of_card(card, graph.build(card, FORM).network, where)
     half = HALF.get(card.serving.precision)
-    graphs = {name: partial(_run_eagerly, part.module, where.type, half) for name, part in network.parts.items()}
+    graphs = {name: partial(run_eagerly, part.module, where.type, half) for name, part in network.parts.items()}
     return MultiGraphEngine(network, graphs, where)
 
 
-def _run_eagerly(module: nn.Module, device: str, half: torch.dtype | None, given: Tensor) -> tuple[Tensor, ...]:
+def run_eagerly(module: nn.Module, device: str, half: torch.dtype | None, given: Tensor) -> tuple[Tensor, ...]:
+    """Return a graph's outputs, computed by PyTorch in single precision, or in `half` by autocast."""
     with torch.autocast(device, half, enabled=half is not None):
         found = module(given)
     return tuple(found) if isinstance(found, tuple) else (found,)

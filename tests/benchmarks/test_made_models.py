@@ -12,7 +12,7 @@ from service.models import cards, zoo
 from service.tasks.segmentation.scoring import mask_of
 from tests.stores import write_store
 
-NAMES = ("tiny-classifier", "tiny-segmenter")
+NAMES = ("tiny-classifier", "tiny-segmenter", "tiny-detector")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,15 @@ def test_a_made_segmenter_finds_several_classes(made: Path) -> None:
 
     assert mask_of(answer).shape == (80, 96)
     assert len(np.unique(mask_of(answer))) > 1
+
+
+def test_a_made_detector_finds_other_objects_in_another_image(made: Path) -> None:
+    uploads = [each.content for each in corpus.make([(96, 80)], per_size=2)]
+
+    first, second = (each.arrays for each in Pipeline.load(cards.read(made / "tiny-detector"))(*uploads))
+
+    assert len(first["scores"]) > 1
+    assert first["boxes"].tolist() != second["boxes"].tolist()
 
 
 def test_what_is_there_is_left_alone(made: Path) -> None:

@@ -17,7 +17,14 @@ from tests.stress.scale import scaled
 
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(7200)]
 
-ROUTES = ("/v1/classify", "/v1/segment?mask=none", "/v1/segment?overlay=webp&mask=none", "/v1/detect")
+ROUTES = (
+    "/v1/classify",
+    "/v1/segment?mask=none",
+    "/v1/segment?overlay=webp&mask=none",
+    "/v1/detect",
+    "/v1/detect?min_score=0&mask=polygons&tolerance=2",
+    "/v1/detect?min_score=0&overlay=webp&mask=none",
+)
 CONNECTIONS = 32
 MUTATIONS = scaled(100_000)
 PATIENT = {"Request-Timeout": "60"}  # a busy machine may stop everything for ten seconds
@@ -70,7 +77,7 @@ def test_no_spoilt_request_is_answered_by_a_5xx(service: Running) -> None:
     async def one_connection() -> None:
         for _ in numbers:
             body, headers = request_body(chance, content)
-            request = corrupt_request(chance, encode_request("/v1/classify", body, {**headers, **PATIENT}))
+            request = corrupt_request(chance, encode_request(chance.choice(ROUTES), body, {**headers, **PATIENT}))
             reply = await exchange(service.client.base_url.port, request, patience_s=1)
             statuses.update(int(status) for status in STATUS.findall(reply[:64]))
 

@@ -101,8 +101,9 @@ def _mmdet() -> dict[str, DetectorSpec]:
     return found
 
 
-# The built-in detector: narrow, and without BatchNorm behind the backbone, since it was trained on small batches.
-STARTER = DetectorSpec(
+# Small detectors, such as the built-in one: narrow, and without BatchNorm behind the backbone, since batches are small
+# in training.
+_NARROW = DetectorSpec(
     "resnest14",
     AUTHORS,
     masks=1,
@@ -114,4 +115,8 @@ STARTER = DetectorSpec(
     hidden=256,
 )
 
-DETECTORS = {**_authors(), **_mmdet(), "starter_mask_rcnn_resnest14": STARTER}
+STARTERS = {
+    "starter_mask_rcnn_resnest14": _NARROW,
+    "starter_cascade_mask_rcnn_resnest14": replace(_NARROW, stages=3),
+}
+DETECTORS = {**_authors(), **_mmdet(), **STARTERS}
