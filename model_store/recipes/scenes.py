@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import photos
-from augment import GREY
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from service.engines.training.augment import GREY
 from service.tasks.scoring_base import IGNORED
 
 CLASSES = ("cat", "dog")

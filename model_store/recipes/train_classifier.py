@@ -8,27 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import photos
 import torch
-from augment import mix, rand_augment, random_resized_crop
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
-from training import (
-    Average,
-    Run,
-    Schedule,
-    bfloat16,
-    cosine,
-    initialise,
-    normalise,
-    optimiser,
-    options,
-    seed_everything,
-    to_device,
-    train,
-)
+from torch.utils.data import DataLoader
+from training import Average, Run, Schedule, initialise, normalise, options, train
 
 from service import networks
+from service.engines.training.augment import mix
+from service.engines.training.augmented_images import AugmentedImages
+from service.engines.training.optimisation import bfloat16, cosine, optimiser, seed_everything, to_device
 
 # (share of the run, side of the crop). Each cycle begins with small crops: the same epochs in two thirds of the time.
 SIZES = ((0.13, 80), (0.28, 96), (0.375, 128), (0.68, 96), (0.9, 128), (1.0, 160))
@@ -37,24 +26,6 @@ VALIDATION_SIZE = 160
 WARM_UP = 0.05  # of a cycle
 SMOOTHING = 0.1
 AVERAGE_DECAY = 0.998
-
-
-class FitImages(Dataset[tuple[npt.NDArray[np.uint8], int]]):
-    """Augmented crops of the fit split. Every image is decoded only once."""
-
-    def __init__(self, items: list[photos.Photo], size: int, decoded: list[Image.Image]) -> None:
-        self.items = items
-        self.size = size
-        self.decoded = decoded
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.uint8], int]:
-        image = random_resized_crop(self.decoded[index], self.size)
-        if random.random() < 0.5:
-            image = ImageOps.mirror(image)
-        return np.array(rand_augment(image)), photos.LABELS.index(self.items[index].label)
 
 
 def seed_worker(worker: int) -> None:
@@ -113,6 +84,7 @@ def main() -> None:
     rows = photos.read(args.photos)
     fit = [photo for photo in rows if photo.split == "fit"]
     decoded = [photo.image() for photo in fit]
+    class_ids = [photos.LABELS.index(photo.label) for photo in fit]
     validation = Validation([photo for photo in rows if photo.split == "validation"], args.device)
     run = run_of(args)
     run.resume()
@@ -121,7 +93,7 @@ def main() -> None:
     def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         size = next(size for share, size in SIZES if epoch < share * args.epochs)
         loading = {"shuffle": True, "drop_last": True, "num_workers": args.workers, "worker_init_fn": seed_worker}
-        yield from DataLoader(FitImages(fit, size, decoded), args.batch, **loading)
+        yield from DataLoader(AugmentedImages(decoded, class_ids, size), args.batch, **loading)
 
     def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch

@@ -20,22 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from train_classifier import seed_worker
-from training import (
-    Average,
-    Run,
-    Schedule,
-    bfloat16,
-    initialise,
-    normalise,
-    optimiser,
-    options,
-    polynomial,
-    seed_everything,
-    to_device,
-    train,
-)
+from training import Average, Run, Schedule, initialise, normalise, options, polynomial, train
 
 from service import networks
+from service.engines.training.optimisation import bfloat16, optimiser, seed_everything, to_device
 from service.networks.segmentation import Segmenter
 from service.tasks.scoring_base import IGNORED
 from service.tasks.segmentation import scoring

@@ -1,10 +1,9 @@
-"""Shared by both recipes: options, optimiser, schedule, averaged weights, checkpoints and progress."""
+"""Shared by the recipes: options, initial weights, schedule, averaged weights, checkpoints and progress."""
 
 import argparse
 import copy
 import json
 import math
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,13 +14,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from service.engines.torch_cpu import multiplies_bfloat16
+from service.engines.training.optimisation import set_rate
 from service.models.inputs import Input
 from service.networks.bottleneck import Bottleneck
 
 DEFAULTS = Input.model_fields  # with the default mean and deviation of the cards, which are ImageNet's
 Batch = TypeVar("Batch")
-Module = TypeVar("Module", bound=nn.Module)
 
 
 def options(description: str, *, epochs: int, batch: int, rate: float) -> argparse.ArgumentParser:
@@ -39,12 +37,6 @@ def options(description: str, *, epochs: int, batch: int, rate: float) -> argpar
     return parser
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python and torch. Runs still differ in the last bits, because threads sum in any order."""
-    random.seed(seed)
-    torch.manual_seed(seed)
-
-
 def initialise(network: nn.Module) -> None:
     """Apply He initialisation, with a zero gamma at the end of each block (arXiv 1706.02677; ResNeSt, section 5.1)."""
     for module in network.modules():
@@ -57,50 +49,12 @@ def initialise(network: nn.Module) -> None:
             nn.init.zeros_(module.bn3.weight)
 
 
-def to_device(network: Module, device: str) -> Module:
-    """Return `network` on `device` in channels last, measured 1.2 times as fast as channels first on the CPU."""
-    network.to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub omits it
-    return network
-
-
-def bfloat16(device: str) -> torch.autocast:
-    """Return the context that computes in bfloat16 where `device` multiplies it, and in float32 elsewhere."""
-    kind = torch.device(device).type
-    return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu" or multiplies_bfloat16())
-
-
 def normalise(images: Tensor, device: str) -> Tensor:
     """Map `(n, h, w, 3)` uint8 to `(n, 3, h, w)` floats, normalised with ImageNet's mean and deviation."""
     x = images.to(device, non_blocking=True).permute(0, 3, 1, 2).float().div(255)
     mean = torch.tensor(DEFAULTS["mean"].default, device=x.device).view(1, 3, 1, 1)
     std = torch.tensor(DEFAULTS["std"].default, device=x.device).view(1, 3, 1, 1)
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
-
-
-def optimiser(groups: list[tuple[nn.Module, float]], rate: float, decay: float) -> torch.optim.SGD:
-    """Return SGD with Nesterov momentum, a factor of the rate for each module, and weight decay only on matrices."""
-    parameters = []
-    for module, factor in groups:
-        weights = [p for p in module.parameters() if p.ndim > 1]
-        others = [p for p in module.parameters() if p.ndim <= 1]
-        parameters.append({"params": weights, "weight_decay": decay, "factor": factor})
-        parameters.append({"params": others, "weight_decay": 0.0, "factor": factor})
-    return torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True)
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the rate of each parameter group to its factor times `rate`."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
-
-
-def cosine(step: int, steps: int, warm_up: float) -> float:
-    """Return the factor of the rate: linear up to 1 over a share `warm_up` of the steps, then a half cosine to 0."""
-    rising = max(1, round(steps * warm_up))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
 
 
 def polynomial(step: int, steps: int) -> float:

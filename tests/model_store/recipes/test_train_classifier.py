@@ -1,7 +1,6 @@
 """The classifier's recipe: its data, its score, and a complete short run."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +12,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from service.networks import build
-
-
-def test_a_fit_picture_is_a_square_with_its_labels_number(photos_folder: Path) -> None:
-    items = photos.read(photos_folder)[:50]
-    dataset = train_classifier.FitImages(items, 48, [item.image() for item in items])
-
-    images = [dataset[index] for index in range(len(dataset))]
-
-    assert len(dataset) == 50
-    assert {image.shape for image, _ in images} == {(48, 48, 3)}
-    assert Counter(label for _, label in images) == Counter(photos.LABELS.index(item.label) for item in items)
 
 
 def test_the_centre_is_seven_eighths_of_the_short_side() -> None:

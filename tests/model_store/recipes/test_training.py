@@ -10,6 +10,7 @@ import torch
 import training
 from torch import Tensor, nn
 
+from service.engines.training.optimisation import optimiser
 from service.networks import build
 from service.networks.bottleneck import Bottleneck
 
@@ -21,9 +22,7 @@ def small() -> nn.Sequential:
 
 def run_in(folder: Path) -> training.Run:
     network = small()
-    return training.Run(
-        network, training.Average(network, 0.9), training.optimiser([(network, 1.0)], 0.1, 1e-4), folder
-    )
+    return training.Run(network, training.Average(network, 0.9), optimiser([(network, 1.0)], 0.1, 1e-4), folder)
 
 
 def step(run: training.Run) -> None:
@@ -34,40 +33,12 @@ def step(run: training.Run) -> None:
     run.average.update(run.network)
 
 
-def test_the_cosine_rises_over_the_warm_up_and_falls_to_nothing() -> None:
-    factors = [training.cosine(each, 100, 0.1) for each in range(100)]
-
-    assert factors[:10] == pytest.approx([0.1 * (each + 1) for each in range(10)])
-    assert factors[10] == 1
-    assert factors[10:] == sorted(factors[10:], reverse=True)
-    assert factors[55] == pytest.approx(0.5)
-    assert 0 < factors[-1] < 0.001
-
-
 def test_the_polynomial_falls_from_one_to_nothing() -> None:
     factors = [training.polynomial(each, 50) for each in range(51)]
 
     assert (factors[0], factors[-1]) == (1, 0)
     assert factors == sorted(factors, reverse=True)
     assert factors[25] == pytest.approx(0.5**0.9)
-
-
-def test_weight_decay_is_for_matrices_and_each_module_has_its_factor_of_the_rate() -> None:
-    body, head = small(), nn.Linear(2, 2)
-    optimizer = training.optimiser([(body, 1.0), (head, 10.0)], rate=0.1, decay=1e-4)
-    training.set_rate(optimizer, 0.05)
-
-    found = {
-        id(parameter): (group["weight_decay"], group["lr"])
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-    }
-    wanted = {
-        id(parameter): (1e-4 if parameter.ndim > 1 else 0.0, pytest.approx(rate))
-        for module, rate in ((body, 0.05), (head, 0.5))
-        for parameter in module.parameters()
-    }
-    assert found == wanted
 
 
 def test_a_block_starts_as_the_identity() -> None:

@@ -2,11 +2,12 @@
 
 import random
 
-import augment
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from service.engines.training import augment
 
 
 def checkered(width: int = 60, height: int = 40) -> Image.Image:

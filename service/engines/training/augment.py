@@ -74,13 +74,21 @@ def mix(images: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     kind = random.choice(("plain", "mixup", "cutmix"))
     if kind == "plain":
         return images, targets
-    order = torch.randperm(len(images), device=images.device)
     if kind == "mixup":
-        share = random.betavariate(0.2, 0.2)
-        images = images * share + images[order] * (1 - share)
-    else:
-        images, share = _cut(images, order, random.random())
+        return mixup(images, targets, 0.2)
+    order = torch.randperm(len(images), device=images.device)
+    images, share = _cut(images, order, random.random())
     return images, targets * share + targets[order] * (1 - share)
+
+
+def mixup(images: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Return images `(n, 3, h, w)` and soft labels `(n, classes)`, both mixed with those of another order.
+
+    The share of the mixture is one draw from Beta(alpha, alpha).
+    """
+    order = torch.randperm(len(images), device=images.device)
+    share = random.betavariate(alpha, alpha)
+    return images * share + images[order] * (1 - share), targets * share + targets[order] * (1 - share)
 
 
 def _cut(images: Tensor, order: Tensor, share: float) -> tuple[Tensor, float]:
