@@ -101,9 +101,9 @@ def _folders(root: Path, split: str, left_out: list[Remark]) -> Found:
     """Return the images under a folder for each label."""
     base = root / split
     if not base.is_dir():
-        raise TextError(f"there is no folder {split}; there are {', '.join(_folder_names(root)) or 'none'}")
-    names = _folder_names(base)
-    if not split and names and all(name.lower() in SPLITS and _folder_names(base / name) for name in names):
+        raise TextError(f"there is no folder {split}; there are {', '.join(folder_names(root)) or 'none'}")
+    names = folder_names(base)
+    if not split and names and all(name.lower() in SPLITS and folder_names(base / name) for name in names):
         raise TextError(f"it has the splits {', '.join(names)}; choose one with --split {names[0]}")
     found = []
     for path in listing.images(base, left_out):
@@ -115,7 +115,8 @@ def _folders(root: Path, split: str, left_out: list[Remark]) -> Found:
     return found
 
 
-def _folder_names(folder: Path) -> list[str]:
+def folder_names(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted, without hidden ones and those of tools."""
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not listing.is_foreign(path))
 
 

@@ -2,15 +2,12 @@
 
 import json
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from service.models import cards, labels, text_file, zoo
+from service.models import cards, labels, model_folder, text_file, zoo
 from service.models.cards import LABEL_SETS, CardError, KeyProfile, Library, Network
 from service.models.text_file import TextError
 from service.models.weights import archive, checksums
@@ -19,8 +16,6 @@ from service.models.weights.store import WEIGHTS_FOLDER
 
 if TYPE_CHECKING:
     from service.models.weights.fitting import Reading
-
-RESERVED = ("archives", "labels", "recipes")  # folders of the store that are not models
 
 InputProfile = Literal["official", "timm"]
 
@@ -73,17 +68,15 @@ def import_checkpoint(store: Path, spec: ImportSpec, file: Path) -> Imported:
     The folder of a further version is `<name>@<version>`. Raises `WeightsError` if the name is taken or invalid, the
     labels cannot be read, or the checkpoint does not fit.
     """
-    if not re.fullmatch(cards.NAME, spec.name) or spec.name in RESERVED:
-        raise WeightsError(
-            f"{spec.name} is not a model name: use lower-case letters, digits, dots, dashes, underscores"
-        )
+    if not model_folder.is_name(spec.name):
+        raise WeightsError(f"{spec.name} is not a model name: {model_folder.NAME_RULE}")
     if not re.fullmatch(cards.VERSION, spec.version):
         raise WeightsError(f"{spec.version} is not a version: use one to three numbers with dots, such as 3 or 3.1")
     folder = store / spec.name
     if folder.exists():
         folder = _version_folder(folder, spec)
     try:
-        with _temporary_folder(store) as building:
+        with model_folder.building(store) as building:
             reading = _fill(building, store, spec, file)
             cards.read(building)
             building.rename(folder)
@@ -189,14 +182,3 @@ def _toml(tables: dict[str, dict[str, Any]]) -> str:
         lines += [f"\n[{table}]"] if table else []
         lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
     return "\n".join(lines) + "\n"
-
-
-@contextmanager
-def _temporary_folder(store: Path) -> Iterator[Path]:
-    """Yield a hidden folder in the store. It is deleted at exit unless it was renamed."""
-    folder = Path(tempfile.mkdtemp(prefix=".importing-", dir=store))
-    try:
-        folder.chmod(0o755)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

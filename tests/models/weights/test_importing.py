@@ -9,9 +9,10 @@ import torch
 
 from service import engines
 from service.models import cards, zoo
+from service.models.model_folder import RESERVED
 from service.models.weights import checksums
 from service.models.weights.checksums import WeightsError
-from service.models.weights.importing import RESERVED, ImportSpec, import_checkpoint, voc_colour
+from service.models.weights.importing import ImportSpec, import_checkpoint, voc_colour
 from service.tasks import task_of_network
 from tests.models.weights.checkpoints import CLASSES, State, made_state, pth, zipped
 from tests.models.weights.conftest import visible
