@@ -21,6 +21,7 @@ from service.cli.predict.failures import RunFailedError
 from service.cli.predict.predict_command import command_of
 from service.cli.quantise import quantise
 from service.cli.settings import settings as settings_command
+from service.cli.train.train_command import train
 from service.config import environment, service_links
 from service.config.api_keys import KeysError, check_exposure
 from service.config.environment import SettingsError
@@ -82,7 +83,8 @@ ENDPOINTS = [command_of(endpoint) for endpoint in endpoints().values()]
 
 
 @click.group(
-    cls=Main, commands=[*ENDPOINTS, models_group, keys_group, evaluate, bench, quantise, bulk, settings_command, doctor]
+    cls=Main,
+    commands=[*ENDPOINTS, models_group, keys_group, evaluate, bench, quantise, train, bulk, settings_command, doctor],
 )
 @click.version_option(__version__, prog_name="resnest-service")
 def main() -> None:

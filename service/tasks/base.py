@@ -227,6 +227,9 @@ class Task:
     For `models import`, `networks` matches the names of our networks that are for the task. None stands for all that no
     other task matches, and for those of other libraries. `imported_input` and `imported_serving` are tables of an
     imported card. With `has_colours` each class has a colour.
+
+    For `train`, `features` is the operation whose only output is the input of the network's last layer, `fc`. Models of
+    a task without it cannot be trained.
     """
 
     name: str
@@ -245,6 +248,7 @@ class Task:
     imported_serving: Mapping[str, Any] = field(default_factory=dict)
     networks: re.Pattern[str] | None = None
     has_colours: bool = False
+    features: str | None = None
     label: Callable[[Label], dict[str, Any]] = _plain_label
     details: Callable[[ModelCard], dict[str, Any]] = _no_members
 

@@ -54,4 +54,5 @@ CLASSIFICATION: Final = Task(
     v2_outputs=v2_outputs,
     agreement=agreement,
     published_score=("TOP-1", "top1"),
+    features="embed",
 )

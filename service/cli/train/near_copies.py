@@ -1,0 +1,58 @@
+"""Find photos that show the same: resized, compressed again, or mirrored. They must not be on both sides of a split."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+SIDE: Final = 16
+BITS: Final = 2 * SIDE * SIDE
+# Of the bits. On 2,029 photos of flowers and pets, 9 pairs that show the same differ in 8 to 68 bits, and all others in
+# at least 110. Of 300 photos compressed to quality 40, half as large, mirrored or brighter, 2 differ in more than 90.
+MAX_DIFFERENT: Final = 90
+BLOCK: Final = 1024  # rows that are compared with all at a time
+
+Pixels = npt.NDArray[np.uint8]
+Fingerprints = npt.NDArray[np.bool_]  # (n, 2, BITS): of the image, and of its mirror image
+
+
+def fingerprint(pixels: Pixels) -> Fingerprints:
+    """Return a fingerprint `(2, BITS)` of a network's input `(h, w, 3)`, and that of its mirror image.
+
+    Each bit says whether the grey level rises to the next cell of a coarse grid, to the right or down (dHash).
+    """
+    return np.stack([_gradients(pixels), _gradients(pixels[:, ::-1])])
+
+
+def _gradients(pixels: Pixels) -> npt.NDArray[np.bool_]:
+    grey = Image.fromarray(np.ascontiguousarray(pixels)).convert("L")
+    cells = np.asarray(grey.resize((SIDE + 1, SIDE + 1), Image.Resampling.BOX), np.int16)
+    right = cells[:SIDE, 1:] > cells[:SIDE, :-1]
+    down = cells[1:, :SIDE] > cells[:-1, :SIDE]
+    return np.concatenate([right.reshape(-1), down.reshape(-1)])
+
+
+def groups(prints: Fingerprints) -> npt.NDArray[np.int64]:
+    """Return the number of each image's group `(n,)`. Near copies, also by way of others, are in one group."""
+    count = len(prints)
+    parents = np.arange(count)
+    signs = prints.astype(np.float32) * 2 - 1
+    for start in range(0, count, BLOCK):
+        for side in (0, 1):
+            same = signs[start : start + BLOCK, side] @ signs[:, 0].T  # (block, n): BITS minus twice the differences
+            for one, other in np.argwhere(same >= BITS - 2 * MAX_DIFFERENT):
+                _join(parents, start + int(one), int(other))
+    return np.array([_root(parents, index) for index in range(count)])
+
+
+def _root(parents: npt.NDArray[np.int64], index: int) -> int:
+    while parents[index] != index:
+        parents[index] = parents[parents[index]]
+        index = int(parents[index])
+    return index
+
+
+def _join(parents: npt.NDArray[np.int64], one: int, other: int) -> None:
+    first, second = sorted((_root(parents, one), _root(parents, other)))
+    parents[second] = first

@@ -1,0 +1,138 @@
+"""Train a model on a training set, and add it to the store with its scores."""
+# ruff: noqa: PLC0415 - torch is loaded when a training begins
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import numpy as np
+
+from service.cli.terminal import duration, progress
+from service.cli.train import held_out, new_model, training_set
+from service.cli.train.labelled_photos import Labelled
+from service.cli.train.new_model import NewModel, Place
+from service.cli.train.training_set import TrainingSet
+from service.imaging import decoder, preprocess
+from service.models.cards import ModelCard
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from service.engines.training.fine_tuning import Recipe
+    from service.engines.training.linear_head import LinearHead
+    from service.measure.pipeline import Pipeline
+
+LARGER: Final = 1.25  # of the side that the network needs: random crops then lose no detail
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Weights by key, and the facts about their training for the card."""
+
+    state: "Mapping[str, Tensor]"
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training from `base`, whose `pipeline` returns features. Without a `recipe` only the last layer is fitted."""
+
+    store: Path
+    base: ModelCard
+    where: Place
+    pipeline: "Pipeline"
+    hold_out: int
+    seed: int
+    recipe: "Recipe | None"
+
+    def train(self, labelled: Labelled) -> tuple[ModelCard, TrainingSet]:
+        """Add the model to the store, print its scores, and return its card and the photos.
+
+        Raises `CardError` and `OSError`; the store then has no new file.
+        """
+        begun = time.monotonic()
+        photos = training_set.prepare(labelled, self.pipeline, self.hold_out, self.seed, say)
+        trained = self._trained(photos)
+        counts = {"photos": photos.counts(~photos.held_out), "held_out": photos.counts(photos.held_out)}
+        facts = {"seed": self.seed, **trained.facts, "left_out": photos.left_out, **counts}
+        with NewModel(self.store, self.where) as model:
+            tables = new_model.tables(self.where, self.base, photos.labels, facts)
+            card = model.write(tables, photos.labels, trained.state)
+            images = photos.chosen(photos.held_out)
+            with progress("Held-out photos", len(images), 0) as step:
+                scores = held_out.scores(card, images, step)
+            card = model.finish(held_out.measured(scores))
+        held_out.report(scores, counts["photos"])
+        click.echo(f"Wrote {card.folder}, version {card.version}, in {duration(time.monotonic() - begun)}")
+        click.echo(f"Serve it: resnest-service run --models {card.name}")
+        return card, photos
+
+    def _trained(self, photos: TrainingSet) -> Trained:
+        from service.engines.training import linear_head
+        from service.models.weights import checkpoint
+
+        fitted = ~photos.held_out
+        say(f"Fitting the last layer to {photos.features.shape[1]} features of {int(fitted.sum())} photos")
+        head = linear_head.fit(photos.features[fitted], photos.class_ids[fitted], photos.folds[fitted])
+        say(f"Cross-validation: accuracy {head.accuracy:.1%}, log loss {head.log_loss:.3f}")
+        facts = {
+            "trained": "the last layer",
+            "penalty": head.penalty,
+            "temperature": round(head.temperature, 4),
+            "cross_validation": {"accuracy": round(head.accuracy, 4), "log_loss": round(head.log_loss, 4)},
+        }
+        if self.recipe is None:
+            return Trained({**checkpoint.read(self.base), "fc.weight": head.weight, "fc.bias": head.bias}, facts)
+        found = self._fine_tuned(photos, self.recipe, head)
+        return Trained(found.state, {**facts, **found.facts})
+
+    def _fine_tuned(self, photos: TrainingSet, recipe: "Recipe", head: "LinearHead") -> Trained:
+        from service.engines.training import fine_tuning, linear_head
+
+        fitted, validation = photos.folds > 0, photos.folds == 0
+        ids = photos.class_ids
+        examples = fine_tuning.Examples(
+            [decoded(self.pipeline, image.path) for image in photos.chosen(fitted)],
+            ids[fitted].tolist(),
+            np.stack([self.pipeline.prepare(image.path.read_bytes()).pixels for image in photos.chosen(validation)]),
+            ids[validation],
+        )
+        begin = linear_head.fit(photos.features[fitted], ids[fitted], photos.folds[fitted])  # not seen by validation
+        with progress("Epochs", recipe.epochs, 0) as step:
+
+            def on_epoch(epoch: int, loss: float, accuracy: float) -> None:
+                step(1, 0)
+                say(f"Epoch {epoch}: loss {loss:.3f}, validation accuracy {accuracy:.1%}")
+
+            found = fine_tuning.fine_tune(self.base, begin, examples, recipe, on_epoch)
+        if found.log_loss > head.log_loss:
+            say(
+                f"Warning: the fine-tuned network has the log loss {found.log_loss:.3f} on the validation photos, and "
+                f"the last layer alone {head.log_loss:.3f} in cross-validation; compare with a run without --finetune"
+            )
+        facts = {
+            "trained": f"the last layer and the last {recipe.stages} stages",
+            "temperature": round(found.temperature, 4),
+            "validation": {"accuracy": round(found.accuracy, 4), "log_loss": round(found.log_loss, 4)},
+            "finetune": asdict(recipe),
+        }
+        return Trained(found.state, facts)
+
+
+def decoded(pipeline: "Pipeline", path: Path) -> "Image.Image":
+    """Return an upright RGB image, at most as large as random crops of it need."""
+    side = round(LARGER * preprocess.needed_side(pipeline.spec))
+    image = decoder.decode(path.read_bytes(), pipeline.limits, needed=side).image
+    shrink = min(image.size) / side
+    if shrink <= 1:
+        return image
+    return image.resize((round(image.width / shrink), round(image.height / shrink)), reducing_gap=2.0)
+
+
+def say(what: str) -> None:
+    """Write a line of progress to standard error."""
+    click.echo(what, err=True)

@@ -1,0 +1,1 @@
+"""Tests of `resnest-service train`: its parts, and the command on small folders."""

@@ -1,0 +1,64 @@
+"""The photos that are held out: near copies are on one side, and a label that only has copies is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from service.cli.train import features, labelled_photos, training_set
+from service.cli.train.training_set import TrainingSet
+from service.measure.pipeline import Pipeline
+from service.models import cards
+from service.models.cards import CardError
+from tests.cli.train.photos import write
+from tests.stores import write_store
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    card = cards.read(write_store(tmp_path_factory.mktemp("store"), "tiny-classifier") / "tiny-classifier")
+    return Pipeline.load(card, operation=features.operation_of(card))
+
+
+def prepared(folder: Path, pipeline: Pipeline, said: list[str]) -> TrainingSet:
+    return training_set.prepare(labelled_photos.read(folder, ""), pipeline, 5, 0, said.append)
+
+
+def test_a_mirrored_and_compressed_copy_is_on_the_side_of_its_original(tmp_path: Path, pipeline: Pipeline) -> None:
+    folder = write(tmp_path, {"sea": 20, "brick": 20})
+    for path in sorted((folder / "sea").iterdir()):
+        with Image.open(path) as image:
+            ImageOps.mirror(image).save(path.with_suffix(".jpg"), quality=70)
+    said: list[str] = []
+
+    found = prepared(folder, pipeline, said)
+
+    sides: dict[str, set[bool]] = {}
+    for image, held_out in zip(found.images, found.held_out.tolist(), strict=True):
+        sides.setdefault(f"{image.label}/{image.path.stem}", set()).add(held_out)
+    assert len(found.images) == 60
+    assert all(len(both) == 1 for both in sides.values())
+    assert found.counts(found.held_out) == {"brick": 4, "sea": 8}
+    assert any("near copies stay together" in line and "sea/000.jpg" in line for line in said)
+
+
+def test_every_photo_that_is_not_held_out_is_in_a_fold(tmp_path: Path, pipeline: Pipeline) -> None:
+    found = prepared(write(tmp_path, {"sea": 10, "brick": 13}), pipeline, [])
+
+    assert found.counts(found.held_out) == {"brick": 3, "sea": 2}
+    assert set(found.folds[~found.held_out].tolist()) == set(range(training_set.FOLDS))
+    assert set(found.folds[found.held_out].tolist()) == {-1}
+    assert len(found.chosen(found.held_out)) == 5
+    assert np.isfinite(found.features).all()
+
+
+def test_labels_whose_photos_are_copies_of_each_others_are_refused(tmp_path: Path, pipeline: Pipeline) -> None:
+    folder = write(tmp_path, {"sea": 1, "brick": 1, "sand": 12})
+    for label in ("sea", "brick"):
+        with Image.open(folder / label / "000.png") as image:
+            for number in range(20):
+                image.crop((0, 0, 80, 80 - number % 2)).save(folder / label / f"{number:03}.jpg", quality=60 + number)
+
+    with pytest.raises(CardError, match=r"sea has 1 and needs 9 more"):
+        prepared(folder, pipeline, [])
