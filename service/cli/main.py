@@ -12,6 +12,7 @@ from service import __version__
 from service.cli.bench import bench
 from service.cli.bulk.bulk_command import bulk
 from service.cli.doctor.doctor_command import doctor
+from service.cli.doctor.settings import settings as settings_command
 from service.cli.evaluate import evaluate
 from service.cli.keys import keys as keys_group
 from service.cli.models import models as models_group
@@ -20,7 +21,6 @@ from service.cli.options import names_option, path_option, store
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.predict_command import command_of
 from service.cli.quantise import quantise
-from service.cli.settings import settings as settings_command
 from service.cli.train.train_command import train
 from service.config import environment, service_links
 from service.config.api_keys import KeysError, check_exposure

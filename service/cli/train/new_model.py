@@ -25,10 +25,11 @@ SHOWN_LABELS: Final = 10  # in the summary on the card
 
 @dataclass(frozen=True)
 class Place:
-    """Where a new model goes: the folder `store/<name>`, which may have a model that it replaces, and its version."""
+    """Where a new model goes: the folder `store/<name>`, its version, and whether it replaces a model there."""
 
     folder: Path
     version: str
+    replaces: bool
 
     @property
     def name(self) -> str:
@@ -49,7 +50,7 @@ def place(store: Path, name: str, *, replace: bool) -> Place:
     found = zoo.read_zoo(store)
     family = [card for card in found.values() if card.family == name]
     if not folder.exists() and not family:
-        return Place(folder, "1.0")
+        return Place(folder, "1.0", replaces=False)
     here = next((card for card in family if card.folder == folder), None)
     if here is None or here.training.get("recipe") != RECIPE:
         raise CardError(f"{name} exists in {store}, and `train` did not make it; choose another --name")
@@ -57,7 +58,7 @@ def place(store: Path, name: str, *, replace: bool) -> Place:
         raise CardError(
             f"{name} exists in {store}, version {here.version}; choose another --name, or replace it with --replace"
         )
-    return Place(folder, f"{max(card.version_key for card in family)[0] + 1}.0")
+    return Place(folder, f"{max(card.version_key for card in family)[0] + 1}.0", replaces=True)
 
 
 def require_space(store: Path, base: ModelCard) -> None:
@@ -71,7 +72,7 @@ def tables(where: Place, base: ModelCard, labels: Sequence[str], training: Mappi
     """Return the tables of the card, without checksum and scores."""
     listed = ", ".join(labels[:SHOWN_LABELS]) + (", …" if len(labels) > SHOWN_LABELS else "")
     origin = f"{base.name.partition('@')[0]} {base.version}"
-    serving = base.serving.model_dump(exclude_unset=True)
+    serving = base.serving.model_dump(exclude_unset=True, exclude={"by_default"})
     if base.serving.precision == "int8":
         serving.pop("precision")  # the int8 file is of the base's weights
     return {
@@ -128,10 +129,15 @@ class NewModel:
         return cards.read(self._folder)
 
     def finish(self, measured: Mapping[str, Any]) -> ModelCard:
-        """Add the scores to the card and move the folder to its place, in one step. Return the card there."""
+        """Add the scores to the card and move the folder to its place, in one step. Return the card there.
+
+        Raises `CardError` if another process has added a model of the name since.
+        """
         self._tables["measured"] = dict(measured)
         self._write_card()
         cards.read(self._folder)
+        if self._where.folder.exists() and not self._where.replaces:
+            raise CardError(f"{self._where.folder} was added while this model was trained; choose another --name")
         model_folder.install(self._folder, self._where.folder)
         return cards.read(self._where.folder)
 

@@ -1,6 +1,7 @@
 """Copies that were resized, compressed again or mirrored are one group, and other photos are not."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ def compressed(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-COPIES = {
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "compressed": lambda image: compressed(image, 40),
     "resized": lambda image: image.resize((90, 90)).resize((144, 144)),
     "mirrored": ImageOps.mirror,

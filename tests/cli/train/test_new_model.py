@@ -90,6 +90,18 @@ def test_a_taken_name_is_refused_and_replaced_by_the_next_version_on_request(she
     assert {path.name for path in shelf.iterdir()} == {"tiny-classifier", "mine"}
 
 
+def test_a_model_that_another_process_added_meanwhile_stays(shelf: Path) -> None:
+    where = new_model.place(shelf, "mine", replace=False)
+    first = add(shelf)
+
+    with NewModel(shelf, where) as model:
+        model.write(new_model.tables(where, base(shelf), LABELS, {}), LABELS, state(shelf))
+        with pytest.raises(CardError, match="was added while this model was trained"):
+            model.finish({})
+
+    assert cards.read(shelf / "mine") == first
+
+
 def test_a_model_that_train_did_not_make_is_never_replaced(shelf: Path) -> None:
     with pytest.raises(CardError, match="`train` did not make it"):
         new_model.place(shelf, "tiny-classifier", replace=True)
