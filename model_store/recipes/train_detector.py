@@ -20,9 +20,9 @@ from safetensors.torch import load_file
 from scenes import CLASSES, Scene, Scenes, has_animal, masked_image
 from torch import Tensor, nn
 from torch.nn import functional
-from training import Average, Run, Schedule, bfloat16, normalise, options, train
+from training import Average, Run, Schedule, normalise, options, train
 
-from service.engines.training.optimisation import cosine, seed_everything, to_device
+from service.engines.training.optimisation import bfloat16, cosine, seed_everything, to_device
 from service.networks.detection.detector import Detector, ImageGeometry
 from service.networks.detection.heads import BoxHead
 from service.networks.detection.spec import DETECTORS, STARTERS
