@@ -18,6 +18,7 @@ from service.cli.keys import keys as keys_group
 from service.cli.models import models as models_group
 from service.cli.models import pull_absent
 from service.cli.options import names_option, path_option, store
+from service.cli.predict.annotations.export_command import export
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.predict_command import command_of
 from service.cli.quantise import quantise
@@ -84,7 +85,11 @@ ENDPOINTS = [command_of(endpoint) for endpoint in endpoints().values()]
 
 @click.group(
     cls=Main,
-    commands=[*ENDPOINTS, models_group, keys_group, evaluate, bench, quantise, train, bulk, settings_command, doctor],
+    commands=[
+        *ENDPOINTS,
+        *(models_group, keys_group, evaluate, bench, quantise, train, bulk, export),
+        *(settings_command, doctor),
+    ],
 )
 @click.version_option(__version__, prog_name="resnest-service")
 def main() -> None:
