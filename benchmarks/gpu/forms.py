@@ -65,7 +65,7 @@ def engine(card: ModelCard, form: NetworkForm, options: GpuOptions) -> CudaEngin
         conversion = InputConversion(module.normalise, options.dtype, layout).to(device.torch_device)
     head = head_of(card)
     run = partial(_run, graph.Graph(conversion, network, head.forward).eval())
-    found = CudaEngine(card.name, run, head.postprocess(network), device, options.card(card).serving.batch_size)
+    found = CudaEngine(card.name, run, head.postprocess(card, network), device, options.card(card).serving.batch_size)
     found.prepare((card.input.square, card.input.square))
     return found
 

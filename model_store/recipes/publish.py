@@ -103,6 +103,7 @@ def main() -> None:
     document = tomlkit.parse((args.model / "card.toml").read_text())
     shutil.copyfile(args.weights, args.model / "weights.safetensors")
     document["weights"]["sha256"] = hashlib.sha256(args.weights.read_bytes()).hexdigest()
+    document.pop("calibration", None)  # it was made with other weights
     write(args.model, document)
 
     card = cards.read(args.model)

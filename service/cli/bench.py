@@ -3,19 +3,22 @@
 
 import json
 import os
-import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from service.cli import terminal
 from service.cli.options import LazyChoice, LazyDefaultOption, path_option, store
 from service.config.cores import SLEEPING_THREADS, usable_cores
 from service.tasks import endpoints
 
 SIZES = ("500x335", "335x500", "640x480", "1280x960")
+QUIET_S = 10.0  # between two lines of progress where standard error is no terminal
 MAX_PIXELS = 50_000_000  # the default limit of the service
 
 SECONDS = click.FloatRange(0.1, 3600)
@@ -131,8 +134,10 @@ def bench(
         if limit:
             found = _measure_limit(options, store, limit, decode_processes or usable_cores())
         else:
-            trials = generator.run(session.measure(options, click.echo, _show_progress))
-            click.echo(f"\n{session.text(options, trials)}")
+            with _progress() as watch:
+                trials = generator.run(session.measure(options, click.echo, watch))
+            click.echo()
+            terminal.show(session.tables(options, trials))
             found = session.document(options, trials)
             if plot_file:
                 plot_file.write_text(session.page(options, trials), encoding="utf-8")
@@ -164,9 +169,39 @@ def _measure_limit(options: Any, store: Path, model: str, processes: int) -> dic
     return report.document("in-process", session.corpus_document(options), [], limit=asdict(found))
 
 
-def _show_progress(load: Any, progress: Any) -> None:
-    """Rewrite one line on a terminal. Write nothing if standard error is not a terminal."""
-    if sys.stderr.isatty():
-        counts = f"{progress.done} answered, {progress.per_s:.0f}/s, {progress.in_flight} in flight"
-        line = f"{load}: {progress.share:4.0%}, {counts}, {progress.errors} failed"
-        click.echo("\r\x1b[K" + ("" if progress.share == 1 else line), nl=False, err=True)
+@contextmanager
+def _progress() -> Iterator[Callable[[Any, Any], None]]:
+    """Yield what shows the progress of a load: a bar on a terminal, else a line every `QUIET_S` seconds."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        tasks: dict[Any, Any] = {}
+
+        def watch(load: Any, found: Any) -> None:
+            if load not in tasks:
+                tasks[load] = bar.add_task(str(load), total=1, state="")
+            bar.update(tasks[load], completed=found.share, state=_state(found))
+
+        yield watch
+
+
+def _lines() -> Callable[[Any, Any], None]:
+    written = time.monotonic()
+
+    def watch(load: Any, found: Any) -> None:
+        nonlocal written
+        if time.monotonic() - written >= QUIET_S:
+            written = time.monotonic()
+            click.echo(f"{load}: {found.share:.0%}, {_state(found)}", err=True)
+
+    return watch
+
+
+def _state(found: Any) -> str:
+    return f"{found.done} answered, {found.per_s:.0f}/s, {found.in_flight} in flight, {found.errors} failed"

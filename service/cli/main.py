@@ -9,11 +9,13 @@ import click
 from pydantic import ValidationError
 
 from service import __version__
+from service.cli.accuracy.calibrate import calibrate
+from service.cli.accuracy.evaluate import evaluate
+from service.cli.accuracy.quantise import quantise
 from service.cli.bench import bench
 from service.cli.bulk.bulk_command import bulk
 from service.cli.doctor.doctor_command import doctor
 from service.cli.doctor.settings import settings as settings_command
-from service.cli.evaluate import evaluate
 from service.cli.keys import keys as keys_group
 from service.cli.models import models as models_group
 from service.cli.models import pull_absent
@@ -21,7 +23,6 @@ from service.cli.options import names_option, path_option, store
 from service.cli.predict.annotations.export_command import export
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.predict_command import command_of
-from service.cli.quantise import quantise
 from service.cli.train.train_command import train
 from service.config import environment, service_links
 from service.config.api_keys import KeysError, check_exposure
@@ -83,14 +84,11 @@ class Main(click.Group):
 ENDPOINTS = [command_of(endpoint) for endpoint in endpoints().values()]
 
 
-@click.group(
-    cls=Main,
-    commands=[
-        *ENDPOINTS,
-        *(models_group, keys_group, evaluate, bench, quantise, train, bulk, export),
-        *(settings_command, doctor),
-    ],
-)
+MEASURING = [evaluate, calibrate, quantise, bench]
+MANAGING = [models_group, keys_group, settings_command, doctor]
+
+
+@click.group(cls=Main, commands=[*ENDPOINTS, *MEASURING, *MANAGING, train, bulk, export])
 @click.version_option(__version__, prog_name="resnest-service")
 def main() -> None:
     """Serve image classification, segmentation and detection over HTTP, or ask a model about files."""

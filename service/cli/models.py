@@ -3,13 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from click.core import ParameterSource
 
+from service.cli import terminal
 from service.cli.options import store_option
-from service.cli.terminal import ProgressBar
 from service.host import torchserve
 from service.models import text_file, zoo
 from service.models.cards import CardError, KeyProfile, Library, ModelCard
@@ -19,6 +19,9 @@ from service.models.weights.checksums import WeightsError
 from service.models.weights.download import DownloadRules
 from service.models.weights.importing import ImportSpec, InputProfile, import_checkpoint
 from service.tasks import TASKS, task_of, task_of_network
+
+if TYPE_CHECKING:
+    from service.measure.tables import Table
 
 STATES = {"ready": "ready", "begun": "begun", "absent": "not pulled", "missing": "missing"}
 UNREADABLE = "unreadable"
@@ -55,17 +58,15 @@ def list_models(store: Path, *, as_json: bool) -> None:
         bad = [{"name": name, "state": UNREADABLE, "error": reason} for name, reason in found.unreadable.items()]
         click.echo(json.dumps([*(_described(card) for card in found.values()), *bad], indent=2))
         return
-    from service.measure.tables import table  # noqa: PLC0415 - a command imports what it needs when it runs
-
-    parts = []
+    parts: list[Table | str] = []
     for task in TASKS.values():  # a table for each fits 80 columns
         head, published = task.published_score
         rows = [_row(card, published) for card in found.values() if task_of(card) is task]
         if rows:
-            parts.append(table((task.name.upper(), "WEIGHTS", "INPUT", head, "STATE"), rows))
+            parts.append(((task.name.upper(), "WEIGHTS", "INPUT", head, "STATE"), rows))
     if found.unreadable:
-        parts.append(table(("UNREADABLE", "REASON"), list(found.unreadable.items())))
-    click.echo("\n\n".join(parts))
+        parts.append((("UNREADABLE", "REASON"), list(found.unreadable.items())))
+    terminal.show(parts)
 
 
 @models.command()
@@ -231,7 +232,7 @@ def pull_absent(store: Path, names: Sequence[str]) -> None:
 
 def _pulled(card: ModelCard) -> bool:
     """Pull with a progress bar, and return whether anything was downloaded."""
-    with ProgressBar(card.name) as progress:
+    with terminal.download(card.name) as progress:
         return weight_store.pull(card, DownloadRules(), progress, _say)
 
 

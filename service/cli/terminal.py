@@ -4,10 +4,15 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, Final, Self
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import click
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from service.measure.tables import Table
 
 QUIET_S: Final = 30.0  # between two lines of progress where standard error is no terminal
 
@@ -31,6 +36,17 @@ def show_table(head: Sequence[str], rows: Sequence[Sequence[str]], colours: Mapp
     for row in rows:
         shown.add_row(*(Text(cell, style=(colours or {}).get(cell, "")) for cell in row))
     Console().print(shown)
+
+
+def show(parts: "Sequence[Table | str]") -> None:
+    """Print tables and sentences, with an empty line between them."""
+    for number, part in enumerate(parts):
+        if number:
+            click.echo()
+        if isinstance(part, str):
+            click.echo(part)
+        else:
+            show_table(*part)
 
 
 @contextmanager
@@ -64,6 +80,57 @@ def progress(label: str, total: int, done: int) -> Iterator[Step]:
             bar.update(task, advance=answered, state=state.text)
 
         yield step
+
+
+@contextmanager
+def download(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show the bytes of a download on standard error, from the first call of the function that is yielded.
+
+    The function takes the bytes that are there, and of all of them, or None where their number is not known. Where
+    standard error is no terminal, a line is written at the first call, and every `QUIET_S` seconds.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield PlainDownload(label).show
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task: TaskID | None = None
+
+        def show(done: int, total: int | None) -> None:
+            nonlocal task
+            if task is None:
+                task = bar.add_task(label, total=total)
+            bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+class PlainDownload:
+    """Writes lines about a download, now and then."""
+
+    def __init__(self, label: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin before the first byte; `clock` returns seconds."""
+        self._label = label
+        self._clock = clock
+        self._written = -QUIET_S
+
+    def show(self, done: int, total: int | None) -> None:
+        """Write the megabytes that are there if the last line is old enough."""
+        if self._written < 0 or self._clock() - self._written >= QUIET_S:
+            self._written = self._clock()
+            of_all = f" of {total / 1e6:.0f}" if total else ""
+            click.echo(f"{self._label}: {done / 1e6:.0f}{of_all} MB", err=True)
 
 
 class PlainProgress:
@@ -104,26 +171,3 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-class ProgressBar:
-    """A progress bar on standard error. It appears with the first byte."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._open = ExitStack()
-        self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._open.close()
-
-    def __call__(self, done: int, total: int | None) -> None:
-        """Show that `done` of `total` bytes have been downloaded."""
-        if self._bar is None:
-            label = f"{self._name}, {total / 1e6:.0f} MB" if total else self._name
-            bar = click.progressbar(length=total or 0, label=label, file=sys.stderr, width=0)
-            self._bar = self._open.enter_context(bar)
-        self._bar.update(done - self._bar.pos)

@@ -57,7 +57,7 @@ def load(card: ModelCard, device: str) -> TorchEngine:
         )
     if bf16:
         halve(module)
-    return TorchEngine(module.to(where), head.postprocess(module.network), where, bf16=bf16)
+    return TorchEngine(module.to(where), head.postprocess(card, module.network), where, bf16=bf16)
 
 
 def multiplies_bfloat16() -> bool:

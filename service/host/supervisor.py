@@ -23,7 +23,7 @@ from service.host.run_options import (
     require_traffic,
 )
 from service.host.torchserve_log import TorchServeLog
-from service.models import zoo
+from service.models import labels, zoo
 from service.models.cards import CardError, ModelCard
 from service.models.default_store import is_installed
 from service.tasks import TASKS, shared_image, task_of
@@ -37,6 +37,7 @@ RESTARTS = 3
 STOP_GATEWAY_S = 45.0  # its requests in flight have 30 s
 STOP_TORCHSERVE_S = 15.0  # measured: 2.4 s
 FORM = "RESNEST_LOG_FORMAT"
+SHOWN_MODELS = 5  # whose classes are named when they are ready
 EXAMPLE = "example.jpg"  # in the model store
 
 Say = Callable[[str], None]
@@ -60,6 +61,8 @@ def run(options: RunOptions, say: Say, logs: Logs | None = None) -> None:
                 say(f"READY after {time.monotonic() - started:.1f} s: {options.address}")
                 say(f"  {example(options, tree.models)}")
                 say(f"  In a browser: {options.address}/")
+                for line in known(tree.models):
+                    say(f"  {line}")
                 tree.watch()
         finally:
             tree.stop()
@@ -263,6 +266,13 @@ class ProcessTree:
         environment = torchserve.environment(self._folder, self.models, {**self._environment, FORM: "json"})
         with self._log.path.open("ab") as output:
             return Child.start(torchserve.command(self._folder, self._environment), environment, self._folder, output)
+
+
+def known(models: Sequence[ModelCard]) -> list[str]:
+    """Return lines about the classes that the models know, of at most `SHOWN_MODELS` models."""
+    lines = [f"{card.name} knows {labels.summary(card.classes)}" for card in models[:SHOWN_MODELS]]
+    rest = len(models) - len(lines)
+    return [*lines, f"and {rest} more models; GET /v1/models lists them"] if rest else lines
 
 
 def example(options: RunOptions, models: Sequence[ModelCard]) -> str:

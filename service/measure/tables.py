@@ -6,6 +6,14 @@ from typing import Any, Final
 MEASURED_NAMES: Final = {"miou": "mean_iou"}  # figures with another name in `[measured]` than in `[published]`
 
 
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # its head, and its rows
+
+
+def text(parts: Sequence[Table | str]) -> str:
+    """Return tables and sentences as text, with an empty line between them."""
+    return "\n\n".join(part if isinstance(part, str) else table(*part) for part in parts)
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return the rows as text, each column as wide as its widest cell."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from service.models import labels, text_file
+from service.models.calibration import Calibration
 from service.models.inputs import CardTable, Input, Multiscale
 from service.models.labels import Label, LabelsError, Names
 from service.models.text_file import TextError
@@ -163,6 +164,7 @@ class ModelCard(CardTable):
     labels: Labels = Labels()
     serving: Serving = Serving()
     int8: Int8 | None = None
+    calibration: Calibration | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     published: dict[str, Any] = Field(default_factory=dict)
     measured: dict[str, Any] = Field(default_factory=dict)

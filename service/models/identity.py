@@ -7,7 +7,7 @@ from typing import Any, Final
 from service.models.cards import ModelCard
 
 IDENTITY_FIELDS: Final[dict[str, Any]] = {
-    **dict.fromkeys(("version", "network", "input", "multiscale", "int8"), True),
+    **dict.fromkeys(("version", "network", "input", "multiscale", "int8", "calibration"), True),
     "labels": {"language", "names"},
     "serving": {"engine", "precision"},
 }

@@ -13,6 +13,9 @@ from service.models.inputs import CardTable
 
 LANGUAGE = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$"
 
+SHOWN = 10  # classes in a summary
+FIRST = 3  # where there are more
+
 Colour = tuple[int, int, int]
 Language = Annotated[str, Field(pattern=LANGUAGE)]
 Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
@@ -42,6 +45,12 @@ class Names(CardTable):
 
     language: Language = "en"
     names: dict[Language, tuple[Name, ...]] = Field(default_factory=dict)
+
+
+def summary(labels: Sequence[Label]) -> str:
+    """Return how many classes there are and which, or the first ones of many: what a model knows, in one line."""
+    names = ", ".join(label.label for label in labels[: SHOWN if len(labels) <= SHOWN else FIRST])
+    return f"{len(labels)} classes{': ' if len(labels) <= SHOWN else ', such as '}{names}"
 
 
 def renamed(labels: Iterable[Label], names: Iterable[str]) -> tuple[Label, ...]:

@@ -132,7 +132,10 @@ class Rendering:
     media_types: Sequence[str] = ()
 
     def members(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput, drawn: Drawn) -> dict[str, Any]:
-        """Return the JSON members of one image's result that come from the model."""
+        """Return the JSON members of one image's result that come from the model.
+
+        Its `warnings`, a list, are added to those about the upload.
+        """
         raise NotImplementedError
 
     def file(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput, drawn: Drawn) -> bytes:

@@ -270,6 +270,7 @@ class Scoring(Generic[OutcomeT, ScoresT]):
     against the truth. `scores` needs at least one outcome. `label_shares` returns the figure named `label_figure` for
     each label, `document` further members of a JSON report. `ask` gets an output from a running service, with the query
     of the request and the number of classes. `compare` takes two outputs of one batch, and `same` is the column's head.
+    `calibration` is the module of tasks whose models can be calibrated, as `service.tasks.classification.calibration`.
     `qualities` are operations by the values of `--quality`; a value that is missing stands for `predict`. `plots` draw
     on matplotlib axes, by the prefix of the file's name.
     """
@@ -285,6 +286,7 @@ class Scoring(Generic[OutcomeT, ScoresT]):
     ask: Callable[[RunningService, str, bytes, int], PipelineOutput]
     compare: Callable[[Batch, Batch], BatchComparison]
     same: str
+    calibration: str | None = None
     qualities: Mapping[str, str] = field(default_factory=_only_fast)
     plots: Mapping[str, Callable[[Any, ScoresT], None]] = field(default_factory=dict)
 

@@ -69,17 +69,17 @@ class TorchHead:
 
     `check` raises `CardError` where a network is not for the task. `forward` is the part of the network that engines
     compile: normalised images `(n, 3, h, w)` to logits, one tensor whose first axis is the image. A network with
-    several outputs concatenates them here. `postprocess` takes the network, and returns the function from logits and
-    image size to the outputs of `predict`. `operations` are the others, from normalised images to outputs. PyTorch runs
-    them in single precision. `cpu_layout` is the faster memory format on a CPU. `has_fixed_size` means that every input
-    of a card has one size, for which engines may specialise.
+    several outputs concatenates them here. `postprocess` takes the card and its network, and returns the function
+    from logits and image size to the outputs of `predict`. `operations` are the others, from normalised images to
+    outputs. PyTorch runs them in single precision. `cpu_layout` is the faster memory format on a CPU. `has_fixed_size`
+    means that every input of a card has one size, for which engines may specialise.
 
     With `multi_graph` engines use neither `forward` nor `postprocess`. It takes the card, its network and the module
     that normalises `(n, h, w, 3)` uint8. The network may be on the meta device; then only the names of parts are used.
     """
 
     check: Callable[[ModelCard, nn.Module], None]
-    postprocess: Callable[[nn.Module], Postprocess]
+    postprocess: Callable[[ModelCard, nn.Module], Postprocess]
     forward: Callable[[nn.Module, Tensor], Tensor] = _call
     operations: Mapping[str, EagerOperation] = field(default_factory=dict)
     cpu_layout: torch.memory_format = torch.contiguous_format

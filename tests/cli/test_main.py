@@ -1,5 +1,6 @@
 """Tests of the commands. Those that start the service are tested in tests/e2e."""
 
+import os
 import re
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def test_a_command_loads_no_scoring_and_no_measurements_of_other_commands() -> N
     )
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
 
-    assert "service.cli.evaluate" in loaded
+    assert "service.cli.accuracy.evaluate" in loaded
     assert not [name for name in loaded if re.match(r"service\.(measure\b|tasks\.\w+\.scoring$)", name)]
 
 
@@ -124,3 +125,32 @@ def test_what_the_operating_system_refuses_is_one_sentence(store: Path, tmp_path
     (tmp_path / "worker" / "tmp").touch()
     result = call("worker", "--store", store, "--folder", tmp_path / "worker")
     assert (result.exit_code, result.stderr) == (1, f"Error: {tmp_path / 'worker' / 'tmp'}: File exists\n")
+
+
+COMPLETION = """
+eval "$(_RESNEST_SERVICE_COMPLETE=bash_source resnest-service)"
+_resnest_service_completion resnest-service
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("cla", ["classify"]),
+        ("bulk --task de", ["detect"]),
+        ("calibrate --oth", ["--others"]),
+        ("export --format la", ["labelme", "label-studio"]),
+        ("export --format x", [""]),
+    ],
+)
+def test_bash_completes_commands_options_and_values(words: str, completed: list[str]) -> None:
+    count = len(words.split())
+    script = f"COMP_WORDS=(resnest-service {words}); COMP_CWORD={count}\n{COMPLETION}"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    found = subprocess.run(
+        ["bash", "--norc", "-c", script], capture_output=True, text=True, check=True, env={**os.environ, "PATH": path}
+    )
+
+    assert found.stdout.splitlines() == completed

@@ -8,13 +8,17 @@ import sys
 import pytest
 
 from service.cli import terminal
-from service.cli.terminal import PlainProgress
+from service.cli.terminal import PlainDownload, PlainProgress
 
 SCRIPT = """
-from service.cli.terminal import progress, show_table
+from service.cli.terminal import download, progress, show, show_table
 show_table(("CHECK", "STATE"), [("port", "problem")], {"problem": "red"})
+show([(("MODEL",), [("mine",)]), "It is new."])
 with progress("files", 10, 5) as step:
     step(5, 1)
+with download("mine") as here:
+    here(20_000_000, 40_000_000)
+    here(40_000_000, 40_000_000)
 """
 
 
@@ -36,6 +40,7 @@ def test_a_terminal_has_colours_and_a_bar() -> None:
 
     assert "\x1b[31mproblem" in shown
     assert "10/10" in shown
+    assert "40.0/40.0 MB" in shown
 
 
 def test_no_color_is_obeyed() -> None:
@@ -45,8 +50,8 @@ def test_no_color_is_obeyed() -> None:
 def test_without_a_terminal_there_are_no_colours_and_no_bar() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=60)
 
-    assert done.stdout == "CHECK  STATE\nport   problem\n"
-    assert done.stderr == ""
+    assert done.stdout == "CHECK  STATE\nport   problem\nMODEL\nmine\n\nIt is new.\n"
+    assert done.stderr == "mine: 20 of 40 MB\n"
 
 
 def test_progress_is_a_line_now_and_then_with_a_forecast(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +62,16 @@ def test_progress_is_a_line_now_and_then_with_a_forecast(capsys: pytest.CaptureF
         progress.step(50, 1)
 
     assert capsys.readouterr().err == "classify: 200 of 1000, 3.2/s, 4:08 remaining, 2 with a problem\n"
+
+
+def test_a_download_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    times = iter((100.0, 110.0, 131.0, 131.0))
+    shown = PlainDownload("mine", clock=lambda: next(times))
+
+    for megabytes in (0, 5, 9):
+        shown.show(megabytes * 10**6, None)
+
+    assert capsys.readouterr().err == "mine: 0 MB\nmine: 9 MB\n"
 
 
 def test_before_the_first_answer_there_is_no_forecast() -> None:

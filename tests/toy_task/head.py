@@ -17,7 +17,7 @@ def picks(logits: Tensor, _size: ImageSize) -> Outputs:
     return {"picks": [torch.nonzero(each > each.mean())[:, 0].float() for each in scores]}
 
 
-def postprocess(_network: nn.Module) -> Postprocess:
+def postprocess(_card: ModelCard, _network: nn.Module) -> Postprocess:
     """Return the function from logits to picks."""
     return picks
 

@@ -18,7 +18,9 @@ const NO_DEADLINE_S = 180; // published detectors have 120 s for an image on a C
  */
 /** @typedef {{ model?: string, lang?: string }} CommonParameters */
 /** @typedef {"false" | "png" | "webp"} Overlay */
-/** @typedef {CommonParameters & { top_k?: number, min_score?: number }} ClassifyParameters */
+/**
+ * @typedef {CommonParameters & { top_k?: number, min_score?: number, unknown?: "keep" | "hide" }} ClassifyParameters
+ */
 /** @typedef {Omit<ClassifyParameters, "model">} CompareParameters */
 /**
  * @typedef {CommonParameters & { mask?: "png" | "rle" | "polygons" | "none", overlay?: Overlay,

@@ -27,9 +27,12 @@
  *   Polygons
  */
 
-/** @typedef {Answer & { model: ModelName, predictions: Prediction[] }} Classification best class first */
 /**
- * @typedef {{ model: ModelName, predictions: Prediction[], error?: undefined } |
+ * Best class first. `unknown` is true if the image is probably of none of the model's classes.
+ * @typedef {Answer & { model: ModelName, predictions: Prediction[], unknown?: boolean }} Classification
+ */
+/**
+ * @typedef {{ model: ModelName, predictions: Prediction[], unknown?: boolean, error?: undefined } |
  *   { model: ModelName, predictions?: undefined, error: import("./problems.js").Problem }} ModelPredictions
  */
 /** @typedef {Answer & { models: ModelPredictions[] }} Comparison */
@@ -54,14 +57,14 @@
 /** @typedef {Prediction & { bias: number, map: number[][], overlay?: EncodedImage }} ClassExplanation */
 /** @typedef {{ stage: number, block: number, splits: number[], spread: number[] }} BlockAttention */
 /**
- * @typedef {Answer & { model: ModelName, seen: Box, explanations: ClassExplanation[], attention: BlockAttention[] }}
- *   Explanation `seen` is the part of the image that the model saw
+ * @typedef {Answer & { model: ModelName, seen: Box, explanations: ClassExplanation[], attention: BlockAttention[],
+ *   unknown?: boolean }} Explanation `seen` is the part of the image that the model saw
  */
 
 /**
  * A served model.
  * @typedef {ModelName & { summary: string, licence: string, source: string, state: string, default: boolean,
- *   share: number, shadow: number, classes: number, published: Record<string, unknown>,
+ *   share: number, shadow: number, classes: number, knows: string, published: Record<string, unknown>,
  *   measured: Record<string, unknown> }} Model
  */
 /**

@@ -42,10 +42,14 @@ def classify(
     model: str | None = None,
     top_k: int | None = None,
     min_score: float | None = None,
+    unknown: Literal["keep", "hide"] | None = None,
     lang: str | None = None,
 ) -> Call[Classification]:
-    """Return the best classes of an image: at most `top_k`, with at least `min_score`, in the language `lang`."""
-    query = _query(model=model, top_k=top_k, min_score=min_score, lang=lang)
+    """Return the best classes of an image: at most `top_k`, with at least `min_score`, in the language `lang`.
+
+    With `unknown="hide"`, an image of none of the model's classes has no predictions. The model must be calibrated.
+    """
+    query = _query(model=model, top_k=top_k, min_score=min_score, unknown=unknown, lang=lang)
     return Call("v1/classify", _one(Classification), image, query)
 
 
@@ -55,12 +59,13 @@ def compare(
     *,
     top_k: int | None = None,
     min_score: float | None = None,
+    unknown: Literal["keep", "hide"] | None = None,
     lang: str | None = None,
 ) -> Call[Comparison]:
     """Return the best classes of an image by each of two or more models."""
     if len(set(models)) < 2:
         raise ValueError("a comparison needs two models or more")
-    query = _query(model=models, top_k=top_k, min_score=min_score, lang=lang)
+    query = _query(model=models, top_k=top_k, min_score=min_score, unknown=unknown, lang=lang)
     return Call("v1/classify", _one(Comparison), image, query)
 
 

@@ -73,10 +73,14 @@ class Answer(Shape):
 
 
 class Classification(Answer):
-    """The classes of an image, best first."""
+    """The classes of an image, best first.
+
+    `unknown` is true if the image is probably of none of the model's classes, None if the model is not calibrated.
+    """
 
     model: ModelName
     predictions: list[Prediction]
+    unknown: bool | None = None
 
 
 class ModelPredictions(Shape):
@@ -84,6 +88,7 @@ class ModelPredictions(Shape):
 
     model: ModelName
     predictions: tuple[Prediction, ...] = ()
+    unknown: bool | None = None
     error: Problem | None = None
 
 
@@ -193,6 +198,7 @@ class Explanation(Answer):
     seen: tuple[int, int, int, int]
     explanations: list[ClassExplanation]
     attention: list[BlockAttention]
+    unknown: bool | None = None
 
 
 class ModelSummary(ModelName):
@@ -206,6 +212,7 @@ class ModelSummary(ModelName):
     share: float
     shadow: float
     classes: int
+    knows: str = ""
     published: dict[str, Any]
     measured: dict[str, Any]
 

@@ -99,7 +99,7 @@ class LocalModel:
             "model": {"name": self._card.name, "version": self._card.version, "task": self._card.task},
             "image": {"width": facts.width, "height": facts.height, "format": facts.format, "mode": facts.mode},
             **members,
-            "warnings": list(facts.warnings),
+            "warnings": [*facts.warnings, *members.get("warnings", ())],
         }
         plain: dict[str, Any] = orjson.loads(orjson.dumps(document, option=NUMPY))
         return plain

@@ -13,7 +13,7 @@ from service.tasks.base import Endpoint
 Record = Mapping[str, Any]
 
 FACTS: Final = ("file", "model", "version")
-PROBLEM: Final = ("problem", "detail")
+PROBLEM: Final = ("warnings", "problem", "detail")
 SHOWN: Final = 5  # classes or objects in a line of text
 SHARES: Final = ("score", "share")  # shown after a label, in per cent
 FAILED: Final = "error"
@@ -58,13 +58,14 @@ class Columns:
         """Yield the rows of a record: at least one, so that every file is in the table."""
         model = found.get("model", {})
         facts = [found["file"], model.get("name", ""), model.get("version", "")]
-        problem = [code_of(found), found[FAILED].get("detail", "")] if FAILED in found else ["", ""]
+        failure = [code_of(found), found[FAILED].get("detail", "")] if FAILED in found else ["", ""]
+        problem = [_cell(found.get("warnings")), *failure]
         inner = [] if FAILED in found else self._items(found)
         for item in inner or [{}]:
             yield [*facts, *(_cell(item.get(name)) for name in self.names), *problem]
 
     def summary(self, found: Record) -> str:
-        """Return one line about a record: the classes with their scores, or the problem."""
+        """Return one line about a record: the classes with their scores, and any doubt of them, or the problem."""
         if FAILED in found:
             return f"{code_of(found)}: {found[FAILED].get('detail', '')}"
         items = self._items(found)
@@ -72,7 +73,8 @@ class Columns:
             return ", ".join(f"{name} {_short(items[0].get(name))}" for name in self.names)
         shown = ", ".join(_named(item) for item in items[:SHOWN])
         more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-        return f"{shown}{more}" or "none"
+        doubt = "unknown, of the classes the best is " if found.get("unknown") and shown else ""
+        return f"{doubt}{shown}{more}" or ("unknown" if found.get("unknown") else "none")
 
     def _items(self, found: Record) -> Sequence[Mapping[str, Any]]:
         member = found.get(self.member)

@@ -253,4 +253,4 @@ def _engine(
             logits: Tensor = whole(images)
         return logits
 
-    return CudaEngine(card.name, run, head.postprocess(network), device, card.serving.batch_size)
+    return CudaEngine(card.name, run, head.postprocess(card, network), device, card.serving.batch_size)

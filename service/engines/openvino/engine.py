@@ -82,7 +82,7 @@ def load(card: ModelCard, _: str = "cpu", cache: CompileCache | None = None) -> 
     if not openvino_runtime.is_installed():
         raise CardError(f"{card.name}: OpenVINO is not installed; install resnest-service[worker]")
     cache = cache or CompileCache.of_this_user()
-    postprocess = head_of(card).postprocess(graph.skeleton(card))
+    postprocess = head_of(card).postprocess(card, graph.skeleton(card))
     checksums.verify(card)
     if card.serving.precision == "int8":
         checksums.read_int8(card)

@@ -9,6 +9,7 @@ from service.errors import ModelNotFound
 from service.gateway.inference.readiness import State
 from service.gateway.metrics import Transport
 from service.imaging import decoder
+from service.models import labels
 from service.models.cards import CardError, ModelCard
 from service.models.identity import identity
 from service.models.zoo import find
@@ -77,6 +78,7 @@ class ModelRegistry:
             "state": state,
             "default": self.default(card.task) == card,
             "classes": card.network.classes,
+            "knows": labels.summary(card.classes),
             "published": card.published,
             "measured": card.measured,
         }

@@ -148,6 +148,7 @@ def _summary() -> dict[str, Any]:
         "share": 1.0,
         "shadow": 0.0,
         "classes": 2,
+        "knows": "2 classes: cat, dog",
         "published": {},
         "measured": {},
     }

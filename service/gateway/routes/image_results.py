@@ -189,7 +189,8 @@ def document_of(index: int, result: Result, **found: Any) -> dict[str, Any]:
     declared = result.upload.declared or ""
     named = ALIASES.get(declared, declared)
     wrong = named.startswith("image/") and named != media_type(facts.format)
-    warnings = [*facts.warnings, *result.upload.warnings, *([CONTENT_TYPE_MISMATCH] if wrong else [])]
+    mismatch = [CONTENT_TYPE_MISMATCH] if wrong else []
+    warnings = [*facts.warnings, *result.upload.warnings, *mismatch, *found.pop("warnings", ())]
     return {"index": index, "filename": result.upload.filename, "image": image, **found, "warnings": warnings}
 
 

@@ -103,7 +103,8 @@ def compared(named: Sequence[ModelCard], rendering: Rendering, found: ImageResul
     def one(index: int, result: Result) -> dict[str, Any]:
         pairs = zip(named, result.outputs, strict=False)  # no outputs where the image was not decoded
         blocks = [{"model": name_of(card), **_members(card, rendering, result, output)} for card, output in pairs]
-        return document_of(index, result, models=blocks)
+        warnings = dict.fromkeys(code for block in blocks for code in block.pop("warnings", ()))
+        return document_of(index, result, models=blocks, warnings=warnings)
 
     results = [one(index, result) for index, result in enumerate(found.results)]
     return {"models": [name_of(card) for card in named], "results": results}

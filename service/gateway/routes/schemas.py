@@ -27,6 +27,7 @@ class ModelSummary(ModelName):
         "was sent, 0 to 1.",
     )
     classes: int = Field(description="Number of classes.")
+    knows: str = Field(description="The classes in one line, or the first ones of many. The model knows nothing else.")
     published: dict[str, Any] = Field(description="Scores that the authors published.")
     measured: dict[str, Any] = Field(description="Scores that this project measured.")
 
@@ -61,6 +62,13 @@ class Memory(Shape):
     )
 
 
+class CalibrationFacts(Shape):
+    """What the calibration of a classifier changes. Its measured rates are in `measured.calibration`."""
+
+    temperature: float = Field(gt=0, description="The logits are divided by it before the softmax.")
+    min_logit: float = Field(description="An image whose largest logit is below it has `unknown: true`.")
+
+
 class BestFacts(Shape):
     """What `quality=best` does, and what it costs."""
 
@@ -91,6 +99,7 @@ class ModelDetail(ModelSummary):
     input: InputFacts
     memory: Memory
     best: BestFacts | None = Field(default=None, description="What `quality=best` does. Only for segmenters.")
+    calibration: CalibrationFacts | None = Field(default=None, description="Only for calibrated classifiers.")
     transport: Transport = Field(
         description="How decoded images reach the workers: in memory that a worker on the same host shares with the "
         "gateway (`shared_memory`), or in the request (`bytes`)."

@@ -11,7 +11,7 @@ from typing import Any, Final
 from service.measure.accuracy import listing
 from service.measure.accuracy.scoring import scoring_of
 from service.measure.accuracy.subjects import Subject
-from service.measure.tables import stated, table
+from service.measure.tables import Table, stated
 from service.models import text_file
 from service.tasks import TASKS
 from service.tasks.scoring_base import Dataset, RejectedImage, Remark, Scores
@@ -35,17 +35,16 @@ class Report:
         return dict(sorted(self.subject.scoring.label_shares(self.scores).items(), key=lambda item: item[1]))
 
 
-def terminal(reports: Sequence[Report]) -> str:
-    """Return tables in per cent, one of the models and one of the labels for each task."""
-    parts = []
+def terminal(reports: Sequence[Report]) -> list[Table | str]:
+    """Return tables in per cent, one of the models and one of the labels for each task, and sentences about them."""
+    parts: list[Table | str] = []
     for task, of_task in by_task(reports):
-        parts.append(table(*_overview(task, of_task)))
+        parts.append(_overview(task, of_task))
         parts += [f"{name}: {condition}" for name, condition in _conditions(of_task)]
-        parts.append(table(*_labels(task, of_task)))
-    parts += [
+        parts.append(_labels(task, of_task))
+    return parts + [
         f"{report.subject.name}: {len(report.rejected)} images are rejected" for report in reports if report.rejected
     ]
-    return "\n\n".join(parts)
 
 
 def as_json(reports: Sequence[Report], dataset: Dataset, plots: Sequence[str] = ()) -> str:

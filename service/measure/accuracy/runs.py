@@ -25,7 +25,7 @@ def outcomes(subject: Subject, images: Sequence[LabelledImage], run: Run) -> Ite
     """Yield the outcome of each image, in their order."""
     remaining = iter(images)
     while batch := list(islice(remaining, subject.batch)):
-        for image, output in zip(batch, _outputs(run, batch), strict=True):
+        for image, output in zip(batch, outputs(run, [image.path for image in batch]), strict=True):
             yield _outcome(subject, image, output)
 
 
@@ -73,20 +73,20 @@ def resumable(
     return found
 
 
-def _outputs(run: Run, images: Sequence[LabelledImage]) -> list[PipelineOutput | ServiceError | OSError]:
+def outputs(run: Run, paths: Sequence[Path]) -> list[PipelineOutput | ServiceError | OSError]:
     """Return the outputs of a batch. If an image of it is rejected or cannot be read, run them one by one."""
     try:
-        uploads = [image.path.read_bytes() for image in images]
+        uploads = [path.read_bytes() for path in paths]
     except OSError as error:
-        if len(images) == 1:
+        if len(paths) == 1:
             return [error]
     else:
         try:
             return list(run(*uploads))
         except ServiceError as error:
-            if len(images) == 1:
+            if len(paths) == 1:
                 return [error]
-    return [output for image in images for output in _outputs(run, [image])]
+    return [output for path in paths for output in outputs(run, [path])]
 
 
 def _head(subject: Subject, images: Sequence[LabelledImage], root: Path) -> dict[str, Any]:

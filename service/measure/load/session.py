@@ -12,7 +12,7 @@ from service.measure.load import corpus, http_connection, mix, plot, report, swe
 from service.measure.load.corpus import CorpusImage
 from service.measure.load.http_connection import Address, Request
 from service.measure.load.trial import Load, Plan, Progress, Trial, probe, trial
-from service.measure.tables import table
+from service.measure.tables import Table
 from service.tasks import endpoints
 
 CALLERS = 16  # the default: enough to fill batches of 8 twice
@@ -112,15 +112,15 @@ def requests_of(options: SessionOptions, uploads: Sequence[CorpusImage]) -> list
     ]
 
 
-def text(options: SessionOptions, trials: Sequence[Trial]) -> str:
-    """Return the tables, and the highest load within the allowed 95th percentile."""
-    tables = (each(trials) for each in report.TABLES)
-    parts = [table(head, rows) for head, rows in tables if rows]
+def tables(options: SessionOptions, trials: Sequence[Trial]) -> list[Table | str]:
+    """Return the tables, and a sentence about the highest load within the allowed 95th percentile."""
+    every = (each(trials) for each in report.TABLES)
+    parts: list[Table | str] = [(head, rows) for head, rows in every if rows]
     if options.allow_p95 is not None:
         best = sweep.within(trials, options.allow_p95)
         found = f"{best.load}, {best.summary.images_per_s:.1f} images/s" if best else "none of these loads"
         parts.append(f"Within {options.allow_p95:g} ms at the 95th percentile and without an error: {found}")
-    return "\n\n".join(parts)
+    return parts
 
 
 def document(options: SessionOptions, trials: Sequence[Trial]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ class IncompatibleWeightsError(WeightsError):
 
 
 def verify(card: ModelCard) -> None:
-    """Check the weight file. Raises `CardError` if it is missing or its checksum differs."""
+    """Check the weight file. Raises `CardError` if it is missing, its checksum differs, or the calibration's does."""
     try:
         found = sha256(card.weights_path)
     except OSError as error:
@@ -67,6 +67,9 @@ def _compare(card: ModelCard, found: str) -> None:
     if found != card.checksum:
         origin = "the card states" if card.weights.sha256 else "it was pulled with"
         raise WeightsError(f"{card.name}: {card.weights_path} has the SHA-256 {found}, but {origin} {card.checksum}")
+    if card.calibration and card.calibration.made_of != found:
+        remedy = f"repeat `resnest-service calibrate {card.name}`, or remove [calibration] from its card"
+        raise WeightsError(f"{card.name}: its calibration was made with other weights; {remedy}")
 
 
 def _unreadable(card: ModelCard, error: OSError) -> CardError:

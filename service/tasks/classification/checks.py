@@ -10,11 +10,12 @@ from service.tasks.frame import Array
 from service.tasks.shared_image import InputImage
 
 ATTENTION: Final = {"splits", "spread", "stage"}  # present for networks with Split-Attention blocks only
+MAX_LOGIT: Final = "max_logit"  # present for calibrated models only
 
 
 def scores_fit(card: ModelCard, _image: InputImage, arrays: Arrays) -> bool:
-    """Return whether there is one probability for each class."""
-    return set(arrays) == {"scores"} and has_probabilities(arrays["scores"], card.network.classes)
+    """Return whether there is one probability for each class, and perhaps the largest logit."""
+    return set(arrays) - {MAX_LOGIT} == {"scores"} and _are_scores(card, arrays)
 
 
 def embedding_fits(_card: ModelCard, _image: InputImage, arrays: Arrays) -> bool:
@@ -24,13 +25,18 @@ def embedding_fits(_card: ModelCard, _image: InputImage, arrays: Arrays) -> bool
 
 def explanation_fits(card: ModelCard, _image: InputImage, arrays: Arrays) -> bool:
     """Return whether there are scores, maps and biases for each class, and attention weights or none at all."""
-    if set(arrays) not in ({"scores", "maps", "bias"}, {"scores", "maps", "bias", *ATTENTION}):
+    if set(arrays) - {MAX_LOGIT} not in ({"scores", "maps", "bias"}, {"scores", "maps", "bias", *ATTENTION}):
         return False
     classes = card.network.classes
     maps = _is_finite(arrays["maps"], 3) and len(arrays["maps"]) == classes
     bias = _is_finite(arrays["bias"], 1) and len(arrays["bias"]) == classes
     attention = "stage" not in arrays or _attention_fits(arrays)
-    return maps and bias and attention and has_probabilities(arrays["scores"], classes)
+    return maps and bias and attention and _are_scores(card, arrays)
+
+
+def _are_scores(card: ModelCard, arrays: Arrays) -> bool:
+    largest = MAX_LOGIT not in arrays or (_is_finite(arrays[MAX_LOGIT], 1) and len(arrays[MAX_LOGIT]) == 1)
+    return largest and has_probabilities(arrays["scores"], card.network.classes)
 
 
 def _attention_fits(arrays: Arrays) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from service.models.cards import ModelCard
 from service.tasks.base import DIGITS, DecodedFacts, Drawn, Endpoint, ModelOutput, Rendering, invalid, label_row
-from service.tasks.classification import examples
+from service.tasks.classification import domain, examples
 from service.tasks.classification.schema import ClassifyQuery, ClassifyResponse, CompareResponse
 from service.tasks.frame import Array
 
@@ -19,25 +19,35 @@ ROUNDING: Final = 2 * 10**-DIGITS
 
 @dataclass(frozen=True)
 class Ranking(Rendering):
-    """The best classes of each image: how many, and with at least which score."""
+    """The best classes of each image: how many, with at least which score, and whether also where it is unknown."""
 
     count: int
     min_score: float
+    hides_unknown: bool = False
 
     def members(self, card: ModelCard, _facts: DecodedFacts, output: ModelOutput, _drawn: Drawn) -> dict[str, Any]:
-        """Return the predictions, best first."""
+        """Return the predictions, best first, and what the calibration says of the image."""
+        of_domain = domain.members(card, output.arrays)
+        if self.hides_unknown and of_domain.get("unknown"):
+            return {"predictions": [], **of_domain}
         rows = [
             {**label_row(card.classes[class_id]), "score": score}
             for class_id, score in ranked(output.arrays["scores"], self.count)
             if score >= self.min_score
         ]
-        return {"predictions": rows}
+        return {"predictions": rows, **of_domain}
 
 
 def plan(cards: Sequence[ModelCard], query: ClassifyQuery) -> Ranking:
-    """Return what the query asks for. Raises `InvalidParameter` where no model has `top_k` classes."""
+    """Return what the query asks for.
+
+    Raises `InvalidParameter` where no model has `top_k` classes, and where a model without calibration is to hide.
+    """
     check_top_k(query.top_k, cards)
-    return Ranking(query.top_k or TOP_K, query.min_score)
+    hides = query.unknown == "hide"
+    if hides and (uncalibrated := [card.name for card in cards if card.calibration is None]):
+        raise invalid("unknown", f"{', '.join(uncalibrated)} has no calibration, so it cannot tell. Leave it out.")
+    return Ranking(query.top_k or TOP_K, query.min_score, hides)
 
 
 def check_top_k(top_k: int | None, cards: Sequence[ModelCard]) -> None:

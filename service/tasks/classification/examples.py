@@ -22,7 +22,7 @@ def classify() -> tuple[dict[str, Any], ...]:
     """Return one image by one model, and by two."""
     blocks = [{"model": model, "predictions": PREDICTIONS} for model in (MODEL, OTHER)]
     return (
-        sample.response(model=MODEL, results=[sample.result(predictions=PREDICTIONS)]),
+        sample.response(model=MODEL, results=[sample.result(predictions=PREDICTIONS, unknown=False)]),
         sample.response(models=[MODEL, OTHER], results=[sample.result(models=blocks)]),
     )
 

@@ -23,7 +23,7 @@ from service.tasks.base import (
     class_ids,
     label_row,
 )
-from service.tasks.classification import examples
+from service.tasks.classification import domain, examples
 from service.tasks.classification.classify import check_top_k, ranked
 from service.tasks.classification.schema import ExplainQuery, ExplainResponse
 from service.tasks.frame import Array
@@ -84,7 +84,7 @@ class HeatMaps(Rendering):
         for row, file in zip(rows, drawn.files, strict=False):
             row["overlay"] = {**size, "data": base64.b64encode(file).decode("ascii")}
         seen = (left, top, right - left, bottom - top)
-        return {"seen": seen, "explanations": rows, "attention": attention(arrays)}
+        return {"seen": seen, "explanations": rows, "attention": attention(arrays), **domain.members(card, arrays)}
 
 
 def plan(cards: Sequence[ModelCard], query: ExplainQuery) -> HeatMaps:

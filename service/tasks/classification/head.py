@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from service.models.calibration import Calibration
 from service.models.cards import CardError, ModelCard
 from service.networks.segmentation import Segmenter
 from service.networks.split_attention import SplitAttentionConv2d
@@ -19,14 +21,21 @@ def check(card: ModelCard, network: nn.Module) -> None:
         raise CardError(f"{card.name}: its network {card.network.name} is not for {card.task}")
 
 
-def postprocess(_network: nn.Module) -> Postprocess:
+def postprocess(card: ModelCard, _network: nn.Module) -> Postprocess:
     """Return the function from logits to probabilities."""
-    return probabilities
+    return partial(probabilities, calibration=card.calibration)
 
 
-def probabilities(logits: Tensor, _size: ImageSize) -> Outputs:
-    """Return `scores` (n, classes) float32, the probability of each class, from logits `(n, classes)`."""
-    return {"scores": logits.float().softmax(dim=1)}
+def probabilities(logits: Tensor, _size: ImageSize, calibration: Calibration | None = None) -> Outputs:
+    """Return `scores` (n, classes) float32, the probability of each class, from logits `(n, classes)`.
+
+    With a calibration, their temperature is its own, and `max_logit` (n, 1) float32 is the largest logit, without it.
+    """
+    logits = logits.float()
+    if calibration is None:
+        return {"scores": logits.softmax(dim=1)}
+    scores = (logits / calibration.temperature).softmax(dim=1)
+    return {"scores": scores, "max_logit": logits.amax(dim=1, keepdim=True)}
 
 
 def embed(loaded: LoadedNetwork, x: Tensor) -> Outputs:
@@ -39,15 +48,17 @@ def explain(loaded: LoadedNetwork, x: Tensor) -> Outputs:
 
     `maps` (n, classes, h/32, w/32) and `bias` (n, classes) explain the logits. A class's logit is exactly the sum of
     its bias and its map's mean, because all of these networks end in a mean and a linear layer. `scores` (n, classes)
-    are probabilities. A network with b Split-Attention blocks also returns three outputs. `splits` and `spread`
-    (n, b, radix) are the mean and deviation of each split's weight over the channels. `stage` (n, b) is 1 to 4.
+    are probabilities, with `max_logit` as of `probabilities`. A network with b Split-Attention blocks also returns
+    three outputs. `splits` and `spread` (n, b, radix) are the mean and deviation of each split's weight over the
+    channels. `stage` (n, b) is 1 to 4.
     """
     network = loaded.network
     with _attention(network) as weights:
         features = network.stages(x)[-1].float()
     maps = torch.einsum("nkhw,ck->nchw", features, network.fc.weight.float())
     bias = network.fc.bias.float().expand(len(x), -1)
-    outputs: Outputs = {"maps": maps, "bias": bias, "scores": (maps.mean(dim=(2, 3)) + bias).softmax(dim=1)}
+    logits = maps.mean(dim=(2, 3)) + bias
+    outputs: Outputs = {"maps": maps, "bias": bias, **probabilities(logits, (0, 0), loaded.card.calibration)}
     if not weights:
         return outputs
     stages = [stage for stage, _ in weights]

@@ -36,6 +36,20 @@ class ClassifyQuery(Shape):
     min_score: float = Field(
         default=0, ge=0, le=1, allow_inf_nan=False, description="Leave out classes with a lower score."
     )
+    unknown: Literal["keep", "hide"] = Field(
+        default="keep",
+        description="What to do with an image of none of the model's classes, which has `unknown: true`: `keep` the "
+        "best classes all the same, or `hide` them. Only calibrated models take `hide`.",
+    )
+
+
+Unknown = Annotated[
+    bool | None,
+    Field(
+        description="Whether the image is probably of none of the model's classes, and its predictions are worth "
+        "nothing. Absent for a model without calibration."
+    ),
+]
 
 
 class EmbedQuery(Shape):
@@ -82,6 +96,7 @@ class ClassifiedImage(ResultItem):
 
     image: ImageFacts
     predictions: list[Prediction]
+    unknown: Unknown = None
     warnings: list[str]
 
 
@@ -99,6 +114,7 @@ class Comparison(Shape):
 
     model: ModelName
     predictions: list[Prediction]
+    unknown: Unknown = None
 
 
 class ComparedImage(ResultItem):
@@ -171,6 +187,7 @@ class ExplainedImage(ResultItem):
     seen: tuple[int, int, int, int]
     explanations: list[ClassExplanation]
     attention: list[BlockAttention]
+    unknown: Unknown = None
     warnings: list[str]
 
 

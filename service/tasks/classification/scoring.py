@@ -193,5 +193,6 @@ SCORING: Final = Scoring(
     ask=ask,
     compare=compare,
     same="SAME LABEL",
+    calibration="service.tasks.classification.calibration",
     plots={"reliability": reliability},
 )

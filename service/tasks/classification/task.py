@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from service.models.cards import ModelCard
 from service.tasks.base import PREDICT, Operation, Task, same_labels
-from service.tasks.classification.checks import embedding_fits, explanation_fits, scores_fit
+from service.tasks.classification.checks import MAX_LOGIT, embedding_fits, explanation_fits, scores_fit
 from service.tasks.classification.classify import CLASSIFY
 from service.tasks.classification.embed import EMBED
 from service.tasks.classification.explain import EXPLAIN
@@ -17,7 +17,7 @@ MAX_FEATURES = 4096  # of an embedding; the networks of the paper have 2048
 
 
 def _scores_bytes(card: ModelCard) -> int:
-    return FLOAT_BYTES * card.network.classes
+    return FLOAT_BYTES * (card.network.classes + 1)  # the largest logit is the last
 
 
 def _embedding_bytes(_card: ModelCard) -> int:
@@ -32,7 +32,15 @@ def _maps_bytes(card: ModelCard) -> int:
 
 def v2_outputs(card: ModelCard) -> dict[str, dict[str, Any]]:
     """Return the outputs of the Open Inference Protocol."""
-    return {"scores": {"datatype": "FP32", "shape": [-1, card.network.classes]}}
+    largest = {MAX_LOGIT: {"datatype": "FP32", "shape": [-1, 1]}} if card.calibration else {}
+    return {"scores": {"datatype": "FP32", "shape": [-1, card.network.classes]}, **largest}
+
+
+def details(card: ModelCard) -> dict[str, Any]:
+    """Return the calibration, if there is one, as `GET /v1/models/{name}` has it."""
+    if card.calibration is None:
+        return {}
+    return {"calibration": card.calibration.model_dump(exclude={"made_of"})}
 
 
 def agreement(card: ModelCard, ours: Mapping[str, Array], other: ModelCard, theirs: Mapping[str, Array]) -> float:
@@ -52,7 +60,9 @@ CLASSIFICATION: Final = Task(
     head="service.tasks.classification.head",
     scoring="service.tasks.classification.scoring",
     v2_outputs=v2_outputs,
+    v2_on_request=frozenset({MAX_LOGIT}),
     agreement=agreement,
     published_score=("TOP-1", "top1"),
     features="embed",
+    details=details,
 )

@@ -34,7 +34,7 @@ def check(card: ModelCard, network: nn.Module) -> None:
         raise CardError(f"{card.name}: only networks with mask_rcnn in their names have masks")
 
 
-def postprocess(_network: nn.Module) -> Postprocess:
+def postprocess(_card: ModelCard, _network: nn.Module) -> Postprocess:
     """Raise `CardError`: a detector is no single graph."""
     raise CardError("a detector consists of several graphs")
 

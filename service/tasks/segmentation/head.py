@@ -32,7 +32,7 @@ def forward(network: nn.Module, x: Tensor) -> Tensor:
     return logits
 
 
-def postprocess(network: nn.Module) -> Postprocess:
+def postprocess(_card: ModelCard, network: nn.Module) -> Postprocess:
     """Return the function from logits to masks. Of the network it uses the upsampling only."""
     return partial(segment, network.upsample)  # type: ignore[arg-type]
 

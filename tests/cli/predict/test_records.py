@@ -61,7 +61,7 @@ def test_a_file_with_a_problem_or_without_a_result_is_a_row() -> None:
     (empty,) = columns.rows({"file": "a.png", "model": MODEL, "detections": []})
 
     assert (bad[0], *bad[-2:]) == ("bad.png", "image_corrupt", "It is cut off.")
-    assert empty == ["a.png", "mine", "1.0", *[""] * 10]
+    assert empty == ["a.png", "mine", "1.0", *[""] * 11]
     assert columns.summary({"file": "a.png", "detections": []}) == "none"
 
 
@@ -72,6 +72,17 @@ def test_a_line_names_the_problem_or_the_first_classes_with_their_scores() -> No
     assert columns.summary(PROBLEM) == "image_corrupt: It is cut off."
     assert columns.summary({"predictions": seven[:1]}) == "c0 10.0 %"
     assert columns.summary({"predictions": seven}).endswith("c4 10.0 % and 2 more")
+
+
+def test_a_line_and_a_row_say_that_an_image_is_unknown() -> None:
+    columns = Columns.of(endpoints()["classify"])
+    found = {"file": "a", "predictions": [{"label": "rose", "score": 0.61}], "unknown": True, "warnings": ["x", "y"]}
+
+    assert columns.summary(found) == "unknown, of the classes the best is rose 61.0 %"
+    assert columns.summary({**found, "predictions": []}) == "unknown"
+    assert columns.summary({**found, "unknown": False}) == "rose 61.0 %"
+    (row,) = columns.rows(found)
+    assert dict(zip(columns.head, row, strict=True))["warnings"] == "x y"
 
 
 def test_a_long_vector_is_cut_in_a_line_and_whole_in_a_row() -> None:

@@ -1,4 +1,4 @@
-"""The requirements of quantisation; tests/cli/test_quantise.py tests its results, in separate processes."""
+"""The requirements of quantisation; tests/cli/accuracy/test_quantise.py tests its results, in separate processes."""
 
 import subprocess
 import sys

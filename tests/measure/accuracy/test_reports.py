@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from service.measure import tables
 from service.measure.accuracy import reports
 from service.measure.accuracy.reports import MAX_LABELS, Report
 from service.measure.accuracy.subjects import Subject
@@ -52,7 +53,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def test_a_terminal_shows_models_beside_each_other_and_beside_what_was_published(found: list[Report]) -> None:
-    assert reports.terminal(found).splitlines() == [
+    assert tables.text(reports.terminal(found)).splitlines() == [
         "MODEL            VERSION  IMAGES  TOP-1  PUBLISHED  TOP-5  PUBLISHED  ECE",
         "tiny-classifier  1.0      4       50.00  -          75.00  -          35.00",
         "other            1.0      3       66.67  81.03      66.67  -          26.67",
@@ -113,7 +114,7 @@ def test_of_many_labels_the_lowest_are_shown(classifier: Subject) -> None:
     outcomes = [
         ClassificationOutcome("", class_id, (class_id if class_id >= 50 else 99,), 0.5) for class_id in range(100)
     ]
-    shown = reports.terminal([Report(classifier, classification.scores(labels, outcomes))])
+    shown = tables.text(reports.terminal([Report(classifier, classification.scores(labels, outcomes))]))
     lines = [line.split()[0] for line in shown.splitlines() if line.startswith("label-")]
     assert lines == labels[:MAX_LABELS]
     assert (

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from service.measure import tables
 from service.measure.load import corpus, mix, session
 from service.measure.load.session import SessionOptions
 from service.measure.load.sweep import SHARES
@@ -55,7 +56,7 @@ async def test_every_load_is_put_on_the_service_and_told() -> None:
     assert [str(each.load) for each in trials] == ["1 at a time", "3 at a time"]
     assert lines[0].startswith(f"{server.url}/v1/classify: 4 images, ")
     assert all(b"X-Api-Key: k" in head for head, _ in server.requests)
-    text = session.text(asked, trials)
+    text = tables.text(session.tables(asked, trials))
     assert re.search(r"^3 at a time .* 0 ", text, re.MULTILINE)
     assert "Within 10000 ms at the 95th percentile and without an error: 3 at a time, " in text
 
@@ -89,7 +90,7 @@ async def test_throughput_counts_pictures_and_not_only_requests() -> None:
 
 
 def test_no_load_within_the_bound_is_told() -> None:
-    assert session.text(options(allow_p95=1.0), []).endswith("without an error: none of these loads")
+    assert tables.text(session.tables(options(allow_p95=1.0), [])).endswith("without an error: none of these loads")
 
 
 def test_the_pictures_may_come_from_a_folder(tmp_path: Path) -> None:

@@ -35,3 +35,11 @@ def test_an_explanation_has_all_attention_weights_or_none(card: ModelCard) -> No
     assert not explanation_fits(card, PIXELS, {**without, "splits": arrays["splits"]})
     assert not explanation_fits(card, PIXELS, {**arrays, "stage": arrays["stage"][:-1]})
     assert not explanation_fits(card, PIXELS, {**arrays, "maps": arrays["maps"][:-1]})
+
+
+def test_a_largest_logit_is_one_finite_number(card: ModelCard) -> None:
+    scores = np.full(7, 1 / 7, np.float32)
+
+    assert scores_fit(card, PIXELS, {"scores": scores, "max_logit": np.array([-3], np.float32)})
+    for largest in ([np.nan], [], [1, 2]):
+        assert not scores_fit(card, PIXELS, {"scores": scores, "max_logit": np.array(largest, np.float32)})

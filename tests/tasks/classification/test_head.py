@@ -9,6 +9,7 @@ import torch
 
 from service.engines import eager, torch_cpu
 from service.models import cards
+from service.models.calibration import Calibration
 from service.models.cards import CardError
 from service.networks import build
 from service.networks.split_attention import SplitAttentionConv2d
@@ -57,3 +58,18 @@ def test_the_splits_of_each_block_are_weighed_to_one(store: Path, images: Pixels
     assert len({tuple(row.ravel().round(5)) for row in found["splits"]}) == len(images)
     blocks = [each for each in loaded._loaded.network.modules() if isinstance(each, SplitAttentionConv2d)]
     assert not any(block.rsoftmax._forward_hooks for block in blocks)
+
+
+def test_a_calibration_changes_the_scores_alike_in_prediction_and_explanation(store: Path, images: Pixels) -> None:
+    plain = cards.read(store / "tiny-classifier")
+    calibration = Calibration(temperature=0.25, min_logit=0.0, made_of=str(plain.checksum))
+    card = plain.model_copy(update={"calibration": calibration})
+
+    found, explained = torch_cpu.load(card, "cpu")(images), eager.load(card, "cpu")("explain", images)
+
+    logits = torch.from_numpy(explained["maps"].mean(axis=(2, 3)) + explained["bias"])
+    np.testing.assert_allclose(found["scores"], (logits / 0.25).softmax(dim=1), atol=1e-3)
+    np.testing.assert_allclose(explained["scores"], found["scores"], atol=1e-3)
+    np.testing.assert_allclose(found["max_logit"], logits.amax(dim=1, keepdim=True), atol=1e-3)
+    np.testing.assert_allclose(explained["max_logit"], found["max_logit"], atol=1e-3)
+    assert "max_logit" not in torch_cpu.load(plain, "cpu")(images)

@@ -120,4 +120,4 @@ def test_a_network_of_another_task_is_refused(card: ModelCard) -> None:
     with pytest.raises(CardError, match="mask_rcnn"):
         head.check(card, detector)
     with pytest.raises(CardError):
-        head.postprocess(detector)
+        head.postprocess(card, detector)

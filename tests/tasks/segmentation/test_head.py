@@ -85,7 +85,7 @@ def test_the_starter_segmenters_mask_is_that_of_all_upsampled_logits() -> None:
         coarse = built(torch.from_numpy(image[None].copy()))
     size = image.shape[:2]
     assert isinstance(built.network, Segmenter)
-    found = head.HEAD.postprocess(built.network)(coarse, size)["mask"]
+    found = head.HEAD.postprocess(card, built.network)(coarse, size)["mask"]
     assert len(found.unique()) > 1
     assert torch.equal(found, built.network.upsample(coarse, size).argmax(dim=1).to(torch.uint8))
 
@@ -117,8 +117,11 @@ def test_half_precision_logits_are_summed_in_single() -> None:
 def test_a_network_is_finished_by_its_task() -> None:
     with torch.device("meta"):
         segmenter, classifier = build("fcn_resnest14", 3), build("resnest14", 3)
-    assert head.HEAD.postprocess(segmenter)(logits(3), SIZE)["mask"].shape == (2, *SIZE)
-    scores = classification_head.HEAD.postprocess(classifier)(torch.tensor([[0.0, 0.0, np.log(2)]]), SIZE)["scores"]
+    card = cards.read(STORE / "starter-segmenter")
+    assert head.HEAD.postprocess(card, segmenter)(logits(3), SIZE)["mask"].shape == (2, *SIZE)
+    scores = classification_head.HEAD.postprocess(card, classifier)(torch.tensor([[0.0, 0.0, np.log(2)]]), SIZE)[
+        "scores"
+    ]
     torch.testing.assert_close(scores, torch.tensor([[0.25, 0.25, 0.5]]))
 
 

@@ -12,6 +12,7 @@ import { similarityView } from "./similarity.js";
 const WARNINGS = /** @type {Record<string, string>} */ ({
   content_type_mismatch: "The file is of another type than it was declared.",
   first_frame_only: "Only the first frame of the animation was used.",
+  out_of_domain: "The image is probably of none of the classes that the model knows: do not trust the scores.",
   alpha_composited: "Transparent parts were placed on white.",
 });
 

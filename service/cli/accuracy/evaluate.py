@@ -2,7 +2,6 @@
 # ruff: noqa: PLC0415 - a command imports what it needs when it runs
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from service.cli import terminal
 from service.cli.options import LazyChoice, LazyDefaultOption, api_key_option, path_option, store
 from service.config.cores import SLEEPING_THREADS
 from service.host.run_options import RunOptions
@@ -170,9 +170,8 @@ def _score(subject: "Subject", images: "Sequence[LabelledImage]", root: Path, in
     from service.tasks.scoring_base import RejectedImage
 
     journal = into / f"answers-{subject.name}.jsonl" if into else None
-    # On standard error, so that standard output has only the report.
-    with click.progressbar(length=len(images), label=subject.name, file=sys.stderr, show_pos=True, width=0) as bar:
-        found = runs.resumable(subject, images, root, journal, bar.update)
+    with terminal.progress(subject.name, len(images), 0) as step:
+        found = runs.resumable(subject, images, root, journal, lambda answered: step(answered, 0))
     rejected = tuple(each for each in found if isinstance(each, RejectedImage))
     return reports.Report(subject, runs.scores(subject, found), rejected)
 
@@ -181,12 +180,11 @@ def _report(found: "list[Report]", dataset: "Dataset", form: str, into: Path | N
     from service.measure.accuracy import reports
 
     plots = _draw(found, into) if into else []
-    written = {
-        "table": reports.terminal(found),
-        "json": reports.as_json(found, dataset, plots),
-        "csv": reports.as_csv(found),
-    }
-    click.echo(written[form].rstrip("\n"))
+    written = {"json": reports.as_json(found, dataset, plots), "csv": reports.as_csv(found)}
+    if form in written:
+        click.echo(written[form].rstrip("\n"))
+    else:
+        terminal.show(reports.terminal(found))
     if into:
         for name in ("json", "csv"):
             (into / f"report.{name}").write_text(written[name], encoding="utf-8")

@@ -4,17 +4,17 @@
 import contextlib
 import hashlib
 import os
-import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from service.cli.accuracy import card_file
 from service.cli.options import path_option, store
 from service.config.cores import SLEEPING_THREADS
 from service.errors import ServiceError
@@ -22,7 +22,6 @@ from service.host.run_options import RunOptions
 from service.host.supervisor import select_models
 from service.imaging import decoder, preprocess
 from service.imaging.decoder import ImageLimits
-from service.models import atomic_write, text_file
 from service.models.cards import CardError, Int8, ModelCard, Serving
 from service.models.weights import checksums
 from service.tasks.scoring_base import Remark
@@ -196,20 +195,16 @@ def _table(card: ModelCard, comparison: Int8Comparison, size: int) -> str:
 
 def _write(candidate: ModelCard, comparison: Int8Comparison, left_out: Sequence[str]) -> None:
     """Update the card's file and keep the rest of its text."""
-    import tomlkit
-
-    path = candidate.folder / "card.toml"
-    document: Any = tomlkit.parse(text_file.read(path))
-    document.setdefault("serving", tomlkit.table())["precision"] = "int8"
-    document["int8"] = candidate.int8.model_dump() if candidate.int8 else {}
     found = comparison.agreement
-    document.setdefault("measured", tomlkit.table())["int8"] = {
-        "images": found.images,
-        "same": round(found.same, 5),
-        "score_difference": round(found.difference, 6),
-        **({"left_out": list(left_out)} if left_out else {}),
-    }
-    atomic_write.write(path, tomlkit.dumps(document).encode(), mode=stat.S_IMODE(path.stat().st_mode))
+    with card_file.edited(candidate.folder) as document:
+        document["serving"]["precision"] = "int8"
+        document["int8"] = candidate.int8.model_dump() if candidate.int8 else {}
+        document["measured"]["int8"] = {
+            "images": found.images,
+            "same": round(found.same, 5),
+            "score_difference": round(found.difference, 6),
+            **({"left_out": list(left_out)} if left_out else {}),
+        }
 
 
 def _say(what: str) -> None:

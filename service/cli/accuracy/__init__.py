@@ -1,0 +1,1 @@
+"""The commands that measure models on images, and write what they found to the card."""

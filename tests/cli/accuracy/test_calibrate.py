@@ -1,0 +1,128 @@
+"""The command `calibrate`, from folders of images to a card that the service uses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from service.cli.main import main
+from service.models import cards
+from service.models.cards import CardError
+from service.models.weights import checksums
+from tests.stores import FLOWERS_AND_PETS, write_store
+
+IMAGES = 48
+
+
+def call(store: Path, *arguments: object, typed: str = "") -> Result:
+    return CliRunner().invoke(main, ["calibrate", "--store", str(store), *map(str, arguments)], input=typed)
+
+
+def squares(folder: Path, count: int, seed: int) -> None:
+    colours = np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    folder.mkdir(parents=True)
+    for place, picture in enumerate(np.kron(colours, np.ones((1, 8, 8, 1), np.uint8))):
+        Image.fromarray(picture).save(folder / f"{place:02}.png")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with images of random colours for each of two labels."""
+    root = tmp_path_factory.mktemp("photos")
+    for seed, label in enumerate(FLOWERS_AND_PETS[:2]):
+        squares(root / label, IMAGES // 2, seed)
+    return root
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of other images, and a file that is none."""
+    folder = tmp_path_factory.mktemp("others")
+    squares(folder / "squares", 10, 9)
+    (folder / "broken.png").write_bytes(b"not an image")
+    return folder
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> Path:
+    """Return a store that a test may change."""
+    return write_store(tmp_path / "store", "tiny-classifier", "tiny-segmenter")
+
+
+def test_the_card_gets_the_calibration_and_its_rates(own_store: Path, photos: Path, others: Path) -> None:
+    told = call(own_store, "tiny-classifier", photos, "--others", others, "--yes")
+
+    card = cards.read(own_store / "tiny-classifier")
+    assert told.exit_code == 0, told.output
+    assert card.calibration
+    assert card.calibration.made_of == card.checksum
+    rates = card.measured["calibration"]
+    assert (rates["fitted_on"], rates["images"], rates["others"]) == (IMAGES // 2, IMAGES // 2, 10)
+    assert all(0 <= rates[name] <= 1 for name in ("ece_before", "ece_after", "false_alarms", "found", "auroc"))
+    assert "Skipping" in told.stderr
+    assert f"{card.calibration.temperature:.3f}" in told.stdout
+
+
+def test_the_service_uses_what_was_written(own_store: Path, photos: Path) -> None:
+    call(own_store, "tiny-classifier", photos, "--false-alarms", 0.5, "--yes")
+    asked = ["classify", str(photos), "--local", "--json", "--store", str(own_store), "--unknown", "hide"]
+
+    lines = [json.loads(line) for line in CliRunner().invoke(main, asked).stdout.splitlines()]
+
+    unknown = [line for line in lines if line["unknown"]]
+    assert 0.25 * IMAGES <= len(unknown) <= 0.75 * IMAGES
+    assert all((line["predictions"] == []) is line["unknown"] for line in lines)
+    assert all(line["warnings"] == ["out_of_domain"] for line in unknown)
+
+
+def test_another_folder_can_measure_it(own_store: Path, photos: Path) -> None:
+    call(own_store, "tiny-classifier", photos, "--check", photos, "--yes")
+
+    rates = cards.read(own_store / "tiny-classifier").measured["calibration"]
+    assert (rates["fitted_on"], rates["images"]) == (IMAGES, IMAGES)
+
+
+def test_a_second_calibration_replaces_the_first(own_store: Path, photos: Path) -> None:
+    found = []
+    for share in (0.3, 0.1, 0.3):
+        call(own_store, "tiny-classifier", photos, "--false-alarms", share, "--yes")
+        found.append(cards.read(own_store / "tiny-classifier").calibration)
+
+    assert found[0] == found[2] != found[1]
+
+
+def test_a_no_changes_nothing(own_store: Path, photos: Path) -> None:
+    told = call(own_store, "tiny-classifier", photos, typed="n\n")
+
+    assert told.exit_code == 1
+    assert cards.read(own_store / "tiny-classifier").calibration is None
+
+
+def test_a_model_of_another_task_is_refused(own_store: Path, photos: Path) -> None:
+    told = call(own_store, "tiny-segmenter", photos)
+
+    assert told.exit_code == 1
+    assert "only classifiers have one" in told.stderr
+
+
+def test_too_few_images_are_refused_with_their_number(own_store: Path, photos: Path, tmp_path: Path) -> None:
+    squares(tmp_path / "few" / "cat", 5, 1)
+
+    told = call(own_store, "tiny-classifier", tmp_path / "few")
+
+    assert told.exit_code == 1
+    assert "has 5 labelled images for tiny-classifier; at least 40 are needed" in told.stderr
+
+
+def test_a_calibration_of_other_weights_is_refused_when_the_model_is_loaded(own_store: Path, photos: Path) -> None:
+    call(own_store, "tiny-classifier", photos, "--yes")
+    card = cards.read(own_store / "tiny-classifier")
+    assert card.calibration
+    checksums.verify(card)
+    stale = card.model_copy(update={"calibration": card.calibration.model_copy(update={"made_of": "0" * 64})})
+
+    with pytest.raises(CardError, match="repeat `resnest-service calibrate tiny-classifier`"):
+        checksums.verify(stale)

@@ -1,0 +1,31 @@
+"""Whether an answer says that an image is of none of the model's classes."""
+
+import numpy as np
+import pytest
+
+from service.models.calibration import Calibration
+from service.models.cards import ModelCard
+from service.tasks.classification import domain
+
+
+@pytest.fixture
+def card(served: dict[str, ModelCard]) -> ModelCard:
+    calibration = Calibration(temperature=2.0, min_logit=3.0, made_of="0" * 64)
+    return served["tiny-classifier"].model_copy(update={"calibration": calibration})
+
+
+def largest(value: float) -> dict[str, np.ndarray]:
+    return {"max_logit": np.array([value], np.float32)}
+
+
+def test_an_image_below_the_least_logit_is_unknown_and_has_a_warning(card: ModelCard) -> None:
+    assert domain.members(card, largest(2.9)) == {"unknown": True, "warnings": ["out_of_domain"]}
+    assert domain.members(card, largest(3.0)) == {"unknown": False, "warnings": []}
+
+
+def test_nothing_is_said_without_a_calibration(card: ModelCard) -> None:
+    assert domain.members(card.model_copy(update={"calibration": None}), largest(-9.0)) == {}
+
+
+def test_nothing_is_said_of_the_answer_of_a_worker_that_sends_no_logit(card: ModelCard) -> None:
+    assert domain.members(card, {"scores": np.ones(7, np.float32) / 7}) == {}
