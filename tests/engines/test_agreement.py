@@ -30,6 +30,7 @@ PHOTOS = ROOT.parent / "shared" / "data" / "starter-photos"
 COUNT = {"starter-classifier": 200, "starter-segmenter": 40}
 # PyTorch takes 5 to 10 s for one image in bfloat16 on a processor that does not multiply it.
 SLOW_COUNT = {"starter-classifier": 4, "starter-segmenter": 2}
+LOGIT_TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}  # of the mean difference; the largest logits are 1 to 6
 ENGINES: dict[str, Load] = {
     "openvino": openvino_engine.load,
     "torch": torch_cpu.load,
@@ -82,6 +83,7 @@ def count(name: str, engine: str, precision: str) -> int:
     return (SLOW_COUNT if slow else COUNT)[name]
 
 
+@cache
 def outputs(name: str, engine_name: str, precision: str) -> tuple[BatchArrays, ...]:
     engine = ENGINES[engine_name](serving(cards.read(STORE / name), precision=precision), "cpu")
     return tuple(engine(image[None]) for image in prepared(name)[: count(name, engine_name, precision)])
@@ -94,6 +96,19 @@ def test_a_model_answers_as_torch_in_single_precision(name: str, engine: str, pr
     theirs = expected(name)[: count(name, engine, precision)]
     found = numerics.compare(outputs(name, engine, precision), theirs, scoring_of(task))
     assert found.holds(precision), found
+
+
+@pytest.mark.parametrize(("engine", "precision"), ENGINES_AND_PRECISIONS)
+def test_an_image_is_unknown_in_each_engine_alike(engine: str, precision: str) -> None:
+    name = "starter-classifier"
+    calibration = cards.read(STORE / name).calibration
+    assert calibration
+    theirs, ours = (
+        np.array([float(each["max_logit"][0, 0]) for each in found])
+        for found in (expected(name)[: count(name, engine, precision)], outputs(name, engine, precision))
+    )
+    assert np.abs(ours - theirs).mean() <= LOGIT_TOLERANCE[precision]
+    assert ((ours < calibration.min_logit) == (theirs < calibration.min_logit)).mean() >= 0.98
 
 
 def test_the_pictures_have_several_labels_and_shapes() -> None:

@@ -6,13 +6,26 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from service import __version__
 from service.cli.predict.annotations.annotated_image import AnnotatedImage, AnnotatedObject
-from service.cli.predict.annotations.form import Form, replaced
+from service.cli.predict.annotations.form import AnnotationForm, replaced
 from service.cli.predict.annotations.outlines import one_ring
 from service.cli.predict.failures import RunFailedError
+
+
+class CocoAnnotation(NamedTuple):
+    """An object as COCO names its members, with a `score`, which COCO has in results alone."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    area: float
+    iscrowd: int
+    score: float
+    segmentation: Any
 
 
 class CocoFile:
@@ -22,7 +35,7 @@ class CocoFile:
     readers take 0 for the background. An annotation also has the `score`, which readers of COCO's files leave alone.
     """
 
-    def __init__(self, path: Path, form: Form) -> None:
+    def __init__(self, path: Path, form: AnnotationForm) -> None:
         self._path, self._form = path, form
         self._images = self._annotations = 0
         self._seen: dict[int, str] = {}
@@ -55,18 +68,25 @@ class CocoFile:
         self._written.write(f"{',' if self._images > 1 else ''}{json.dumps(row)}")
         for found in image.objects:
             self._annotations += 1
-            row = {"id": self._annotations, "image_id": self._images, **self._annotation(image, found)}
+            row = self._annotation(image, found)._asdict()
             self._waiting.write(f"{',' if self._annotations > 1 else ''}{json.dumps(row)}")
 
-    def _annotation(self, image: AnnotatedImage, found: AnnotatedObject) -> dict[str, Any]:
+    def _annotation(self, image: AnnotatedImage, found: AnnotatedObject) -> "CocoAnnotation":
         category = found.class_id + 1 if found.category_id is None else found.category_id
         self._seen[category] = found.label
         if found.box is None:
             raise RunFailedError("COCO has no place for the label of a whole image")
-        x, y, width, height = found.box
-        area = width * height if found.pixels is None else found.pixels
-        row = {"category_id": category, "bbox": [x, y, width, height], "area": area, "iscrowd": 0}
-        return {**row, "score": found.score, "segmentation": self._segmentation(image, found)}
+        _, _, width, height = found.box
+        return CocoAnnotation(
+            id=self._annotations,
+            image_id=self._images,
+            category_id=category,
+            bbox=found.box,
+            area=width * height if found.pixels is None else found.pixels,
+            iscrowd=0,
+            score=found.score,
+            segmentation=self._segmentation(image, found),
+        )
 
     def _segmentation(self, image: AnnotatedImage, found: AnnotatedObject) -> Any:
         if found.runs is not None and not self._form.polygons:

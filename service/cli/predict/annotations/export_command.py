@@ -14,7 +14,7 @@ from service.cli.predict.failures import RunFailedError
 
 if TYPE_CHECKING:
     from service.cli.predict.annotations.annotated_image import AnnotatedImage
-    from service.cli.predict.annotations.form import Annotations, Form
+    from service.cli.predict.annotations.form import AnnotationForm, Annotations
     from service.cli.predict.annotations.results_lines import Answer
 
 SOME_FAILED: Final = 3  # exit status, as of the commands whose results are read
@@ -23,7 +23,7 @@ FORMS: Final = ("coco", "yolo", "labelme", "label-studio")
 
 @click.command()
 @click.argument("results", type=click.Path(allow_dash=True, dir_okay=False, exists=True, path_type=Path))
-@click.option("--format", "form", type=click.Choice(FORMS), required=True, help="Form of the annotations.")
+@click.option("--format", "form", type=click.Choice(FORMS), required=True, help="AnnotationForm of the annotations.")
 @path_option("--out", required=True, help="File for coco and label-studio, folder for yolo and labelme.")
 @click.option(
     "--min-score", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="Leave out lower scores."
@@ -74,7 +74,7 @@ def export(
             raise RunFailedError(f"{results} has no answer")
         model = head[-1].record.get("model", {})
         labels = model_labels.of_service(url, api_key, model) if url else model_labels.of_store(store, model)
-        with _annotations(form)(out, forms.Form(labels=labels, **options)) as annotations:
+        with _annotations(form)(out, forms.AnnotationForm(labels=labels, **options)) as annotations:
             for answer in chain(head, answers):
                 counts[answer.failed] += 1
                 if not answer.failed:
@@ -92,13 +92,13 @@ def _up_to_model(answers: "Iterable[Answer]") -> "Iterator[Answer]":
             return
 
 
-def _annotations(form: str) -> "Callable[[Path, Form], Annotations]":
+def _annotations(form: str) -> "Callable[[Path, AnnotationForm], Annotations]":
     from service.cli.predict.annotations.coco_file import CocoFile
     from service.cli.predict.annotations.label_studio_file import LabelStudioFile
     from service.cli.predict.annotations.labelme_files import LabelmeFiles
     from service.cli.predict.annotations.yolo_files import YoloFiles
 
-    kinds: dict[str, Callable[[Path, Form], Annotations]] = {
+    kinds: dict[str, Callable[[Path, AnnotationForm], Annotations]] = {
         "coco": CocoFile,
         "yolo": YoloFiles,
         "labelme": LabelmeFiles,

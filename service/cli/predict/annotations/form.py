@@ -12,7 +12,7 @@ from service.cli.predict.failures import RunFailedError
 
 
 @dataclass(frozen=True)
-class Form:
+class AnnotationForm:
     """How annotations are written.
 
     `labels` are the model's classes in the order of their ids, with `label`, `class_id` and perhaps `category_id`.

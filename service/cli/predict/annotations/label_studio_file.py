@@ -10,7 +10,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from service.cli.predict.annotations.annotated_image import AnnotatedImage, AnnotatedObject
-from service.cli.predict.annotations.form import Form, replaced
+from service.cli.predict.annotations.form import AnnotationForm, replaced
 from service.cli.predict.annotations.outlines import one_ring
 
 LOCAL_FILES: Final = "/data/local-files/?d="  # Label Studio's own storage on its host
@@ -24,7 +24,7 @@ class LabelStudioFile:
     The configuration at `<name>.xml` has the control tags that the predictions refer to.
     """
 
-    def __init__(self, path: Path, form: Form) -> None:
+    def __init__(self, path: Path, form: AnnotationForm) -> None:
         self._path, self._form = path, form
         self._kinds: dict[str, None] = {}
         self._labels = {str(row["label"]): None for row in form.labels}

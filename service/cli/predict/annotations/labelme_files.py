@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from service.cli.predict.annotations.annotated_image import AnnotatedImage, AnnotatedObject
-from service.cli.predict.annotations.form import Form, Places
+from service.cli.predict.annotations.form import AnnotationForm, Places
 from service.cli.predict.annotations.outlines import Ring, one_ring
 
 VERSION: Final = "5.5.0"  # of LabelMe, whose form this is
@@ -19,7 +19,7 @@ class LabelmeFiles:
     Several polygons of one object have one `group_id`. The name of the image is relative to its JSON file.
     """
 
-    def __init__(self, folder: Path, form: Form) -> None:
+    def __init__(self, folder: Path, form: AnnotationForm) -> None:
         self._form = form
         self._places = Places(folder, ".json")
 

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from service.cli.predict.annotations.annotated_image import AnnotatedImage, AnnotatedObject
-from service.cli.predict.annotations.form import Form, Places
+from service.cli.predict.annotations.form import AnnotationForm, Places
 from service.cli.predict.annotations.outlines import one_ring
 from service.cli.predict.failures import RunFailedError
 
@@ -20,7 +20,7 @@ class YoloFiles:
     vertex. All are shares of the image. An image without objects has an empty file.
     """
 
-    def __init__(self, folder: Path, form: Form) -> None:
+    def __init__(self, folder: Path, form: AnnotationForm) -> None:
         if not form.labels:
             raise RunFailedError("YOLO's class ids need all labels of the model; name its --store or --url")
         self._folder, self._form = folder, form

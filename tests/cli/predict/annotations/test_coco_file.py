@@ -9,15 +9,15 @@ from pycocotools.coco import COCO
 
 from service.cli.predict.annotations.annotated_image import of_record
 from service.cli.predict.annotations.coco_file import CocoFile
-from service.cli.predict.annotations.form import Form
+from service.cli.predict.annotations.form import AnnotationForm
 from service.cli.predict.failures import RunFailedError
 from tests.cli.predict.annotations.made_results import HEIGHT, WIDTH, classified, detection, record, ring
 
 LABELS = [{"label": "cat", "class_id": 0}, {"label": "dog", "class_id": 1}]
 
 
-def written(path: Path, *records: dict[str, object], form: Form | None = None) -> COCO:
-    with CocoFile(path, form or Form(labels=LABELS)) as file:
+def written(path: Path, *records: dict[str, object], form: AnnotationForm | None = None) -> COCO:
+    with CocoFile(path, form or AnnotationForm(labels=LABELS)) as file:
         for each in records:
             file.add(of_record(each))
     return COCO(str(path))
@@ -37,7 +37,7 @@ def test_pycocotools_draws_the_mask_that_was_found(form: str, tmp_path: Path) ->
 
 
 def test_masks_are_polygons_if_wanted(tmp_path: Path) -> None:
-    read = written(tmp_path / "coco.json", record(detection(ring())), form=Form(labels=LABELS, polygons=True))
+    read = written(tmp_path / "coco.json", record(detection(ring())), form=AnnotationForm(labels=LABELS, polygons=True))
 
     (annotation,) = read.loadAnns(read.getAnnIds())
 
@@ -64,7 +64,7 @@ def test_images_have_their_names_and_sizes_and_their_own_annotations(tmp_path: P
 def test_the_category_ids_are_cocos_where_the_model_has_them(tmp_path: Path) -> None:
     labels = [{**row, "category_id": number} for row, number in zip(LABELS, (17, 18), strict=True)]
 
-    read = written(tmp_path / "a.json", record(detection(ring(), category_id=18)), form=Form(labels=labels))
+    read = written(tmp_path / "a.json", record(detection(ring(), category_id=18)), form=AnnotationForm(labels=labels))
 
     assert {row["id"]: row["name"] for row in read.loadCats(read.getCatIds())} == {17: "cat", 18: "dog"}
     assert read.anns[1]["category_id"] == 18
@@ -80,7 +80,7 @@ def test_the_label_of_a_whole_image_is_refused_and_leaves_no_file(tmp_path: Path
 def test_an_earlier_file_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "coco.json"
     path.write_text("earlier")
-    with CocoFile(path, Form()) as file:
+    with CocoFile(path, AnnotationForm()) as file:
         file.add(of_record(record(detection(ring()))))
         assert path.read_text() == "earlier"
 

@@ -8,11 +8,13 @@ from xml.etree import ElementTree
 import pytest
 
 from service.cli.predict.annotations.annotated_image import of_record
-from service.cli.predict.annotations.form import Form
+from service.cli.predict.annotations.form import AnnotationForm
 from service.cli.predict.annotations.label_studio_file import LabelStudioFile
 from tests.cli.predict.annotations.made_results import HEIGHT, WIDTH, classified, detection, record, ring
 
-FORM = Form(labels=[{"label": "cat", "class_id": 0}, {"label": 'dog "big"', "class_id": 1}], image_url="/data/?d=")
+FORM = AnnotationForm(
+    labels=[{"label": "cat", "class_id": 0}, {"label": 'dog "big"', "class_id": 1}], image_url="/data/?d="
+)
 
 
 def written(path: Path, *records: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from service.cli.predict.annotations.annotated_image import of_record
-from service.cli.predict.annotations.form import Form
+from service.cli.predict.annotations.form import AnnotationForm
 from service.cli.predict.annotations.labelme_files import LabelmeFiles
 from tests.cli.predict.annotations.made_results import HEIGHT, WIDTH, classified, detection, record, ring
 
 
 def written(folder: Path, line: dict[str, Any]) -> dict[str, Any]:
-    with LabelmeFiles(folder, Form()) as files:
+    with LabelmeFiles(folder, AnnotationForm()) as files:
         files.add(of_record(line))
     (path,) = folder.rglob("*.json")
     document: dict[str, Any] = json.loads(path.read_text())

@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from service.cli.predict.annotations.annotated_image import of_record
-from service.cli.predict.annotations.form import Form
+from service.cli.predict.annotations.form import AnnotationForm
 from service.cli.predict.annotations.yolo_files import YoloFiles
 from service.cli.predict.failures import RunFailedError
 from tests.cli.predict.annotations.made_results import HEIGHT, WIDTH, classified, detection, record, ring
 
-FORM = Form(labels=[{"label": "cat", "class_id": 0}, {"label": "dog: brown", "class_id": 1}], tolerance=0)
+FORM = AnnotationForm(labels=[{"label": "cat", "class_id": 0}, {"label": "dog: brown", "class_id": 1}], tolerance=0)
 
 
 def written(folder: Path, *records: dict[str, object]) -> None:
@@ -65,7 +65,7 @@ def test_the_label_of_a_whole_image_is_refused(tmp_path: Path) -> None:
 
 def test_a_model_whose_labels_are_not_known_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFailedError, match="--store or --url"):
-        YoloFiles(tmp_path, Form())
+        YoloFiles(tmp_path, AnnotationForm())
 
 
 def test_nothing_is_written_outside_the_folder(tmp_path: Path) -> None:
