@@ -150,7 +150,7 @@ def bench(
 def _measure_limit(options: Any, store: Path, model: str, processes: int) -> dict[str, Any]:
     os.environ |= SLEEPING_THREADS | os.environ
     from service.host.run_options import RunOptions
-    from service.host.supervisor import select_models
+    from service.host.served_models.selection import select_models
     from service.measure.limit import throughput
     from service.measure.load import report, session
 

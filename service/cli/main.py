@@ -30,14 +30,16 @@ from service.config.environment import SettingsError
 from service.config.log_settings import LogSettings
 from service.config.logs import Logs
 from service.config.traffic import TrafficError
-from service.host import gateways, host_checks, packaging, run_folders, torchserve
+from service.host import gateways, host_checks, run_folders, torchserve
 from service.host import health as health_checks
 from service.host.gateway_slots import GatewaySlot
 from service.host.gateways import GatewayError
 from service.host.processes import stop_signals
 from service.host.run_options import RunOptions, StartError, require_free_port, require_keys
+from service.host.served_models import packaging
+from service.host.served_models.reload import ReloadError
+from service.host.served_models.selection import select_models
 from service.host.supervisor import run as supervise
-from service.host.supervisor import select_models
 from service.models.cards import CardError
 from service.tasks import endpoints
 
@@ -53,6 +55,9 @@ strict_option = click.option(
 )
 
 
+START_ERRORS = (CardError, GatewayError, KeysError, SettingsError, StartError, TrafficError)
+
+
 class Main(click.Group):
     """The group of all commands. It reports an error that an operator can correct as one sentence, with exit code 1."""
 
@@ -62,7 +67,7 @@ class Main(click.Group):
             click.echo(f"Warning: {warning}", err=True)
         try:
             return super().invoke(ctx)
-        except (CardError, GatewayError, KeysError, RunFailedError, SettingsError, StartError, TrafficError) as error:
+        except (*START_ERRORS, ReloadError, RunFailedError) as error:
             raise click.ClickException(str(error)) from error
         except BrokenPipeError:
             raise  # click exits silently: the reader of the output has closed it

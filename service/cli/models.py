@@ -9,8 +9,10 @@ import click
 from click.core import ParameterSource
 
 from service.cli import terminal
-from service.cli.options import store_option
+from service.cli.options import names_option, store_option
 from service.host import torchserve
+from service.host.served_models import control
+from service.host.served_models.reload import ReloadRequest
 from service.models import text_file, zoo
 from service.models.cards import CardError, KeyProfile, Library, ModelCard
 from service.models.weights import checksums
@@ -217,6 +219,24 @@ def remove(store: Path, names: Sequence[str], *, yes: bool) -> None:
             click.confirm(f"{card.name} was imported and cannot be pulled again. Delete {card.folder}?", abort=True)
         weight_store.remove(card, store / torchserve.ARCHIVES, _say)
         click.echo(f"{card.name}: removed")
+
+
+@models.command("reload")
+@store_option
+@names_option(
+    "--models",
+    envvar="RESNEST_MODELS",
+    help="Models to serve from now on. Default: those of the start of the service, as the store has them now.",
+)
+@click.option("--port", type=int, help="Port of the service, if several have this store.")
+@click.option("--ignore-memory", is_flag=True, help="Add models although the memory is estimated not to suffice.")
+def reload_models(store: Path, models: tuple[str, ...], port: int | None, *, ignore_memory: bool) -> None:
+    """Make the running service serve what is in the store now, without a restart.
+
+    New models and versions are added, changed ones replaced, and missing ones removed. If one fails, nothing changes.
+    """
+    request = ReloadRequest(models, ignore_memory)
+    control.reload(control.running(store, port), request, click.echo)
 
 
 def pull_absent(store: Path, names: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ OTHERS: Final = {
     "RESNEST_API_KEY": "API key that commands send to a service",
 }
 # Set by the service itself for its gateway processes.
-INTERNAL: Final = frozenset(("RESNEST_SLOT", "RESNEST_SLOTS", "RESNEST_SLOT_BEFORE"))
+INTERNAL: Final = frozenset(("RESNEST_SLOT", "RESNEST_SLOTS", "RESNEST_SLOT_BEFORE", "RESNEST_ROSTER"))
 SECRETS: Final = frozenset(("keys", "jwt_keys", "redis_url"))  # their values are never shown
 ORIGIN_FORM: Final = "write it as a browser does, such as https://app.example, without path, user or final slash, or *"
 WORDS: Final = {

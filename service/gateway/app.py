@@ -32,6 +32,7 @@ from service.gateway.http.middleware import (
     LingerMiddleware,
 )
 from service.gateway.http.refused_origins import RefusedOriginMiddleware
+from service.gateway.inference.model_changes import ModelChanges
 from service.gateway.inference.registry import ModelRegistry
 from service.gateway.inference.versions import read
 from service.gateway.metrics import Metrics
@@ -42,6 +43,7 @@ from service.gateway.routes.images import ImageRoute, image_routes, router_of
 from service.gateway.routes.open_inference import triton, v2
 from service.gateway.routes.openapi import describe, operation_id
 from service.host.gateway_slots import SINGLE_PROCESS, SharedReadiness
+from service.host.served_models.roster import RosterFile
 from service.models import zoo
 from service.models.cards import CardError
 from service.tasks import task_of
@@ -55,6 +57,15 @@ LEASE_SPARE_S = 30.0  # added to the longest upload and the longest deadline
 
 # Otherwise FastAPI would look up OpenTelemetry providers on every request, and log the messages of errors.
 NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
+
+FIXED: Any = {
+    "title": "resnest-service",
+    "version": __version__,
+    "openapi_url": None,
+    "redirect_slashes": False,
+    "generate_unique_id_function": operation_id,
+    "telemetry": NO_TELEMETRY,
+}
 
 EXCEPTION_HANDLERS: Any = {
     ServiceError: problems.on_service_error,
@@ -88,16 +99,28 @@ def _readable_cards(settings: Settings) -> zoo.Zoo:
     return cards
 
 
+def _registry(settings: Settings, roster: RosterFile | None) -> ModelRegistry:
+    """Return the registry of the models on the list, or of those that the settings name. Raise `CardError`."""
+    if roster is None:
+        return ModelRegistry(_readable_cards(settings), settings)
+    cards = [entry.read() for entry in roster.read().served]
+    return ModelRegistry({card.name: card for card in cards}, settings, all_of_them=True)
+
+
 def create_app(
-    settings: Settings, backend: Backend | None = None, shared_readiness: SharedReadiness = SINGLE_PROCESS
+    settings: Settings,
+    backend: Backend | None = None,
+    shared_readiness: SharedReadiness = SINGLE_PROCESS,
+    roster: RosterFile | None = None,
 ) -> FastAPI:
     """Return the app for these settings; its components are created when the lifespan starts.
 
     Without `backend` it uses the TorchServe instances that the settings name. `shared_readiness` connects this process
-    with the other gateway processes on the host. Raise `CardError` for a model store that cannot be served, `KeysError`
-    for invalid keys, and `TrafficError` for an invalid traffic file.
+    with the other gateway processes on the host. `roster` lists the models in place of the settings, also later. Raise
+    `CardError` for a model store that cannot be served, `KeysError` for invalid keys, and `TrafficError` for an invalid
+    traffic file.
     """
-    registry = ModelRegistry(_readable_cards(settings), settings)
+    registry = _registry(settings, roster)
     metrics, access_log = _metrics(shared_readiness), AccessLog(settings.access_log)
     shares = read(settings.traffic_file, registry, metrics.traffic_stale.set) if settings.traffic_file else None
     authenticator = authenticator_of(settings, metrics)
@@ -111,13 +134,8 @@ def create_app(
         return Components(settings, metrics, registry, server, authenticator, rate_limiter, shares, shared_readiness)
 
     app: FastAPI = Application(
-        title="resnest-service",
-        version=__version__,
-        lifespan=lifespan_of(build, shared_readiness),
-        openapi_url=None,
-        redirect_slashes=False,
-        generate_unique_id_function=operation_id,
-        telemetry=NO_TELEMETRY,
+        lifespan=lifespan_of(build, shared_readiness, roster),
+        **FIXED,
         middleware=middleware_of(
             settings, metrics, access_log, access, lambda: app.state.components.readiness.draining, routers, routes
         ),
@@ -227,9 +245,11 @@ def token_buckets_of(settings: Settings, metrics: Metrics) -> TokenBuckets:
 
 
 def lifespan_of(
-    build: Callable[[], Components], shared_readiness: SharedReadiness
+    build: Callable[[], Components], shared_readiness: SharedReadiness, roster: RosterFile | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return the app's lifespan: the components are built at its start, inside the event loop, and closed at its end.
+
+    With a roster, the app follows its changes.
 
     A process that replaces another accepts no requests until its models have answered, or `SETTLE_S` have passed.
     """
@@ -237,7 +257,7 @@ def lifespan_of(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.components = components = build()
-        components.start()
+        components.start(*([_changes(app, components, roster).run()] if roster else []))
         if shared_readiness.is_replacement:
             components.metrics.gateway_restarts.inc()
             await components.readiness.finish_start(SETTLE_S)
@@ -247,6 +267,15 @@ def lifespan_of(
             await components.close()
 
     return lifespan
+
+
+def _changes(app: FastAPI, components: Components, roster: RosterFile) -> ModelChanges:
+    """Return what follows the roster. The description of the API is built again after each change."""
+    settings, metrics = components.settings, components.metrics
+    longest_s = settings.upload_timeout_s + settings.max_request_timeout_s + LEASE_SPARE_S
+    return ModelChanges(
+        roster.path, components, lambda: setattr(app, "openapi_schema", None), metrics.reload_failed.set, longest_s
+    )
 
 
 def template_finder(routers: Sequence[APIRouter]) -> Callable[[str], str]:

@@ -2,10 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -15,6 +15,8 @@ from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.access.rejection_cache import RejectionCache
 from service.gateway.backend.torchserve import Backend
 from service.gateway.inference.inference import Inference, Result
+from service.gateway.inference.model_watch import ModelWatch
+from service.gateway.inference.models_in_use import ModelsInUse
 from service.gateway.inference.readiness import Readiness
 from service.gateway.inference.registry import ModelRegistry
 from service.gateway.inference.response_cache import ResponseCache
@@ -60,7 +62,8 @@ class Components:
         self.rate_limiter = rate_limiter
         self.body_buffer = BodyBuffer(settings.max_buffered_bytes)
         self.queues = {name: queue for card in registry.cards.values() for name, queue in self._queues_of(card)}
-        self._long_queues = {card.name: self._long_queues_of(card) for card in registry.cards.values()}
+        self._long_queues = {card.server_name: self._long_queues_of(card) for card in registry.cards.values()}
+        self.in_use = ModelsInUse()
         self.admission = Admission(settings.max_in_flight, metrics.inference_in_flight, self._estimate_wait)
         self.arena = Arena(settings.shared_memory_dir, settings.shared_memory_bytes, metrics.shared_memory_bytes.set)
         self.decode_queue = _decode_queue(settings, metrics, self.arena, backend.shares_memory)
@@ -77,7 +80,8 @@ class Components:
             _response_cache(settings, metrics),
         )
         self.rejections = RejectionCache(self._slots_released, lambda: self.readiness.draining)
-        self.shadows = ShadowTraffic(self.versions.shadow, backend, self.queues, self.decode_queue, metrics)
+        shown = (self.queues, self.decode_queue, metrics, self.in_use)
+        self.shadows = ShadowTraffic(self.versions.shadow, backend, *shown)
         self._watchers: list[asyncio.Task[None]] = []
 
     def _readiness(self, shared: SharedReadiness) -> Readiness:
@@ -89,15 +93,17 @@ class Components:
         readiness.decode_failure = self.decode_queue.failure
         return readiness
 
-    def start(self) -> None:
-        """Start to poll the models and to watch the key and traffic files, and start the decode processes."""
-        self.metrics.start_at_zero(self.registry.cards.values())
+    def start(self, *others: Coroutine[Any, Any, None]) -> None:
+        """Start to poll the models and to watch the key and traffic files, and start the decode processes.
+
+        `others` run until the end too.
+        """
+        self.metrics.start_at_zero()
         self.metrics.set_limits(self.settings)
-        for card in self.registry.cards.values():
-            self.metrics.add_version(card.name, card.family, card.version, partial(self.versions.share, card))
+        self.metrics.serve(self.registry.cards.values(), self.versions.share)
         self.arena.open()
         decoders = self.decode_queue.keep_started()
-        work = (self.readiness.run(), self.authenticator.watch(), self.versions.watch(), decoders)
+        work = (self.readiness.run(), self.authenticator.watch(), self.versions.watch(), decoders, *others)
         self._watchers = [asyncio.create_task(each) for each in work]
 
     async def close(self) -> None:
@@ -118,6 +124,32 @@ class Components:
                 with suppress(asyncio.CancelledError):
                     await watcher
 
+    def prepare(self, card: ModelCard) -> ModelWatch:
+        """Make ready to serve a model, which no caller sees yet. Return what is known of it."""
+        self.queues.update(self._queues_of(card))
+        self._long_queues[card.server_name] = self._long_queues_of(card)
+        return self.readiness.watch(card)
+
+    def serve(self, cards: Sequence[ModelCard]) -> None:
+        """Serve these models from now on, under the names that they have now. All of them were prepared.
+
+        Requests that have chosen another model end there. Raises `CardError` as `ModelRegistry.replace` does.
+        """
+        self.registry.replace(cards)
+        self.versions.follow_registry()
+        self.metrics.serve(cards, self.versions.share)
+        self.readiness.serve(cards)
+
+    async def forget(self, card: ModelCard) -> None:
+        """Free what a model used that is no longer served. What still runs for it is cancelled."""
+        for name in [name for name in self.queues if name.partition(" ")[0] == card.server_name]:
+            await self.queues.pop(name).close()
+        del self._long_queues[card.server_name]
+        self.readiness.forget(card)
+        await self.backend.forget(card)
+        for part in (self.inference, self.registry, self.in_use):
+            part.forget(card)
+
     def transport(self, card: ModelCard) -> Transport:
         """Return how images of a model reach its workers."""
         return "shared_memory" if self.arena.is_open and self.backend.shares_memory(card) else "bytes"
@@ -127,7 +159,7 @@ class Components:
         return self.admission.released + sum(queue.ended for queue in self.queues.values())
 
     def _queues_of(self, card: ModelCard) -> Iterator[tuple[str, ModelQueue]]:
-        yield card.name, ModelQueue(self._slots_of(card), shared=True)
+        yield card.server_name, ModelQueue(self._slots_of(card), shared=True)
         for operation in own_queue_operations(card):  # one image per worker: its passes fill a batch by themselves
             yield queue_name(card, operation.name), ModelQueue(partial(self._workers_of, card))
 
@@ -145,7 +177,7 @@ class Components:
         return slots
 
     def _workers_of(self, card: ModelCard) -> int:
-        return len(self.readiness.watches[card.name].workers.ready) or 1
+        return len(self.readiness.watches[card.server_name].workers.ready) or 1
 
     def _estimate_wait(self, card: ModelCard, terms: RequestTerms, images: int) -> float:
         """Return the seconds until a model would have answered so many more images of a caller.
@@ -153,10 +185,10 @@ class Components:
         Long work occupies a worker that short work waits for. Until the first long work has ended, its service time is
         estimated from that of short work.
         """
-        operation, short = operation_of(card, terms.operation), self.queues[card.name]
+        operation, short = operation_of(card, terms.operation), self.queues[card.server_name]
         if not operation.has_own_queue:
             wait_s = short.wait_s(terms.caller, images)
-            for long in self._long_queues[card.name]:
+            for long in self._long_queues[card.server_name]:
                 wait_s += long.free_in_s()
             return wait_s
         queue = self.queues[queue_name(card, terms.operation)]

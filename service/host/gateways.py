@@ -71,6 +71,11 @@ class GatewayProcesses:
             self._slots.append(_Slot(number, self._start(number, 0), self._clock()))
 
     @property
+    def pids(self) -> list[int]:
+        """The process ids of the processes that run."""
+        return [slot.child.pid for slot in self._slots if slot.child.exit_code is None]
+
+    @property
     def exit_code(self) -> int | None:
         """The exit code of a process that has ended; None while all run."""
         return next((slot.child.exit_code for slot in self._slots if slot.child.exit_code is not None), None)

@@ -37,11 +37,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def get(address: str, path: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
-    """Return status and body of a GET at `http://host:port` or `unix:/path`; status 0 where nothing answers."""
+def get(address: str, path: str, timeout_s: float = TIMEOUT_S, method: str = "GET") -> tuple[int, bytes]:
+    """Return status and body of a request to `http://host:port` or `unix:/path`; status 0 where nothing answers."""
     connection = _connection(address, timeout_s)
     try:
-        connection.request("GET", path)
+        connection.request(method, path)
         response = connection.getresponse()
         return response.status, response.read()
     except (OSError, http.client.HTTPException):

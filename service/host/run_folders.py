@@ -21,9 +21,16 @@ def short_folder(parent: str) -> Iterator[Path]:
 
     Folders that earlier processes did not remove are removed first.
     """
-    short = parent if len(os.fsencode(parent)) <= LONGEST_PARENT else "/tmp"  # noqa: S108 - mkdtemp below makes it private
-    remove_abandoned(Path(short))
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=short))
+    short = parent if len(os.fsencode(parent)) <= LONGEST_PARENT else "/tmp"  # noqa: S108 - mkdtemp makes it private
+    with locked_folder(Path(short)) as folder:
+        yield folder
+
+
+@contextmanager
+def locked_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder in `parent`, as `short_folder` does, whatever the length of its path."""
+    remove_abandoned(parent)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     try:
         with (folder / f"{LOCK}.new").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -11,7 +11,6 @@ from pathlib import Path
 from service.config.logs import Logs
 from service.host import health, host_checks, torchserve
 from service.host.gateways import SHARED, GatewayError, GatewayProcesses
-from service.host.packaging import Packaged, package_all, writable_archives
 from service.host.processes import Child, StopSignal, ending, free_ports, stop_signals
 from service.host.run_folders import short_folder
 from service.host.run_options import (
@@ -22,11 +21,16 @@ from service.host.run_options import (
     require_keys,
     require_traffic,
 )
+from service.host.served_models import roster
+from service.host.served_models.control import Control
+from service.host.served_models.packaging import Packaged, own_archives, package_all
+from service.host.served_models.reload import Reload, ReloadError, Steps, Tree
+from service.host.served_models.selection import select
+from service.host.served_models.served import ServedModels
 from service.host.torchserve_log import TorchServeLog
-from service.models import labels, zoo
-from service.models.cards import CardError, ModelCard
-from service.models.default_store import is_installed
-from service.tasks import TASKS, shared_image, task_of
+from service.models import labels
+from service.models.cards import ModelCard
+from service.tasks import TASKS, shared_image
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +51,19 @@ def run(options: RunOptions, say: Say, logs: Logs | None = None) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. Raises `StartError`, `CardError`, `KeysError`, `TrafficError`."""
     started = time.monotonic()
     require_keys(options)
-    models = select_models(options, say)
+    selection = select(options.store, options.models)
+    selection.tell(say)
+    models = selection.cards
     require_traffic(options, models)
     require_free_port(options.host, options.port)
-    with stop_signals() as stop_signal, short_folder(tempfile.gettempdir()) as folder:
+    with (
+        stop_signals() as stop_signal,
+        short_folder(tempfile.gettempdir()) as folder,
+        own_archives(options.store, folder, say) as archives,
+    ):
         say(f"Packaging {', '.join(f'{card.name} {card.version}' for card in models)}")
-        archives = writable_archives(options.store, folder, say)
         packaged = package_all(models, archives, say, strict=options.strict)
+        packaged.unreadable = frozenset(selection.unreadable)
         tree = ProcessTree(options, packaged, folder, stop_signal, say, os.environ, logs)
         try:
             tree.start()
@@ -66,26 +76,6 @@ def run(options: RunOptions, say: Say, logs: Logs | None = None) -> None:
                 tree.watch()
         finally:
             tree.stop()
-
-
-def select_models(options: RunOptions, say: Say) -> list[ModelCard]:
-    """Return the models to serve. Raises `CardError` for an unknown name, or if no default model has its weights."""
-    found = zoo.read_nonempty_zoo(options.store, task_of)
-    if options.models:
-        return found.select(options.models)
-    for reason in found.unreadable.values():
-        say(f"Leaving out an unreadable card: {reason}")
-    defaults = [card for card in found.values() if card.is_default]
-    present = [card for card in defaults if card.weights_path.is_file()]
-    missing = [card for card in defaults if not card.weights_path.is_file()]
-    if not present:
-        where = ", ".join(str(card.weights_path) for card in missing) or f"{options.store.resolve()}/*/weights"
-        ways = "install resnest-starter-models, or name models to pull with --models"
-        hint = f"; {ways}" if is_installed(options.store) else ""
-        raise CardError(f"no model has its weights: {where} missing{hint}")
-    for card in missing:
-        say(f"Leaving out {card.name}: its weights {card.weights_path} are missing")
-    return present
 
 
 class ProcessTree:
@@ -103,9 +93,6 @@ class ProcessTree:
     ) -> None:
         """Serve the packaged models. The gateway tells callers of the refused ones that these were left out."""
         self._options = options
-        self.models = packaged.loaded
-        self._refused = packaged.refused
-        self._archives = packaged.archives
         self._folder = folder
         self._stop_signal = stop_signal
         self._say = say
@@ -119,10 +106,19 @@ class ProcessTree:
             f"http://127.0.0.1:{metrics}",
             *grpc,
         )
+        self._served = ServedModels(packaged, folder, self._addresses.management)
+        self._control: Control | None = None
+        self._reload: Steps | None = None
+        self._starts = 0  # of TorchServe
         self._torchserve: Child | None = None
         self._gateways: GatewayProcesses | None = None
         self._restarts = 0
         self._restarts_for_workers = 0
+
+    @property
+    def models(self) -> list[ModelCard]:
+        """The models that are at TorchServe."""
+        return self._served.loaded
 
     def start(self) -> None:
         """Start all processes, without waiting for any."""
@@ -131,7 +127,7 @@ class ProcessTree:
         if warning := host_checks.java(self._environment)[1]:
             log.warning("%s", warning)
         self._say(f"Starting TorchServe with {workers} worker{'s' * (workers > 1)}, and {processes}")
-        torchserve.prepare(self._folder, self.models, self._archives, self._addresses)
+        self._served.roster.write(self._served.listed)
         self._torchserve = self._start_torchserve()
         environment = {**self._environment, **self._settings()}
         self._gateways = GatewayProcesses(gateways, self._folder / SHARED, environment, self._folder)
@@ -147,7 +143,8 @@ class ProcessTree:
             for name, child in (("TorchServe", self._torchserve), ("the gateway", self._gateways)):
                 if child and child.exit_code is not None:
                     raise StartError(f"{name} ended with code {child.exit_code} while starting{self._log.last_error}")
-            reason = health.reasons_of_gateway(self._options.address, [card.name for card in self._refused])
+            left_out = [card.name for card in self._served.refused]
+            reason = health.reasons_of_gateway(self._options.address, left_out)
             if not reason:
                 return True
             if time.monotonic() > deadline:
@@ -158,12 +155,14 @@ class ProcessTree:
     def watch(self) -> None:
         """Restart gateways that end, and TorchServe if it ends or gives up on a worker. Return when asked to stop.
 
-        Raises `StartError` if restarts do not help.
+        Meanwhile, reload the models whenever an operator asks for it. Raises `StartError` if restarts do not help.
         """
+        self._control = Control(self._folder, self._options.store, self._options.address, self._say)
         checked_at = ready_at = time.monotonic()
         while not self._stop_signal.to_stop.wait(TICK_S):
             self._follow_logs()
             self._restart_gateways()
+            self._reload_models(self._control)
             gave_up = False
             if time.monotonic() - checked_at > CHECK_INTERVAL_S:
                 checked_at = time.monotonic()
@@ -177,12 +176,35 @@ class ProcessTree:
     def stop(self) -> None:
         """Stop the gateways, which finish their requests first, then TorchServe; a second signal skips the waits."""
         hurry = self._stop_signal.to_hurry.is_set
+        if self._control:
+            self._control.close()
         if self._gateways:
             self._say("Stopping")
             self._gateways.stop(STOP_GATEWAY_S, hurry)
             shared_image.remove_abandoned(shared_image.folder(self._environment))  # of gateways that were killed
         if self._torchserve:
             self._torchserve.stop(STOP_TORCHSERVE_S, hurry)
+
+    def _reload_models(self, control: Control) -> None:
+        """Go on with the reload in progress, or begin the next one. One that fails changes nothing."""
+        request = control.poll()
+        if request is not None:
+            self._log.load_failure = ""
+            tree = Tree(self._gateway_pids, lambda: self._starts, lambda: self._log.load_failure)
+            self._reload = Reload(request, self._served, tree, self._options, control.say).steps()
+        if self._reload is None:
+            return
+        try:
+            next(self._reload)
+            return
+        except StopIteration:
+            control.finish()
+        except ReloadError as error:
+            control.finish(str(error))
+        self._reload = None
+
+    def _gateway_pids(self) -> list[int]:
+        return self._gateways.pids if self._gateways else []
 
     def _follow_logs(self) -> None:
         self._log.read()
@@ -195,10 +217,8 @@ class ProcessTree:
         if self._options.strict or not failed or len(self.models) == 1:
             raise StartError(reason)
         log.error("Leaving out a model: %s", reason)
-        self._refused += failed
-        self.models = [card for card in self.models if card not in failed]
+        self._served.leave_out(failed)
         self._log.load_failure = ""
-        torchserve.prepare(self._folder, self.models, self._archives, self._addresses)
         if self._torchserve:
             self._torchserve.stop(STOP_TORCHSERVE_S, self._stop_signal.to_hurry.is_set)
         self._torchserve = self._start_torchserve()
@@ -212,7 +232,7 @@ class ProcessTree:
 
     def _check_workers(self) -> tuple[bool, bool]:
         """Return whether every model has a ready worker, and whether a restart should bring back a given-up worker."""
-        names = [card.name for card in self.models]
+        names = self._served.server_names()
         if health.unready_models(self._addresses.management, names):
             return False, False
         if not health.has_given_up(self._addresses.inference):
@@ -246,7 +266,8 @@ class ProcessTree:
             # allocated, not 2 GB.
             "MALLOC_MMAP_THRESHOLD_": "1048576",
             "RESNEST_MODEL_STORE": str(self._options.store.resolve()),
-            "RESNEST_MODELS": ",".join(card.name for card in (*self.models, *self._refused)),
+            "RESNEST_MODELS": "",  # the list of the roster applies
+            roster.VARIABLE: str(self._served.roster.path),
             "RESNEST_DEFAULT_MODELS": ",".join(self._options.default_models),
             "RESNEST_INFERENCE_URL": self._addresses.inference,
             "RESNEST_MANAGEMENT_URL": self._addresses.management,
@@ -260,6 +281,9 @@ class ProcessTree:
         return settings | {name: str(file.resolve()) for name, file in files.items() if file}
 
     def _start_torchserve(self) -> Child:
+        self._starts += 1
+        archives = self._served.archives
+        torchserve.prepare(self._folder, self.models, archives, self._addresses, takes_models=True)
         for address in (self._addresses.inference, self._addresses.management):
             Path(address.removeprefix("unix:")).unlink(missing_ok=True)
         # In JSON, whatever the form of this log: `TorchServeLog` reads the lines.

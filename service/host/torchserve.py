@@ -29,6 +29,8 @@ FOLLOWERS = 1
 HEAD_ROOM = 65536  # bytes for a frame's header and its scores
 # Jobs that may wait for one model. The gateway admits fewer. If the queue is full, TorchServe answers 503 at once.
 JOB_QUEUE_SIZE = 256
+# Bytes of a request to a model that is registered while TorchServe runs. Its memory for requests is not larger.
+LARGEST_FRAME = 256 << 20
 # TorchServe kills the worker if a batch takes longer than this. No live request gets there, because the gateway's
 # deadline comes first.
 HANG_FACTOR, HANG_FLOOR_S = 3, 30
@@ -56,14 +58,14 @@ class Addresses:
 
 
 def package(card: ModelCard, archives: Path) -> Path:
-    """Write TorchServe's directory of this model, `archives/<name>`, unless it is up to date, and return it.
+    """Write TorchServe's directory of this model, by its server name, unless it is up to date, and return it.
 
     Raises `CardError` if the weights are missing or differ from the card's checksum, if the labels do not fit, or if
     the archive cannot be written.
     """
     checksums.verify(card)
     _ = card.classes
-    archive = archives / card.name
+    archive = archives / card.server_name
     try:
         files = _files(card)
         with _locked(archives):
@@ -74,10 +76,24 @@ def package(card: ModelCard, archives: Path) -> Path:
     return archive
 
 
-def configuration(models: Iterable[ModelCard], archives: Path, addresses: Addresses) -> str:
-    """Return TorchServe's `config.properties` for these models, packaged in `archives`."""
+def holds(archives: Path, server_name: str, card: ModelCard) -> bool:
+    """Return whether the directory of that name is what `package` would write for the card."""
+    card = card.model_copy(update={"registered_as": server_name})
+    try:
+        return _up_to_date(archives / server_name, _files(card), card)
+    except (OSError, CardError):
+        return False
+
+
+def configuration(
+    models: Iterable[ModelCard], archives: Path, addresses: Addresses, *, takes_models: bool = False
+) -> str:
+    """Return TorchServe's `config.properties` for these models, packaged in `archives`.
+
+    With `takes_models`, models can be registered and unregistered while TorchServe runs.
+    """
     models = list(models)
-    largest = max(_largest_frame(card) for card in models)
+    largest = max(LARGEST_FRAME if takes_models else 0, *(largest_frame(card) for card in models))
     properties = {
         "inference_address": addresses.inference,
         "management_address": addresses.management,
@@ -87,12 +103,12 @@ def configuration(models: Iterable[ModelCard], archives: Path, addresses: Addres
         "grpc_inference_port": addresses.grpc_inference_port,
         "grpc_management_port": addresses.grpc_management_port,
         "model_store": archives.resolve(),
-        "load_models": ",".join(card.name for card in models),
+        "load_models": ",".join(card.server_name for card in models),
         "max_request_size": largest,
         "max_response_size": largest,
         # Every client that reaches these addresses is trusted, but cannot make TorchServe download or load anything.
         "disable_token_authorization": "true",
-        "enable_model_api": "false",
+        "enable_model_api": str(takes_models).lower(),
         "allowed_urls": "file://nowhere/.*",
         "install_py_dep_per_model": "false",
         "blacklist_env_vars": SECRETS,
@@ -109,15 +125,22 @@ def configuration(models: Iterable[ModelCard], archives: Path, addresses: Addres
 
 
 def prepare(
-    folder: Path, models: Iterable[ModelCard], archives: Path, addresses: Addresses, *, in_json: bool = False
+    folder: Path,
+    models: Iterable[ModelCard],
+    archives: Path,
+    addresses: Addresses,
+    *,
+    in_json: bool = False,
+    takes_models: bool = False,
 ) -> None:
     """Write the configuration of one TorchServe into `folder`, and make a folder for its sockets there.
 
-    TorchServe logs as text, or `in_json` as `service.config.logs` does.
+    TorchServe logs as text, or `in_json` as `service.config.logs` does. See `configuration` for `takes_models`.
     """
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     (folder / "log4j2.xml").write_text(torchserve_log.configuration(in_json=in_json), encoding="utf-8")
-    (folder / CONFIGURATION).write_text(configuration(models, archives, addresses), encoding="utf-8")
+    properties = configuration(models, archives, addresses, takes_models=takes_models)
+    (folder / CONFIGURATION).write_text(properties, encoding="utf-8")
 
 
 def command(folder: Path, environment: Mapping[str, str]) -> list[str]:
@@ -163,7 +186,7 @@ def _escaped(value: str) -> str:
     return "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes)
 
 
-def _largest_frame(card: ModelCard) -> int:
+def largest_frame(card: ModelCard) -> int:
     """Return the most bytes that a request to this model, or its response, can have.
 
     A request has three bytes per pixel for a full batch of the operation.
@@ -186,7 +209,7 @@ def _files(card: ModelCard) -> dict[str, bytes]:
         "createdOn": CREATED_ON,
         "runtime": "python",
         "model": {
-            "modelName": card.name,
+            "modelName": card.server_name,
             "handler": HANDLER,
             "modelVersion": card.version,
             "configFile": "model-config.yaml",

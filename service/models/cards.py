@@ -149,7 +149,10 @@ class Int8(CardTable):
 
 
 class ModelCard(CardTable):
-    """One model of the store. `published` holds the figures of its authors, `measured` the figures of this project."""
+    """One model of the store. `published` holds the figures of its authors, `measured` the figures of this project.
+
+    `folder` and `registered_as` are no members of the file.
+    """
 
     name: Annotated[str, Field(pattern=NAME)]
     version: Annotated[str, Field(pattern=VERSION)]
@@ -169,6 +172,7 @@ class ModelCard(CardTable):
     published: dict[str, Any] = Field(default_factory=dict)
     measured: dict[str, Any] = Field(default_factory=dict)
     folder: Path = Field(default=Path(), exclude=True)
+    registered_as: str = Field(default="", exclude=True)
 
     @model_validator(mode="after")
     def _check_label_counts(self) -> Self:
@@ -176,6 +180,15 @@ class ModelCard(CardTable):
             if len(names) != self.network.classes:
                 raise ValueError(f"{len(names)} labels in {language} for {self.network.classes} classes")
         return self
+
+    @property
+    def server_name(self) -> str:
+        """Return the name under which the model server has the model.
+
+        It is `name` unless the model was added to a running service (decision 0074). A name may pass to another version
+        or to other weights, and a server name never does.
+        """
+        return self.registered_as or self.name
 
     @property
     def family(self) -> str:
@@ -278,7 +291,7 @@ def parse(folder: Path) -> ModelCard:
     path = folder / "card.toml"
     try:
         fields = tomllib.loads(text_file.read(path))
-        return ModelCard.model_validate({**fields, "folder": folder})
+        return ModelCard.model_validate({**fields, "folder": folder, "registered_as": ""})
     except (OSError, TextError, tomllib.TOMLDecodeError) as error:
         raise CardError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:

@@ -48,7 +48,7 @@ def can_run(card: ModelCard, name: str) -> bool:
 
 def queue_name(card: ModelCard, name: str) -> str:
     """Return the queue in which an image waits for an operation. No model's name has a space."""
-    return f"{card.name} {name}" if operation_of(card, name).has_own_queue else card.name
+    return f"{card.server_name} {name}" if operation_of(card, name).has_own_queue else card.server_name
 
 
 def own_queue_operations(card: ModelCard) -> list[Operation]:

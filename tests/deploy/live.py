@@ -61,6 +61,9 @@ class Model:
     async def workers(self, card: ModelCard) -> Workers:
         return Workers(frozenset({1}), card.serving.workers)
 
+    async def forget(self, card: ModelCard) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

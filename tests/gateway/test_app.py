@@ -90,6 +90,9 @@ class Crashing:
     async def workers(self, card: ModelCard) -> Workers:
         return Workers(frozenset({1}), 1)
 
+    async def forget(self, card: ModelCard) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

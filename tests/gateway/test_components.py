@@ -46,6 +46,9 @@ class Silent:
     async def workers(self, card: ModelCard) -> Workers:
         return Workers(frozenset({1}), 1)
 
+    async def forget(self, card: ModelCard) -> None:
+        pass
+
     async def close(self) -> None:
         self.closed = True
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 
 from service.host import supervisor, torchserve
-from service.host.packaging import Packaged
 from service.host.processes import stop_signals
 from service.host.run_folders import short_folder
 from service.host.run_options import RunOptions
+from service.host.served_models.packaging import Packaged
+from service.host.served_models.selection import select_models
 from service.models.cards import ModelCard
 
 HANDLER = "tests.null_model.handler"
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[2]  # the workers import the handler from here
 def serve(options: RunOptions, handler: str = HANDLER) -> None:
     """Serve until SIGTERM."""
     started = time.monotonic()
-    models = supervisor.select_models(options, click.echo)
+    models = select_models(options, click.echo)
     for card in models:
         package_with(handler, card, options.store / torchserve.ARCHIVES)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

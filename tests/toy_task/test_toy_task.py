@@ -61,6 +61,9 @@ class InProcess:
         """Return one worker."""
         return Workers(frozenset({1}), 1)
 
+    async def forget(self, card: ModelCard) -> None:
+        """Do nothing."""
+
     async def close(self) -> None:
         """Do nothing."""
 

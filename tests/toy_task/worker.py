@@ -8,7 +8,7 @@ import click
 from service.cli.options import path_option, store
 from service.host import torchserve
 from service.host.run_options import RunOptions
-from service.host.supervisor import select_models
+from service.host.served_models.selection import select_models
 from tests.null_model.service import package_with
 from tests.toy_task.task import registered
 

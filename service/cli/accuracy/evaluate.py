@@ -13,7 +13,7 @@ from service.cli import terminal
 from service.cli.options import LazyChoice, LazyDefaultOption, api_key_option, path_option, store
 from service.config.cores import SLEEPING_THREADS
 from service.host.run_options import RunOptions
-from service.host.supervisor import select_models
+from service.host.served_models.selection import select_models
 
 if TYPE_CHECKING:
     from service.measure.accuracy.reports import Report

@@ -19,7 +19,7 @@ from service.cli.options import path_option, store
 from service.config.cores import SLEEPING_THREADS
 from service.errors import ServiceError
 from service.host.run_options import RunOptions
-from service.host.supervisor import select_models
+from service.host.served_models.selection import select_models
 from service.imaging import decoder, preprocess
 from service.imaging.decoder import ImageLimits
 from service.models.cards import CardError, Int8, ModelCard, Serving

@@ -14,7 +14,7 @@ import orjson
 from service.cli.predict.failures import RunFailedError
 from service.errors import ServiceError
 from service.host.run_options import RunOptions
-from service.host.supervisor import select_models
+from service.host.served_models.selection import select_models
 from service.models.cards import ModelCard
 from service.tasks import TASKS, can_run, decode_jobs
 from service.tasks.base import Drawn, Endpoint, ModelOutput, Rendering

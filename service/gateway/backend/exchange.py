@@ -39,8 +39,9 @@ OnSent = Callable[[str, Transport, int], None]
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """An image (h, w, 3), the operation, the request id, and the deadline in loop time."""
+    """An image (h, w, 3), the model, the operation, the request id, and the deadline in loop time."""
 
+    card: ModelCard
     image: InputImage
     operation: str
     request_id: str
@@ -61,11 +62,11 @@ class Exchange:
         """Return an outcome for each image, in their order. Raises `ReplicaError`."""
         clock = asyncio.get_running_loop().time
         started = clock()
-        opened = await self._send(replica, self._requests, by_reference=replica.shares_memory(self._card.name))
+        opened = await self._send(replica, self._requests, by_reference=replica.shares_memory(self._card.server_name))
         unread = [index for index, (head, _) in enumerate(opened) if head.get("code") in {UNREADABLE, STALE}]
         if unread:
             if any(opened[index][0]["code"] == UNREADABLE for index in unread):
-                replica.note_unreadable(self._card.name)
+                replica.note_unreadable(self._card.server_name)
             again = await self._send(replica, [self._requests[index] for index in unread], by_reference=False)
             for index, response in zip(unread, again, strict=True):
                 opened[index] = response
@@ -82,7 +83,7 @@ class Exchange:
         for transport, count in zip(TRANSPORTS, (shared, len(requests) - shared), strict=True):
             if count:
                 self._on_sent(model, transport, count)
-        response = await _predictions(replica, model, body, _ids(requests))
+        response = await _predictions(replica, self._card, body, _ids(requests))
         try:
             opened = frames.unpack_all(response)
         except ValueError as error:
@@ -123,11 +124,12 @@ class Exchange:
         return ModelOutput(arrays, batch, inference_s, max(0.0, elapsed_s - inference_s), worker_bytes)
 
 
-async def _predictions(replica: Replica, model: str, frame: bytes, request_id: str) -> bytes:
+async def _predictions(replica: Replica, card: ModelCard, frame: bytes, request_id: str) -> bytes:
     """Return the body of the response. Raise `ReplicaError`."""
+    model, path = card.name, f"/predictions/{card.server_name}"
     headers = {"Content-Type": "application/octet-stream", "X-Request-ID": request_id}
     try:
-        status, body = await replica.inference.exchange("POST", f"/predictions/{model}", frame, headers)
+        status, body = await replica.inference.exchange("POST", path, frame, headers)
     except UnreachableError as error:
         raise NotSentError(BackendUnavailable("The model server is not reachable.")) from error
     except BrokenError as error:

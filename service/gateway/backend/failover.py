@@ -37,6 +37,7 @@ class NotSentError(ReplicaError):
 class Call(Generic[Value]):
     """A request for a model: how to send it to a replica, and after how many seconds to hedge.
 
+    `model` is the name that the replicas know, and `label` the one that callers know.
     The failure of a batch is raised at once, since its images may succeed separately.
     `send` raises `ReplicaError`, or a `ServiceError` that the model returned for the images.
     """
@@ -45,6 +46,7 @@ class Call(Generic[Value]):
     send: Callable[[Replica], Awaitable[Value]]
     hedge_after_s: float
     is_batch: bool = False
+    label: str = ""
 
 
 class Failover:
@@ -71,7 +73,7 @@ class Failover:
                 return await first
             second = asyncio.create_task(self._attempt(call, tried))
             running.add(second)
-            return await self._first_success(call.model, first, second)
+            return await self._first_success(call.label or call.model, first, second)
         except ReplicaError as failed:
             raise failed.error from failed
         finally:
@@ -106,7 +108,7 @@ class Failover:
         tried.clear()
         return True
 
-    async def _first_success(self, model: str, first: asyncio.Task[Value], second: asyncio.Task[Value]) -> Value:
+    async def _first_success(self, label: str, first: asyncio.Task[Value], second: asyncio.Task[Value]) -> Value:
         """Return the first response, or raise the error of the second attempt."""
         waiting = {task for task in (first, second) if not task.done()}
         outcome = "failed"
@@ -119,7 +121,7 @@ class Failover:
                         return task.result()
             return second.result()
         finally:
-            self._on_retry(model, outcome)
+            self._on_retry(label, outcome)
 
     async def _attempt(self, call: Call[Value], tried: list[Replica]) -> Value:
         """Return the response of one replica, and add it to `tried`; replicas where nothing listens are skipped."""

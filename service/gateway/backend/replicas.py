@@ -110,6 +110,11 @@ class Replica:
         self.worker_status[model] = WorkerStatus(registered=self.worker_status.get(model, WorkerStatus()).registered)
         self._replacements[model].server_was_lost = True
 
+    def forget(self, model: str) -> None:
+        """Forget a model that is no longer served."""
+        for kept in (self.worker_status, self._circuits, self._cannot_share, self._replacements):
+            kept.pop(model, None)
+
     def _ready(self, model: str) -> frozenset[int]:
         return self.worker_status.get(model, WorkerStatus()).ready
 
@@ -178,6 +183,11 @@ class Replicas:
     def has_better(self, model: str, current: Replica) -> bool:
         """Return whether the current replica has no worker of the model, and another one has."""
         return not current.may_answer(model) and any(each.may_answer(model) for each in self.present)
+
+    def forget(self, model: str) -> None:
+        """Forget a model that is no longer served."""
+        for replica in self.present:
+            replica.forget(model)
 
     async def refresh(self) -> None:
         """Resolve the names again if `interval_s` has passed, or sooner if there is no replica."""

@@ -65,6 +65,9 @@ class Backend(Protocol):
     async def workers(self, card: ModelCard) -> Workers:
         """Return the model's workers. Raise `ServiceError` if no server responds."""
 
+    async def forget(self, card: ModelCard) -> None:
+        """Forget a model that is no longer served."""
+
     async def close(self) -> None:
         """Close the connections."""
 
@@ -103,44 +106,43 @@ class TorchServe:
         self, card: ModelCard, image: InputImage, *, deadline: float, request_id: str, operation: str = PREDICT
     ) -> ModelOutput:
         """Implement `Backend`; raise `Overloaded`, `BackendUnavailable`, `BackendBadResponse`, `DeadlineExceeded`."""
-        request = ImageRequest(image, operation, request_id, deadline)
+        request = ImageRequest(card, image, operation, request_id, deadline)
         try:
             async with asyncio.timeout_at(deadline):
                 output = await self._batcher_of(card, operation).submit(request, (operation, image.shape))
-                return await self._retry_alone(card, request) if output is None else output
+                return await self._retry_alone(request) if output is None else output
         except TimeoutError:
             raise DeadlineExceeded(f"{card.name} did not answer before the deadline.") from None
 
-    async def _retry_alone(self, card: ModelCard, request: ImageRequest) -> ModelOutput:
+    async def _retry_alone(self, request: ImageRequest) -> ModelOutput:
         """Send an image whose batch failed once more, alone: another image may have caused the failure."""
-        outcome = "failed"
+        outcome, name = "failed", request.card.name
         try:
-            (output,) = await self._send(card, [request])
+            (output,) = await self._send([request])
             if isinstance(output, ModelOutput):
                 outcome = "answered"
                 return output
-            raise output or BackendUnavailable(f"{card.name} has no worker that responds.")
+            raise output or BackendUnavailable(f"{name} has no worker that responds.")
         finally:
-            self._on_retry(card.name, outcome)
+            self._on_retry(name, outcome)
 
     def _batcher_of(self, card: ModelCard, operation: str) -> Batcher[ImageRequest, ModelOutput | None]:
         """Return the batcher for images with that operation."""
         key = queue_name(card, operation)
         if key not in self._batchers:
-            workers = partial(self._replicas.workers, card.name)
+            workers = partial(self._replicas.workers, card.server_name)
             own = operation_of(card, operation)
             size = (own if own.has_own_queue else operation_of(card, PREDICT)).batch_size(card)
-            self._batchers[key] = Batcher(partial(self._send, card), size, workers)
+            self._batchers[key] = Batcher(self._send, size, workers)
         return self._batchers[key]
 
-    async def _send(
-        self, card: ModelCard, requests: Sequence[ImageRequest]
-    ) -> Sequence[ModelOutput | ServiceError | None]:
+    async def _send(self, requests: Sequence[ImageRequest]) -> Sequence[ModelOutput | ServiceError | None]:
         """Return an outcome for each request, all of one queue; None for each if a batch failed as a whole."""
-        operation = requests[0].operation
+        card, operation = requests[-1].card, requests[0].operation  # the last has the model's current name
         exchange = Exchange(card, requests, self._skew_s, self._on_sent)
         is_batch = len(requests) > 1
-        call = Call(card.name, exchange.run, HEDGE_SHARE * operation_of(card, operation).deadline_s(card), is_batch)
+        hedge_after_s = HEDGE_SHARE * operation_of(card, operation).deadline_s(card)
+        call = Call(card.server_name, exchange.run, hedge_after_s, is_batch, card.name)
         try:
             async with asyncio.timeout_at(max(each.deadline for each in requests)):
                 if not self._replicas.present:
@@ -154,34 +156,41 @@ class TorchServe:
     def shares_memory(self, card: ModelCard) -> bool:
         """Implement `Backend`; without a replica it is not known yet, and so True."""
         replicas = self._replicas.present
-        return not replicas or any(replica.shares_memory(card.name) for replica in replicas)
+        return not replicas or any(replica.shares_memory(card.server_name) for replica in replicas)
 
     async def workers(self, card: ModelCard) -> Workers:
         """Implement `Backend`; a model that is registered nowhere has no workers."""
         await self._replicas.refresh()
-        replicas = self._replicas.present
-        errors = await asyncio.gather(*(self._update_status(replica, card.name) for replica in replicas))
+        replicas, model = self._replicas.present, card.server_name
+        errors = await asyncio.gather(*(self._update_status(replica, card) for replica in replicas))
         if not any(error is None for error in errors):
             raise next((error for error in errors if error), BackendUnavailable("The model server is not reachable."))
-        statuses = [(each.name, each.worker_status[card.name]) for each in replicas if card.name in each.worker_status]
+        statuses = [(each.name, each.worker_status[model]) for each in replicas if model in each.worker_status]
         ready = frozenset((name, pid) for name, status in statuses for pid in status.ready)
         registered = sum(status.registered for _, status in statuses) or 1
-        known = [each.worker_status[card.name] for each, error in zip(replicas, errors, strict=True) if error is None]
+        known = [each.worker_status[model] for each, error in zip(replicas, errors, strict=True) if error is None]
         refused = all(status.is_refused for status in known)
-        return Workers(ready, registered * card.serving.workers, self._replicas.circuits(card.name), refused)
+        return Workers(ready, registered * card.serving.workers, self._replicas.circuits(model), refused)
+
+    async def forget(self, card: ModelCard) -> None:
+        """Implement `Backend`; its pending requests are cancelled."""
+        keys = [key for key in self._batchers if key.partition(" ")[0] == card.server_name]
+        await asyncio.gather(*(self._batchers.pop(key).close() for key in keys))
+        self._replicas.forget(card.server_name)
 
     async def close(self) -> None:
         """Cancel the pending requests, and close all connections."""
         await asyncio.gather(*(batcher.close() for batcher in self._batchers.values()))
         await self._replicas.close()
 
-    async def _update_status(self, replica: Replica, model: str) -> ServiceError | None:
+    async def _update_status(self, replica: Replica, card: ModelCard) -> ServiceError | None:
         """Store a replica's worker status of a model, by its management API; return an error if that failed."""
+        model = card.server_name
         before = replica.worker_status.get(model, WorkerStatus())
         try:
             async with asyncio.timeout(self._status_timeout_s):
                 status = _worker_status(*await replica.management.exchange("GET", f"/models/{model}"))
-            self._on_restart(model, *replica.update(model, status))
+            self._on_restart(card.name, *replica.update(model, status))
         except TimeoutError:
             timeouts = before.timeouts + 1
             ready = before.ready if timeouts < MAX_STATUS_TIMEOUTS else frozenset()

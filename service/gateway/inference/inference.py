@@ -99,6 +99,11 @@ class Inference:
         self._recheck = recheck
         self._response_cache = response_cache
 
+    def forget(self, card: ModelCard) -> None:
+        """Remove the cached results of a model that is no longer served."""
+        if self._response_cache is not None:
+            self._response_cache.remove_if(lambda key: isinstance(key, tuple) and card.server_name in key[1])
+
     def check(self, cards: Sequence[ModelCard], terms: RequestTerms) -> None:
         """Raise `Overloaded` before the body is read, if the request would be rejected after it.
 
@@ -158,7 +163,7 @@ class Inference:
 
     def _cache_key(self, digest: bytes, cards: Sequence[ModelCard], terms: RequestTerms) -> Hashable:
         caller = terms.caller if self._response_cache and not self._response_cache.shared else ""
-        return (digest, tuple(card.name for card in cards), terms.operation, caller)
+        return (digest, tuple(card.server_name for card in cards), terms.operation, caller)
 
     async def _cached_or_computed(
         self, upload: Upload, digest: bytes, cards: Sequence[ModelCard], request_id: str, terms: RequestTerms

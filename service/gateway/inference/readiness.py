@@ -8,12 +8,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from PIL import Image
-
-from service.config.outage import Outage
 from service.errors import (
     BackendUnavailable,
     DeadlineExceeded,
@@ -25,59 +21,16 @@ from service.errors import (
 )
 from service.gateway.backend.circuit_breaker import STATES
 from service.gateway.backend.torchserve import Backend, Workers
+from service.gateway.inference.model_watch import ModelWatch, State, watch_of
 from service.gateway.metrics import Metrics
 from service.host.gateway_slots import SINGLE_PROCESS, SharedReadiness
-from service.imaging import preprocess
 from service.models.cards import ModelCard
-from service.models.inputs import Input
-from service.tasks.base import Pixels
 
 log = logging.getLogger(__name__)
 
-State = Literal["ready", "loading", "unavailable", "refused"]
 Requirement = Literal["any", "all"]
 
 PROBE_ID = "probe"  # the request id of probes
-# Pixels, for networks that take any size: an image of a segmenter's full size occupies a CPU worker for half a minute.
-PROBE_SIDE = 256
-
-
-@dataclass
-class ModelWatch:
-    """The observed state of one model.
-
-    `probed` are the workers that were ready when the last probe was sent, empty if it must be repeated. `confirmed`
-    are those that were ready when the last answered probe was sent. `answered_at` is the loop time of that answer, and
-    `worker_bytes` the resident memory of the worker that gave it.
-    """
-
-    card: ModelCard
-    probe_image: Pixels
-    workers: Workers
-    confirmed: frozenset[Hashable] = frozenset()
-    probed: frozenset[Hashable] = frozenset()
-    answered_at: float = float("-inf")
-    worker_bytes: int | None = None
-    was_ready: bool = False
-    outage: Outage = field(default_factory=lambda: Outage(log), repr=False)
-    probe: asyncio.Task[None] | None = field(default=None, repr=False)
-
-    @property
-    def answered(self) -> bool:
-        """Whether a probe was answered while a worker was ready that still is."""
-        return bool(self.confirmed & self.workers.ready)
-
-    @property
-    def state(self) -> State:
-        """`loading` until the model is ready for the first time, `unavailable` if it is no longer ready.
-
-        `refused` if the model servers have left it out.
-        """
-        if self.answered:
-            return "ready"
-        if self.workers.refused:
-            return "refused"
-        return "unavailable" if self.was_ready else "loading"
 
 
 class Readiness:
@@ -99,22 +52,21 @@ class Readiness:
         `require` says how many models must be ready for the instance to be. With `all`, one failing model takes the
         others out of service, because a load balancer sends an unready instance nothing.
 
-        `groups` returns the models that can replace each other, by the name of the group. Without it, each model is a
-        group of its own.
+        `groups` returns the server names of the models that can replace each other, by the name of the group. Without
+        it, each model is a group of its own.
         """
-        self.watches = {card.name: _new_watch(card) for card in cards}
+        self.watches = {card.server_name: watch_of(card) for card in cards}
         self.draining = False
         self._backend = backend
         self._metrics = metrics
         self._interval_s = interval_s
         self._probe_interval_s = probe_interval_s
-        self._groups = groups or (lambda: {name: [name] for name in self.watches})
+        self._groups = groups or (lambda: {watch.card.name: [name] for name, watch in self._served()})
         self._recheck = asyncio.Event()
         self._shared_readiness = shared_readiness
         self._was_ready = asyncio.Event()
         self._require = require
         self.decode_failure: Callable[[], str | None] = lambda: None  # returns why no image can be decoded
-        self._reported_groups: set[str] = set()
 
     @property
     def ready(self) -> bool:
@@ -128,21 +80,21 @@ class Readiness:
         """
         return not self.draining and self._can_answer(require) and self._shared_readiness.all_ready
 
-    def state(self, model: str) -> State:
+    def state(self, server_name: str) -> State:
         """Return the state of one model."""
-        return self.watches[model].state
+        return self.watches[server_name].state
 
     def details(self) -> dict[str, dict[str, Any]]:
         """Return a `schemas.ModelReadiness` for each model."""
         return {
-            name: {
+            watch.card.name: {
                 "state": watch.state,
                 "workers_ready": len(watch.workers.ready),
                 "workers_configured": watch.workers.configured,
                 "answered": watch.answered,
                 "circuits": dict(watch.workers.circuits),
             }
-            for name, watch in self.watches.items()
+            for _, watch in self._served()
         }
 
     def problem(self) -> ServiceError:
@@ -157,7 +109,7 @@ class Readiness:
     def check_loaded(self, cards: Iterable[ModelCard]) -> None:
         """Raise `ModelRefused` if the model servers have left one of these models out."""
         for card in cards:
-            if self.watches[card.name].state == "refused":
+            if self.watches[card.server_name].state == "refused":
                 raise ModelRefused(f"The model server has left {card.name} out: it failed its check at the start.")
 
     def drain(self) -> None:
@@ -195,6 +147,29 @@ class Readiness:
             self._start_probe(watch)
         self._report()
 
+    def watch(self, card: ModelCard) -> ModelWatch:
+        """Watch a model that is about to be served, and check it at once. Return what is known of it."""
+        if card.server_name not in self.watches:
+            self.watches[card.server_name] = watch_of(card, is_served=False)
+            self.recheck()
+        return self.watches[card.server_name]
+
+    def serve(self, cards: Iterable[ModelCard]) -> None:
+        """Report these models from now on, in this order and under these names. All of them are watched."""
+        served = {card.server_name: card for card in cards}
+        others = {name: watch for name, watch in self.watches.items() if name not in served}
+        self.watches = {name: self.watches[name] for name in served} | others
+        for name, watch in self.watches.items():
+            watch.is_served = name in served
+            watch.card = served.get(name, watch.card)
+        self._report()
+
+    def forget(self, card: ModelCard) -> None:
+        """Stop to watch a model."""
+        watch = self.watches.pop(card.server_name)
+        if watch.probe is not None:
+            watch.probe.cancel()
+
     async def wait_for_probes(self) -> None:
         """Wait until no probe is in flight."""
         await asyncio.gather(*(watch.probe for watch in self.watches.values() if watch.probe is not None))
@@ -208,8 +183,11 @@ class Readiness:
             await self.wait_for_probes()
 
     def any_ready(self, names: Iterable[str]) -> bool:
-        """Return whether one of these models is ready."""
+        """Return whether one of these models, by the names that the model server has for them, is ready."""
         return any(self.watches[name].answered for name in names)
+
+    def _served(self) -> list[tuple[str, ModelWatch]]:
+        return [(name, watch) for name, watch in self.watches.items() if watch.is_served]
 
     def _unready_groups(self) -> list[str]:
         return [name for name, members in self._groups().items() if not self.any_ready(members)]
@@ -244,10 +222,10 @@ class Readiness:
         deadline = loop.time() + watch.card.serving.deadline_s
         try:
             output = await self._backend.predict(watch.card, watch.probe_image, deadline=deadline, request_id=PROBE_ID)
-        except (Overloaded, DeadlineExceeded):
-            watch.probed = frozenset()
+        except (Overloaded, DeadlineExceeded) as error:
+            watch.probed, watch.failure = frozenset(), str(error)
         except ServiceError as error:
-            watch.confirmed = frozenset()
+            watch.confirmed, watch.failure = frozenset(), str(error)
             log.warning("%s failed a probe: %s", watch.card.name, error)
         else:
             watch.confirmed = ready
@@ -257,7 +235,8 @@ class Readiness:
 
     def _report(self) -> None:
         """Write the current state to the metrics, to the log, and to the other gateway processes."""
-        for name, watch in self.watches.items():
+        for watch in (watch for _, watch in self._served()):
+            name = watch.card.name
             self._metrics.workers_ready.labels(name).set(len(watch.workers.ready))
             self._metrics.model_refused.labels(name).set(watch.state == "refused")
             self._metrics.workers_configured.labels(name).set(watch.workers.configured)
@@ -276,23 +255,8 @@ class Readiness:
         self._report_groups()
 
     def _report_groups(self) -> None:
-        """Write which groups are ready. Groups change with the traffic file."""
+        """Write which groups are ready. Groups change with the traffic file and with the models."""
         groups = self._groups()
-        for name in self._reported_groups - groups.keys():
-            self._metrics.model_ready.remove(name)
+        self._metrics.set_groups(groups)
         for name, members in groups.items():
             self._metrics.model_ready.labels(name).set(self.any_ready(members))
-        self._reported_groups = set(groups)
-
-
-def _new_watch(card: ModelCard) -> ModelWatch:
-    return ModelWatch(card, _probe_image(card.input), Workers(frozenset(), card.serving.workers))
-
-
-def _probe_image(spec: Input) -> Pixels:
-    """Return the network's input for the probe: the same gradients each time, small if the network takes any size."""
-    if spec.profile == "proportional":  # the network takes any size
-        spec = spec.model_copy(update={"size": min(spec.square, PROBE_SIDE)})
-    gradient = Image.linear_gradient("L")
-    image = Image.merge("RGB", (gradient, gradient.rotate(90), Image.radial_gradient("L")))
-    return preprocess.prepare(spec, image)

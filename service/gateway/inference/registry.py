@@ -6,7 +6,7 @@ from typing import Any
 
 from service.config.settings import Settings
 from service.errors import ModelNotFound
-from service.gateway.inference.readiness import State
+from service.gateway.inference.model_watch import State
 from service.gateway.metrics import Transport
 from service.imaging import decoder
 from service.models import labels
@@ -19,21 +19,37 @@ from service.tasks import PREDICT, can_run, task_of
 class ModelRegistry:
     """The served cards by name. The first card of a task is its default: it serves requests that name no model."""
 
-    def __init__(self, cards: dict[str, ModelCard], settings: Settings) -> None:
-        """Choose the cards to serve. Raises `CardError` if there are none, or a named or default model is missing."""
+    def __init__(self, cards: Mapping[str, ModelCard], settings: Settings, *, all_of_them: bool = False) -> None:
+        """Choose the cards to serve. Raises `CardError` if there are none, or a named or default model is missing.
+
+        `all_of_them` says that another process has chosen, and `settings.models` does not apply.
+        """
         # A published model that was never pulled has no checksum of its weights: no worker has it.
         names = settings.models or [name for name, card in cards.items() if card.is_default]
-        served = {card.name: card for card in _named(cards, names, "models that are not in the model store:")}
-        for card in served.values():
-            task_of(card)
-        first = _named(served, settings.default_models, "default models that are not served:")
-        self.cards = {card.name: card for card in (*first, *served.values())}
-        if not self.cards:
-            raise CardError(f"the model store {settings.model_store} has no models with weights")
-        # Computed once, because the checksum of weights that were pulled or imported is read from the disk.
-        self._identities = {card.name: identity(card) for card in self.cards.values()}
+        chosen = list(cards) if all_of_them else names
         self._settings = settings
         self._candidates = cache(self._find_candidates)
+        self._identities: dict[str, str] = {}
+        self.cards: dict[str, ModelCard] = {}
+        self.replace(_named(cards, chosen, "models that are not in the model store:"))
+
+    def replace(self, cards: Iterable[ModelCard]) -> None:
+        """Serve these cards from now on. Raises `CardError` if there are none, or a default model is missing."""
+        served = {card.name: card for card in cards}
+        for card in served.values():
+            task_of(card)
+        first = _named(served, self._settings.default_models, "default models that are not served:")
+        if not served:
+            raise CardError(f"the model store {self._settings.model_store} has no models with weights")
+        # Computed once, because the checksum of weights that were pulled or imported is read from the disk.
+        missing = [card for card in served.values() if card.server_name not in self._identities]
+        self._identities |= {card.server_name: identity(card) for card in missing}
+        self.cards = {card.name: card for card in (*first, *served.values())}
+        self._candidates.cache_clear()
+
+    def forget(self, card: ModelCard) -> None:
+        """Forget a model that is no longer served and that no request uses."""
+        self._identities.pop(card.server_name, None)
 
     def default(self, task: str, operation: str = PREDICT) -> ModelCard:
         """Return the first card of a task that can run the operation. Raises `ModelNotFound`."""
@@ -66,7 +82,7 @@ class ModelRegistry:
 
     def identities(self, cards: Sequence[ModelCard]) -> list[str]:
         """Return for each card its name and identity. They change whenever the model's outputs could change."""
-        return [f"{card.name} {self._identities[card.name]}" for card in cards]
+        return [f"{card.name} {self._identities[card.server_name]}" for card in cards]
 
     def summary(self, card: ModelCard, state: State) -> dict[str, Any]:
         """Return a `schemas.ModelSummary` without the traffic shares."""
@@ -94,7 +110,7 @@ class ModelRegistry:
         return {
             **self.summary(card, state),
             "network": card.network.name,
-            "identity": self._identities[card.name],
+            "identity": self._identities[card.server_name],
             "input": {"profile": card.input.profile, "size": card.input.size},
             **task_of(card).details(card),
             "memory": {"weights_bytes": card.weights_bytes, "worker_bytes": worker_bytes},

@@ -49,6 +49,11 @@ class ResponseCache(Generic[Value]):
         self._count("hit", self._bytes)
         return self._cached[key]
 
+    def remove_if(self, is_stale: Callable[[Hashable], bool]) -> None:
+        """Remove the values with these keys."""
+        for key in [key for key in self._cached if is_stale(key)]:
+            self._bytes -= self._cached.pop(key).size()
+
     async def get_or_compute(
         self, key: Hashable, deadline: float, compute: Callable[[], Awaitable[Value]]
     ) -> tuple[Value, CacheOutcome]:

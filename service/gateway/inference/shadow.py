@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from service.errors import ServiceError
 from service.gateway.backend.torchserve import Backend
 from service.gateway.inference.inference import Result
+from service.gateway.inference.models_in_use import ModelsInUse
 from service.gateway.metrics import Metrics
 from service.gateway.scheduling.model_queue import ModelQueue
 from service.gateway.scheduling.request_terms import RequestTerms
@@ -50,17 +51,19 @@ class ShadowTraffic:
         queues: Mapping[str, ModelQueue],
         decode_queue: DecodeQueue,
         metrics: Metrics,
+        in_use: ModelsInUse,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """Send a version's images to the version that `target_of` returns, with the share of the images, 0 to 1.
 
-        `chance` returns random numbers from 0 to 1.
+        `in_use` counts the images as users of the version. `chance` returns random numbers from 0 to 1.
         """
         self._target_of = target_of
         self._backend = backend
         self._queues = queues
         self._decode_queue = decode_queue
         self._metrics = metrics
+        self._in_use = in_use
         self._chance = chance
         self._running: set[asyncio.Task[None]] = set()
 
@@ -104,13 +107,14 @@ class ShadowTraffic:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def _has_room(self, upload: bytes, *cards: ModelCard) -> bool:
-        queues = [self._queues[queue_name(card, PREDICT)] for card in cards]
+        queues = [self._queues.get(queue_name(card, PREDICT)) for card in cards]  # none of a model that was removed
         has_capacity = self.in_flight < MAX_IN_FLIGHT and self._decode_queue.has_room_for(upload)
-        return has_capacity and all(queue.is_quiet for queue in queues)
+        return has_capacity and all(queue is not None and queue.is_quiet for queue in queues)
 
     async def _compare(self, copy: ShadowCopy, card: ModelCard, request_id: str) -> None:
         try:
-            output = await self._predict(copy.content, card, request_id)
+            with self._in_use.hold([card]):
+                output = await self._predict(copy.content, card, request_id)
             agreement = await asyncio.to_thread(
                 task_of(card).agreement, copy.card, copy.output.arrays, card, output.arrays
             )

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,27 @@ Shares = WatchedFile[Splits]
 
 def read(file: Path, registry: ModelRegistry, set_stale: Callable[[int], object], reload_s: float = RELOAD_S) -> Shares:
     """Return the content of the traffic file, which can be watched; see `WatchedFile`. Raises `TrafficError`."""
-    return WatchedFile(file, partial(traffic.read, cards=registry.cards.values()), set_stale, reload_s)
+    return WatchedFile(file, lambda path: traffic.read(path, registry.cards.values()), set_stale, reload_s)
 
 
 class Versions:
     """The served versions of each model, and how requests are spread over them."""
 
     def __init__(self, registry: ModelRegistry, shares: Shares | None, is_ready: Callable[[str], bool]) -> None:
-        """Spread requests by `shares`; `is_ready` returns whether the model of a card's name is ready."""
+        """Spread requests by `shares`; `is_ready` returns whether the model of a server name is ready."""
         self._registry = registry
         self._shares = shares
         self._is_ready = is_ready
         self._versions = traffic.by_version(registry.cards.values())
+
+    def follow_registry(self) -> None:
+        """Use the cards that the registry has now, and read the traffic file again, because it names versions."""
+        self._versions = traffic.by_version(self._registry.cards.values())
+        if self._shares is None:
+            return
+        self._shares.reload()
+        kept = {family: split for family, split in self._shares.value.items() if self._has_versions_of(family, split)}
+        self._shares.value = kept
 
     def split(self, family: str) -> Split:
         """Return a model's traffic split in the file."""
@@ -97,7 +105,7 @@ class Versions:
         return self._by_share(request, family, operation)
 
     def groups(self) -> dict[str, list[str]]:
-        """Return the cards that can replace each other, by group.
+        """Return the server names of the models that can replace each other, by group.
 
         The versions of a model that have a weight in the file are a group. Without weights, each version is a group.
         """
@@ -105,9 +113,9 @@ class Versions:
         for family, versions in self._versions.items():
             weights = self.split(family).weights
             if weights:
-                found[family] = [versions[version].name for version, weight in weights.items() if weight]
+                found[family] = [versions[version].server_name for version, weight in weights.items() if weight]
             else:
-                found |= {card.name: [card.name] for card in versions.values()}
+                found |= {card.name: [card.server_name] for card in versions.values()}
         return found
 
     async def watch(self) -> None:
@@ -130,6 +138,10 @@ class Versions:
             },
         }
 
+    def _has_versions_of(self, family: str, split: Split) -> bool:
+        named = {*split.weights, *([split.shadow.version] if split.shadow else [])}
+        return named <= self._versions.get(family, {}).keys()
+
     def _by_share(self, request: Request, family: str, operation: str) -> str:
         versions = self._versions[family]
         weights = {
@@ -141,7 +153,7 @@ class Versions:
             return family
         if len(weights) == 1:
             return versions[next(iter(weights))].name
-        weights = {each: weights[each] for each in weights if self._is_ready(versions[each].name)} or weights
+        weights = {each: weights[each] for each in weights if self._is_ready(versions[each].server_name)} or weights
         return versions[traffic.choose(weights, family, self._key(request, family))].name
 
     def _weights(self, family: str) -> dict[str, float]:

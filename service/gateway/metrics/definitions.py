@@ -6,12 +6,14 @@ classes.
 
 import socket
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from service import __version__
 from service.config.settings import Settings
 from service.errors import ServiceError, every_error
 from service.gateway.metrics import label_values as values
+from service.gateway.metrics.current_series import labels_of
 from service.gateway.metrics.series import BATCH_SIZES, BYTES, LATEST, MAX, SECONDS, SUM, Series
 from service.models.cards import ModelCard
 from service.tasks import TASKS
@@ -65,6 +67,10 @@ class Metrics(Series):
         self.traffic_stale = self._gauge(
             "resnest_traffic_stale", "1 if the traffic file is invalid and the previous shares stay in force", [], MAX
         )
+        # Read by: alert on models that were not reloaded.
+        self.reload_failed = self._gauge(
+            "resnest_model_reload_failed", "1 if the last reload of the models failed and changed nothing", [], LATEST
+        )
         # Read by: alert on an unavailable rate limit store.
         self.rate_limit_store_unavailable = self._gauge(
             "resnest_rate_limit_store_unavailable",
@@ -96,9 +102,7 @@ class Metrics(Series):
         self.images = self._counter("resnest_images_total", "Images by model and outcome", ["model", "outcome"])
         # Read by: dashboard "Models" (images by transport).
         self.images_sent = self._counter(
-            "resnest_images_sent_total",
-            "Images sent to model servers, in shared memory or as bytes",
-            ["model", "transport"],
+            "resnest_images_sent_total", "Images sent, in shared memory or as bytes", ["model", "transport"]
         )
         # Read by: dashboard "Images" (response cache).
         self.cache_lookups = self._counter(
@@ -145,10 +149,7 @@ class Metrics(Series):
         )
         # Read by: dashboard "Models" (time since the last success).
         self.last_success = self._gauge(
-            "resnest_model_last_success_timestamp_seconds",
-            "Time of the last successful image, Unix time",
-            ["model"],
-            MAX,
+            "resnest_model_last_success_timestamp_seconds", "Unix time of the last successful image", ["model"], MAX
         )
         # Read by: dashboard "Models" (models and engines).
         labels = ["model", "version", "task", "engine", "precision"]
@@ -185,9 +186,7 @@ class Metrics(Series):
         )
         # Read by: dashboard "Versions" (shadow traffic).
         self.shadow_images = self._counter(
-            "resnest_shadow_images_total",
-            "Images chosen for shadow traffic, by outcome",
-            ["family", "version", "outcome"],
+            "resnest_shadow_images_total", "Images chosen for shadow traffic", ["family", "version", "outcome"]
         )
         # Read by: dashboard "Versions" (agreement).
         self.shadow_agreement = self._counter(
@@ -233,7 +232,7 @@ class Metrics(Series):
         self.problems.labels(error.code()).inc()
         self.requests.labels("unparsed", "other", str(error.status)).inc()
 
-    def start_at_zero(self, cards: Iterable[ModelCard]) -> None:
+    def start_at_zero(self) -> None:
         """Create the series of all known label values with value 0, so that `rate()` counts the first event."""
         for found in values.CACHE_OUTCOMES:
             self.cache_lookups.labels(found)
@@ -245,12 +244,9 @@ class Metrics(Series):
             self.caller_deadlines.labels(route)
             for status in values.STATUSES:
                 self.requests.labels(route, "POST", status)
-        for card in cards:
-            self._start_model_at_zero(card)
 
     def _start_model_at_zero(self, card: ModelCard) -> None:
-        model = card.name
-        failures = [error.code() for error in every_error() if error.status >= 500]
+        model, failures = card.name, [error.code() for error in every_error() if error.status >= 500]
         for outcome in ("ok", values.CALLER_DEADLINE, *failures):
             self.images.labels(model, outcome)
         for outcome in values.RETRY_OUTCOMES:
@@ -261,8 +257,7 @@ class Metrics(Series):
             self.worker_restarts.labels(model, cause)
         for metric in (self.inference_in_flight, self.workers_ready, self.workers_configured, self.busy_seconds):
             metric.labels(model)
-        serving = card.serving
-        self.model_info.labels(model, card.version, card.task, serving.engine, serving.precision).set(1)
+        self.model_info.labels(*labels_of(card).values()).set(1)
 
     def count_success(self, model: str, inference_s: float, batch: int) -> None:
         """Count an image that a model has computed in a batch of that size, in `inference_s` seconds."""
@@ -275,12 +270,17 @@ class Metrics(Series):
         if self._counts_restarts:
             self.worker_restarts.labels(model, cause).inc(processes)
 
-    def add_version(self, model: str, family: str, version: str, share: Callable[[], float]) -> None:
-        """Report a version's share at each scrape, and create its shadow traffic series."""
-        self._set_at_scrape.append((self.version_share.labels(model, family, version), share))
-        self.shadow_agreement.labels(family, version)
-        for outcome in values.SHADOW_OUTCOMES:
-            self.shadow_images.labels(family, version, outcome)
+    def serve(self, cards: Iterable[ModelCard], share: Callable[[ModelCard], float]) -> None:
+        """Report these models, and the share of each version at each scrape. Create the series of new ones."""
+        self._current.set_models(cards := list(cards))
+        self._set_at_scrape.clear()
+        for card in cards:
+            self._start_model_at_zero(card)
+            labels = card.name, card.family, card.version
+            self._set_at_scrape.append((self.version_share.labels(*labels), partial(share, card)))
+            self.shadow_agreement.labels(card.family, card.version)
+            for outcome in values.SHADOW_OUTCOMES:
+                self.shadow_images.labels(card.family, card.version, outcome)
 
     def count_retry(self, model: str, outcome: str) -> None:
         """Count a retry of a request to a model; `outcome` is one of `RETRY_OUTCOMES`."""

@@ -1,6 +1,6 @@
 """Create Prometheus series in a registry of one app, and write them as text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.config.settings import MEBIBYTE
+from service.gateway.metrics.current_series import CurrentMetrics, CurrentSeries
 
 # OpenTelemetry's recommended buckets for request durations, plus 2.5 ms for warm GPUs and 15 and 30 s for deadlines.
 SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 15, 30)
@@ -34,6 +35,7 @@ class Series:
         self._shared = shared
         # Not `set_function`: its values are not written to the files that processes share.
         self._set_at_scrape: list[tuple[Gauge, Callable[[], float]]] = []
+        self._current = CurrentSeries()
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the _created series have no reader
         self.registry = CollectorRegistry()
 
@@ -42,11 +44,18 @@ class Series:
         for gauge, value in self._set_at_scrape:
             gauge.set(value())
         if self._shared is None:
-            return generate_latest(self.registry)
+            return self._written(self.registry)
         try:
-            return _merged(self._shared)
+            return self._written(_merged(self._shared))
         except FileNotFoundError:  # a new process took over the files of an ended one meanwhile
-            return _merged(self._shared)
+            return self._written(_merged(self._shared))
+
+    def set_groups(self, groups: Iterable[str]) -> None:
+        """Report the readiness of these groups only."""
+        self._current.set_groups(groups)
+
+    def _written(self, registry: CollectorRegistry) -> bytes:
+        return generate_latest(CurrentMetrics(registry, self._current.is_current))
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return _with_cached_labels(Counter(name, text, labels, registry=self.registry))
@@ -64,7 +73,7 @@ def _with_cached_labels(metric: Labelled) -> Labelled:
     return metric
 
 
-def _merged(folder: Path) -> bytes:
+def _merged(folder: Path) -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return registry

@@ -111,7 +111,7 @@ async def infer_images(
     state.ends_early = any(map(terms.ends_early, cards))
     _check(request, components, cards, terms)
     started = time.perf_counter()
-    with components.body_buffer.reserve() as reservation:
+    with components.in_use.hold(cards), components.body_buffer.reserve() as reservation:
         body = body or image_bodies.parser_of(request.headers, components.settings.max_images, parameters)
         uploads, size = await bodies.read(
             request.receive, request.headers, components.settings, reservation, components.encoders, body, terms.end

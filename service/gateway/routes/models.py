@@ -22,7 +22,7 @@ async def models(components: ComponentsDep) -> Response:
     """Return the served models, with their states and traffic shares."""
     cards = components.registry.cards.values()
     rows = [
-        components.registry.summary(card, components.readiness.state(card.name))
+        components.registry.summary(card, components.readiness.state(card.server_name))
         | components.versions.traffic_shares(card)
         for card in cards
     ]
@@ -33,7 +33,7 @@ async def models(components: ComponentsDep) -> Response:
 async def model(name: str, components: ComponentsDep) -> Response:
     """Return one model with its labels, its input, and the limits on uploads."""
     card = components.registry.card(name)
-    watch = components.readiness.watches[card.name]
+    watch = components.readiness.watches[card.server_name]
     detail = components.registry.detail(card, watch.state, watch.worker_bytes, components.transport(card))
     return _json(detail | components.versions.traffic_shares(card))
 

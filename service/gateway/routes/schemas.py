@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from service.gateway.inference.readiness import State
+from service.gateway.inference.model_watch import State
 from service.gateway.metrics import Transport
 from service.tasks.shapes import ClassLabel, HexColour, ModelName, Shape
 

@@ -46,7 +46,7 @@ class Admission:
         now = asyncio.get_running_loop().time()
         for card in cards:
             wait_s = self._estimate_wait(card, terms, images)
-            self._check_slots(card.name, terms.caller, _slots(cards, terms) * images, wait_s)
+            self._check_slots(card, terms.caller, _slots(cards, terms) * images, wait_s)
             late_s = now + wait_s - terms.deadline(card, now)
             if wait_s > 0 and late_s > 0:
                 raise Overloaded(
@@ -66,17 +66,17 @@ class Admission:
             self._add(cards, terms.caller, -slots)
             self.released += 1
 
-    def _check_slots(self, model: str, caller: str, slots: int, wait_s: float) -> None:
-        counts = self._counts[model]
+    def _check_slots(self, card: ModelCard, caller: str, slots: int, wait_s: float) -> None:
+        counts = self._counts[card.server_name]
         total, own = counts.total() + slots, counts[caller] + slots
         share = self.slots // len({*counts, caller})
         if total > self.slots and (own > share or total > STRETCH * self.slots):
             retry_s = min(wait_s, MAX_RETRY_S)
-            raise Overloaded(f"{model} has no free slot.", limit=self.slots, actual=total, retry_after_s=retry_s)
+            raise Overloaded(f"{card.name} has no free slot.", limit=self.slots, actual=total, retry_after_s=retry_s)
 
     def _add(self, cards: Sequence[ModelCard], caller: str, slots: int) -> None:
         for card in cards:
-            counts = self._counts[card.name]
+            counts = self._counts[card.server_name]
             counts[caller] += slots
             if not counts[caller]:
                 del counts[caller]

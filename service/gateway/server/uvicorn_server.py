@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import socket
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from service.gateway.app import create_app
 from service.gateway.server.protocol import Protocol
 from service.host.gateway_slots import GatewaySlot, SharedReadiness, open_states
 from service.host.run_folders import short_folder
+from service.host.served_models.roster import RosterFile
 
 if TYPE_CHECKING:
     from service.gateway.server.grpc_server.listener import GrpcListener
@@ -47,12 +49,13 @@ def serve(settings: Settings, slot: GatewaySlot | None = None) -> None:
     with ExitStack() as open_until_end:
         # For the socket of multiprocessing's fork server: its path would be too long in a long TMPDIR.
         tempfile.tempdir = str(open_until_end.enter_context(short_folder(tempfile.gettempdir())))
+        roster = RosterFile.from_environment(os.environ)
         if slot is None:
-            app, shared = create_app(settings), False
+            app, shared = create_app(settings, roster=roster), False
         else:
             slot.inherit_counters()
             states = SharedReadiness(slot, open_until_end.enter_context(open_states(slot.folder)))
-            app, shared = create_app(settings.per_process(slot.count), shared_readiness=states), True
+            app, shared = create_app(settings.per_process(slot.count), shared_readiness=states, roster=roster), True
         grpc_listener = grpc_listener_of(app, settings, shared=shared)
         server = Server(app, settings, open_until_end.close, logs, grpc_listener)
         _tune_garbage_collector()

@@ -62,6 +62,9 @@ class Model:
     async def workers(self, card: ModelCard) -> Workers:
         return Workers(frozenset({1}), 1)
 
+    async def forget(self, card: ModelCard) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

@@ -44,6 +44,7 @@ NAMES = {
     "resnest_retries": {"model", "outcome"},
     "resnest_version_share": {"model", "family", "version"},
     "resnest_traffic_stale": set(),
+    "resnest_model_reload_failed": set(),
     "resnest_shadow_images": {"family", "version", "outcome"},
     "resnest_shadow_agreement": {"family", "version"},
     "resnest_model_ready": {"model"},

@@ -31,7 +31,7 @@ STAGES: Final = {
 }
 NANOSECONDS: Final = 1_000_000_000
 
-MODELS_ARE_FIXED = "The models are chosen at the start (RESNEST_MODELS). Loading and unloading are not offered."
+OPERATOR_LOADS = "The operator adds and removes models (`resnest-service models reload`). Callers cannot."
 NO_SHARED_MEMORY = "Shared memory is not offered. Send the bytes in the body, and read them from the response."
 OPERATOR_SETTING = "Settings cannot be changed while the service runs. The operator sets them (RESNEST_...)."
 NO_TEXT = "These models take images and generate no text. Send POST /v2/models/{name}/infer."
@@ -40,8 +40,8 @@ OTHER_PROTOCOL = (
     "the model's task in GET /v1/models, or to POST /v2/models/{name}/infer."
 )
 NOT_OFFERED: Final = {
-    "/v2/repository/models/{name}/load": MODELS_ARE_FIXED,
-    "/v2/repository/models/{name}/unload": MODELS_ARE_FIXED,
+    "/v2/repository/models/{name}/load": OPERATOR_LOADS,
+    "/v2/repository/models/{name}/unload": OPERATOR_LOADS,
     "/v2/systemsharedmemory/{rest:path}": NO_SHARED_MEMORY,
     "/v2/cudasharedmemory/{rest:path}": NO_SHARED_MEMORY,
     "/v2/trace/setting": OPERATOR_SETTING,
@@ -134,7 +134,7 @@ def _row(card: ModelCard, values: Mapping[tuple[str, str], float]) -> dict[str, 
 
 def _index_row(components: Components, card: ModelCard) -> dict[str, str]:
     row = {"name": card.family, "version": card.version}
-    state = components.readiness.state(card.name)
+    state = components.readiness.state(card.server_name)
     return row | ({"state": "READY"} if state == "ready" else {"state": "UNAVAILABLE", "reason": state})
 
 

@@ -68,7 +68,8 @@ async def model_ready(name: str, components: ComponentsDep, version: str | None 
     """Return 200 if the model has a ready worker and has answered a probe image, else 503."""
     wanted = with_version(name, version)
     card = components.versions.find(wanted)
-    names = [card.name] if "@" in wanted else components.versions.groups().get(card.family, [card.name])
+    alone = [card.server_name]
+    names = alone if "@" in wanted else components.versions.groups().get(card.family, alone)
     if not components.readiness.any_ready(names):
         raise BackendUnavailable(f"{wanted} is not ready.")
     return JSONResponse({"name": card.family, "ready": True})

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.host import health, packaging
+from service.host import health
+from service.host.served_models import packaging
 from service.models import zoo
 from service.models.cards import CardError, ModelCard
 from tests.stores import MODELS, write_store

@@ -4,12 +4,14 @@ One damaged file in a store would otherwise stop every model of every worker tha
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.host import torchserve
 from service.host.health import REFUSED
+from service.host.run_folders import locked_folder
 from service.models.cards import CardError, ModelCard
 
 Say = Callable[[str], None]
@@ -17,11 +19,15 @@ Say = Callable[[str], None]
 
 @dataclass
 class Packaged:
-    """The models that TorchServe can load, whose archives are in `archives`, and those that were left out."""
+    """The models that TorchServe can load, whose archives are in `archives`, and those that were left out.
+
+    The folder of a loaded card is its archive. `unreadable` are the folders of the store whose cards cannot be used.
+    """
 
     archives: Path
     loaded: list[ModelCard] = field(default_factory=list)
     refused: list[ModelCard] = field(default_factory=list)
+    unreadable: frozenset[str] = frozenset()
 
 
 def package_all(cards: Iterable[ModelCard], archives: Path, say: Say, *, strict: bool) -> Packaged:
@@ -32,19 +38,35 @@ def package_all(cards: Iterable[ModelCard], archives: Path, say: Say, *, strict:
     packaged, reasons = Packaged(archives), []
     for card in cards:
         try:
-            torchserve.package(card, archives)
+            packaged.loaded.append(package(card, archives))
         except CardError as error:
             if strict:
                 raise
             packaged.refused.append(card)
             reasons.append(str(error))
-        else:
-            packaged.loaded.append(card)
     if not packaged.loaded:
         raise CardError("; ".join(reasons))
     for reason in reasons:
         say(f"Leaving out a model: {reason}")
     return packaged
+
+
+def package(card: ModelCard, archives: Path) -> ModelCard:
+    """Write the archive of a model, and return the card in it. Its server name never changes. Raises `CardError`."""
+    folder = torchserve.package(card, archives)
+    return card.model_copy(update={"folder": folder, "registered_as": card.server_name})
+
+
+@contextmanager
+def own_archives(store: Path, folder: Path, say: Say) -> Iterator[Path]:
+    """Yield a folder for the archives of this run: in the store, or in `folder` if the store is read-only.
+
+    No other run writes there. So a worker process that is restarted loads what it had. It is removed at the end.
+    """
+    archives = writable_archives(store, folder, say)
+    archives.mkdir(exist_ok=True)
+    with locked_folder(archives) as own:
+        yield own
 
 
 def writable_archives(store: Path, folder: Path, say: Say) -> Path:

@@ -1,0 +1,144 @@
+"""Reloads that are refused before any process is started. tests/e2e/test_reload.py has the others."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from service.host.run_options import RunOptions
+from service.host.served_models import memory, packaging
+from service.host.served_models.reload import Reload, ReloadError, ReloadRequest, Tree
+from service.host.served_models.selection import select
+from service.host.served_models.served import ServedModels
+from tests.stores import write_store
+
+Ask = Callable[..., list[str]]
+TREE = Tree(list, lambda: 1, lambda: "")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return write_store(tmp_path / "store", "tiny-classifier")
+
+
+@pytest.fixture
+def served(store: Path, tmp_path: Path) -> ServedModels:
+    """The classifier, as a start packages it. Nothing listens at the address of its model server."""
+    (tmp_path / "archives").mkdir()
+    packaged = packaging.package_all(select(store, ()).cards, tmp_path / "archives", print, strict=True)
+    found = ServedModels(packaged, tmp_path, "http://127.0.0.1:1")
+    found.roster.write(found.listed)
+    return found
+
+
+@pytest.fixture
+def ask(served: ServedModels, store: Path) -> Ask:
+    """Return a function that reloads, and returns what was said."""
+
+    def reload(options: RunOptions | None = None, **request: object) -> list[str]:
+        said: list[str] = []
+        asked = ReloadRequest(**request)  # type: ignore[arg-type]
+        for _ in Reload(asked, served, TREE, options or RunOptions(store), said.append).steps():
+            pass
+        return said
+
+    return reload
+
+
+def is_as_before(served: ServedModels) -> bool:
+    """Return whether the one model is served, and nothing else is left."""
+    archives = [path.name for path in served.archives.iterdir() if not path.name.startswith(".")]
+    return served.server_names() == archives == ["tiny-classifier"] and served.roster.written.reload_failed
+
+
+def test_without_a_change_nothing_is_started(ask: Ask, served: ServedModels) -> None:
+    (line,) = ask()
+    assert line.endswith("0 added, 0 replaced, 0 removed")
+    assert not served.roster.written.reload_failed
+
+
+def test_a_model_with_one_wrong_byte_is_refused(ask: Ask, served: ServedModels, store: Path) -> None:
+    write_store(store, "tiny-classifier-b")
+    weights = store / "tiny-classifier-b" / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+    with pytest.raises(ReloadError, match=r"tiny-classifier-b: .* has the SHA-256"):
+        ask()
+    assert is_as_before(served)
+
+
+def test_a_model_that_a_start_left_out_does_not_stop_the_others(ask: Ask, served: ServedModels, store: Path) -> None:
+    write_store(store, "tiny-classifier-b", weights=False)
+    (store / "tiny-classifier-b" / "weights.safetensors").write_bytes(b"bad")
+    served.refused = [card for card in select(store, ()).cards if card.name == "tiny-classifier-b"]
+
+    said = ask()
+    assert said[0].startswith("Leaving out a model, as before: tiny-classifier-b: ")
+    assert [card.name for card in served.refused] == ["tiny-classifier-b"]
+    with pytest.raises(ReloadError, match="has the SHA-256"):
+        ask(RunOptions(store, strict=True))
+
+
+def test_a_card_that_became_unreadable_is_refused_and_one_that_was_is_left_out(
+    ask: Ask, served: ServedModels, store: Path
+) -> None:
+    (store / "bad").mkdir()
+    (store / "bad" / "card.toml").write_text("name =", encoding="utf-8")
+    with pytest.raises(ReloadError, match=r"bad/card\.toml cannot be read"):
+        ask()
+    assert is_as_before(served)
+    served.unreadable = frozenset({"bad"})
+    assert "Leaving out an unreadable card" in ask()[0]
+
+
+def test_too_little_memory_is_told_in_numbers(
+    ask: Ask, served: ServedModels, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_store(store, "tiny-classifier-b")
+    monkeypatch.setattr(memory, "LEADER_BYTES", 1 << 60)
+    with pytest.raises(ReloadError, match=r"not enough memory to add tiny-classifier-b 1\.0: \d+ MiB needed"):
+        ask()
+    assert is_as_before(served)
+    with pytest.raises(ReloadError, match="the model server does not register it: it does not answer"):
+        ask(ignore_memory=True)
+    assert is_as_before(served)
+
+
+def test_what_the_options_of_the_run_name_must_stay(
+    ask: Ask, served: ServedModels, store: Path, tmp_path: Path
+) -> None:
+    write_store(store, "tiny-classifier-b")
+    shutil.rmtree(store / "tiny-classifier")
+    options = RunOptions(store, default_models=("tiny-classifier",))
+    with pytest.raises(ReloadError, match=r"default models .* would not be served: tiny-classifier$"):
+        ask(options)
+    file = tmp_path / "traffic.toml"
+    file.write_text('[tiny-classifier]\nweights = { "1.0" = 1 }\n', encoding="utf-8")
+    with pytest.raises(ReloadError, match="tiny-classifier: no model of that name is served"):
+        ask(replace(options, default_models=(), traffic_file=file))
+    assert is_as_before(served)
+
+
+def test_an_unknown_name_is_told(ask: Ask, served: ServedModels) -> None:
+    with pytest.raises(ReloadError, match="no model is named dog"):
+        ask(models=("dog",))
+    assert is_as_before(served)
+
+
+def test_a_full_disk_changes_nothing(
+    ask: Ask, served: ServedModels, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_store(store, "tiny-classifier-b")
+
+    def link(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.link", link)
+    monkeypatch.setattr("shutil.copyfile", link)
+    with pytest.raises(ReloadError, match="cannot be written: No space left on device"):
+        ask()
+    assert is_as_before(served)
