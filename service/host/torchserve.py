@@ -176,7 +176,14 @@ def environment(folder: Path, models: Iterable[ModelCard], inherited: Mapping[st
         "MALLOC_ARENA_MAX": "2",  # with more arenas, the workers' memory grows
     }
     temporary = {"TMPDIR": str(folder / "tmp"), "TEMP": str(folder / "tmp")}
-    return {**threads, **inherited, **temporary, "LC_ALL": "C.UTF-8"}  # else Java may not find non-ASCII paths
+    programs = f"{inherited.get('PATH', os.defpath)}:{folder / 'home' / worker_program.PROGRAMS}"
+    return {
+        **threads,
+        **inherited,
+        **temporary,
+        "PATH": programs,
+        "LC_ALL": "C.UTF-8",
+    }  # else Java may not find non-ASCII paths
 
 
 def _escaped(value: str) -> str:

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from service.host.processes import free_port
-from tests.e2e.running import COMMAND, Running, running
+from tests.e2e.fleet import WORKER
+from tests.e2e.running import COMMAND, Running, running, until
 from tests.e2e.test_answers import upload
 from tests.stores import write_store
 
@@ -57,9 +58,12 @@ def test_models_are_added_replaced_and_removed_and_a_broken_one_is_refused(tmp_p
     store = write_store(tmp_path / "store", "tiny-classifier")
     with running(store, tmp_path / "run", free_port(), RESNEST_GATEWAY_WORKERS="2") as service:
         service.await_ready()
+        processes = len(service.members(WORKER))
         add_and_replace(service, store)
         refuse(service, store)
         remove(service, store)
+        until(lambda: len(service.members(WORKER)) == processes, 30, lambda: service.output)
+        assert "does not remove" not in service.output
         assert service.end() == 0
     assert [path.name for path in (store / "archives").glob("[!.]*")] == []
 

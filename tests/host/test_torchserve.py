@@ -246,6 +246,27 @@ def test_workers_do_not_inherit_secrets(card: ModelCard, tmp_path: Path, name: s
     assert (re.fullmatch(pattern, name) is not None) is hidden
 
 
+def test_models_can_be_registered_later_only_where_that_is_asked_for(card: ModelCard, tmp_path: Path) -> None:
+    fixed = properties(torchserve.configuration([card], tmp_path, Addresses()))
+    open_to_more = properties(torchserve.configuration([card], tmp_path, Addresses(), takes_models=True))
+
+    assert (fixed["enable_model_api"], open_to_more["enable_model_api"]) == ("false", "true")
+    assert int(fixed["max_request_size"]) < torchserve.LARGEST_FRAME == int(open_to_more["max_request_size"])
+    assert fixed["allowed_urls"] == open_to_more["allowed_urls"]
+
+
+def test_an_archive_holds_the_card_that_it_was_made_of(card: ModelCard, tmp_path: Path) -> None:
+    named = card.model_copy(update={"registered_as": "tiny-classifier@1.0.2"})
+    archive = torchserve.package(named, tmp_path)
+
+    assert archive.name == "tiny-classifier@1.0.2"
+    assert torchserve.holds(tmp_path, archive.name, card)
+    labels = card.labels_path.read_text(encoding="utf-8")
+    card.labels_path.write_text(labels.replace("cat", "lynx"), encoding="utf-8")
+    assert not torchserve.holds(tmp_path, archive.name, card)
+    assert not torchserve.holds(tmp_path, "another", card)
+
+
 def test_a_store_may_lie_anywhere(card: ModelCard) -> None:
     found = properties(torchserve.configuration([card], Path("/a b/é\\/😀"), Addresses()))
     assert found["model_store"] == "/a b/\\u00e9\\\\/\\ud83d\\ude00"

@@ -36,7 +36,7 @@ def test_fifty_models_come_and_go_under_load(tmp_path: Path) -> None:
     spare = write_store(tmp_path / "spare", OTHER, changes=PATIENT)
     levels: list[int] = []
     with running(store, tmp_path / "run", free_port(), RESNEST_GATEWAY_WORKERS="2") as service:
-        service.await_ready()
+        service.await_ready(5 * START_S)
         with loaded([str(service.client.base_url)]) as answers:
             for number in range(ROUNDS):
                 shutil.copytree(spare / OTHER, store / OTHER)
@@ -52,6 +52,8 @@ def test_fifty_models_come_and_go_under_load(tmp_path: Path) -> None:
                 reload(service, store)
                 assert OTHER not in models(service)
                 levels.append(resident(service))
+                print(number, levels[-1] >> 20, dict(answers), flush=True)  # noqa: T201 - shown with `-s`
+            assert "does not remove" not in service.output
         mebibytes = [level >> 20 for level in levels]
         print(f"{dict(answers)} over {ROUNDS} rounds; MiB after each: {mebibytes}")  # noqa: T201 - shown with `-rP`
 
@@ -63,13 +65,13 @@ def test_fifty_models_come_and_go_under_load(tmp_path: Path) -> None:
 def test_a_process_that_is_killed_during_a_reload_costs_the_reload_at_most(tmp_path: Path, victim: str) -> None:
     store = write_store(tmp_path / "store", "tiny-classifier", changes=PATIENT)
     with running(store, tmp_path / "run", free_port(), RESNEST_GATEWAY_WORKERS="2") as service:
-        service.await_ready()
+        service.await_ready(5 * START_S)
         write_store(store, OTHER, changes=PATIENT)
         command = [COMMAND, "models", "reload", "--store", str(store)]
         process = psutil.Popen(command, env={"TMPDIR": str(service.temporary)})
         until(lambda: "Adding tiny-classifier-b" in service.output, START_S)
         service.members(victim)[0].send_signal(signal.SIGKILL)
-        code = process.wait(START_S)
+        code = process.wait(5 * START_S)
         until(lambda: service.client.get("/readyz?require=all").status_code == 200, START_S, lambda: service.output)
         assert (OTHER in models(service)) is (code == 0)
         reload(service, store)
