@@ -199,7 +199,9 @@ class ProcessTree:
             return
         except StopIteration:
             control.finish()
-        except ReloadError as error:
+        except Exception as error:  # whatever goes wrong here, the service goes on
+            if not isinstance(error, ReloadError):
+                log.exception("the reload of the models has ended early")
             control.finish(str(error))
         self._reload = None
 

@@ -8,9 +8,10 @@ import psutil
 import pytest
 
 from service.host.processes import free_port
-from tests.e2e.fleet import loaded
+from tests.e2e.fleet import WORKER, loaded
 from tests.e2e.running import COMMAND, START_S, Running, running, until
-from tests.e2e.test_reload import models, reload, version
+from tests.e2e.test_answers import upload
+from tests.e2e.test_reload import ask, models, reload, version
 from tests.stores import write_store
 from tests.stress.scale import scaled
 
@@ -76,4 +77,30 @@ def test_a_process_that_is_killed_during_a_reload_costs_the_reload_at_most(tmp_p
         assert (OTHER in models(service)) is (code == 0)
         reload(service, store)
         assert OTHER in models(service)
+        assert service.end() == 0
+
+
+def test_a_model_that_cannot_be_loaded_or_never_answers_its_probe_is_refused(tmp_path: Path) -> None:
+    """Both have valid cards and checksums. The second has a deadline that no answer can meet."""
+    store = write_store(tmp_path / "store", "tiny-classifier", changes=PATIENT)
+    with running(store, tmp_path / "run", free_port(), "--start-timeout", "120") as service:
+        service.await_ready(5 * START_S)
+        processes = len(service.members(WORKER))
+        write_store(store, OTHER)
+        card = store / OTHER / "card.toml"
+        text = card.read_text(encoding="utf-8")
+        card.write_text(text.replace("classes = 3", "classes = 4"), encoding="utf-8")
+        labels = store / OTHER / "labels.txt"
+        names = labels.read_text(encoding="utf-8")
+        labels.write_text(f"{names}another\n", encoding="utf-8")
+        assert f"nothing was changed: {OTHER}: " in reload(service, store, fails=True)
+
+        labels.write_text(names, encoding="utf-8")
+        card.write_text(text.replace("[serving]", "[serving]\ndeadline_s = 0.001"), encoding="utf-8")
+        told = reload(service, store, fails=True)
+        assert f"not ready after 120 s: {OTHER} has not answered a probe image: {OTHER} did not respond" in told
+
+        assert models(service) == {"tiny-classifier": "1.0"}
+        assert ask(service, "POST", "/v1/classify", content=upload(1)).status_code == 200
+        until(lambda: len(service.members(WORKER)) == processes, START_S, lambda: service.output)
         assert service.end() == 0

@@ -18,6 +18,7 @@ from service.models.cards import CardError, ModelCard
 
 log = logging.getLogger(__name__)
 
+PAUSE_S = 2.0  # after an error, such as a full disk
 POLL_S = 0.1  # between two checks of the file; a check takes 3 µs
 
 
@@ -70,6 +71,7 @@ class ModelChanges:
                 await self.follow()
             except Exception:  # a bug must not end the following: the supervisor would wait forever
                 log.exception("could not follow the list of the served models")
+                await asyncio.sleep(PAUSE_S)
             await asyncio.sleep(POLL_S)
 
     async def follow(self) -> None:

@@ -7,8 +7,7 @@ answered meanwhile. After it, nothing can fail: the old models end when no reque
 import logging
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from service.config import traffic
@@ -32,6 +31,9 @@ Steps = Generator[None, None, None]
 
 class ReloadError(RuntimeError):
     """The models were not changed; the message says why."""
+
+
+EXPECTED = (ReloadError, CardError, TrafficError, ModelServerError, OSError)  # any other error is a bug
 
 
 @dataclass(frozen=True)
@@ -67,23 +69,24 @@ class Reload:
         self._say = say
         self._starts = tree.starts()
         self._refused: list[ModelCard] = []
+        self._unreadable: frozenset[str] = frozenset()
 
     def steps(self) -> Steps:
         """Make the change, and yield whenever something is awaited. Raises `ReloadError` if nothing was changed."""
         began = time.monotonic()
         change = Change([], [], [])
         try:
-            with _as_reload_error():
-                change = self._served.change_to(self._select())
-                self._check(change)
-                change = self._package(change)
-                self._check_memory(change)
-                yield from self._start(change)
-        except ReloadError as error:
+            change = self._served.change_to(self._select())
+            self._check(change)
+            change = self._package(change)
+            self._check_memory(change)
+            yield from self._start(change)
+            self._served.become(change.wanted, self._refused, self._unreadable)
+        except Exception as error:
+            log.error("the models were not reloaded: %s", error, exc_info=not isinstance(error, EXPECTED))
             yield from self._take_back(change)
-            log.error("the models were not reloaded: %s", error)
-            raise
-        yield from self._replace(change)
+            raise ReloadError(str(error)) from error
+        yield from self._end_removed(change)
         self._say(f"Reloaded in {time.monotonic() - began:.1f} s: {change.words()}")
 
     def _select(self) -> list[ModelCard]:
@@ -92,6 +95,7 @@ class Reload:
         new = selection.unreadable.keys() - self._served.unreadable
         if new:
             raise ReloadError("; ".join(selection.unreadable[folder] for folder in sorted(new)))
+        self._unreadable = frozenset(selection.unreadable)
         selection.tell(self._say)
         return selection.cards
 
@@ -167,10 +171,8 @@ class Reload:
                 raise ReloadError(f"not ready after {self._options.start_timeout_s:g} s: {reason}")
             yield
 
-    def _replace(self, change: Change) -> Steps:
-        """Serve the new models, and end the removed ones when no request uses them."""
-        self._served.loaded, self._served.refused = change.wanted, self._refused
-        self._served.roster.write(self._served.listed)
+    def _end_removed(self, change: Change) -> Steps:
+        """End the removed models when no request uses them."""
         yield from self._drain()
         yield from self._end(change.removed)
         for card in change.removed:
@@ -180,8 +182,11 @@ class Reload:
 
     def _take_back(self, change: Change) -> Steps:
         """Serve what was served before, and end what was started."""
-        self._served.roster.write(self._served.listed, reload_failed=True)
-        yield from self._drain()
+        try:
+            self._served.roster.write(self._served.listed, reload_failed=True)
+            yield from self._drain()
+        except OSError as error:  # a full disk; no caller sees a model that was only prepared
+            log.error("the list of the served models cannot be written: %s", error)
         yield from self._end(change.added)
 
     def _drain(self) -> Steps:
@@ -200,11 +205,3 @@ class Reload:
                 log.error("%s", error)
             shutil.rmtree(self._served.archives / card.server_name, ignore_errors=True)
             yield
-
-
-@contextmanager
-def _as_reload_error() -> Iterator[None]:
-    try:
-        yield
-    except (CardError, TrafficError, ModelServerError, OSError) as error:
-        raise ReloadError(str(error)) from error

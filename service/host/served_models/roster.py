@@ -69,13 +69,14 @@ class RosterFile:
         self, served: Iterable[ModelCard], preparing: Iterable[ModelCard] = (), *, reload_failed: bool = False
     ) -> None:
         """Write the next generation."""
-        self.written = Roster(
+        roster = Roster(
             generation=self.written.generation + 1,
             served=tuple(map(Entry.of, served)),
             preparing=tuple(map(Entry.of, preparing)),
             reload_failed=reload_failed,
         )
-        atomic_write.write(self.path, self.written.model_dump_json().encode())
+        atomic_write.write(self.path, roster.model_dump_json().encode())
+        self.written = roster
 
     def read(self) -> Roster:
         """Return the list. Raises `CardError` if it cannot be read."""

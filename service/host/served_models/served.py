@@ -49,6 +49,11 @@ class ServedModels:
         """The models that the gateways list: also those that were left out, if their cards can be read."""
         return [*self.loaded, *filter(_is_readable, self.refused)]
 
+    def become(self, loaded: list[ModelCard], refused: list[ModelCard], unreadable: frozenset[str]) -> None:
+        """Serve these models from now on, and tell the gateways. Raises `OSError`, and then nothing has changed."""
+        self.roster.write([*loaded, *filter(_is_readable, refused)])
+        self.loaded, self.refused, self.unreadable = loaded, refused, unreadable
+
     def server_names(self) -> list[str]:
         """Return the names of the loaded models at the model server."""
         return [card.server_name for card in self.loaded]
