@@ -222,7 +222,7 @@ def remove(store: Path, names: Sequence[str], *, yes: bool) -> None:
 
 
 @models.command("reload")
-@store_option
+@existing_store
 @names_option(
     "--models",
     envvar="RESNEST_MODELS",

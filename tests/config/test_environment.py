@@ -6,6 +6,7 @@ from service.config import environment
 from service.config.environment import SettingsError
 from service.config.settings import Settings
 from service.host import gateway_slots
+from service.host.served_models import roster
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,8 @@ def test_names_are_known_in_any_case_as_the_gateway_reads_them() -> None:
 
 
 def test_what_the_service_sets_for_its_own_processes_is_known() -> None:
-    assert {gateway_slots.NUMBER, gateway_slots.COUNT, gateway_slots.PREVIOUS} == environment.INTERNAL
+    slot = {gateway_slots.NUMBER, gateway_slots.COUNT, gateway_slots.PREVIOUS}
+    assert slot | {roster.VARIABLE} == environment.INTERNAL
     environment.check_names(dict.fromkeys(environment.INTERNAL, "1"))
 
 
