@@ -30,7 +30,7 @@ COPY service/__init__.py service/
 
 FROM source AS gateway-venv
 RUN --mount=type=cache,target=/tmp/.cache/pip \
-    pip install --constraint constraints.txt ".[jwt,redis]"
+    pip install --constraint constraints.txt ".[jwt,otel,redis]"
 COPY service service
 RUN pip install --no-cache-dir --no-deps --force-reinstall . \
     && pip uninstall --yes pip setuptools
@@ -39,7 +39,7 @@ FROM source AS worker-venv
 # The index of CPU or CUDA wheels for the pinned torch. The default build is CUDA, which needs 4 GB more.
 ARG TORCH_INDEX=
 RUN --mount=type=cache,target=/tmp/.cache/pip \
-    pip install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} ".[worker]"
+    pip install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} ".[otel,worker]"
 COPY service service
 RUN pip install --no-cache-dir --no-deps --force-reinstall . \
     && pip uninstall --yes pip

@@ -63,6 +63,10 @@ class Logs:
         chosen = self.settings.log_format
         return chosen == "json" or (chosen == "auto" and not self._handler.stream.isatty())
 
+    def add_filter(self, added: logging.Filter) -> None:
+        """Pass every record through a filter, which may add fields to it."""
+        self._handler.addFilter(added)
+
     def follow(self) -> None:
         """Apply the file if it has changed. An unusable file is logged, and the previous settings stay in force."""
         if self._configured.log_file is None or self._clock() - self._checked < RELOAD_S:

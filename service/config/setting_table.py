@@ -14,6 +14,7 @@ from service.models.default_store import NAME
 # The first setting of each section, in the order of `Settings`.
 SECTIONS: Final = {
     "log_level": "Logs",
+    "traces": "Traces",
     "model_store": "Models and model servers",
     "host": "Listening",
     "keys": "Callers",

@@ -12,6 +12,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from service.config.api_keys import MAX_LIMIT, MIN_RATE, Quota
 from service.config.cores import usable_cores
 from service.config.log_settings import LogSettings
+from service.config.tracing.trace_settings import TraceSettings
 from service.imaging.decoder import ImageLimits
 from service.models.default_store import default_store
 from service.tasks import shared_image
@@ -60,7 +61,7 @@ class ServerAddress:
         return urlsplit(self.inference).hostname if not self.inference.startswith("unix:") else None
 
 
-class Settings(LogSettings):
+class Settings(TraceSettings, LogSettings):
     """The gateway's settings. An instance reads the environment when it is created."""
 
     model_config = SettingsConfigDict(env_prefix="RESNEST_", frozen=True)

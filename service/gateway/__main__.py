@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from service.config import service_links
 from service.config.api_keys import KeysError
+from service.config.environment import SettingsError
 from service.config.settings import Settings
 from service.gateway.server.uvicorn_server import serve
 from service.models.cards import CardError
@@ -16,5 +17,5 @@ if __name__ == "__main__":
         sys.stderr.write(f"Warning: {warning}\n")
     try:
         serve(Settings())
-    except (CardError, KeysError, ValidationError) as error:
+    except (CardError, KeysError, SettingsError, ValidationError) as error:
         sys.exit(f"The gateway cannot start: {error}")

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from service import __version__
 from service.config.api_keys import KeysError
+from service.config.environment import SettingsError
 from service.config.settings import Settings
 from service.errors import ServiceError
 from service.gateway.access.authorization import AccessMiddleware
@@ -35,7 +36,7 @@ from service.gateway.http.refused_origins import RefusedOriginMiddleware
 from service.gateway.inference.model_changes import ModelChanges
 from service.gateway.inference.registry import ModelRegistry
 from service.gateway.inference.versions import read
-from service.gateway.metrics import Metrics
+from service.gateway.metrics import NO_SPANS, Metrics, Tracing
 from service.gateway.playground.playground import pages_router
 from service.gateway.routes import models, problem_pages, swagger
 from service.gateway.routes.fast_path import FastPathMiddleware
@@ -117,11 +118,11 @@ def create_app(
 
     Without `backend` it uses the TorchServe instances that the settings name. `shared_readiness` connects this process
     with the other gateway processes on the host. `roster` lists the models in place of the settings, also later. Raise
-    `CardError` for a model store that cannot be served, `KeysError` for invalid keys, and `TrafficError` for an invalid
-    traffic file.
+    `CardError` for a model store that cannot be served, `KeysError` for invalid keys, `TrafficError` for an invalid
+    traffic file, and `SettingsError` for traces that cannot be sent.
     """
     registry = _registry(settings, roster)
-    metrics, access_log = _metrics(shared_readiness), AccessLog(settings.access_log)
+    metrics, access_log = _metrics(settings, shared_readiness), AccessLog(settings.access_log)
     shares = read(settings.traffic_file, registry, metrics.traffic_stale.set) if settings.traffic_file else None
     authenticator = authenticator_of(settings, metrics)
     rate_limiter = RateLimiter(token_buckets_of(settings, metrics), settings.quota, settings.max_images)
@@ -154,8 +155,8 @@ def _torchserve(settings: Settings, metrics: Metrics) -> TorchServe:
     )
 
 
-def _metrics(shared: SharedReadiness) -> Metrics:
-    return Metrics(shared.metrics_folder, counts_restarts=shared.is_first)
+def _metrics(settings: Settings, shared: SharedReadiness) -> Metrics:
+    return Metrics(shared.metrics_folder, tracing_of(settings), counts_restarts=shared.is_first)
 
 
 def access_middleware(
@@ -183,14 +184,16 @@ def middleware_of(
     routes: Sequence[ImageRoute],
 ) -> list[Middleware]:
     """Return the middleware, outermost first."""
+    template_of = template_finder(routers)
     return [
         Middleware(HeadMiddleware),
         Middleware(LingerMiddleware),
+        *tracing_middleware(metrics.tracing, template_of),
         Middleware(
             ContextMiddleware,
             is_draining=is_draining,
             metrics=metrics,
-            template_of=template_finder(routers),
+            template_of=template_of,
             access_log=access_log,
         ),
         *([] if "*" in settings.cors_origins else [Middleware(RefusedOriginMiddleware, allowed=settings.cors_origins)]),
@@ -199,6 +202,27 @@ def middleware_of(
         access,
         Middleware(FastPathMiddleware, routes=routes, metrics=metrics),
     ]
+
+
+def tracing_of(settings: Settings) -> Tracing:
+    """Return what records the spans of requests, as the settings say. Raise `SettingsError`."""
+    if settings.traces == "off":
+        return NO_SPANS
+    try:
+        from service.config.tracing.provider import open_provider  # noqa: PLC0415 - opentelemetry-sdk is an extra
+        from service.gateway.metrics.request_spans import RecordedTracing  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"RESNEST_TRACES needs {error.name}: install resnest-service[otel]") from error
+    return RecordedTracing(open_provider("gateway"))
+
+
+def tracing_middleware(tracing: Tracing, template_of: Callable[[str], str]) -> list[Middleware]:
+    """Return the middleware that gives each request a span; none while traces are off."""
+    if tracing is NO_SPANS:
+        return []
+    from service.gateway.http.tracing_middleware import TracingMiddleware  # noqa: PLC0415 - an extra, as above
+
+    return [Middleware(TracingMiddleware, tracing=cast("Any", tracing), template_of=template_of)]
 
 
 def authenticator_of(settings: Settings, metrics: Metrics) -> Authenticator:
@@ -265,6 +289,7 @@ def lifespan_of(
             yield
         finally:
             await components.close()
+            components.metrics.tracing.close()
 
     return lifespan
 

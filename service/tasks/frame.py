@@ -8,7 +8,8 @@ A body is a sequence of frames, one for each image. A response has them in the o
 
 A request frame has the array `image`, uint8 (h, w, 3), or in its head, as `shared`, a reference to an image in shared
 memory (`service.tasks.shared_image`). Its head has `expires`, the Unix time in seconds after which the
-result is no longer needed, and the `operation` (`service.tasks.base.Operation`) unless that is `predict`.
+result is no longer needed, and the `operation` (`service.tasks.base.Operation`) unless that is `predict`. If the
+image's request is traced, it has `traceparent` and possibly `tracestate` (W3C Trace Context).
 
 The head of a response frame has `ok`. If `ok` is true, the frame has the task's arrays. Its head has `batch` (images in
 the forward pass), `inference_ms`, and `worker_bytes` (resident memory of the worker, null if unknown). If `ok` is

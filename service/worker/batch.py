@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,11 +16,15 @@ NO_TURN: AbstractContextManager[object] = nullcontext()
 
 @dataclass(frozen=True)
 class BatchedOutput:
-    """One image's arrays, the number of images in its forward pass, and the time of the pass in milliseconds."""
+    """One image's arrays, the number of images in its forward pass, and the time of the pass in milliseconds.
+
+    The pass began at `begun_ns`, Unix time in nanoseconds.
+    """
 
     arrays: Arrays
     batch: int
     inference_ms: float
+    begun_ns: int = field(default=0, compare=False)
 
 
 def run(
@@ -48,10 +52,10 @@ def run(
 def _forward(engine: Engine, images: Sequence[Images], turn: AbstractContextManager[object]) -> list[BatchedOutput]:
     stacked = np.stack(images)
     with turn:
-        started = time.perf_counter()
+        begun_ns, started = time.time_ns(), time.perf_counter()
         arrays = engine(stacked)
         inference_ms = (time.perf_counter() - started) * 1e3
     return [
-        BatchedOutput({name: array[index] for name, array in arrays.items()}, len(images), inference_ms)
+        BatchedOutput({name: array[index] for name, array in arrays.items()}, len(images), inference_ms, begun_ns)
         for index in range(len(images))
     ]

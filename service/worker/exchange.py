@@ -36,6 +36,8 @@ def opened(request: dict[str, Any]) -> list[UnpackedFrame | RejectedImageError]:
 
 def reply(outcome: BatchedOutput | Exception, resident: int | None) -> bytes:
     """Return the frame of one image's outcome, with the resident memory of this process in bytes, if known."""
+    if isinstance(outcome, RejectedImageError):
+        return failure(str(outcome), outcome.code)
     if isinstance(outcome, Exception):
         return failure("The model failed on this image.")
     head = {"ok": True, "batch": outcome.batch, "inference_ms": round(outcome.inference_ms, 3)}

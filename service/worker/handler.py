@@ -12,12 +12,14 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from service import engines
+from service.config.environment import SettingsError
 from service.config.logs import Logs
+from service.config.tracing.trace_settings import TraceSettings
 from service.engines import Engine, Images, eager
 from service.engines.cuda import batch_sizes
 from service.errors import DeadlineExceeded
@@ -28,9 +30,13 @@ from service.tasks import PREDICT, can_run, operation_of, shared_image, task_of
 from service.tasks.frame import UnpackedFrame
 from service.tasks.torch_head import BatchArrays
 from service.worker import batch, exchange
+from service.worker.batch import BatchedOutput
 from service.worker.exchange import NO_IMAGE, RejectedImageError
 from service.worker.memory import resident_bytes
 from service.worker.shared_images import SharedImages
+
+if TYPE_CHECKING:
+    from service.worker.spans import BatchSpans
 
 log = logging.getLogger("service.worker")
 
@@ -66,6 +72,7 @@ class BatchHandler:
         self._eager: EagerRun | None = None
         self._shared = SharedImages(shared_memory or shared_image.folder(os.environ))
         self._logs: Logs | None = None
+        self._spans: BatchSpans | None = None
         self._turn = threading.Semaphore()
         self._eager_turn = threading.Lock()
 
@@ -82,6 +89,7 @@ class BatchHandler:
             reason = error if isinstance(error, CardError) else f"{properties['model_dir']}: {error!r}"
             log.critical("%s %s", CANNOT_LOAD, reason)
             raise
+        self._spans = _spans_of(self.card)
 
     def handle(self, data: Sequence[dict[str, Any]], context: Any) -> list[bytes]:
         """Return for each request, in order, a frame for each of its images, in order."""
@@ -92,7 +100,15 @@ class BatchHandler:
         return [b"".join(islice(replies, len(images))) for images in opened]
 
     def _replies(self, opened: Sequence[UnpackedFrame | RejectedImageError]) -> list[bytes]:
-        replies: dict[int, bytes] = {}
+        begun_ns = time.time_ns()
+        outcomes = self._outcomes(opened)
+        if self._spans is not None:
+            self._spans.record(opened, outcomes, begun_ns)
+        resident = resident_bytes()
+        return [exchange.reply(outcomes[index], resident) for index in range(len(opened))]
+
+    def _outcomes(self, opened: Sequence[UnpackedFrame | RejectedImageError]) -> dict[int, BatchedOutput | Exception]:
+        outcomes: dict[int, BatchedOutput | Exception] = {}
         alike: dict[tuple[str, tuple[int, ...]], dict[int, Images]] = defaultdict(dict)
         for index, each in enumerate(opened):
             try:
@@ -100,12 +116,12 @@ class BatchHandler:
                 alike[operation, image.shape][index] = image
             except RejectedImageError as error:
                 log.warning("refused an image: %s", error, extra={"model": self.card.name, "code": error.code})
-                replies[index] = exchange.failure(str(error), error.code)
+                outcomes[index] = error
         for (operation, _), images in alike.items():
             indices, size = list(images), operation_of(self.card, operation).batch_size(self.card)
             for start in range(0, len(indices), size):  # TorchServe may have joined the batches of several gateways
-                replies |= self._run(operation, {index: images[index] for index in indices[start : start + size]})
-        return [replies[index] for index in range(len(opened))]
+                outcomes |= self._run(operation, {index: images[index] for index in indices[start : start + size]})
+        return outcomes
 
     def _start(self, folder: Path, gpu: int | None) -> None:
         self.card = cards.read(folder)
@@ -148,12 +164,28 @@ class BatchHandler:
 
         return self.engine if operation == PREDICT else run
 
-    def _run(self, operation: str, images: dict[int, Images]) -> dict[int, bytes]:
+    def _run(self, operation: str, images: dict[int, Images]) -> dict[int, BatchedOutput | Exception]:
         outcomes = dict(zip(images, batch.run(self._engine(operation), list(images.values()), self._turn), strict=True))
         failed = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, Exception)}
         if failed:
             first = next(iter(failed.values()))
             fields = {"model": self.card.name, "failed": list(failed), "images": len(images)}
             log.error("inference failed", extra=fields, exc_info=first)
-        resident = resident_bytes()
-        return {index: exchange.reply(outcome, resident) for index, outcome in outcomes.items()}
+        return outcomes
+
+
+def _spans_of(card: ModelCard) -> "BatchSpans | None":
+    """Return what records a model's spans; None while traces are off, or after a log line if they cannot be sent."""
+    if TraceSettings().traces == "off":
+        return None
+    try:
+        from service.config.tracing.provider import open_provider  # noqa: PLC0415 - opentelemetry-sdk is an extra
+        from service.worker.spans import BatchSpans  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        log.error("this worker sends no spans: it needs %s; install resnest-service[otel]", error.name)
+        return None
+    try:
+        return BatchSpans(open_provider("worker"), card.name)
+    except SettingsError as error:
+        log.error("this worker sends no spans: %s", error)
+        return None

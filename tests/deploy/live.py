@@ -98,12 +98,12 @@ class Prometheus:
     """A running Prometheus."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        self.address = address
 
     def ask(self, query: str) -> list[dict[str, Any]]:
         """Return the series that a query finds now; an invalid query fails the test."""
         body = urllib.parse.urlencode({"query": query}).encode()
-        answer = json.loads(httpx.post(f"http://{self._address}/api/v1/query", content=body, headers=FORM).text)
+        answer = json.loads(httpx.post(f"http://{self.address}/api/v1/query", content=body, headers=FORM).text)
         assert answer["status"] == "success", answer
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
@@ -118,7 +118,8 @@ def configuration(target: str, interval: str) -> str:
     (job,) = found["scrape_configs"]
     del job["dns_sd_configs"]
     job["static_configs"] = [{"targets": [target]}]
-    found["global"] = dict.fromkeys(found["global"], interval)
+    found["global"] |= {name: interval for name in found["global"] if name != "external_labels"}
+    found.pop("alerting", None)
     found["rule_files"] = [str(reading.PROMETHEUS / "rules/*.yml")]
     return yaml.safe_dump(found)
 
@@ -129,6 +130,7 @@ def scraped(target: str, folder: Path) -> Iterator[Prometheus]:
     (folder / "prometheus.yml").write_text(configuration(target, "250ms"), encoding="utf-8")
     command = [program("prometheus"), "--config.file", str(folder / "prometheus.yml")]
     command += ["--storage.tsdb.path", str(folder / "data"), "--web.listen-address", "127.0.0.1:0"]
+    command += ["--enable-feature=exemplar-storage"]
     log = folder / "prometheus.log"
     with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
         try:

@@ -10,8 +10,9 @@ After every status above 399 it closes the connection with SO_LINGER 0, so the r
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from service.gateway.backend.failover import NotSentError, ReplicaError
 from service.gateway.backend.http_client import BrokenError, InvalidResponseError, UnreachableError
 from service.gateway.backend.replicas import Replica
 from service.gateway.metrics import TRANSPORTS, Transport
+from service.gateway.metrics.tracing import ImageTrace
 from service.models.cards import ModelCard
 from service.tasks import PREDICT, operation_of
 from service.tasks import frame as frames
@@ -39,13 +41,18 @@ OnSent = Callable[[str, Transport, int], None]
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """An image (h, w, 3), the model, the operation, the request id, and the deadline in loop time."""
+    """An image (h, w, 3), the model, the operation, the request id, the deadline in loop time, and the spans, if any.
+
+    `carrier` has the span of the current exchange, for the worker.
+    """
 
     card: ModelCard
     image: InputImage
     operation: str
     request_id: str
     deadline: float
+    trace: ImageTrace | None = None
+    carrier: Mapping[str, str] = field(default_factory=dict)
 
 
 class Exchange:
@@ -60,18 +67,23 @@ class Exchange:
 
     async def run(self, replica: Replica) -> list[ModelOutput | ServiceError]:
         """Return an outcome for each image, in their order. Raises `ReplicaError`."""
+        if any(each.trace for each in self._requests):
+            return await traced(replica, self._requests, partial(self._run, replica))
+        return await self._run(replica, self._requests)
+
+    async def _run(self, replica: Replica, requests: Sequence[ImageRequest]) -> list[ModelOutput | ServiceError]:
         clock = asyncio.get_running_loop().time
         started = clock()
-        opened = await self._send(replica, self._requests, by_reference=replica.shares_memory(self._card.server_name))
+        opened = await self._send(replica, requests, by_reference=replica.shares_memory(self._card.server_name))
         unread = [index for index, (head, _) in enumerate(opened) if head.get("code") in {UNREADABLE, STALE}]
         if unread:
             if any(opened[index][0]["code"] == UNREADABLE for index in unread):
                 replica.note_unreadable(self._card.server_name)
-            again = await self._send(replica, [self._requests[index] for index in unread], by_reference=False)
+            again = await self._send(replica, [requests[index] for index in unread], by_reference=False)
             for index, response in zip(unread, again, strict=True):
                 opened[index] = response
         elapsed_s = clock() - started
-        return [self._outcome(*each, elapsed_s) for each in zip(self._requests, opened, strict=True)]
+        return [self._outcome(*each, elapsed_s) for each in zip(requests, opened, strict=True)]
 
     async def _send(
         self, replica: Replica, requests: Sequence[ImageRequest], *, by_reference: bool
@@ -96,7 +108,7 @@ class Exchange:
 
     def _frame(self, request: ImageRequest, *, by_reference: bool) -> bytes:
         expires = time.time() + request.deadline - asyncio.get_running_loop().time() + self._skew_s
-        head: dict[str, Any] = {"expires": expires}
+        head: dict[str, Any] = {"expires": expires, **request.carrier}
         if request.operation != PREDICT:
             head["operation"] = request.operation
         image = request.image
@@ -122,6 +134,31 @@ class Exchange:
         if not (batch >= 1 and 0 <= inference_s < np.inf and fits(card, request.image, arrays)):
             raise ReplicaError(BackendBadResponse(f"The response of {card.name} does not match its card."))
         return ModelOutput(arrays, batch, inference_s, max(0.0, elapsed_s - inference_s), worker_bytes)
+
+
+async def traced(
+    replica: Replica,
+    requests: Sequence[ImageRequest],
+    run: Callable[[Sequence[ImageRequest]], Awaitable[list[ModelOutput | ServiceError]]],
+) -> list[ModelOutput | ServiceError]:
+    """Return what `run` returns for requests some of which are traced. Each of those gets a span for this exchange."""
+    attempts = [each.trace.attempt(replica.name, len(requests)) if each.trace else None for each in requests]
+    sent = [
+        replace(each, carrier=attempt.carrier) if attempt else each
+        for each, attempt in zip(requests, attempts, strict=True)
+    ]
+    errors: Sequence[object] = [asyncio.CancelledError()] * len(requests)
+    try:
+        outcomes = await run(sent)
+        errors = outcomes
+        return outcomes
+    except ReplicaError as failed:
+        errors = [failed.error] * len(requests)
+        raise
+    finally:
+        for attempt, error in zip(attempts, errors, strict=True):
+            if attempt is not None:
+                attempt.end(error if isinstance(error, BaseException) else None)
 
 
 async def _predictions(replica: Replica, card: ModelCard, frame: bytes, request_id: str) -> bytes:

@@ -23,6 +23,7 @@ from service.gateway.backend.failover import Call, Failover
 from service.gateway.backend.http_client import BrokenError, InvalidResponseError, UnreachableError
 from service.gateway.backend.replicas import RESOLVE_INTERVAL_S, Replica, Replicas, Resolve, WorkerStatus, resolve
 from service.gateway.metrics import RestartCause
+from service.gateway.metrics.tracing import IMAGE_TRACE
 from service.models.cards import ModelCard
 from service.tasks import PREDICT, operation_of, queue_name
 from service.tasks.base import ModelOutput
@@ -106,7 +107,7 @@ class TorchServe:
         self, card: ModelCard, image: InputImage, *, deadline: float, request_id: str, operation: str = PREDICT
     ) -> ModelOutput:
         """Implement `Backend`; raise `Overloaded`, `BackendUnavailable`, `BackendBadResponse`, `DeadlineExceeded`."""
-        request = ImageRequest(card, image, operation, request_id, deadline)
+        request = ImageRequest(card, image, operation, request_id, deadline, IMAGE_TRACE.get())
         try:
             async with asyncio.timeout_at(deadline):
                 output = await self._batcher_of(card, operation).submit(request, (operation, image.shape))

@@ -85,7 +85,7 @@ def record_of(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
     state = scope["state"]
     record = {
         "request_id": state["request_id"],
-        "trace_id": trace_id_of(scope["headers"]),
+        "trace_id": state.get("trace_id") or trace_id_of(scope["headers"]),
         "route": state["route"],
         "method": scope["method"],
         "status": status,

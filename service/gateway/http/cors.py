@@ -31,6 +31,8 @@ ALLOWED_HEADERS: Final = (
     "X-API-Key",
     "X-Model-Version",
     "X-Request-ID",
+    "traceparent",
+    "tracestate",
 )
 EXPOSED_HEADERS: Final = (
     "Accept-Post",

@@ -197,7 +197,8 @@ class Inference:
         try:
             if isinstance(upload.content, ServiceError):
                 raise upload.content
-            facts, inputs = await self._decode_queue.prepare(upload.content, cards, terms, max(deadlines))
+            with self._metrics.tracing.stage("decode"):
+                facts, inputs = await self._decode_queue.prepare(upload.content, cards, terms, max(deadlines))
         except ServiceError as error:
             self._count_failure(cards, error, terms)
             return Result(upload, error)
@@ -230,8 +231,9 @@ class Inference:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            async with asyncio.timeout_at(deadline):
-                output = await queue.run(predict, terms.caller, urgency=terms.urgency)
+            with self._metrics.tracing.image(card.name) as spans:
+                async with asyncio.timeout_at(deadline):
+                    output = await queue.run(spans.bind(predict), terms.caller, urgency=terms.urgency)
         except TimeoutError:
             error: ServiceError = DeadlineExceeded(f"{card.name} did not answer before the deadline.")
             return self._failed(card, request_id, terms, error)

@@ -11,15 +11,18 @@ from service.gateway.metrics.label_values import (
     RestartCause,
     Transport,
 )
+from service.gateway.metrics.tracing import NO_SPANS, Tracing
 
 __all__ = [
     "CALLER_DEADLINE",
     "LOSS_REASONS",
+    "NO_SPANS",
     "PROBES",
     "STAGES",
     "TRANSPORTS",
     "CacheOutcome",
     "Metrics",
     "RestartCause",
+    "Tracing",
     "Transport",
 ]

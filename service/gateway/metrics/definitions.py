@@ -1,7 +1,6 @@
 """Define the gateway's Prometheus metrics.
 
-A comment names the readers of each metric. Label values come only from routes, model cards, key names and error
-classes.
+A comment names the readers of each metric. Label values come only from routes, cards, key names and error classes.
 """
 
 import socket
@@ -15,6 +14,7 @@ from service.errors import ServiceError, every_error
 from service.gateway.metrics import label_values as values
 from service.gateway.metrics.current_series import labels_of
 from service.gateway.metrics.series import BATCH_SIZES, BYTES, LATEST, MAX, SECONDS, SUM, Series
+from service.gateway.metrics.tracing import NO_SPANS, Tracing
 from service.models.cards import ModelCard
 from service.tasks import TASKS
 
@@ -22,12 +22,12 @@ from service.tasks import TASKS
 class Metrics(Series):
     """The metrics of one app."""
 
-    def __init__(self, shared: Path | None = None, *, counts_restarts: bool = True) -> None:
+    def __init__(self, shared: Path | None = None, spans: Tracing = NO_SPANS, *, counts_restarts: bool = True) -> None:
         """Create them, in a folder that gateway processes share if `shared` is one.
 
         Each of the processes sees every worker, so only one of them should count restarts.
         """
-        super().__init__(shared)
+        super().__init__(shared, spans)
         self._counts_restarts = counts_restarts
         self._define_request_metrics()
         self._define_image_metrics()

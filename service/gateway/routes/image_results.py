@@ -113,9 +113,10 @@ async def infer_images(
     started = time.perf_counter()
     with components.in_use.hold(cards), components.body_buffer.reserve() as reservation:
         body = body or image_bodies.parser_of(request.headers, components.settings.max_images, parameters)
-        uploads, size = await bodies.read(
-            request.receive, request.headers, components.settings, reservation, components.encoders, body, terms.end
-        )
+        with components.metrics.tracing.stage("upload"):
+            uploads, size = await bodies.read(
+                request.receive, request.headers, components.settings, reservation, components.encoders, body, terms.end
+            )
         uploaded = time.perf_counter() - started
         facts |= {"bytes": size, "images": len(uploads)}
         components.metrics.upload_bytes.labels(state.route).observe(size)

@@ -180,12 +180,13 @@ async def rendered(
     now = asyncio.get_running_loop().time()
     turn = (card, found.terms, max(now + card.serving.deadline_s, found.terms.deadline(card, now)))
     drawn = Drawn()
-    if layers := rendering.layers(card, facts, output):
-        drawn = Drawn(await components.decode_queue.draw(content, layers, *turn))
-    if (painting := rendering.painting(card, facts, output)) and is_large(painting.pixels):
-        with suppress(ServiceError):
-            drawn = replace(drawn, painted=await components.decode_queue.paint(painting, *turn))
-    value = await components.encoders.run(render, facts, output, drawn)
+    with components.metrics.tracing.stage("encode"):
+        if layers := rendering.layers(card, facts, output):
+            drawn = Drawn(await components.decode_queue.draw(content, layers, *turn))
+        if (painting := rendering.painting(card, facts, output)) and is_large(painting.pixels):
+            with suppress(ServiceError):
+                drawn = replace(drawn, painted=await components.decode_queue.paint(painting, *turn))
+        value = await components.encoders.run(render, facts, output, drawn)
     elapsed = time.perf_counter() - started
     components.metrics.stages.labels(card.name, "encode").observe(elapsed)
     found.stages["encode"] = max(elapsed, found.stages.get("encode", 0.0))

@@ -4,7 +4,6 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
 from service.gateway.components import ComponentsDep
@@ -65,9 +64,10 @@ async def readyz(components: ComponentsDep, require: Requirement | None = None) 
 
 
 @router.get("/metrics", tags=["operation"], summary="Metrics for Prometheus")
-async def metrics(components: ComponentsDep) -> Response:
-    """Return the gateway's metrics in Prometheus's text format 0.0.4."""
-    return Response(components.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+async def metrics(request: Request, components: ComponentsDep) -> Response:
+    """Return the gateway's metrics in Prometheus's text format 0.0.4, or as OpenMetrics if `Accept` asks for it."""
+    content, media_type = components.metrics.exposition(request.headers.get("accept", ""))
+    return Response(content, media_type=media_type)
 
 
 @router.get("/openapi.json", include_in_schema=False)

@@ -99,7 +99,7 @@ class RouteDescription:
     other_content: Mapping[str, Any] | None = None
 
 
-TEXT_CONTENT = {"text/plain": {"schema": {"type": "string"}}}
+METRICS_CONTENT = {each: {"schema": {"type": "string"}} for each in ("text/plain", "application/openmetrics-text")}
 
 HEADERS = [
     {
@@ -149,7 +149,7 @@ OPERATIONS: dict[tuple[str, str], RouteDescription] = {
     ),
     ("/livez", "get"): RouteDescription((Live,)),
     ("/readyz", "get"): RouteDescription((Ready,), (errors.InvalidParameter, *NOT_READY)),
-    ("/metrics", "get"): RouteDescription((), OPERATORS, other_content=TEXT_CONTENT),
+    ("/metrics", "get"): RouteDescription((), OPERATORS, other_content=METRICS_CONTENT),
 }
 
 

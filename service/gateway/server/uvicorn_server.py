@@ -56,6 +56,8 @@ def serve(settings: Settings, slot: GatewaySlot | None = None) -> None:
             slot.inherit_counters()
             states = SharedReadiness(slot, open_until_end.enter_context(open_states(slot.folder)))
             app, shared = create_app(settings.per_process(slot.count), shared_readiness=states, roster=roster), True
+        if (trace_ids := app.state.metrics.tracing.log_filter) is not None:
+            logs.add_filter(trace_ids)
         grpc_listener = grpc_listener_of(app, settings, shared=shared)
         server = Server(app, settings, open_until_end.close, logs, grpc_listener)
         _tune_garbage_collector()

@@ -17,8 +17,11 @@ from tests.gateway.conftest import until
 from tests.gateway.fixtures.fake_outputs import offline_scores
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
 from tests.gateway.fixtures.images import CORRUPT, image_bytes
+from tests.gateway.fixtures.traces import PARENT, SAMPLED, TRACE, received
 from tests.gateway.server.grpc_server.conftest import Call, Open
+from tests.otlp import Received
 
+__all__ = ["received"]
 pytestmark = pytest.mark.anyio
 
 CLASSIFIER = "tiny-classifier"
@@ -187,3 +190,12 @@ async def test_a_message_beyond_the_upload_limit_is_refused(opened: Open) -> Non
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         error = await refused(call("ModelInfer", infer(b"x" * 2000)))
         assert (error.code(), "1000" in details(error).replace(",", "")) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+
+async def test_a_call_belongs_to_the_trace_of_its_metadata(opened: Open, received: Received) -> None:
+    async with opened(traces="otlp") as call:
+        await call("ModelInfer", infer(image_bytes()), metadata=tuple(SAMPLED.items()))
+
+    (server,) = [span for span in received.spans if "http.route" in span.attributes]
+    assert (server.name, server.trace_id, server.parent_id) == ("POST /v2/models/{name}/infer", TRACE, PARENT)
+    assert {span.name for span in received.trace(TRACE)} >= {"upload", "decode", "queue", "inference"}
