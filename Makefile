@@ -15,10 +15,10 @@ UNIT_TESTS = $(TEST) --ignore=tests/e2e --numprocesses=2 --dist=loadfile
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage check format stress bench-gpu starter-models image-check problems settings objectives dist sbom site clean
+.PHONY: help run test coverage check format stress bench-gpu starter-models image-check observability-demo problems settings objectives dist sbom site clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/worker.stamp ## serve the built-in models on http://127.0.0.1:8000 (ARGS="--port 9000")
 	@exec $(BIN)/resnest-service run $(ARGS)
@@ -57,6 +57,9 @@ starter-models: $(VENV)/worker.stamp ## retrain the built-in models (PHOTOS=, RU
 
 image-check: ## build both images and send one image through them (root, buildah, podman)
 	.ci/image-check.sh
+
+observability-demo: $(VENV)/worker.stamp ## break a real service, and show which alerts fire, are sent and resolve (10 min)
+	@$(BIN)/python -m deploy.demo $(ARGS)
 
 problems: $(VENV)/worker.stamp ## regenerate docs/problems.md from service/errors/
 	@$(BIN)/python -c 'from service.gateway.routes.problem_pages import manual; print(manual(), end="")' > docs/problems.md

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Unpacks the tools with which tests/deploy checks the deployment files into build/deploy-tools (or $1): prometheus,
+# Unpacks the tools with which tests/deploy checks the deployment files into build/deploy-tools (or $1): prometheus, alertmanager,
 # promtool, kustomize, docker-compose and caddy. They come from Debian 13, over the mirror in this machine's apt sources, with
 # a private apt configuration: no root is needed, and the system's packages do not change. The programs are static Go
 # binaries and run on Debian 12 too.
 set -euo pipefail
 
 release=trixie
-packages=(prometheus promtool kustomize docker-compose caddy)
-programs=(prometheus promtool kustomize docker-compose caddy)
+packages=(prometheus prometheus-alertmanager promtool kustomize docker-compose caddy)
+programs=(prometheus prometheus-alertmanager amtool promtool kustomize docker-compose caddy)
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -17,7 +17,7 @@ into=$(cd "$into" && pwd)
 
 all_there() {
     local program
-    for program in "${programs[@]}"; do
+    for program in "${programs[@]}" ../libexec/prometheus-alertmanager; do
         [ -x "$into/bin/$program" ] || return 1
     done
 }
@@ -58,4 +58,17 @@ for program in "${programs[@]}"; do
     [ -n "$found" ] || { echo "deploy tools: no $program in $release" >&2; exit 1; }
     install -m 755 "$found" "$into/bin/$program"
 done
+
+# Debian's Alertmanager reads its templates from /usr/share: it gets a mount namespace that has only those there.
+mkdir -p "$into/share/prometheus" "$into/libexec"
+rm -rf "$into/share/prometheus/alertmanager"
+cp -r "$work/root/usr/share/prometheus/alertmanager" "$into/share/prometheus/"
+mv "$into/bin/prometheus-alertmanager" "$into/libexec/"
+cat >"$into/bin/prometheus-alertmanager" <<'SCRIPT'
+#!/bin/sh
+top=$(cd "$(dirname "$0")/.." && pwd)
+[ "$(id -u)" = 0 ] && user= || user="--user --map-root-user"
+exec unshare --mount $user sh -c 'mount --bind "$0/share" /usr/share && exec "$0/libexec/prometheus-alertmanager" "$@"' "$top" "$@"
+SCRIPT
+chmod 755 "$into/bin/prometheus-alertmanager"
 echo "deploy tools: in $into/bin"

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -60,6 +61,24 @@ def test_prometheus_finds_the_gateway_under_its_alias() -> None:
     assert "inside" in COMPOSE["prometheus"]["networks"]
 
 
+def test_prometheus_finds_alertmanager_and_that_its_receiver_under_their_names() -> None:
+    (found,) = reading.load("deploy/prometheus/prometheus.yml")["alerting"]["alertmanagers"][0]["dns_sd_configs"]
+    receivers = reading.load("deploy/alertmanager/alertmanager.yml")["receivers"]
+    hosts = {urlsplit(each["webhook_configs"][0]["url"]).hostname for each in receivers}
+
+    assert {*found["names"], *hosts} <= COMPOSE.keys()
+    assert {*found["names"], *hosts} <= reading.of_kind("overlays/local", "Service").keys()
+
+
+@pytest.mark.parametrize("feature", ["exemplar-storage", "expand-external-labels"])
+def test_prometheus_has_the_features_that_its_file_and_the_exemplars_need(feature: str) -> None:
+    (container,) = reading.pods("overlays/local")["prometheus"]["containers"]
+
+    assert all(feature in " ".join(flags) for flags in (COMPOSE["prometheus"]["command"], container["args"]))
+    assert COMPOSE["prometheus"]["env_file"] == "deploy/prometheus/links.env"
+    assert container["envFrom"][0]["configMapRef"]["name"].startswith("prometheus-links")
+
+
 def test_the_port_of_metrics_is_not_published() -> None:
     (job,) = reading.load("deploy/prometheus/prometheus.yml")["scrape_configs"]
     (found,) = job["dns_sd_configs"]
@@ -81,7 +100,7 @@ def test_grafana_takes_its_password_from_a_secret_and_has_none_of_its_own() -> N
     assert variables == {"GF_SECURITY_ADMIN_PASSWORD__FILE": "/run/secrets/grafana-admin"}
 
 
-@pytest.mark.parametrize("name", ["prometheus", "grafana"])
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager", "grafana"])
 def test_the_same_image_runs_here_and_in_the_cluster(name: str) -> None:
     (container,) = reading.pods("overlays/local")[name]["containers"]
 

@@ -67,7 +67,7 @@ def test_every_alert_is_tested_to_fire_keep_quiet_before_and_resolve(alert: dict
 @pytest.mark.parametrize("alert", ALERTS)
 def test_every_alert_says_what_is_wrong_how_bad_and_what_to_do(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in {"page", "ticket"}
-    assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
+    assert set(alert["annotations"]) == {"summary", "description", "runbook_url", "dashboard_url"}
     assert alert["for"]
 
 
@@ -75,8 +75,33 @@ def test_every_alert_says_what_is_wrong_how_bad_and_what_to_do(alert: dict[str, 
 def test_every_alert_has_its_section_in_the_runbook(alert: dict[str, Any]) -> None:
     page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
 
+    assert page == "{{ $externalLabels.runbooks }}"
     assert anchor == alert["alert"].lower()
-    assert anchor in headings(page)
+    assert anchor in headings(links()["RUNBOOKS_URL"])
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_every_alert_leads_to_a_dashboard(alert: dict[str, Any]) -> None:
+    base, _, uid = alert["annotations"]["dashboard_url"].partition("/d/")
+
+    assert base == "{{ $externalLabels.dashboards }}"
+    assert uid in {each["uid"] for each in reading.dashboards().values()}
+
+
+def test_the_beginnings_of_links_are_labels_that_no_alert_is_sent_with() -> None:
+    configuration = reading.load("deploy/prometheus/prometheus.yml")
+    (relabelling,) = configuration["alerting"]["alert_relabel_configs"]
+    labels = configuration["global"]["external_labels"]
+
+    assert {value.strip("${}") for value in labels.values()} == links().keys()
+    assert (relabelling["action"], relabelling["regex"]) == ("labeldrop", "|".join(labels))
+
+
+def links() -> dict[str, str]:
+    """Return the variables of the file in which an operator sets the beginnings of links."""
+    lines = (reading.PROMETHEUS / "links.env").read_text(encoding="utf-8").splitlines()
+    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    return {name: value for name, _, value in pairs}
 
 
 def test_the_runbook_has_no_section_of_an_alert_that_is_gone() -> None:
