@@ -13,6 +13,8 @@ from service.config.settings import Settings
 # Variables that are no settings of the gateway, with their meaning.
 OTHERS: Final = {
     "RESNEST_STRICT": "do not start if the weights of a model fail their check; read by `run` and `worker`",
+    "RESNEST_WORKER_CONNECTIONS": "connections of TorchServe to each engine, 1 to 64 (2). With many gateways in front "
+    "of a GPU, set it to their number, so that their batches are merged. Read by `run` and `worker`",
     "RESNEST_URL": "URL of the running service that commands such as `classify` and `bulk` ask",
     "RESNEST_API_KEY": "API key that commands send to a service",
 }

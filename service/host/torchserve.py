@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from service.config.cores import SLEEPING_THREADS, THREADS, threads_per_worker, usable_cores
 from service.host import host_checks, torchserve_log, worker_program
@@ -23,9 +24,10 @@ from service.tasks import task_of
 HANDLER = "service.worker.handler"  # never imported here, because it loads torch
 ARCHIVES = "archives"  # a folder without cards, because TorchServe tries to load every folder of its store.
 CREATED_ON = "01/01/2024 00:00:00"  # Fixed, so that the same model always gives the same archive
-# Worker processes beside each one that has an engine, which hand it their connections to TorchServe: TorchServe sends
-# only one batch at a time on each (decision 0052).
-FOLLOWERS = 1
+# Connections of TorchServe to each process that has an engine. Each but the first needs a process of its own, a
+# follower: TorchServe sends only one batch at a time on each (decision 0052). Waiting batches are merged (0078).
+CONNECTIONS: Final = "RESNEST_WORKER_CONNECTIONS"
+MOST_CONNECTIONS: Final = 64
 HEAD_ROOM = 65536  # bytes for a frame's header and its scores
 # Jobs that may wait for one model. The gateway admits fewer. If the queue is full, TorchServe answers 503 at once.
 JOB_QUEUE_SIZE = 256
@@ -210,8 +212,17 @@ def _hang_s(card: ModelCard) -> int:
     return max(HANG_FLOOR_S, HANG_FACTOR * math.ceil(single), math.ceil(longest + single))
 
 
+def connections_per_engine(environment: Mapping[str, str]) -> int:
+    """Return how many connections TorchServe has to each engine. Raises `CardError` for another value."""
+    text = environment.get(CONNECTIONS, "2")
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST_CONNECTIONS):
+        raise CardError(f"{CONNECTIONS} must be a whole number from 1 to {MOST_CONNECTIONS}, and is {text!r}")
+    return int(text)
+
+
 def _files(card: ModelCard) -> dict[str, bytes]:
     """Return the contents of the archive's files by path, except the weights."""
+    connections = connections_per_engine(os.environ)
     manifest = {
         "createdOn": CREATED_ON,
         "runtime": "python",
@@ -222,12 +233,12 @@ def _files(card: ModelCard) -> dict[str, bytes]:
             "configFile": "model-config.yaml",
         },
         "archiverVersion": "0.12.0",
-        "worker": {"engines": card.serving.workers, "followers": FOLLOWERS, "hang_s": _hang_s(card)},
+        "worker": {"engines": card.serving.workers, "followers": connections - 1, "hang_s": _hang_s(card)},
     }
     serving = card.serving
     settings = {
-        "minWorkers": serving.workers * (1 + FOLLOWERS),
-        "maxWorkers": serving.workers * (1 + FOLLOWERS),
+        "minWorkers": serving.workers * connections,
+        "maxWorkers": serving.workers * connections,
         "batchSize": serving.batch_size if serving.max_batch_delay_ms else 1,  # requests; each is a gateway's batch
         "maxBatchDelay": serving.max_batch_delay_ms or 1,
         "responseTimeout": _hang_s(card),

@@ -1,17 +1,11 @@
 """Run images of one shape through an engine, so that a failure stays with the image that caused it."""
 
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from service.engines import Engine, Images
 from service.engines.failures import device_lost, out_of_memory
 from service.tasks.base import Arrays
-
-NO_TURN: AbstractContextManager[object] = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -27,17 +21,14 @@ class BatchedOutput:
     begun_ns: int = field(default=0, compare=False)
 
 
-def run(
-    engine: Engine, images: Sequence[Images], turn: AbstractContextManager[object] = NO_TURN
-) -> list[BatchedOutput | Exception]:
-    """Return an outcome for each of the images `(h, w, 3)`, all of one shape, in their order.
+def run(engine: Engine, images: Images) -> list[BatchedOutput | Exception]:
+    """Return an outcome for each of the images `(n, h, w, 3)`, in their order.
 
-    A batch that runs out of memory is run again in halves, one that fails otherwise image by image. Each
-    pass is made inside `turn`. Raises `SystemExit`
+    A batch that runs out of memory is run again in halves, one that fails otherwise image by image. Raises `SystemExit`
     where the device is lost: TorchServe starts a new worker, and nothing less helps.
     """
     try:
-        return list(_forward(engine, images, turn))
+        return list(_forward(engine, images))
     except Exception as error:
         if device_lost(error):
             raise SystemExit(1) from error
@@ -46,15 +37,13 @@ def run(
         step = (len(images) + 1) // 2 if out_of_memory(error) else 1
     # Out of the `except` block the error, and with it the arrays of the failed pass, is freed.
     parts = (images[start : start + step] for start in range(0, len(images), step))
-    return [outcome for part in parts for outcome in run(engine, part, turn)]
+    return [outcome for part in parts for outcome in run(engine, part)]
 
 
-def _forward(engine: Engine, images: Sequence[Images], turn: AbstractContextManager[object]) -> list[BatchedOutput]:
-    stacked = np.stack(images)
-    with turn:
-        begun_ns, started = time.time_ns(), time.perf_counter()
-        arrays = engine(stacked)
-        inference_ms = (time.perf_counter() - started) * 1e3
+def _forward(engine: Engine, images: Images) -> list[BatchedOutput]:
+    begun_ns, started = time.time_ns(), time.perf_counter()
+    arrays = engine(images)
+    inference_ms = (time.perf_counter() - started) * 1e3
     return [
         BatchedOutput({name: array[index] for name, array in arrays.items()}, len(images), inference_ms, begun_ns)
         for index in range(len(images))

@@ -34,15 +34,20 @@ def opened(request: dict[str, Any]) -> list[UnpackedFrame | RejectedImageError]:
         return [RejectedImageError(NO_IMAGE)]
 
 
-def reply(outcome: BatchedOutput | Exception, resident: int | None) -> bytes:
-    """Return the frame of one image's outcome, with the resident memory of this process in bytes, if known."""
+def reply(outcome: BatchedOutput | Exception, resident: int | None, *, draining: bool = False) -> bytes:
+    """Return the frame of one image's outcome.
+
+    It has the resident memory of this process in bytes, if known, and says whether the worker is `draining`.
+    """
     if isinstance(outcome, RejectedImageError):
         return failure(str(outcome), outcome.code)
     if isinstance(outcome, Exception):
         return failure("The model failed on this image.")
     head = {"ok": True, "batch": outcome.batch, "inference_ms": round(outcome.inference_ms, 3)}
     try:
-        return frame.pack({**head, "worker_bytes": resident}, outcome.arrays)
+        return frame.pack(
+            {**head, "worker_bytes": resident, **({"draining": True} if draining else {})}, outcome.arrays
+        )
     except ValueError:
         log.exception("the outputs cannot be sent")
         return failure("The model's outputs cannot be sent.")

@@ -29,8 +29,9 @@ from service.models.cards import CardError, ModelCard
 from service.tasks import PREDICT, can_run, operation_of, shared_image, task_of
 from service.tasks.frame import UnpackedFrame
 from service.tasks.torch_head import BatchArrays
-from service.worker import batch, exchange
+from service.worker import batch, drain, exchange
 from service.worker.batch import BatchedOutput
+from service.worker.engine_queue import EngineQueue
 from service.worker.exchange import NO_IMAGE, RejectedImageError
 from service.worker.memory import resident_bytes
 from service.worker.shared_images import SharedImages
@@ -43,6 +44,7 @@ log = logging.getLogger("service.worker")
 Loader = Callable[[ModelCard, str | None], Engine]
 EagerRun = Callable[[str, Images], BatchArrays]
 EagerLoader = Callable[[ModelCard, str | None], EagerRun]
+Alike = tuple[str, tuple[int, ...]]  # the operation and the shape of images that a batch may hold together
 
 
 class BatchHandler:
@@ -73,7 +75,7 @@ class BatchHandler:
         self._shared = SharedImages(shared_memory or shared_image.folder(os.environ))
         self._logs: Logs | None = None
         self._spans: BatchSpans | None = None
-        self._turn = threading.Semaphore()
+        self._queue = EngineQueue(self._pass, 1)
         self._eager_turn = threading.Lock()
 
     def initialize(self, context: Any) -> None:
@@ -104,12 +106,12 @@ class BatchHandler:
         outcomes = self._outcomes(opened)
         if self._spans is not None:
             self._spans.record(opened, outcomes, begun_ns)
-        resident = resident_bytes()
-        return [exchange.reply(outcomes[index], resident) for index in range(len(opened))]
+        resident, draining = resident_bytes(), drain.has_begun()
+        return [exchange.reply(outcomes[index], resident, draining=draining) for index in range(len(opened))]
 
     def _outcomes(self, opened: Sequence[UnpackedFrame | RejectedImageError]) -> dict[int, BatchedOutput | Exception]:
         outcomes: dict[int, BatchedOutput | Exception] = {}
-        alike: dict[tuple[str, tuple[int, ...]], dict[int, Images]] = defaultdict(dict)
+        alike: dict[Alike, dict[int, Images]] = defaultdict(dict)
         for index, each in enumerate(opened):
             try:
                 operation, image = self._requested(each)
@@ -117,10 +119,10 @@ class BatchHandler:
             except RejectedImageError as error:
                 log.warning("refused an image: %s", error, extra={"model": self.card.name, "code": error.code})
                 outcomes[index] = error
-        for (operation, _), images in alike.items():
-            indices, size = list(images), operation_of(self.card, operation).batch_size(self.card)
+        for kind, images in alike.items():
+            indices, size = list(images), operation_of(self.card, kind[0]).batch_size(self.card)
             for start in range(0, len(indices), size):  # TorchServe may have joined the batches of several gateways
-                outcomes |= self._run(operation, {index: images[index] for index in indices[start : start + size]})
+                outcomes |= self._run(kind, {index: images[index] for index in indices[start : start + size]}, size)
         return outcomes
 
     def _start(self, folder: Path, gpu: int | None) -> None:
@@ -129,7 +131,7 @@ class BatchHandler:
         # TorchServe counts GPUs by `nvidia-smi`, and without it, or on a slice of a GPU, names none.
         self._device = None if gpu is None else f"cuda:{gpu}"
         self.engine = self._load(self.card, self._device)
-        self._turn = threading.Semaphore(engines.calls_at_once(self.engine))
+        self._queue = EngineQueue(self._pass, engines.calls_at_once(self.engine))
         side = self.card.input.square
         for count in batch_sizes.sizes(operation_of(self.card, PREDICT).batch_size(self.card)):
             outputs = self.engine(np.zeros((count, side, side, 3), np.uint8))
@@ -164,8 +166,11 @@ class BatchHandler:
 
         return self.engine if operation == PREDICT else run
 
-    def _run(self, operation: str, images: dict[int, Images]) -> dict[int, BatchedOutput | Exception]:
-        outcomes = dict(zip(images, batch.run(self._engine(operation), list(images.values()), self._turn), strict=True))
+    def _pass(self, kind: Alike, images: Images) -> list[BatchedOutput | Exception]:
+        return batch.run(self._engine(kind[0]), images)
+
+    def _run(self, kind: Alike, images: dict[int, Images], size: int) -> dict[int, BatchedOutput | Exception]:
+        outcomes = dict(zip(images, self._queue.outcomes(kind, list(images.values()), size), strict=True))
         failed = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, Exception)}
         if failed:
             first = next(iter(failed.values()))

@@ -75,6 +75,20 @@ def test_the_manifest_names_the_handler_of_the_task(card: ModelCard, tmp_path: P
     assert Terms.read(archive) == Terms(engines=1, followers=1, hang_s=30)
 
 
+def test_a_setting_gives_more_connections(card: ModelCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNEST_WORKER_CONNECTIONS", "12")
+    archive = torchserve.package(card, tmp_path / "archives")
+    settings = yaml.safe_load((archive / "model-config.yaml").read_bytes())
+
+    assert (Terms.read(archive).followers, settings["minWorkers"], settings["maxWorkers"]) == (11, 12, 12)
+
+
+@pytest.mark.parametrize("value", ["0", "65", "-1", "many", ""])
+def test_a_number_of_connections_that_cannot_be_is_refused(value: str) -> None:
+    with pytest.raises(CardError, match="RESNEST_WORKER_CONNECTIONS must be a whole number from 1 to 64"):
+        torchserve.connections_per_engine({"RESNEST_WORKER_CONNECTIONS": value})
+
+
 @pytest.mark.parametrize(("delay", "batch_size", "wait"), [(7, 3, 7), (0, 1, 1)])
 def test_the_serving_table_becomes_torchserves_own(tmp_path: Path, delay: int, batch_size: int, wait: int) -> None:
     """Without a delay TorchServe takes each of the gateway's batches at once; its smallest delay is 1 ms."""

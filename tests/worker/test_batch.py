@@ -1,6 +1,5 @@
 """How a failed batch is split and run again."""
 
-import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -48,28 +47,15 @@ def scores_of(outcomes: list[BatchedOutput | Exception]) -> list[float | None]:
 
 def test_a_batch_is_one_forward_pass() -> None:
     engine = FakeEngine()
-    outcomes = batch.run(engine, [flat(grey) for grey in range(5)])
+    outcomes = batch.run(engine, np.stack([flat(grey) for grey in range(5)]))
     assert engine.passes == [5]
     assert scores_of(outcomes) == [0, 1, 2, 3, 4]
     assert all(isinstance(each, BatchedOutput) and each.batch == 5 and each.inference_ms > 0 for each in outcomes)
 
 
-def test_each_pass_is_made_in_its_turn() -> None:
-    turn = threading.Lock()
-
-    def check(images: Images) -> None:
-        assert turn.locked()
-        fail_on_poison(images)
-
-    outcomes = batch.run(FakeEngine(check), [flat(1), flat(POISON)], turn)
-    assert scores_of(outcomes) == [1, None]
-    assert isinstance(outcomes[1], RuntimeError)
-    assert not turn.locked()
-
-
 def test_one_bad_picture_costs_its_neighbours_nothing_but_time() -> None:
     engine = FakeEngine(fail_on_poison)
-    outcomes = batch.run(engine, [flat(1), flat(2), flat(POISON), flat(4)])
+    outcomes = batch.run(engine, np.stack([flat(1), flat(2), flat(POISON), flat(4)]))
     assert scores_of(outcomes) == [1, 2, None, 4]
     assert isinstance(outcomes[2], RuntimeError)
     assert engine.passes == [4, 1, 1, 1, 1]
@@ -78,20 +64,20 @@ def test_one_bad_picture_costs_its_neighbours_nothing_but_time() -> None:
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
 def test_a_lack_of_memory_halves_the_batch_until_it_fits(error: Exception) -> None:
     engine = FakeEngine(fail_beyond(2, error))
-    outcomes = batch.run(engine, [flat(grey) for grey in range(8)])
+    outcomes = batch.run(engine, np.stack([flat(grey) for grey in range(8)]))
     assert scores_of(outcomes) == [0, 1, 2, 3, 4, 5, 6, 7]
     assert engine.passes == [8, 4, 2, 2, 4, 2, 2]
     assert {each.batch for each in outcomes if isinstance(each, BatchedOutput)} == {2}
 
 
 def test_a_single_picture_without_room_fails_alone() -> None:
-    outcomes = batch.run(FakeEngine(fail_beyond(0, MemoryError())), [flat(1)])
+    outcomes = batch.run(FakeEngine(fail_beyond(0, MemoryError())), np.stack([flat(1)]))
     assert [type(each) for each in outcomes] == [MemoryError]
 
 
 def test_a_lost_device_ends_the_worker() -> None:
     error = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
     with pytest.raises(SystemExit) as caught:
-        batch.run(FakeEngine(fail_beyond(0, error)), [flat(1)])
+        batch.run(FakeEngine(fail_beyond(0, error)), np.stack([flat(1)]))
     assert caught.value.code == 1
     assert caught.value.__cause__ is error

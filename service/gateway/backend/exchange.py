@@ -82,6 +82,8 @@ class Exchange:
             again = await self._send(replica, [requests[index] for index in unread], by_reference=False)
             for index, response in zip(unread, again, strict=True):
                 opened[index] = response
+        if any(head.get("draining") is True for head, _ in opened):
+            replica.note_draining()
         elapsed_s = clock() - started
         return [self._outcome(*each, elapsed_s) for each in zip(requests, opened, strict=True)]
 

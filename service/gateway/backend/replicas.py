@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 RESOLVE_INTERVAL_S = 5.0  # how long a cluster's DNS server lets clients cache a record
 RETRY_RESOLVE_S = 0.5  # while no replica is known
 RESOLVE_TIMEOUT_S = 2.0
+# How long a server that said that it will stop is passed over. Then one restarted at its address is used again.
+DRAIN_S = 60.0
 MIN_USABLE_SHARE = 0.5  # this share of the replicas stays in use even if all fail: slow responses are better than none
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
@@ -69,6 +71,7 @@ class Replica:
         self._circuits: dict[str, CircuitBreaker] = {}
         self._cannot_share: dict[str, frozenset[int]] = {}
         self._replacements: dict[str, Replacements] = defaultdict(Replacements)
+        self._drained_at = float("-inf")
 
     @classmethod
     def at(cls, server: ServerAddress, address: str | None) -> "Replica":
@@ -91,6 +94,15 @@ class Replica:
         """Return whether a worker of the model was ready at the last check, or no check was made yet."""
         status = self.worker_status.get(model)
         return status is None or bool(status.ready)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the server has said that it will stop."""
+        return asyncio.get_running_loop().time() < self._drained_at + DRAIN_S
+
+    def note_draining(self) -> None:
+        """Note that the server has said that it will stop."""
+        self._drained_at = asyncio.get_running_loop().time()
 
     def shares_memory(self, model: str) -> bool:
         """Return whether the model's workers may share memory with this process; True until they say otherwise."""
@@ -167,9 +179,11 @@ class Replicas:
         """Return the replica for the next request, None if all are in `tried`.
 
         It is the less busy of two random replicas that may answer. Two, because gateways that all chose the least busy
-        replica would choose the same one. A replica whose circuit breaker is half open has precedence.
+        replica would choose the same one. A replica whose circuit breaker is half open has precedence. One that will
+        stop is chosen only if there is no other.
         """
         untried = [replica for replica in self.present if replica not in tried]
+        untried = [replica for replica in untried if not replica.is_draining] or untried
         able = [replica for replica in untried if replica.may_answer(model)] or untried
         best = sorted(able, key=lambda replica: replica.circuit(model).rank)
         usable = sum(replica.circuit(model).rank == 0 for replica in able)

@@ -202,3 +202,26 @@ def test_the_first_processes_and_further_ones_replace_nothing() -> None:
 
 def test_processes_that_were_lost_with_their_server_are_told_apart() -> None:
     assert counted({1}, None, None, set(), {5}, {6}) == [("server", 1), ("process", 1)]
+
+
+async def test_a_replica_that_will_stop_is_chosen_only_if_there_is_no_other(workers: Replicas, names: Names) -> None:
+    names.addresses["workers"] = ["10.0.0.1", "10.0.0.2"]
+    await workers.refresh()
+    first, second = sorted(workers.present, key=lambda replica: replica.name)
+    first.note_draining()
+
+    assert await chosen(workers) == {"2": 300}
+    assert workers.choose(MODEL, tried=[second]) is first
+    second.note_draining()
+    assert set(await chosen(workers)) == {"1", "2"}
+
+
+async def test_a_replica_that_was_restarted_is_used_again(
+    workers: Replicas, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.gateway.backend.replicas.DRAIN_S", 0.0)
+    names.addresses["workers"] = ["10.0.0.1", "10.0.0.2"]
+    await workers.refresh()
+    workers.present[0].note_draining()
+
+    assert set(await chosen(workers)) == {"1", "2"}

@@ -1,0 +1,132 @@
+"""Batches that wait for the engine are merged, each keeps its own outcomes, and the oldest is never passed over."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from service.engines import Images
+from service.worker.batch import BatchedOutput
+from service.worker.engine_queue import EngineQueue, Outcome
+from tests.e2e.running import until
+from tests.worker.requests import flat
+
+TIMEOUT_S = 30
+
+
+class ManualEngine:
+    """Computes a pass only after `go`. `passes` has the grey levels of each pass that has begun."""
+
+    def __init__(self) -> None:
+        self.passes: list[list[int]] = []
+        self._go = threading.Semaphore(0)
+
+    def run(self, _kind: str, images: Images) -> Sequence[Outcome]:
+        self.passes.append([int(image[0, 0, 0]) for image in images])
+        assert self._go.acquire(timeout=TIMEOUT_S)
+        if (images == 13).any():
+            raise RuntimeError("a pass failed")
+        return [BatchedOutput({"grey": image[0, 0, :1]}, len(images), 1.0) for image in images]
+
+    def go(self, passes: int = 1) -> None:
+        self._go.release(passes)
+
+    def await_pass(self, number: int) -> None:
+        until(lambda: len(self.passes) >= number, TIMEOUT_S, lambda: self.passes)
+
+
+class Waiting:
+    """An engine that is busy with one image, and batches that are added behind it one after another."""
+
+    def __init__(self, pool: ThreadPoolExecutor, calls: int = 1) -> None:
+        self.engine = ManualEngine()
+        self.queue = EngineQueue(self.engine.run, calls)
+        self._pool = pool
+        self.first = self.add("predict", [0])
+        self.engine.await_pass(1)
+
+    def add(self, kind: str, greys: list[int], most: int = 8) -> "Future[Sequence[Outcome]]":
+        return self._pool.submit(self.queue.outcomes, kind, [flat(grey) for grey in greys], most)
+
+    def add_waiting(self, kind: str, greys: list[int]) -> "Future[Sequence[Outcome]]":
+        """Add a batch, and return when it waits."""
+        before = len(self.queue._waiting)
+        future = self.add(kind, greys)
+        until(lambda: len(self.queue._waiting) > before, TIMEOUT_S)
+        return future
+
+
+@pytest.fixture
+def waiting() -> "Waiting":
+    return Waiting(ThreadPoolExecutor(16))
+
+
+def greys(future: "Future[Sequence[Outcome]]") -> list[int]:
+    return [int(each.arrays["grey"][0]) for each in future.result(TIMEOUT_S) if isinstance(each, BatchedOutput)]
+
+
+def test_batches_of_several_gateways_that_wait_are_one_pass_and_each_gets_its_own_outcomes(waiting: Waiting) -> None:
+    futures = [waiting.add_waiting("predict", [10 * number, 10 * number + 1]) for number in (1, 2, 3)]
+    waiting.engine.go(2)
+
+    assert [greys(future) for future in futures] == [[10, 11], [20, 21], [30, 31]]
+    assert waiting.engine.passes == [[0], [10, 11, 20, 21, 30, 31]]
+    assert {each.batch for each in futures[0].result() if isinstance(each, BatchedOutput)} == {6}
+
+
+def test_a_pass_has_at_most_the_models_batch_size(waiting: Waiting) -> None:
+    futures = [waiting.add_waiting("predict", [number] * 3) for number in (1, 2, 3)]
+    waiting.engine.go(3)
+
+    assert [greys(future) for future in futures] == [[1] * 3, [2] * 3, [3] * 3]
+    assert waiting.engine.passes == [[0], [1, 1, 1, 2, 2, 2], [3, 3, 3]]
+
+
+def test_only_images_of_one_operation_and_shape_are_merged_and_the_oldest_go_first(waiting: Waiting) -> None:
+    futures = [waiting.add_waiting(kind, [grey]) for kind, grey in (("embed", 1), ("predict", 2), ("embed", 3))]
+    waiting.engine.go(3)
+
+    assert [greys(future) for future in futures] == [[1], [2], [3]]
+    assert waiting.engine.passes == [[0], [1, 3], [2]]
+
+
+def test_a_failed_pass_fails_the_images_in_it_and_no_others(waiting: Waiting) -> None:
+    bad = waiting.add_waiting("predict", [13])
+    waiting.engine.go(2)
+    bad.result(TIMEOUT_S)
+    later = waiting.add("predict", [5])
+    waiting.engine.go()
+
+    assert [type(each) for each in bad.result(TIMEOUT_S)] == [RuntimeError]
+    assert greys(waiting.first) == [0]
+    assert greys(later) == [5]
+
+
+def test_an_engine_that_takes_two_calls_gets_two_passes_at_the_same_time() -> None:
+    waiting = Waiting(ThreadPoolExecutor(4), calls=2)
+    second = waiting.add("predict", [1])
+    waiting.engine.await_pass(2)
+    third = waiting.add_waiting("predict", [2])
+    assert len(waiting.engine.passes) == 2
+    fourth = waiting.add_waiting("predict", [3])
+    waiting.engine.go()  # the pass that ends makes room for one with both that wait
+    waiting.engine.await_pass(3)
+    waiting.engine.go()  # the other pass ends while theirs runs
+    waiting.engine.go()
+
+    assert [greys(future) for future in (waiting.first, second, third, fourth)] == [[0], [1], [2], [3]]
+    assert waiting.engine.passes == [[0], [1], [2, 3]]
+
+
+def test_batches_from_many_threads_all_come_back_as_they_were_sent() -> None:
+    def run(_kind: str, images: Images) -> list[Outcome]:
+        return [BatchedOutput({"grey": image[0, 0, :1]}, len(images), 0.1) for image in images]
+
+    queue = EngineQueue(run, 2)
+    sent = np.random.default_rng(0).integers(0, 255, (200, 3))
+    with ThreadPoolExecutor(16) as pool:
+        futures = [pool.submit(queue.outcomes, "predict", [flat(int(grey)) for grey in row], 8) for row in sent]
+
+    assert [greys(future) for future in futures] == sent.tolist()
