@@ -12,11 +12,12 @@ from service import __version__
 from service.cli.accuracy.calibrate import calibrate
 from service.cli.accuracy.evaluate import evaluate
 from service.cli.accuracy.quantise import quantise
-from service.cli.bench import bench
 from service.cli.bulk.bulk_command import bulk
 from service.cli.doctor.doctor_command import doctor
 from service.cli.doctor.settings import settings as settings_command
 from service.cli.keys import keys as keys_group
+from service.cli.load.bench import bench
+from service.cli.load.capacity import capacity
 from service.cli.models import models as models_group
 from service.cli.models import pull_absent
 from service.cli.options import names_option, path_option, store
@@ -42,6 +43,7 @@ from service.host.served_models.selection import select_models
 from service.host.supervisor import run as supervise
 from service.models.cards import CardError
 from service.tasks import endpoints
+from service.worker import drain
 
 models = names_option(
     "--models", envvar="RESNEST_MODELS", help="Models to use. Default: all models whose weights are present."
@@ -89,7 +91,7 @@ class Main(click.Group):
 ENDPOINTS = [command_of(endpoint) for endpoint in endpoints().values()]
 
 
-MEASURING = [evaluate, calibrate, quantise, bench]
+MEASURING = [evaluate, calibrate, quantise, bench, capacity]
 MANAGING = [models_group, keys_group, settings_command, doctor]
 
 
@@ -216,6 +218,7 @@ def worker(
     addresses = torchserve.Addresses(inference_address, management_address, metrics_address)
     torchserve.prepare(folder, packaged.loaded, folder / torchserve.ARCHIVES, addresses, in_json=logs.is_json)
     packaging.write_refused(folder, packaged.refused)
+    drain.clear(folder)
     if warning := host_checks.java(os.environ)[1]:
         click.echo(f"Warning: {warning}", err=True)
     command = torchserve.command(folder, os.environ)

@@ -7,12 +7,6 @@ from service.measure.load.http_connection import Request
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Run the tests on uvloop, as the load generator does."""
-    return "asyncio", {"use_uvloop": True}
-
-
-@pytest.fixture
 def request_() -> Request:
     """Return a request with a body of a few bytes."""
     return http_connection.post("http://127.0.0.1:1/v1/classify?model=m", b"an image", "image/jpeg", {})

@@ -1,8 +1,6 @@
 """Tests of the command `bench`."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,8 @@ from click.testing import CliRunner, Result
 
 from service.cli.main import main
 from service.host.processes import free_port
-from tests.measure.load.serving import Answer, Server, running
+from tests.measure.load.serving import Answer, Server
+from tests.measure.load.threads import served
 
 BRIEF = ("--duration", "0.3", "--warm-up", "0.1", "--size", "64x48")
 
@@ -25,22 +24,8 @@ def server() -> Iterator[Server]:
     """Run a server in a thread. It answers every eighth request with 503."""
     full = Answer(status=503, body=b'{"code": "overloaded"}')
     timed = Answer(0.004, headers=("Server-Timing: decode;dur=1.5, inference;dur=2",))
-    made = Server(lambda number: full if number % 8 == 7 else timed)
-    started, ended = threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        async with running(made):
-            loops.append(asyncio.get_running_loop())
-            started.set()
-            await ended.wait()
-
-    loops: list[asyncio.AbstractEventLoop] = []
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert started.wait(30)
-    yield made
-    loops[0].call_soon_threadsafe(ended.set)
-    thread.join(30)
+    with served(Server(lambda number: full if number % 8 == 7 else timed)) as made:
+        yield made
 
 
 def test_a_measurement_is_tables_a_document_and_a_page(server: Server, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The commands that put load on a running service: `bench` and `capacity`."""
