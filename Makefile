@@ -15,7 +15,7 @@ UNIT_TESTS = $(TEST) --ignore=tests/e2e --numprocesses=2 --dist=loadfile
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage check format stress bench-gpu starter-models image-check observability-demo problems settings objectives dist sbom site clean
+.PHONY: help run test coverage check format stress bench-gpu starter-models image-check observability-demo problems settings objectives dashboards dist sbom site clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,8 +67,12 @@ problems: $(VENV)/worker.stamp ## regenerate docs/problems.md from service/error
 settings: $(VENV)/worker.stamp ## regenerate docs/settings.md from service/config/settings.py
 	@$(BIN)/python -m service settings --markdown > docs/settings.md
 
-objectives: $(VENV)/worker.stamp ## regenerate the rules of deploy/prometheus/objectives.toml
+objectives: $(VENV)/worker.stamp ## regenerate the rules of deploy/prometheus/objectives.toml, and the operator's
 	@$(BIN)/python -m deploy.prometheus.objectives > deploy/prometheus/rules/objectives.yml
+	@$(BIN)/python -m deploy.prometheus.operator_rules > deploy/kubernetes/components/prometheus-operator/rules.yaml
+
+dashboards: $(VENV)/test.stamp ## regenerate Grafana's dashboards (RUNBOOKS=URL of your docs/operations/alerts.md)
+	@$(BIN)/python -m deploy.grafana.boards
 
 dist: $(VENV)/release.stamp ## build the wheels and source archives of service, starter models and client into dist/
 	rm -rf dist

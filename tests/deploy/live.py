@@ -59,7 +59,7 @@ class Model:
         return False
 
     async def workers(self, card: ModelCard) -> Workers:
-        return Workers(frozenset({1}), card.serving.workers)
+        return Workers(frozenset({1}), card.serving.workers, {"closed": 1})
 
     async def forget(self, card: ModelCard) -> None:
         pass
@@ -126,8 +126,8 @@ def configuration(target: str, interval: str) -> str:
 
 @contextmanager
 def scraped(target: str, folder: Path) -> Iterator[Prometheus]:
-    """Run Prometheus with the project's rules, scraping the target four times a second."""
-    (folder / "prometheus.yml").write_text(configuration(target, "250ms"), encoding="utf-8")
+    """Run Prometheus with the project's rules, scraping the target twice a second."""
+    (folder / "prometheus.yml").write_text(configuration(target, "500ms"), encoding="utf-8")
     command = [program("prometheus"), "--config.file", str(folder / "prometheus.yml")]
     command += ["--storage.tsdb.path", str(folder / "data"), "--web.listen-address", "127.0.0.1:0"]
     command += ["--enable-feature=exemplar-storage"]

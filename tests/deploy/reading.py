@@ -52,6 +52,14 @@ def panel_queries() -> Iterator[tuple[str, str]]:
                 yield panel["title"], target["expr"]
 
 
+def variable_queries() -> Iterator[tuple[str, str]]:
+    """Yield the name and the query of every variable of a dashboard whose values Prometheus has."""
+    for dashboard in dashboards().values():
+        for variable in dashboard["templating"]["list"]:
+            if variable["type"] == "query":
+                yield variable["name"], variable["query"]["query"]
+
+
 def adapter_rules() -> list[dict[str, Any]]:
     """Return the rules of prometheus-adapter."""
     return list(load("deploy/prometheus/adapter.yml")["externalRules"])

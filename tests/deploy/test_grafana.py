@@ -1,11 +1,14 @@
-"""The dashboards follow the rules of Grafana's dashboard linter, and their panels do not overlap."""
+"""The dashboards follow the rules of Grafana's dashboard linter, and their links lead on."""
 
+import json
 import re
 from itertools import combinations, pairwise
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from deploy.grafana.boards.__main__ import documents
 from tests.deploy import reading
 from tests.deploy.programs import TOP
 
@@ -27,6 +30,73 @@ def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
         and one["y"] < other["y"] + other["h"]
         and other["y"] < one["y"] + one["h"]
     )
+
+
+def test_the_dashboards_are_what_make_dashboards_writes() -> None:
+    files = {path.name: path.read_text(encoding="utf-8") for path in (reading.GRAFANA / "dashboards").iterdir()}
+
+    assert files == documents()
+
+
+def test_every_dashboard_is_provisioned_in_kubernetes() -> None:
+    made = reading.load("deploy/grafana/kustomization.yaml")["configMapGenerator"]
+    (files,) = [each["files"] for each in made if each["name"] == "grafana-dashboards"]
+
+    assert files == [f"dashboards/{name}" for name in sorted(reading.dashboards())]
+
+
+@pytest.mark.parametrize("overlay", ["overlays/gpu", "overlays/local"])
+def test_kubectl_apply_has_room_for_a_copy_of_every_object_in_its_annotation(overlay: str) -> None:
+    """Kubernetes rejects an object whose annotations have more than 262,144 bytes."""
+    sizes = {each["metadata"]["name"]: len(json.dumps(each)) for each in reading.rendered(overlay)}
+
+    assert [name for name, size in sizes.items() if size > 240_000] == []
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS)
+def test_a_dashboard_leads_to_the_others_and_marks_alerts_and_rollouts(dashboard: dict[str, Any]) -> None:
+    (others,) = [link for link in dashboard["links"] if link["type"] == "dashboards"]
+
+    assert all(set(others["tags"]) <= set(each["tags"]) for each in reading.dashboards().values())
+    assert others["includeVars"]
+    assert others["keepTime"]
+    assert [each["name"] for each in dashboard["annotations"]["list"]] == ["Alerts", "Rollouts"]
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS)
+def test_a_dashboard_leads_from_an_id_to_its_logs_and_its_trace(dashboard: dict[str, Any]) -> None:
+    urls = {link["title"]: urlsplit(link["url"]) for link in dashboard["links"] if link["type"] == "link"}
+    panes = {
+        title: json.loads(parse_qs(urls[title].query)["panes"][0])["a"]
+        for title in ("Logs of the id", "Trace of the id")
+    }
+    kinds = {each["name"]: each.get("query") for each in dashboard["templating"]["list"]}
+
+    assert {urls[title].path for title in panes} == {"/explore"}
+    assert (kinds["logs"], kinds["traces"], kinds["id"]) == ("loki", "tempo", "")
+    assert [pane["datasource"] for pane in panes.values()] == ["${logs}", "${traces}"]
+    assert all("${id}" in json.dumps(pane["queries"]) for pane in panes.values())
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_leads_to_the_runbook_of_each_alert_that_it_names(panel: dict[str, Any]) -> None:
+    names = [
+        rule["alert"] for rule in reading.rules("alert") if re.search(rf"\b{rule['alert']}\b", panel["description"])
+    ]
+
+    assert [link["url"] for link in panel["links"]] == [f"${{runbooks}}#{name.lower()}" for name in names]
+
+
+def test_the_runbooks_of_the_dashboards_are_where_one_setting_says() -> None:
+    page = "https://runbooks.example/alerts"
+    constants = [
+        each["query"]
+        for text in documents(page).values()
+        for each in json.loads(text)["templating"]["list"]
+        if each["name"] == "runbooks"
+    ]
+
+    assert constants == [page] * len(reading.dashboards())
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS)
@@ -113,10 +183,9 @@ def test_a_panel_has_no_thresholds_left_over_from_grafanas_defaults(panel: dict[
 
 def test_the_data_source_has_the_uid_that_dashboards_choose_at_first() -> None:
     (source,) = reading.load("deploy/grafana/provisioning/datasources/prometheus.yml")["datasources"]
-    (dashboard,) = reading.dashboards().values()
-    (variable,) = [each for each in dashboard["templating"]["list"] if each["type"] == "datasource"]
-
-    assert variable["current"]["value"] == source["uid"]
+    for dashboard in reading.dashboards().values():
+        (variable,) = [each for each in dashboard["templating"]["list"] if each["name"] == "datasource"]
+        assert variable["current"]["value"] == source["uid"]
     assert source["editable"] is False
 
 

@@ -19,7 +19,8 @@ from tests.stores import write_store
 
 ROUTES = ("/v1/classify?model=tiny-classifier", "/v1/segment?model=tiny-segmenter")
 COLOURS = ("red", "black", "white")
-VARIABLES = {"$__rate_interval": "1m", "$job": JOB, "$instance": ".+", "$route": ".+", "$model": ".+"}
+CHOSEN = {"$__rate_interval": "1m", "$job": JOB, "$instance": ".+", "$route": ".+", "$model": ".+"}
+VARIABLES = {**CHOSEN, "$knee": "100", "$target": "8", "$price": "1"}
 
 
 def png(colour: str) -> bytes:
@@ -105,15 +106,29 @@ def test_every_metric_of_the_autoscaler_is_one_number(rule: dict[str, str], prom
     assert len(prometheus.ask(reading.adapter_query(rule))) == 1
 
 
-@pytest.mark.parametrize("variable", ["job", "instance", "route", "model"])
-def test_every_variable_of_the_dashboard_has_values(variable: str, prometheus: Prometheus) -> None:
-    (dashboard,) = reading.dashboards().values()
-    (found,) = [each for each in dashboard["templating"]["list"] if each["name"] == variable]
-    query = re.fullmatch(rf"label_values\((.*), {variable}\)", found["definition"])
+@pytest.mark.parametrize(("name", "query"), sorted(set(reading.variable_queries())))
+def test_every_variable_of_the_dashboards_has_values(name: str, query: str, prometheus: Prometheus) -> None:
+    found = re.fullmatch(rf"label_values\((.*), {name}\)", query)
 
-    assert query is not None
-    assert all(series["metric"].get(variable) for series in prometheus.ask(filled(query[1])))
-    assert prometheus.ask(filled(query[1]))
+    assert found is not None
+    assert prometheus.ask(filled(found[1]))
+    assert all(series["metric"].get(name) for series in prometheus.ask(filled(found[1])))
+
+
+def test_every_variable_in_a_query_is_one_of_its_dashboard() -> None:
+    for dashboard in reading.dashboards().values():
+        names = {each["name"] for each in dashboard["templating"]["list"]}
+        asked = [target["expr"] for panel in reading.panels(dashboard) for target in panel["targets"]]
+        used = {name for query in asked for name in re.findall(r"\$(\w+)", query)}
+        assert used <= names | {"__rate_interval"}
+
+
+def test_the_alerts_that_are_on_their_way_are_marked_once_they_fire(prometheus: Prometheus) -> None:
+    """An alert fires after minutes at the earliest, so the mark is asked for what is pending."""
+    for dashboard in reading.dashboards().values():
+        marks = {each["name"]: filled(each["expr"]) for each in dashboard["annotations"]["list"]}
+        assert prometheus.ask(marks["Alerts"].replace("firing", "pending"))
+        assert prometheus.ask(marks["Rollouts"])
 
 
 def test_no_alert_but_those_of_what_was_done_is_on_its_way(prometheus: Prometheus) -> None:

@@ -92,34 +92,34 @@ class Metrics(Series):
         )
 
     def _define_image_metrics(self) -> None:
-        # Read by: dashboard "Images" (where the time goes).
+        # Read by: dashboard "Stages" (where the time goes).
         self.stages = self._histogram(
             "resnest_stage_duration_seconds", "Time an image spends in each stage", ["model", "stage"], SECONDS
         )
-        # Read by: dashboard "Images" (upload sizes).
+        # Read by: dashboard "Stages" (upload sizes).
         self.upload_bytes = self._histogram("resnest_upload_bytes", "Size of a request body in bytes", ["route"], BYTES)
-        # Read by: dashboard "Images" (throughput by model, outcomes), alert on failed images.
+        # Read by: dashboards "Stages" (outcomes), "Load" and "Cost" (throughput), alert on failed images.
         self.images = self._counter("resnest_images_total", "Images by model and outcome", ["model", "outcome"])
-        # Read by: dashboard "Models" (images by transport).
+        # Read by: dashboard "Model servers" (images by transport).
         self.images_sent = self._counter(
             "resnest_images_sent_total", "Images sent, in shared memory or as bytes", ["model", "transport"]
         )
-        # Read by: dashboard "Images" (response cache).
+        # Read by: dashboard "Memory" (response cache).
         self.cache_lookups = self._counter(
             "resnest_cache_lookups_total", "Images looked up in the response cache, by outcome", ["outcome"]
         )
-        # Read by: dashboard "Images" (response cache).
+        # Read by: dashboard "Memory" (response cache).
         self.cache_bytes = self._gauge("resnest_cache_bytes", "Size of the response cache in bytes", [], SUM)
 
     def _define_model_metrics(self) -> None:
-        # Read by: dashboard "Models" (batching).
+        # Read by: dashboard "Batching" (batch size).
         self.batch_size = self._histogram(
             "resnest_batch_size",
             "Images in the forward pass; each image of the batch is one sample",
             ["model"],
             BATCH_SIZES,
         )
-        # Read by: the horizontal autoscaler of the workers, dashboard "Models" (queue).
+        # Read by: the horizontal autoscaler of the workers, dashboards "Batching", "Replicas" (images in flight).
         self.inference_in_flight = self._gauge(
             "resnest_inference_in_flight", "Images queued for a model or being computed by it", ["model"], SUM
         )
@@ -127,34 +127,34 @@ class Metrics(Series):
         self._define_readiness_metrics()
 
     def _define_worker_metrics(self) -> None:
-        # Read by: dashboard "Models" (workers), alert on missing workers.
+        # Read by: dashboard "Health" (workers), alert on missing workers.
         self.workers_ready = self._gauge("resnest_workers_ready", "Workers that are ready", ["model"], LATEST)
-        # Read by: dashboard "Models" (workers), alert on missing workers.
+        # Read by: dashboard "Health" (workers), alert on missing workers.
         self.workers_configured = self._gauge(
             "resnest_workers_configured", "Workers that the model server is configured to run", ["model"], LATEST
         )
-        # Read by: dashboard "Models" (replicas), alert on a circuit breaker that stays open.
+        # Read by: dashboards "Model servers", "Replicas" (servers), alert on a circuit breaker that stays open.
         self.circuit_breakers = self._gauge(
             "resnest_circuit_breakers", "Replicas by circuit breaker state", ["model", "state"], MAX
         )
-        # Read by: dashboard "Models" (worker restarts), alert on crash loops. Each gateway sees every worker.
+        # Read by: dashboard "Health" (worker restarts), alert on crash loops. Each gateway sees every worker.
         self.worker_restarts = self._counter(
             "resnest_worker_restarts_total",
             "Worker processes that were replaced, alone or with their model server, as this gateway has seen it",
             ["model", "cause"],
         )
-        # Read by: dashboard "Models" (busy share).
+        # Read by: dashboard "Occupancy" (busy share).
         self.busy_seconds = self._counter(
             "resnest_model_busy_seconds_total", "Time that workers have spent on batches, in seconds", ["model"]
         )
-        # Read by: dashboard "Models" (time since the last success).
+        # Read by: dashboard "Health" (time since the last success).
         self.last_success = self._gauge(
             "resnest_model_last_success_timestamp_seconds", "Unix time of the last successful image", ["model"], MAX
         )
-        # Read by: dashboard "Models" (models and engines).
+        # Read by: dashboard "Health" (models and engines).
         labels = ["model", "version", "task", "engine", "precision"]
         self.model_info = self._gauge("resnest_model_info", "Always 1; engine and precision by the card", labels, MAX)
-        # Read by: dashboard "Models" (replicas).
+        # Read by: dashboard "Model servers" (retries).
         self.retries = self._counter(
             "resnest_retries_total",
             "Retries: on another replica or connection, or of one image from a failed batch",
@@ -162,11 +162,11 @@ class Metrics(Series):
         )
 
     def _define_readiness_metrics(self) -> None:
-        # Read by: dashboard "Models" (ready), alert on a model that is not ready.
+        # Read by: dashboard "Health" (ready), alert on a model that is not ready.
         self.model_ready = self._gauge(
             "resnest_model_ready", "1 if the model, or a version of it with traffic, can answer", ["model"], LATEST
         )
-        # Read by: alert on a model that was left out.
+        # Read by: dashboard "Health" (refused), alert on a model that was left out.
         self.model_refused = self._gauge(
             "resnest_model_refused", "1 if the model servers have left the model out at their start", ["model"], LATEST
         )
@@ -196,27 +196,27 @@ class Metrics(Series):
         )
 
     def _define_process_metrics(self) -> None:
-        # Read by: dashboard "Images" (decode processes lost), alert on decode processes that crash or are killed.
+        # Read by: dashboard "Stages" (decode processes lost), alert on decode processes that crash or are killed.
         self.decode_processes_lost = self._counter(
             "resnest_decode_processes_lost_total", "Decode processes that ended during a job", ["reason"]
         )
-        # Read by: dashboard "Images" (shared memory).
+        # Read by: dashboard "Memory" (shared memory).
         self.shared_memory_bytes = self._gauge(
             "resnest_shared_memory_bytes", "Shared memory that holds decoded images, in bytes", [], SUM
         )
-        # Read by: dashboard "Images" (decode processes lost).
+        # Read by: dashboard "Stages" (decode processes lost).
         self.gateway_restarts = self._counter(
             "resnest_gateway_restarts_total", "Gateway processes started to replace one that ended", []
         )
 
     def _define_limits(self) -> None:
-        # Read by: alert on a saturated queue, dashboard "Models" (in flight).
+        # Read by: alert on a saturated queue, dashboards "Batching", "Load" (slots).
         self.in_flight_limit = self._gauge(
             "resnest_inference_in_flight_limit", "Images that may be in flight for a model", [], SUM
         )
-        # Read by: dashboard "Images" (response cache size).
+        # Read by: dashboard "Memory" (response cache size).
         self.cache_limit = self._gauge("resnest_cache_limit_bytes", "Limit of the response cache in bytes", [], SUM)
-        # Read by: dashboard "Images" (shared memory).
+        # Read by: dashboard "Memory" (shared memory).
         self.shared_memory_limit = self._gauge(
             "resnest_shared_memory_limit_bytes", "Limit of the shared memory for decoded images, in bytes", [], SUM
         )
