@@ -9,6 +9,7 @@ from service import __version__
 from service.config import cores
 from service.config.settings import Settings
 from service.gateway.uploads.decode_queue import SMALL_PIXELS
+from service.worker import drain
 from tests.deploy import reading
 from tests.deploy.reading import OVERLAYS, bytes_of, of_kind, pods, rendered
 
@@ -46,7 +47,8 @@ def test_every_manifest_is_valid_to_the_schemas_of_a_release(overlay: str, relea
 def test_every_manifest_has_its_namespace_and_says_what_it_is_part_of(overlay: str) -> None:
     for manifest in rendered(overlay):
         metadata = manifest["metadata"]
-        assert metadata.get("namespace", metadata["name"]) == "resnest"
+        if manifest["kind"] != "PriorityClass":  # which belongs to the cluster
+            assert metadata.get("namespace", metadata["name"]) == "resnest"
         assert metadata["labels"]["app.kubernetes.io/part-of"] == "resnest-service"
 
 
@@ -161,9 +163,7 @@ def test_workers_scale_on_a_metric_that_the_adapter_makes() -> None:
 
 def test_a_worker_starts_with_all_its_models_and_stays_ready_with_any_of_them() -> None:
     (worker,) = pods("base")["worker"]["containers"]
-
     probe = ["python", "-m", "service.host.health"]
-
     assert worker["startupProbe"]["exec"]["command"] == probe
     assert worker["readinessProbe"]["exec"]["command"] == [*probe, "--require", "any"]
     assert worker["livenessProbe"]["httpGet"] == {"path": "/ping", "port": "inference"}
@@ -190,8 +190,8 @@ def test_the_gateway_has_the_time_to_drain_that_its_settings_give_it(
 def test_the_worker_is_told_to_stop_only_after_its_time_to_finish(overlay: str) -> None:
     pod = pods(overlay)["worker"]
     (worker,) = pod["containers"]
-    (_, seconds) = worker["lifecycle"]["preStop"]["exec"]["command"]
-
+    *program, seconds = worker["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == ["python", "-m", drain.__name__]
     assert pod["terminationGracePeriodSeconds"] > int(seconds) >= 10
 
 

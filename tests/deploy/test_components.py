@@ -1,0 +1,275 @@
+"""Each optional component renders on the base, is valid, and fits the manifests and the settings that it changes."""
+
+import os
+import re
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from deploy.prometheus import operator_rules
+from service.cli.main import main
+from service.config.settings import Settings
+from service.measure.capacity import component
+from service.measure.capacity.sizing import Sizing
+from tests.deploy import reading
+from tests.deploy.programs import TOP, run
+from tests.deploy.test_kubernetes import RELEASES, SCALED
+
+COMPONENTS = sorted(path.name for path in (reading.KUBERNETES / "components").iterdir())
+# Of the cluster, not of a namespace.
+CLUSTER_WIDE = ("Namespace", "PriorityClass")
+# Their schemas are not among those of Kubernetes itself.
+CUSTOM = ("HTTPRoute", "ScaledObject", "PodMonitor", "PrometheusRule")
+NEEDS = {"prometheus-volume": ("monitoring",), "gpu-mig": ("gpu",)}
+
+Manifests = list[dict[str, Any]]
+
+
+def build(components: list[Path], extra: Path | None = None) -> Manifests:
+    """Return the manifests of the base with components."""
+    with TemporaryDirectory() as folder:
+        top = Path(folder).resolve()
+        relative = [os.path.relpath(each, top) for each in (*components, extra) if each]
+        document = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": "resnest",
+            "resources": [os.path.relpath(reading.KUBERNETES / "base", top)],
+            "components": relative,
+        }
+        Path(folder, "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+        return [*yaml.safe_load_all(run("kustomize", "build", folder))]
+
+
+@cache
+def with_component(*names: str) -> Manifests:
+    """Return the manifests of the base with these components, and with those that they need."""
+    needed = [each for name in names for each in (*NEEDS.get(name, ()), name)]
+    return build([reading.KUBERNETES / "components" / each for each in needed])
+
+
+def one(manifests: Manifests, kind: str, name: str) -> dict[str, Any]:
+    (found,) = [each for each in manifests if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+every_component = pytest.mark.parametrize("name", COMPONENTS)
+
+
+@every_component
+def test_a_component_is_valid_to_the_schemas_of_kubernetes_and_in_the_namespace(name: str) -> None:
+    base = reading.rendered("base")
+    for manifest in with_component(name):
+        if manifest["kind"] not in CUSTOM and manifest not in base:
+            kubernetes_validate.validate(manifest, RELEASES[0], strict=True)
+        if manifest["kind"] not in CLUSTER_WIDE:
+            assert manifest["metadata"]["namespace"] == "resnest"
+
+
+@every_component
+def test_every_pod_of_a_component_meets_the_restricted_standard(name: str) -> None:
+    for manifest in with_component(name):
+        if manifest["kind"] in {"Deployment", "Job"}:
+            pod = manifest["spec"]["template"]["spec"]
+            assert pod["securityContext"]["runAsNonRoot"] is True
+            assert pod["automountServiceAccountToken"] is False
+            for box in (*pod["containers"], *pod.get("initContainers", [])):
+                assert box["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+                assert box["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+@pytest.mark.parametrize("deployment", SCALED)
+def test_pods_that_callers_wait_for_take_the_place_of_others(deployment: str) -> None:
+    base = with_component("warm-spare")
+    name = one(base, "Deployment", deployment)["spec"]["template"]["spec"]["priorityClassName"]
+    spare = one(base, "Deployment", "spare")["spec"]["template"]["spec"]
+
+    assert (
+        one(base, "PriorityClass", name)["value"] > 0 > one(base, "PriorityClass", spare["priorityClassName"])["value"]
+    )
+
+
+def test_the_spare_holds_what_a_worker_on_a_gpu_asks_for() -> None:
+    (worker,) = reading.pods("overlays/gpu")["worker"]["containers"]
+    (spare,) = one(with_component("warm-spare"), "Deployment", "spare")["spec"]["template"]["spec"]["containers"]
+
+    assert spare["resources"]["limits"]["nvidia.com/gpu"] == worker["resources"]["limits"]["nvidia.com/gpu"]
+    assert spare["resources"]["requests"] == worker["resources"]["requests"]
+
+
+def test_keda_scales_workers_alone_with_the_numbers_of_the_autoscaler_that_it_replaces() -> None:
+    manifests = with_component("keda")
+    spec = one(manifests, "ScaledObject", "worker")["spec"]
+    replaced = reading.of_kind("base", "HorizontalPodAutoscaler")["worker"]["spec"]
+    (metric,) = replaced["metrics"]
+
+    assert [each["metadata"]["name"] for each in manifests if each["kind"] == "HorizontalPodAutoscaler"] == ["gateway"]
+    assert spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == replaced["behavior"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (replaced["minReplicas"], replaced["maxReplicas"])
+    assert spec["triggers"][0]["metadata"]["threshold"] == metric["external"]["target"]["averageValue"]
+    assert spec["fallback"]["behavior"] == "currentReplicasIfHigher"
+    assert {each["metadata"]["ignoreNullValues"] for each in spec["triggers"]} == {"false"}, "else no metric is no load"
+
+
+def test_keda_and_the_adapter_ask_for_the_same() -> None:
+    asked = [
+        each["metadata"]["query"] for each in one(with_component("keda"), "ScaledObject", "worker")["spec"]["triggers"]
+    ]
+
+    assert asked == [reading.adapter_query(rule).replace("{}", "") for rule in reading.adapter_rules()]
+    assert [rule["name"]["as"] for rule in reading.adapter_rules()] == [component.IN_FLIGHT, component.OFFERED]
+
+
+def seconds(duration: str) -> int:
+    return int(duration.removesuffix("s"))
+
+
+def test_a_way_in_waits_longer_than_any_deadline_and_takes_every_upload() -> None:
+    longest = 120  # of a card: docs/operations/proxy.md
+    (rule,) = one(with_component("gateway-api"), "HTTPRoute", "gateway")["spec"]["rules"]
+    annotations = one(with_component("ingress"), "Ingress", "gateway")["metadata"]["annotations"]
+    of_nginx = {key.removeprefix("nginx.ingress.kubernetes.io/"): value for key, value in annotations.items()}
+
+    assert seconds(rule["timeouts"]["request"]) > seconds(rule["timeouts"]["backendRequest"]) > longest
+    assert int(of_nginx["proxy-read-timeout"]) > longest
+    assert Settings.model_fields["max_request_timeout_s"].default < longest
+    assert reading.bytes_of(of_nginx["proxy-body-size"]) > Settings.model_fields["max_upload_bytes"].default
+    assert of_nginx["proxy-next-upstream"] == "off"
+
+
+def test_a_way_in_leads_to_the_callers_port_and_never_to_the_administrators() -> None:
+    (rule,) = one(with_component("gateway-api"), "HTTPRoute", "gateway")["spec"]["rules"]
+    (path,) = one(with_component("ingress"), "Ingress", "gateway")["spec"]["rules"][0]["http"]["paths"]
+    (port,) = reading.of_kind("base", "Service")["gateway"]["spec"]["ports"]
+
+    assert rule["backendRefs"] == [{"name": "gateway", "port": port["port"]}]
+    assert path["backend"]["service"] == {"name": "gateway", "port": {"name": port["name"]}}
+
+
+@pytest.mark.parametrize("deployment", SCALED)
+def test_gateways_and_workers_read_the_same_models_and_cannot_change_them(deployment: str) -> None:
+    pod = one(with_component("weights"), "Deployment", deployment)["spec"]["template"]["spec"]
+    (box,) = pod["containers"]
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "models"]
+    (mount,) = [each for each in box["volumeMounts"] if each["name"] == "models"]
+
+    assert volume["persistentVolumeClaim"] == {"claimName": "models", "readOnly": True}
+    assert mount["readOnly"] is True
+    assert {"name": "RESNEST_MODEL_STORE", "value": mount["mountPath"]} in box["env"]
+
+
+def test_the_job_that_fills_the_volume_runs_a_command_of_ours_and_is_the_only_one_that_writes(tmp_path: Path) -> None:
+    manifests = with_component("weights")
+    (pull,) = one(manifests, "Job", "models")["spec"]["template"]["spec"]["containers"]
+    policy = one(manifests, "NetworkPolicy", "models")["spec"]
+
+    (mount,) = [each["mountPath"] for each in pull["volumeMounts"] if each["name"] == "models"]
+    words = [str(tmp_path) if word == mount else word for word in pull["args"]]
+    command = main.commands[words.pop(0)].commands[words.pop(0)]  # type: ignore[attr-defined]
+    with command.make_context("pull", words) as context:
+        assert context.params["store"] == tmp_path
+        assert context.params["names"]
+    assert not any(mount.get("readOnly") for mount in pull["volumeMounts"])
+    assert {"port": 443, "protocol": "TCP"} in policy["egress"][0]["ports"]
+
+
+def test_the_traffic_file_changes_without_a_restart() -> None:
+    manifests = with_component("traffic")
+    (box,) = one(manifests, "Deployment", "gateway")["spec"]["template"]["spec"]["containers"]
+    (mount,) = [each for each in box["volumeMounts"] if each["name"] == "traffic"]
+
+    assert "subPath" not in mount
+    assert {"name": "RESNEST_TRAFFIC_FILE", "value": f"{mount['mountPath']}/traffic.toml"} in box["env"]
+    assert one(manifests, "ConfigMap", "traffic")["data"]["traffic.toml"]
+
+
+def test_prometheus_keeps_its_samples_on_a_volume_that_is_large_enough() -> None:
+    manifests = with_component("prometheus-volume")
+    pod = one(manifests, "Deployment", "prometheus")["spec"]["template"]["spec"]
+    claim = one(manifests, "PersistentVolumeClaim", "prometheus")["spec"]["resources"]["requests"]["storage"]
+    (size,) = [each.split("=")[1] for each in pod["containers"][0]["args"] if "retention.size" in each]
+
+    assert [
+        each["persistentVolumeClaim"]["claimName"] for each in pod["volumes"] if "persistentVolumeClaim" in each
+    ] == ["prometheus"]
+    assert reading.bytes_of(size.removesuffix("B")) <= 0.8 * reading.bytes_of(claim)
+
+
+@pytest.mark.parametrize("autoscaler", ["hpa", "keda"])
+def test_what_capacity_writes_sets_the_numbers_of_a_deployment(
+    autoscaler: component.Autoscaler, tmp_path: Path
+) -> None:
+    sizing = Sizing(in_flight_target=2.2, images_per_s_target=35, max_in_flight=200, max_gateways=4)
+    component.write(tmp_path / "capacity", sizing, 6, autoscaler, "Written by a test.")
+    below = [reading.KUBERNETES / "components/keda"] if autoscaler == "keda" else []
+
+    manifests = build(below, tmp_path / "capacity")
+
+    (settings,) = [each["data"] for each in manifests if each["kind"] == "ConfigMap"]
+    assert settings["RESNEST_MAX_IN_FLIGHT"] == "200"
+    assert one(manifests, "HorizontalPodAutoscaler", "gateway")["spec"]["maxReplicas"] == 4
+    if autoscaler == "keda":
+        spec = one(manifests, "ScaledObject", "worker")["spec"]
+        assert (spec["maxReplicaCount"], [each["metadata"]["threshold"] for each in spec["triggers"]]) == (
+            6,
+            ["2.2", "35.0"],
+        )
+        return
+    spec = one(manifests, "HorizontalPodAutoscaler", "worker")["spec"]
+    kubernetes_validate.validate(one(manifests, "HorizontalPodAutoscaler", "worker"), RELEASES[0], strict=True)
+    assert spec["maxReplicas"] == 6
+    assert [each["external"]["target"]["averageValue"] for each in spec["metrics"]] == ["2200m", "35000m"]
+
+
+def test_the_operators_rules_are_those_of_the_files() -> None:
+    file = reading.KUBERNETES / "components/prometheus-operator/rules.yaml"
+
+    assert file.read_text(encoding="utf-8") == operator_rules.document()
+    assert sum(len(group["rules"]) for group in yaml.safe_load(operator_rules.document())["spec"]["groups"]) == len(
+        [*reading.rules("alert"), *reading.rules("record")]
+    )
+
+
+def test_the_operator_scrapes_as_prometheus_does_and_may_reach_the_gateways() -> None:
+    manifests = with_component("prometheus-operator")
+    (endpoint,) = one(manifests, "PodMonitor", "gateway")["spec"]["podMetricsEndpoints"]
+    (job,) = reading.load("deploy/prometheus/prometheus.yml")["scrape_configs"]
+    limits = reading.load("deploy/prometheus/prometheus.yml")["global"]
+    (gateway,) = one(manifests, "Deployment", "gateway")["spec"]["template"]["spec"]["containers"]
+    (scraped,) = [
+        rule
+        for rule in one(manifests, "NetworkPolicy", "gateway")["spec"]["ingress"]
+        if rule["ports"] == [{"port": endpoint["port"]}]
+    ]
+
+    assert {"targetLabel": "job", "replacement": job["job_name"]} in endpoint["relabelings"]
+    assert (endpoint["interval"], endpoint["scrapeTimeout"]) == (limits["scrape_interval"], limits["scrape_timeout"])
+    assert endpoint["port"] in {port["name"] for port in gateway["ports"]}
+    assert "namespaceSelector" in scraped["from"][0]
+
+
+def test_a_worker_on_a_slice_of_a_gpu_asks_for_no_whole_one() -> None:
+    (worker,) = one(with_component("gpu-mig"), "Deployment", "worker")["spec"]["template"]["spec"]["containers"]
+    devices = {name: count for name, count in worker["resources"]["limits"].items() if name.startswith("nvidia.com/")}
+
+    assert devices == {"nvidia.com/mig-1g.10gb": "1"}
+
+
+def test_the_overlay_of_the_page_pulls_images_by_digest_from_a_registry(tmp_path: Path) -> None:
+    page = (TOP / "docs/operations/install.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    overlay = os.path.relpath(reading.KUBERNETES / "overlays/gpu", tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(text.replace("../gpu", overlay), encoding="utf-8")
+
+    for manifest in yaml.safe_load_all(run("kustomize", "build", tmp_path)):
+        if manifest["kind"] == "Deployment" and manifest["metadata"]["name"] in SCALED:
+            pod = manifest["spec"]["template"]["spec"]
+            assert pod["imagePullSecrets"] == [{"name": "registry"}]
+            assert all(
+                re.fullmatch(r"registry\.example/[\w/-]+@sha256:\w{64}", box["image"]) for box in pod["containers"]
+            )
