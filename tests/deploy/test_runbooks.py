@@ -1,0 +1,97 @@
+"""The commands of the operators' pages are ones that kubectl and compose accept."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy import reading
+from tests.deploy.programs import TOP, program
+
+PAGES = sorted((TOP / "docs/operations").glob("*.md"))
+CODE = re.compile(
+    r"```sh\n(.*?)```|`((?:kubectl|docker compose) [^`]+)`|^    (kubectl [^\n]+)$", re.DOTALL | re.MULTILINE
+)
+COMMAND = re.compile(r"\b(kubectl|docker compose) (?:[^|&;\n}'\"]|'[^']*'|\"[^\"]*\")+")
+NOWHERE = "127.0.0.1:1"
+# What a program says of a command line that it does not take. It then never asks the server.
+REFUSED = re.compile(
+    r"unknown (?:shorthand )?flag|unknown command|invalid argument|flag needs|requires|must specify|usage:", re.I
+)
+
+
+def commands(tool: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the commands of one tool in all pages, each with the name of its page."""
+    for page in PAGES:
+        for code in CODE.findall(page.read_text(encoding="utf-8")):
+            for found in COMMAND.finditer("".join(code).replace('"${@:2}"', "").replace("\\\n", "")):
+                if found[1] == tool and "<" not in found[0]:
+                    words = shlex.split(found[0].replace("$1", "worker"))
+                    yield page.name, words[len(tool.split()) :]
+
+
+def parameters(tool: str) -> list[object]:
+    return [pytest.param(words, id=f"{page}: {' '.join(words)[:60]}") for page, words in commands(tool)]
+
+
+@pytest.mark.parametrize("words", parameters("kubectl"))
+def test_kubectl_accepts_the_command_of_a_page(words: list[str], tmp_path: Path) -> None:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed")
+    configuration = tmp_path / "config"
+    configuration.write_text(
+        f"apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{{name: a, context: {{cluster: a}}}}]\n"
+        f"clusters: [{{name: a, cluster: {{server: 'http://{NOWHERE}'}}}}]\n",
+        encoding="utf-8",
+    )
+
+    said = tried([kubectl, *words], KUBECONFIG=str(configuration))
+
+    assert not REFUSED.search(said), said
+
+
+@pytest.mark.parametrize("words", parameters("docker compose"))
+def test_compose_accepts_the_command_of_a_page(words: list[str]) -> None:
+    said = tried([program("docker-compose"), *words], DOCKER_HOST=f"tcp://{NOWHERE}")
+
+    assert not REFUSED.search(said), said
+
+
+def tried(command: list[str], **environment: str) -> str:
+    """Return what a program says that finds no server."""
+    done = subprocess.run(
+        command, cwd=TOP, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_check_notices_a_command_that_does_not_exist() -> None:
+    said = tried([program("docker-compose"), "logs", "--sinse", "1h"], DOCKER_HOST=f"tcp://{NOWHERE}")
+
+    assert REFUSED.search(said)
+    assert len([*commands("kubectl")]) > 10
+
+
+def test_a_page_reads_the_logs_of_all_pods_and_never_of_one_of_a_deployment() -> None:
+    """`kubectl logs deployment/worker` shows one pod of many, which is usually not the one that failed."""
+    found = [
+        (page.name, each)
+        for page in PAGES
+        for each in re.findall(r"kubectl logs deployment\S+", page.read_text("utf-8"))
+    ]
+
+    assert found == []
+
+
+def test_every_alert_has_a_runbook_that_says_what_to_do() -> None:
+    page = (TOP / "docs/operations/alerts.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", page, re.DOTALL | re.MULTILINE))
+
+    assert sorted(sections) == sorted(rule["alert"] for rule in reading.rules("alert"))
+    assert [name for name, text in sections.items() if "\n1. " not in text and "steps are those of" not in text] == []
