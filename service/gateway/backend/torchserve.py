@@ -1,6 +1,7 @@
 """Send images to model servers in batches, and turn each failure into one of the service's errors."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +36,8 @@ STATUS_TIMEOUT_S = 1.0
 MAX_STATUS_TIMEOUTS = 5
 # After this share of the card's deadline a silent replica counts as hung, and the request is hedged on another one.
 HEDGE_SHARE = 0.5
+# Batches that are not full, for each worker, while its passes have other gateways' images, and how long after one.
+SHARED_BATCHES, SHARED_S = 2, 2.0
 
 OnRestart = Callable[[str, RestartCause, int], None]
 
@@ -97,6 +100,8 @@ class TorchServe:
         self._replicas = Replicas(servers, resolve, resolve_interval_s)
         self._failover = Failover(self._replicas, on_retry)
         self._batchers: dict[str, Batcher[ImageRequest, ModelOutput | None]] = {}
+        self._in_flight: Counter[str] = Counter()  # images at the workers, by model
+        self._shared_at: dict[str, float] = {}
         self._on_retry = on_retry
         self._on_sent = on_sent
         self._on_restart = on_restart
@@ -131,7 +136,7 @@ class TorchServe:
         """Return the batcher for images with that operation."""
         key = queue_name(card, operation)
         if key not in self._batchers:
-            workers = partial(self._replicas.workers, card.server_name)
+            workers = partial(self._open_batches, card.server_name)
             own = operation_of(card, operation)
             size = (own if own.has_own_queue else operation_of(card, PREDICT)).batch_size(card)
             self._batchers[key] = Batcher(self._send, size, workers)
@@ -148,11 +153,31 @@ class TorchServe:
             async with asyncio.timeout_at(max(each.deadline for each in requests)):
                 if not self._replicas.present:
                     await self._replicas.refresh()
-                return await self._failover.run(call)
+                self._in_flight[card.name] += len(requests)
+                try:
+                    outcomes = await self._failover.run(call)
+                    self._note_sharing(card.name, outcomes)
+                finally:
+                    self._in_flight[card.name] -= len(requests)
+                return outcomes
         except (BackendUnavailable, BackendBadResponse, Overloaded):
             if not is_batch:
                 raise
             return [None] * len(requests)
+
+    def _note_sharing(self, model: str, outcomes: Sequence[ModelOutput | ServiceError]) -> None:
+        """Note a pass with more images than this gateway has at the workers: the rest are those of other gateways."""
+        if any(isinstance(each, ModelOutput) and each.batch > self._in_flight[model] for each in outcomes):
+            self._shared_at[model] = asyncio.get_running_loop().time()
+
+    def _open_batches(self, model: str) -> int:
+        """Return how many batches that are not full may be at the workers of a model.
+
+        It is one for each worker, so that images gather here. Where workers merge the batches of several gateways,
+        images gather there, and more of them must be there.
+        """
+        is_shared = asyncio.get_running_loop().time() < self._shared_at.get(model, float("-inf")) + SHARED_S
+        return self._replicas.workers(model) * (SHARED_BATCHES if is_shared else 1)
 
     def shares_memory(self, card: ModelCard) -> bool:
         """Implement `Backend`; without a replica it is not known yet, and so True."""

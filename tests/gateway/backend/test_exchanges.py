@@ -40,6 +40,26 @@ async def test_what_waits_while_the_worker_is_busy_is_asked_for_in_one_exchange(
     assert len(fake.received) == size
 
 
+async def test_while_the_worker_merges_batches_of_other_gateways_a_second_batch_is_sent_ahead(
+    torchserve: TorchServe, card: ModelCard, fake: FakeTorchServe
+) -> None:
+    """The pass of the first image had more images than this gateway had sent."""
+    await predict(torchserve, card, 0)
+    fake.behaviour = "slow"
+    calls = [predict(torchserve, card, seed) for seed in (1, 2)]
+    await until(lambda: fake.waiting == 1, 30)
+    calls.append(predict(torchserve, card, 3))
+    await until(lambda: fake.waiting == 2, 30)
+    calls += [predict(torchserve, card, seed) for seed in (4, 5)]
+    fake.release.set()
+
+    answers = await asyncio.gather(*calls)
+
+    for seed, answer in enumerate(answers, start=1):
+        assert np.array_equal(scores_of(answer, card), expected_scores(card, pixels(seed)))
+    assert fake.exchanges == 4
+
+
 async def test_pictures_of_other_shapes_are_asked_for_apart(
     torchserve: TorchServe, card: ModelCard, fake: FakeTorchServe
 ) -> None:
