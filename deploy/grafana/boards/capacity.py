@@ -13,6 +13,8 @@ BY_MODEL = "{{model}}"
 PLANNED = 0.7
 SERVERS = f"max by (model) (sum by (instance, model) ({selected('resnest_circuit_breakers', MODEL)}))"
 OFFERED = total(rate("resnest_images_total", MODEL), "model")
+# Each image of a batch is one sample. Images from the response cache are none.
+COMPUTED = total(rate("resnest_batch_size_count", MODEL), "model")
 ANSWERED = total(rate("resnest_images_total", MODEL, 'outcome="ok"'), "model")
 IN_FLIGHT = total(selected("resnest_inference_in_flight", MODEL), "model")
 HOUR_S = 3600
@@ -44,7 +46,7 @@ LOAD = Row(
         "Images a second that the ready workers would do if they were always busy, at the present batch size. With "
         "little load it is too low, because batches are small.",
         "ops",
-        Query(f"{share(ANSWERED, BUSY)} * {READY}", BY_MODEL),
+        Query(f"{share(COMPUTED, BUSY)} * {READY}", BY_MODEL),
     ),
     Graph(
         "Slots in use",

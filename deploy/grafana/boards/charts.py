@@ -82,18 +82,18 @@ def _draw_panel(axes: Axes, panel: Panel, span: Span) -> None:
     if isinstance(panel, Heatmap):
         _draw_buckets(axes, span.ask(panel.queries[0]), span)
         return
-    named = 0
-    for query in panel.queries:
-        for series in span.ask(query):
-            values = [float(value) for _, value in series["values"]]
-            if not np.isfinite(values).any():
-                continue
-            label = _legend(query.legend, series["metric"]) if named < MOST_NAMES else None
-            named += 1
-            axes.plot(span.minutes_of(series["values"]), values, linewidth=1, label=label)
+    lines = [
+        (_legend(query.legend, series["metric"]), span.minutes_of(series["values"]), values)
+        for query in panel.queries
+        for series in span.ask(query)
+        if np.isfinite(values := np.array([float(value) for _, value in series["values"]])).any()
+    ]
+    lines.sort(key=lambda line: -float(np.nanmax(line[2])))  # the legend has room for the highest
+    for index, (name, times, values) in enumerate(lines):
+        axes.plot(times, values, linewidth=1, label=name if index < MOST_NAMES else None)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _written(value, panel.unit)))
     axes.set_xlim(-span.minutes, 0)
-    if named:
+    if lines:
         axes.legend(fontsize=6, loc="upper left", framealpha=0.6)
     else:
         axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center", color="grey")

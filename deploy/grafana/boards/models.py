@@ -107,7 +107,8 @@ BATCHING = Row(
 
 BUSY = rate("resnest_model_busy_seconds_total", MODEL)
 READY = f"max by (model) ({selected('resnest_workers_ready', MODEL)})"
-IMAGES = total(rate("resnest_images_total", MODEL, 'outcome="ok"'), "model")
+# Each image of a batch is one sample. Images from the response cache are none.
+COMPUTED = total(rate("resnest_batch_size_count", MODEL), "model")
 OCCUPANCY = Row(
     "Occupancy",
     Graph(
@@ -122,7 +123,7 @@ OCCUPANCY = Row(
         "Images that a worker computes in a second of work. It grows with the batch. If it falls at the same batch "
         "size, the device has become slower: throttled, or shared.",
         "ops",
-        Query(share(IMAGES, total(BUSY, "model")), BY_MODEL),
+        Query(share(COMPUTED, total(BUSY, "model")), BY_MODEL),
     ),
 )
 
