@@ -159,10 +159,10 @@ class Row:
     def widths(self) -> Iterator[tuple[Panel, int]]:
         """Yield the panels with their widths: numbers side by side, and two graphs in a line."""
         stats = [panel for panel in self.panels if isinstance(panel, Stat)]
-        others = [panel for panel in self.panels if panel not in stats]
-        for panel in stats:
+        others = [panel for panel in self.panels if not isinstance(panel, Stat)]
+        for number in stats:
             least = COLUMNS // len(stats)
-            yield panel, COLUMNS - least * (len(stats) - 1) if panel is stats[0] else least
+            yield number, COLUMNS - least * (len(stats) - 1) if number is stats[0] else least
         for index, panel in enumerate(others):
             is_alone = index == len(others) - 1 and index % 2 == 0
             yield panel, COLUMNS if is_alone else COLUMNS // 2
