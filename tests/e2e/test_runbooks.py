@@ -72,7 +72,7 @@ def overload(service: Running) -> None:
 def test_the_first_page_finds_who_loses_answers_since_when_and_which_process_died(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", MODEL)
     losing, images, readiness, changed = blocks("Is anyone losing answers?")
-    with running(store, tmp_path / "run", free_port(), RESNEST_MAX_IN_FLIGHT="1") as service:
+    with running(store, tmp_path / "run", free_port(), RESNEST_MAX_IN_FLIGHT="1", RESNEST_MAX_IMAGES="1") as service:
         service.await_ready()
         shell = Shell(service)
         assert shell.run(losing) == ""
