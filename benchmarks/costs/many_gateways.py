@@ -25,7 +25,7 @@ import numpy as np
 from service.config.settings import ServerAddress
 from service.gateway.backend.torchserve import TorchServe
 from service.host import health, torchserve
-from service.host.processes import Child, free_ports
+from service.host.processes import Child, free_port
 from service.models import cards
 from service.models.cards import ModelCard
 from service.tasks.base import Pixels
@@ -42,9 +42,8 @@ ROW = "{:>8} {:>10} {:>8} {:>12} {:>14}"
 @contextmanager
 def worker(folder: Path, card: ModelCard) -> Iterator[ServerAddress]:
     """Run TorchServe with the GPU-like model, and yield its address."""
-    metrics, *grpc = free_ports(3)
-    sockets = (f"unix:{folder / name}" for name in ("inference", "management"))
-    addresses = torchserve.Addresses(*sockets, f"http://127.0.0.1:{metrics}", *grpc)
+    inference, management = (f"unix:{folder / name}" for name in ("inference", "management"))
+    addresses = torchserve.Addresses(inference, management, f"http://127.0.0.1:{free_port()}")
     archives = folder / torchserve.ARCHIVES
     package_with(HANDLER, card, archives)
     torchserve.prepare(folder, [card], archives, addresses)

@@ -67,7 +67,9 @@ class EngineQueue(Generic[Kind]):
 
     def _take(self, most: int) -> list[_Batch[Kind]]:
         """Remove the oldest batch and others of its kind, as long as they have at most `most` images together."""
-        taken, rest, room = [], [], most
+        taken: list[_Batch[Kind]] = []
+        rest: list[_Batch[Kind]] = []
+        room = most
         for each in self._waiting:
             if not taken or (each.kind == taken[0].kind and len(each.images) <= room):
                 taken.append(each)
