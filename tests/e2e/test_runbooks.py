@@ -54,12 +54,10 @@ class Shell:
 
 def overload(service: Running) -> None:
     """Send more images at once than the service takes."""
-    data = upload(0)
+    data, address = upload(0), str(service.client.base_url).rstrip("/")
 
     def call() -> None:
-        httpx.post(
-            f"{service.client.base_url}v1/classify", content=data, headers={"Content-Type": "image/png"}, timeout=60
-        )
+        httpx.post(f"{address}/v1/classify", content=data, headers={"Content-Type": "image/png"}, timeout=60)
 
     for _ in range(3):
         threads = [threading.Thread(target=call) for _ in range(CALLERS)]

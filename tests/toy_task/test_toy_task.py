@@ -48,7 +48,7 @@ class InProcess:
         """Return the output of the model."""
         assert (deadline, request_id, operation) > (0, "", "")
         assert isinstance(image, np.ndarray)
-        (found,) = run(self.engines[card.name], [image])
+        (found,) = run(self.engines[card.name], image[np.newaxis])
         if isinstance(found, Exception):
             raise BackendUnavailable(str(found))
         return ModelOutput(found.arrays, found.batch, found.inference_ms / 1000)
