@@ -26,6 +26,7 @@ from service.config.settings import ServerAddress
 from service.gateway.backend.torchserve import TorchServe
 from service.host import health, torchserve
 from service.host.processes import Child, free_port
+from service.host.served_models import model_archive
 from service.models import cards
 from service.models.cards import ModelCard
 from service.tasks.base import Pixels
@@ -44,7 +45,7 @@ def worker(folder: Path, card: ModelCard) -> Iterator[ServerAddress]:
     """Run TorchServe with the GPU-like model, and yield its address."""
     inference, management = (f"unix:{folder / name}" for name in ("inference", "management"))
     addresses = torchserve.Addresses(inference, management, f"http://127.0.0.1:{free_port()}")
-    archives = folder / torchserve.ARCHIVES
+    archives = folder / model_archive.ARCHIVES
     package_with(HANDLER, card, archives)
     torchserve.prepare(folder, [card], archives, addresses)
     environment = torchserve.environment(folder, [card], {**os.environ, "PYTHONPATH": str(ROOT)})

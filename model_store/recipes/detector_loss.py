@@ -14,8 +14,8 @@ import torch
 from scenes import CLASSES
 from torch import Tensor
 from torch.nn import functional
-from training import bfloat16
 
+from service.engines.training.optimisation import bfloat16
 from service.networks.detection import anchors, boxes
 from service.networks.detection.detector import Detector
 from service.networks.detection.heads import BOX_BINS, MASK_BINS, MaskHead

@@ -20,7 +20,7 @@ from service.cli.load.bench import bench
 from service.cli.load.capacity import capacity
 from service.cli.models import models as models_group
 from service.cli.models import pull_absent
-from service.cli.options import names_option, path_option, store
+from service.cli.options import host_name, names_option, path_option, store
 from service.cli.predict.annotations.export_command import export
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.predict_command import command_of
@@ -37,7 +37,7 @@ from service.host.gateway_slots import GatewaySlot
 from service.host.gateways import GatewayError
 from service.host.processes import stop_signals
 from service.host.run_options import RunOptions, StartError, require_free_port, require_keys
-from service.host.served_models import packaging
+from service.host.served_models import model_archive, packaging
 from service.host.served_models.reload import ReloadError
 from service.host.served_models.selection import select_models
 from service.host.supervisor import run as supervise
@@ -88,14 +88,11 @@ class Main(click.Group):
         return command_of(endpoints()[cmd_name])
 
 
-ENDPOINTS = [command_of(endpoint) for endpoint in endpoints().values()]
-
-
 MEASURING = [evaluate, calibrate, quantise, bench, capacity]
 MANAGING = [models_group, keys_group, settings_command, doctor]
 
 
-@click.group(cls=Main, commands=[*ENDPOINTS, *MEASURING, *MANAGING, train, bulk, export])
+@click.group(cls=Main, commands=[*MEASURING, *MANAGING, train, bulk, export])
 @click.version_option(__version__, prog_name="resnest-service")
 def main() -> None:
     """Serve image classification, segmentation and detection over HTTP, or ask a model about files."""
@@ -109,7 +106,7 @@ def main() -> None:
     default="127.0.0.1",
     envvar="RESNEST_HOST",
     show_default=True,
-    callback=lambda _context, _option, name: _host(name),
+    callback=host_name,
     help="Address to listen on.",
 )
 @click.option(
@@ -186,7 +183,7 @@ def run(store: Path, models: tuple[str, ...], start_timeout: float, *, pull: boo
 def package(store: Path, models: tuple[str, ...], into: Path | None) -> None:
     """Write the model directories that TorchServe loads."""
     for card in select_models(RunOptions(store, models), click.echo):
-        click.echo(torchserve.package(card, into or store / torchserve.ARCHIVES))
+        click.echo(model_archive.package(card, into or store / model_archive.ARCHIVES))
 
 
 @main.command()
@@ -214,9 +211,9 @@ def worker(
     if folder.name != health_checks.WORKER_FOLDER:
         click.echo(f"Check this worker with: resnest-service health --worker {folder}")
     served = select_models(RunOptions(store, models), click.echo)
-    packaged = packaging.package_all(served, folder / torchserve.ARCHIVES, click.echo, strict=strict)
+    packaged = packaging.package_all(served, folder / model_archive.ARCHIVES, click.echo, strict=strict)
     addresses = torchserve.Addresses(inference_address, management_address, metrics_address)
-    torchserve.prepare(folder, packaged.loaded, folder / torchserve.ARCHIVES, addresses, in_json=logs.is_json)
+    torchserve.prepare(folder, packaged.loaded, folder / model_archive.ARCHIVES, addresses, in_json=logs.is_json)
     packaging.write_refused(folder, packaged.refused)
     drain.clear(folder)
     if warning := host_checks.java(os.environ)[1]:
@@ -298,11 +295,3 @@ def check_settings(options: RunOptions) -> None:
         allow_no_keys=options.allow_no_keys,
         **{name: value for name in ("keys_file", "traffic_file", "cors_origins") if (value := getattr(options, name))},
     )
-
-
-def _host(name: str) -> str:
-    try:
-        name.encode("idna")  # `getaddrinfo` does the same
-    except UnicodeError as error:
-        raise click.BadParameter("it is not a host name or an address") from error
-    return name

@@ -10,8 +10,7 @@ from click.core import ParameterSource
 
 from service.cli import terminal
 from service.cli.options import names_option, store_option
-from service.host import torchserve
-from service.host.served_models import control
+from service.host.served_models import control, model_archive
 from service.host.served_models.reload import ReloadRequest
 from service.models import text_file, zoo
 from service.models.cards import CardError, KeyProfile, Library, ModelCard
@@ -217,7 +216,7 @@ def remove(store: Path, names: Sequence[str], *, yes: bool) -> None:
     for card in _named(store, names):
         if weight_store.is_imported(card) and not yes:
             click.confirm(f"{card.name} was imported and cannot be pulled again. Delete {card.folder}?", abort=True)
-        weight_store.remove(card, store / torchserve.ARCHIVES, _say)
+        weight_store.remove(card, store / model_archive.ARCHIVES, _say)
         click.echo(f"{card.name}: removed")
 
 

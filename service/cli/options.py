@@ -92,3 +92,12 @@ api_key_option = click.option(
     envvar="RESNEST_API_KEY",
     help="API key for the service. In the environment it is not visible in the list of processes.",
 )
+
+
+def host_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """Return the name of a host. Raises `click.BadParameter` for one that `getaddrinfo` cannot look up."""
+    try:
+        name.encode("idna")
+    except UnicodeError as error:
+        raise click.BadParameter("it is not a host name or an address") from error
+    return name

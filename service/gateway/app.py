@@ -13,14 +13,13 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
 from service import __version__
-from service.config.api_keys import KeysError
 from service.config.environment import SettingsError
 from service.config.settings import Settings
 from service.errors import ServiceError
 from service.gateway.access.authorization import AccessMiddleware
-from service.gateway.access.callers import Authenticator, Keyring, TokenVerifier
+from service.gateway.access.callers import Authenticator
+from service.gateway.access.from_settings import authenticator_of, longest_request_s, token_buckets_of
 from service.gateway.access.rate_limit import RateLimiter
-from service.gateway.access.token_bucket import LocalTokenBuckets, TokenBuckets
 from service.gateway.backend.torchserve import Backend, TorchServe
 from service.gateway.components import Components
 from service.gateway.http import problems
@@ -54,7 +53,6 @@ ROUTERS: tuple[APIRouter, ...] = (triton.router, v2.router, models.router, probl
 
 UNMATCHED = "unmatched"
 SETTLE_S = 10.0
-LEASE_SPARE_S = 30.0  # added to the longest upload and the longest deadline
 
 # Otherwise FastAPI would look up OpenTelemetry providers on every request, and log the messages of errors.
 NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
@@ -225,49 +223,6 @@ def tracing_middleware(tracing: Tracing, template_of: Callable[[str], str]) -> l
     return [Middleware(TracingMiddleware, tracing=cast("Any", tracing), template_of=template_of)]
 
 
-def authenticator_of(settings: Settings, metrics: Metrics) -> Authenticator:
-    """Return the authenticator for these settings. Raise `KeysError`."""
-    has_keys = settings.keys.strip() or settings.keys_file
-    set_stale = metrics.keys_stale.labels("keys").set
-    keyring = Keyring(settings.keys, settings.keys_file, set_stale) if has_keys else None
-    return Authenticator(keyring, token_verifier_of(settings, metrics) if settings.jwt_keys else None)
-
-
-def token_verifier_of(settings: Settings, metrics: Metrics) -> TokenVerifier:
-    """Return the verifier of JSON Web Tokens for these settings. Raise `KeysError`."""
-    try:
-        from service.gateway.access.jwt import JwtRules, JwtVerifier  # noqa: PLC0415 - PyJWT is an extra
-    except ModuleNotFoundError as error:
-        raise KeysError(f"RESNEST_JWT_KEYS needs {error.name}: install resnest-service[jwt]") from error
-    rules = JwtRules(
-        settings.jwt_audience,
-        settings.jwt_issuer,
-        settings.jwt_algorithms,
-        settings.jwt_scope_claim,
-        settings.jwt_leeway_s,
-    )
-    return JwtVerifier(settings.jwt_keys, rules, metrics.keys_stale.labels("tokens").set)
-
-
-def token_buckets_of(settings: Settings, metrics: Metrics) -> TokenBuckets:
-    """Return the token buckets for these settings: in this process, or in Redis. Raise `KeysError`."""
-    url = settings.redis_url.get_secret_value()
-    if not url:
-        return LocalTokenBuckets()
-    try:
-        from service.gateway.access.redis_bucket import RedisTokenBuckets  # noqa: PLC0415 - redis is an extra
-    except ModuleNotFoundError as error:
-        raise KeysError(f"RESNEST_REDIS_URL needs {error.name}: install resnest-service[redis]") from error
-    lease_s = settings.upload_timeout_s + settings.max_request_timeout_s + LEASE_SPARE_S
-    fallback = LocalTokenBuckets() if settings.redis_fallback == "local" else None
-    try:
-        return RedisTokenBuckets(
-            url, settings.redis_timeout_s, lease_s, fallback, metrics.rate_limit_store_unavailable.set
-        )
-    except ValueError as error:
-        raise KeysError(f"RESNEST_REDIS_URL: {error}") from None
-
-
 def lifespan_of(
     build: Callable[[], Components], shared_readiness: SharedReadiness, roster: RosterFile | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
@@ -297,7 +252,7 @@ def lifespan_of(
 def _changes(app: FastAPI, components: Components, roster: RosterFile) -> ModelChanges:
     """Return what follows the roster. The description of the API is built again after each change."""
     settings, metrics = components.settings, components.metrics
-    longest_s = settings.upload_timeout_s + settings.max_request_timeout_s + LEASE_SPARE_S
+    longest_s = longest_request_s(settings)
     return ModelChanges(
         roster.path, components, lambda: setattr(app, "openapi_schema", None), metrics.reload_failed.set, longest_s
     )

@@ -2,10 +2,9 @@
 
 import logging
 import os
-import shlex
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from service.config.logs import Logs
@@ -16,21 +15,19 @@ from service.host.run_folders import short_folder
 from service.host.run_options import (
     RunOptions,
     StartError,
-    is_protected,
     require_free_port,
     require_keys,
     require_traffic,
 )
-from service.host.served_models import roster
+from service.host.served_models import ready_lines, roster
 from service.host.served_models.control import Control
 from service.host.served_models.packaging import Packaged, own_archives, package_all
 from service.host.served_models.reload import Reload, ReloadError, Steps, Tree
 from service.host.served_models.selection import select
 from service.host.served_models.served import ServedModels
 from service.host.torchserve_log import TorchServeLog
-from service.models import labels
 from service.models.cards import ModelCard
-from service.tasks import TASKS, shared_image
+from service.tasks import shared_image
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +38,6 @@ RESTARTS = 3
 STOP_GATEWAY_S = 45.0  # its requests in flight have 30 s
 STOP_TORCHSERVE_S = 15.0  # measured: 2.4 s
 FORM = "RESNEST_LOG_FORMAT"
-SHOWN_MODELS = 5  # whose classes are named when they are ready
-EXAMPLE = "example.jpg"  # in the model store
 
 Say = Callable[[str], None]
 
@@ -69,9 +64,9 @@ def run(options: RunOptions, say: Say, logs: Logs | None = None) -> None:
             tree.start()
             if tree.wait_until_ready():
                 say(f"READY after {time.monotonic() - started:.1f} s: {options.address}")
-                say(f"  {example(options, tree.models)}")
+                say(f"  {ready_lines.example(options, tree.models)}")
                 say(f"  In a browser: {options.address}/")
-                for line in known(tree.models):
+                for line in ready_lines.known(tree.models):
                     say(f"  {line}")
                 tree.watch()
         finally:
@@ -292,19 +287,3 @@ class ProcessTree:
         environment = torchserve.environment(self._folder, self.models, {**self._environment, FORM: "json"})
         with self._log.path.open("ab") as output:
             return Child.start(torchserve.command(self._folder, self._environment), environment, self._folder, output)
-
-
-def known(models: Sequence[ModelCard]) -> list[str]:
-    """Return lines about the classes that the models know, of at most `SHOWN_MODELS` models."""
-    lines = [f"{card.name} knows {labels.summary(card.classes)}" for card in models[:SHOWN_MODELS]]
-    rest = len(models) - len(lines)
-    return [*lines, f"and {rest} more models; GET /v1/models lists them"] if rest else lines
-
-
-def example(options: RunOptions, models: Sequence[ModelCard]) -> str:
-    """Return a command line for a first request, with the store's example image if there is one."""
-    route = next(task for task in TASKS.values() if any(card.task == task.name for card in models)).endpoints[0].path
-    image = options.store.resolve() / EXAMPLE
-    file = f"file=@{image if image.is_file() else 'photo.jpg'}"
-    key = '-H "X-API-Key: $KEY" ' if is_protected(options) else ""
-    return f"curl {key}{shlex.join(['-F', file, options.address + route])}"

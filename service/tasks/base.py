@@ -1,7 +1,6 @@
 """What a task is: the operations of its models, its endpoints, and what else the service must know of it.
 
-A task is data. It is registered once, in `service.tasks`, and everything else loops over the registry. Nothing here
-loads a web framework or torch.
+A task is data. It is registered once, in `service.tasks`. Nothing here loads a web framework or torch.
 """
 
 import re

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -24,14 +25,16 @@ def call(*arguments: str | Path, **environment: str) -> Result:
 
 
 def test_the_commands_are_those_of_the_documentation() -> None:
-    assert set(main.commands) >= COMMANDS
+    assert set(main.list_commands(click.Context(main))) >= COMMANDS
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_says_what_it_does(command: str) -> None:
     result = call(command, "--help")
     assert result.exit_code == 0
-    assert main.commands[command].help
+    found = main.get_command(click.Context(main), command)
+    assert found is not None
+    assert found.help
 
 
 def test_a_command_loads_no_scoring_and_no_measurements_of_other_commands() -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from service.config.api_keys import KeysError
 from service.config.traffic import TrafficError
-from service.host import supervisor, torchserve
+from service.host import supervisor
 from service.host.processes import StopSignal, free_port, free_ports
 from service.host.run_options import RunOptions, StartError, require_free_port, require_traffic
+from service.host.served_models import model_archive
 from service.host.served_models.packaging import Packaged
 from service.host.served_models.selection import select_models
 from service.models import zoo
@@ -33,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 def packaged(options: RunOptions) -> Packaged:
     """Return the selected models as packaged; nothing is written."""
-    return Packaged(options.store / torchserve.ARCHIVES, select_models(options, print))
+    return Packaged(options.store / model_archive.ARCHIVES, select_models(options, print))
 
 
 def fake_java(folder: Path, script: str) -> dict[str, str]:
@@ -87,18 +88,6 @@ def test_a_host_that_is_not_ours_is_told() -> None:
 )
 def test_the_address_is_one_that_a_client_here_can_use(host: str, address: str) -> None:
     assert RunOptions(Path(), host=host).address == address
-
-
-def test_the_first_request_to_try_fits_the_models_and_names_the_stores_picture(folder: Path) -> None:
-    classifier, segmenter = select_models(RunOptions(folder, ("tiny-classifier", "tiny-segmenter")), print)
-    options = RunOptions(folder, port=9000)
-    assert supervisor.example(options, [classifier, segmenter]) == (
-        "curl -F file=@photo.jpg http://127.0.0.1:9000/v1/classify"
-    )
-    (folder / "example.jpg").touch()
-    assert supervisor.example(options, [segmenter]) == (
-        f"curl -F file=@{folder.resolve()}/example.jpg http://127.0.0.1:9000/v1/segment"
-    )
 
 
 def test_torchserve_is_given_no_port_that_the_gateway_will_listen_on(

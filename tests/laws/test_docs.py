@@ -113,7 +113,7 @@ def is_ours(line: str) -> bool:
     command: click.Command = main
     words = shlex.split(line.partition(" | ")[0].replace("…", ""), comments=True)[1:]
     while words and isinstance(command, click.Group):
-        found = command.commands.get(words.pop(0))
+        found = command.get_command(click.Context(command), words.pop(0))
         if found is None:
             return False
         command = found

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import click
 
-from service.host import supervisor, torchserve
+from service.host import supervisor
 from service.host.processes import stop_signals
 from service.host.run_folders import short_folder
 from service.host.run_options import RunOptions
+from service.host.served_models import model_archive
 from service.host.served_models.packaging import Packaged
 from service.host.served_models.selection import select_models
 from service.models.cards import ModelCard
@@ -28,10 +29,10 @@ def serve(options: RunOptions, handler: str = HANDLER) -> None:
     started = time.monotonic()
     models = select_models(options, click.echo)
     for card in models:
-        package_with(handler, card, options.store / torchserve.ARCHIVES)
+        package_with(handler, card, options.store / model_archive.ARCHIVES)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with stop_signals() as stop_signal, short_folder("/tmp") as folder:  # noqa: S108 - a new folder
-        packaged = Packaged(options.store / torchserve.ARCHIVES, models)
+        packaged = Packaged(options.store / model_archive.ARCHIVES, models)
         tree = supervisor.ProcessTree(options, packaged, folder, stop_signal, click.echo, environment)
         try:
             tree.start()
@@ -44,7 +45,7 @@ def serve(options: RunOptions, handler: str = HANDLER) -> None:
 
 def package_with(handler: str, card: ModelCard, archives: Path) -> None:
     """Package a model for TorchServe with this module as its handler."""
-    path = torchserve.package(card, archives) / "MAR-INF" / "MANIFEST.json"
+    path = model_archive.package(card, archives) / "MAR-INF" / "MANIFEST.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
     manifest["model"]["handler"] = handler
     path.write_text(json.dumps(manifest), encoding="utf-8")

@@ -17,7 +17,7 @@ from service.errors import BackendUnavailable
 from service.gateway.app import create_app
 from service.gateway.backend.torchserve import Workers
 from service.gateway.routes import examples
-from service.host import torchserve
+from service.host.served_models import model_archive
 from service.measure.load.session import SessionOptions
 from service.measure.pipeline import Pipeline
 from service.models import cards, zoo
@@ -260,7 +260,7 @@ def test_bench_offers_its_route() -> None:
 
 def test_it_is_packaged_for_torchserve(store: Path, tmp_path: Path) -> None:
     card = cards.read(store / PICKER)
-    archive = torchserve.package(card, tmp_path)
+    archive = model_archive.package(card, tmp_path)
 
     assert (archive / "card.toml").read_text(encoding="utf-8").count('"picking"') == 1
     assert task_of(card).name == "picking"

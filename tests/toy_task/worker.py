@@ -8,6 +8,7 @@ import click
 from service.cli.options import path_option, store
 from service.host import torchserve
 from service.host.run_options import RunOptions
+from service.host.served_models import model_archive
 from service.host.served_models.selection import select_models
 from tests.null_model.service import package_with
 from tests.toy_task.task import registered
@@ -32,7 +33,7 @@ def worker(
 ) -> None:
     """Package the models with the handler that registers the toy task, then run TorchServe in this process."""
     folder = folder.resolve()
-    archives = folder / torchserve.ARCHIVES
+    archives = folder / model_archive.ARCHIVES
     with registered():
         served = select_models(RunOptions(store, models), click.echo)
         for card in served:

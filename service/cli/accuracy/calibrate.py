@@ -15,7 +15,7 @@ from service.cli.terminal import progress
 from service.config.cores import SLEEPING_THREADS
 from service.errors import ServiceError
 from service.host.run_options import RunOptions
-from service.host.supervisor import select_models
+from service.host.served_models.selection import select_models
 from service.models import text_file
 from service.models.calibration import Calibration
 from service.models.cards import CardError, ModelCard

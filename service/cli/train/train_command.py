@@ -11,7 +11,7 @@ import click
 from service.cli.options import path_option, store
 from service.config.cores import SLEEPING_THREADS
 from service.host.run_options import RunOptions
-from service.host.supervisor import select_models
+from service.host.served_models.selection import select_models
 
 if TYPE_CHECKING:
     from service.cli.train.features import Features

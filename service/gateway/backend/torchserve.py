@@ -153,12 +153,12 @@ class TorchServe:
             async with asyncio.timeout_at(max(each.deadline for each in requests)):
                 if not self._replicas.present:
                     await self._replicas.refresh()
-                self._in_flight[card.name] += len(requests)
+                self._in_flight[card.server_name] += len(requests)
                 try:
                     outcomes = await self._failover.run(call)
-                    self._note_sharing(card.name, outcomes)
+                    self._note_sharing(card.server_name, outcomes)
                 finally:
-                    self._in_flight[card.name] -= len(requests)
+                    self._in_flight[card.server_name] -= len(requests)
                 return outcomes
         except (BackendUnavailable, BackendBadResponse, Overloaded):
             if not is_batch:
@@ -202,6 +202,7 @@ class TorchServe:
         """Implement `Backend`; its pending requests are cancelled."""
         keys = [key for key in self._batchers if key.partition(" ")[0] == card.server_name]
         await asyncio.gather(*(self._batchers.pop(key).close() for key in keys))
+        self._shared_at.pop(card.server_name, None)
         self._replicas.forget(card.server_name)
 
     async def close(self) -> None:

@@ -1,10 +1,11 @@
 """Registers models at the running model server, and unregisters them, by its management API."""
 
 import json
+import os
 from collections.abc import Iterable
 
 from service.host import health
-from service.host.torchserve import FOLLOWERS
+from service.host.torchserve import connections_per_engine
 from service.models.cards import ModelCard
 
 REGISTER_S = 15.0  # it reads the archive's configuration, and waits for no process
@@ -26,7 +27,7 @@ class ModelServer:
 
         Raises `ModelServerError`.
         """
-        workers = card.serving.workers * (1 + FOLLOWERS)
+        workers = card.serving.workers * connections_per_engine(os.environ)
         name = card.server_name
         path = f"/models?url={name}&model_name={name}&initial_workers={workers}&synchronous=false"
         status, body = health.get(self._management, path, REGISTER_S, "POST")

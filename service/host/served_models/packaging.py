@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.host import torchserve
 from service.host.health import REFUSED
 from service.host.run_folders import locked_folder
+from service.host.served_models import model_archive
 from service.models.cards import CardError, ModelCard
 
 Say = Callable[[str], None]
@@ -53,7 +53,7 @@ def package_all(cards: Iterable[ModelCard], archives: Path, say: Say, *, strict:
 
 def package(card: ModelCard, archives: Path) -> ModelCard:
     """Write the archive of a model, and return the card in it. Its server name never changes. Raises `CardError`."""
-    folder = torchserve.package(card, archives)
+    folder = model_archive.package(card, archives)
     return card.model_copy(update={"folder": folder, "registered_as": card.server_name})
 
 
@@ -71,11 +71,11 @@ def own_archives(store: Path, folder: Path, say: Say) -> Iterator[Path]:
 
 def writable_archives(store: Path, folder: Path, say: Say) -> Path:
     """Return the folder for the archives: in the store, or in the folder of this run if the store is read-only."""
-    archives = store / torchserve.ARCHIVES
+    archives = store / model_archive.ARCHIVES
     if os.access(archives if archives.is_dir() else store, os.W_OK | os.X_OK):
         return archives
     say(f"{archives} cannot be written. The archives of this run are in its own folder.")
-    return folder / torchserve.ARCHIVES
+    return folder / model_archive.ARCHIVES
 
 
 def write_refused(folder: Path, cards: Iterable[ModelCard]) -> None:

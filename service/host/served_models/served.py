@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.host import torchserve
+from service.host.served_models import model_archive
 from service.host.served_models.model_server import ModelServer
 from service.host.served_models.packaging import Packaged
 from service.host.served_models.roster import FILE, RosterFile
@@ -86,7 +86,7 @@ class ServedModels:
         return any(_is_version(each, card) for each in self.refused)
 
     def _is_same(self, served: ModelCard, card: ModelCard) -> bool:
-        return torchserve.holds(self.archives, served.server_name, card)
+        return model_archive.holds(self.archives, served.server_name, card)
 
 
 def _is_version(card: ModelCard, other: ModelCard) -> bool:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from service import engines
 from service.engines import torch_cpu
-from service.host import torchserve
+from service.host.served_models import model_archive
 from service.models import cards
 from service.models.cards import CardError, ModelCard
 from tests.stores import serving, write_store
@@ -100,9 +100,9 @@ def test_it_answers_nearly_as_before_and_from_a_quarter_of_the_bytes(quantised: 
 
 def test_the_archive_holds_the_int8_file_only_where_the_card_asks_for_it(quantised: Quantised, tmp_path: Path) -> None:
     assert quantised.after.int8 is not None
-    archive = torchserve.package(quantised.after, tmp_path)
+    archive = model_archive.package(quantised.after, tmp_path)
     assert (archive / quantised.after.int8.file).is_file()
-    archive = torchserve.package(serving(quantised.after, precision="auto"), tmp_path)
+    archive = model_archive.package(serving(quantised.after, precision="auto"), tmp_path)
     assert not (archive / quantised.after.int8.file).exists()
 
 
