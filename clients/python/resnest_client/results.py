@@ -239,6 +239,7 @@ class ModelDetail(ModelSummary):
 
     network: str
     identity: str
+    calibration: dict[str, float] | None = None
     languages: list[str]
     labels: list[ModelLabel]
     limits: Limits

@@ -188,7 +188,8 @@ def test_the_three_shapes_of_a_body_are_described(path: str, document: dict[str,
 def test_the_parameters_are_described_with_their_bounds(document: dict[str, Any]) -> None:
     parameters = {row["name"]: row for row in document["paths"]["/v1/classify"]["post"]["parameters"]}
 
-    assert set(parameters) == {"model", "top_k", "min_score", "lang", "Request-Timeout", "X-Model-Version", "Priority"}
+    of_query = {"model", "top_k", "min_score", "unknown", "lang"}
+    assert set(parameters) == {*of_query, "Request-Timeout", "X-Model-Version", "Priority"}
     assert parameters["min_score"]["schema"]["maximum"] == 1
     assert all(row["description"] for row in parameters.values())
 
