@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from service.cli.main import main
 from tests.cli.predict.annotations.made_results import classified, detection, record, ring
 
-PROBLEM = {"file": "bad.jpg", "error": {"code": "image_corrupt", "detail": "It ends early."}}
+PROBLEM: dict[str, object] = {"file": "bad.jpg", "error": {"code": "image_corrupt", "detail": "It ends early."}}
 
 
 def results(tmp_path: Path, *lines: dict[str, object]) -> Path:
