@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from service.models.cards import CardError
+
 PENALTIES: Final = tuple(10.0**-exponent for exponent in range(7))  # the strongest first
-TEMPERATURES: Final = tuple(np.exp(np.linspace(-1.5, 1.5, 61)).tolist())
+TEMPERATURES: Final[tuple[float, ...]] = tuple(np.exp(np.linspace(-1.5, 1.5, 61)).tolist())
 ITERATIONS: Final = 300  # of L-BFGS; most fits need fewer than 100
 
 Features = npt.NDArray[np.float32]
@@ -80,10 +82,10 @@ class _Basis:
 def fit(features: Features, class_ids: Ids, folds: Ids) -> LinearHead:
     """Return the head for features `(n, d)`. `folds` has the part of each image in the cross-validation.
 
-    Every class must occur outside each fold. Raises `ValueError` for features that are not finite.
+    Every class must occur outside each fold. Raises `CardError` for features that are not finite.
     """
     if not np.isfinite(features).all():
-        raise ValueError("the network's features are not finite")
+        raise CardError("the features of some photos are not finite numbers, so nothing can be fitted to them")
     x, y = torch.from_numpy(features).double(), torch.from_numpy(class_ids)
     classes = int(y.max()) + 1
     left_out = torch.zeros(len(PENALTIES), len(x), classes, dtype=x.dtype)

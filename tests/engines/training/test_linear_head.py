@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from service.engines.training import linear_head
 from service.engines.training.linear_head import PENALTIES, Features, Ids, LinearHead
+from service.models.cards import CardError
 
 
 def blobs(counts: tuple[int, ...], dimensions: int = 40, distance: float = 1.0, seed: int = 3) -> tuple[Features, Ids]:
@@ -84,7 +85,7 @@ def test_features_that_are_not_finite_are_refused() -> None:
     features, ids = blobs((10, 10))
     features[3, 4] = np.inf
 
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(CardError, match="not finite"):
         linear_head.fit(features, ids, folds_of(ids))
 
 
