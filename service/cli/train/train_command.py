@@ -36,7 +36,7 @@ Decorated = Callable[..., None]
 
 def recipe_options(command: Decorated) -> Decorated:
     """Add the options of `RECIPE`. Their value is None where the user gave none."""
-    for name, (default, kind, text) in reversed(RECIPE.items()):
+    for name, (default, kind, text) in reversed(list(RECIPE.items())):
         help_text = f"With --finetune: {text[0].lower()}{text[1:-1]}.  [default: {default:g}]"
         command = click.option(f"--{name}", type=kind, help=help_text)(command)
     return command

@@ -49,7 +49,7 @@ class TrainingSet:
 
     def chosen(self, mask: npt.NDArray[np.bool_]) -> list[LabelledImage]:
         """Return the images for which the mask is true."""
-        return [self.images[index] for index in np.flatnonzero(mask)]
+        return [self.images[index] for index in np.flatnonzero(mask).tolist()]
 
 
 def prepare(labelled: Labelled, pipeline: "Pipeline", hold_out: int, seed: int, say: Say) -> TrainingSet:

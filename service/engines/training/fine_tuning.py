@@ -146,7 +146,8 @@ def _loss(module: Graph, pixels: Tensor, class_ids: Tensor, weights: Tensor, rec
     targets = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing * total / len(weights)
     with bfloat16(str(device)):
         logits = module.network(x)
-    return -(targets * logits.float().log_softmax(dim=1)).sum(dim=1).mean()
+    loss: Tensor = -(targets * logits.float().log_softmax(dim=1)).sum(dim=1).mean()
+    return loss
 
 
 @torch.inference_mode()

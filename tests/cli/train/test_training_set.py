@@ -28,8 +28,8 @@ def prepared(folder: Path, pipeline: Pipeline, said: list[str]) -> TrainingSet:
 def test_a_mirrored_and_compressed_copy_is_on_the_side_of_its_original(tmp_path: Path, pipeline: Pipeline) -> None:
     folder = write(tmp_path, {"sea": 20, "brick": 20})
     for path in sorted((folder / "sea").iterdir()):
-        with Image.open(path) as image:
-            ImageOps.mirror(image).save(path.with_suffix(".jpg"), quality=70)
+        with Image.open(path) as opened:
+            ImageOps.mirror(opened).save(path.with_suffix(".jpg"), quality=70)
     said: list[str] = []
 
     found = prepared(folder, pipeline, said)
