@@ -29,7 +29,7 @@ from service.tasks.shared_image import InputImage
 from tests.deploy import reading
 from tests.deploy.programs import program
 
-WAIT_S = 30
+WAIT_S = 90
 JOB = "resnest-gateway"
 
 
