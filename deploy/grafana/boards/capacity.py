@@ -6,7 +6,7 @@ first two.
 """
 
 from deploy.grafana.boards.panels import Board, Graph, Query, Row, Stat, TextBox
-from deploy.grafana.boards.promql import MODEL, rate, selected, share, total
+from deploy.grafana.boards.promql import MODEL, PREDICTIONS, rate, selected, share, total
 
 BY_MODEL = "{{model}}"
 # Of the knee, at which the autoscaler adds a server: docs/operations/scale.md.
@@ -22,15 +22,16 @@ HOUR_S = 3600
 
 BUSY = total(rate("resnest_model_busy_seconds_total", MODEL), "model")
 READY = f"max by (model) ({selected('resnest_workers_ready', MODEL)})"
-OVERLOADED = total(rate("resnest_images_total", MODEL, 'outcome="overloaded"'), "model")
+OVERLOADED = total(rate("resnest_problems_total", 'code="overloaded"'))
+PREDICTED = total(rate("resnest_http_requests_total", PREDICTIONS))
 LIMIT = total(selected("resnest_inference_in_flight_limit"))
 LOAD = Row(
     "Load",
     Graph(
         "Load against the knee",
-        "Images a second that callers sent and that were answered. The knee is the text box times the servers.",
+        "Images a second that were admitted and answered. The knee is the text box times the servers.",
         "ops",
-        Query(OFFERED, f"{BY_MODEL} offered"),
+        Query(OFFERED, f"{BY_MODEL} admitted"),
         Query(ANSWERED, f"{BY_MODEL} answered"),
         Query(f"$knee * {SERVERS}", f"{BY_MODEL} knee"),
         dashed="knee",
@@ -57,9 +58,9 @@ LOAD = Row(
     ),
     Graph(
         "Rejected for lack of capacity",
-        "Share of the offered images that were rejected as overloaded.",
+        "Share of the requests that were rejected as overloaded, over all models. Their images are in no other panel here.",
         "percentunit",
-        Query(share(OVERLOADED, OFFERED), BY_MODEL),
+        Query(share(OVERLOADED, PREDICTED), "rejected"),
     ),
 )
 
