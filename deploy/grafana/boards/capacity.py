@@ -58,7 +58,7 @@ LOAD = Row(
     ),
     Graph(
         "Rejected for lack of capacity",
-        "Share of the requests that were rejected as overloaded, over all models. Their images are in no other panel here.",
+        "Share of the requests that were rejected as overloaded, over all models. No other panel here has them.",
         "percentunit",
         Query(share(OVERLOADED, PREDICTED), "rejected"),
     ),
