@@ -204,7 +204,7 @@ class Settings(TraceSettings, LogSettings):
     encode_threads: int = Field(
         default_factory=usable_cores, ge=1, description="threads that write small images' masks, and base64"
     )
-    # Below JOB_QUEUE_SIZE in service/host/torchserve.py, so that the gateway rejects first, with Retry-After.
+    # Below JOB_QUEUE_SIZE in model_archive.py, so that the gateway rejects first, with Retry-After.
     max_in_flight: int = Field(default=64, ge=1, description="images that wait for a model or are in it")
     batches_in_flight: int = Field(
         default=2,

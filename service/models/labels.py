@@ -71,6 +71,12 @@ def find(name: str, names: Mapping[str, str]) -> str | None:
     return names.get(name) or names.get(text_file.folded(name))
 
 
+def distinct(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels, all different: where classes share one, as the two cranes of ImageNet, their ids follow it."""
+    counts = Counter(labels)
+    return tuple(label if counts[label] == 1 else f"{label} #{index}" for index, label in enumerate(labels))
+
+
 def read(path: Path, *, table: bool) -> tuple[Label, ...]:
     """Return the labels of a file by class id; `table` is set for a shared label set. Raises `LabelsError`."""
     try:

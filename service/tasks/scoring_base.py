@@ -291,12 +291,6 @@ class Scoring(Generic[OutcomeT, ScoresT]):
     plots: Mapping[str, Callable[[Any, ScoresT], None]] = field(default_factory=dict)
 
 
-def distinct(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the labels, all different: where classes share one, as the two cranes of ImageNet, their ids follow it."""
-    counts = Counter(labels)
-    return tuple(label if counts[label] == 1 else f"{label} #{index}" for index, label in enumerate(labels))
-
-
 def confusion_rows(counts: npt.NDArray[np.int64]) -> ConfusionRows:
     """Return a matrix of counts as tuples."""
     return tuple(tuple(row) for row in counts.tolist())

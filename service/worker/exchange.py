@@ -10,7 +10,7 @@ from service.errors import Internal
 from service.models.cards import CardError, ModelCard
 from service.tasks import frame
 from service.tasks.frame import Array, UnpackedFrame
-from service.worker.batch import BatchedOutput
+from service.worker.batches.batch import BatchedOutput
 
 log = logging.getLogger("service.worker")
 

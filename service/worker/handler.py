@@ -29,9 +29,10 @@ from service.models.cards import CardError, ModelCard
 from service.tasks import PREDICT, can_run, operation_of, shared_image, task_of
 from service.tasks.frame import UnpackedFrame
 from service.tasks.torch_head import BatchArrays
-from service.worker import batch, drain, exchange
-from service.worker.batch import BatchedOutput
-from service.worker.engine_queue import EngineQueue
+from service.worker import drain, exchange
+from service.worker.batches import batch
+from service.worker.batches.batch import BatchedOutput
+from service.worker.batches.engine_queue import EngineQueue
 from service.worker.exchange import NO_IMAGE, RejectedImageError
 from service.worker.memory import resident_bytes
 from service.worker.shared_images import SharedImages

@@ -16,7 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from service import __version__
 from service.errors import Internal
 from service.tasks.frame import UnpackedFrame
-from service.worker.batch import BatchedOutput
+from service.worker.batches.batch import BatchedOutput
 from service.worker.exchange import RejectedImageError
 
 PROPAGATOR: Final = TraceContextTextMapPropagator()

@@ -20,6 +20,7 @@ RUN_BY: Final = {
     "docs/cli.md": COMMANDS_TEST,
     "docs/models.md": COMMANDS_TEST,
     "docs/operations/configure.md": COMMANDS_TEST,
+    "docs/operations/incident.md": "tests/e2e/test_runbooks.py",
     "docs/operations/secure.md": COMMANDS_TEST,
 }
 
@@ -43,9 +44,14 @@ LEFT_OUT: Final = {
     r"cp model_store/example\.jpg": "the test of the page has an image of its own",
     r"resnest-service run( |$)": "runs until Ctrl-C; tests/e2e starts it with the same options",
     r"resnest-service models (pull|import|remove|verify) ": "needs published weights; tests/cli/test_models.py",
-    r"resnest-service evaluate ": "needs data sets; tests/cli/test_evaluate.py and tests/measure/accuracy",
-    r"resnest-service quantise ": "tests/e2e/test_own_models.py and tests/cli/test_quantise.py",
-    r"resnest-service bench ": "takes minutes; tests/cli/test_bench.py",
+    r"resnest-service evaluate ": "needs data sets; tests/cli/accuracy/test_evaluate.py and tests/measure/accuracy",
+    r"resnest-service quantise ": "tests/e2e/test_own_models.py and tests/cli/accuracy/test_quantise.py",
+    r"resnest-service bench ": "takes minutes; tests/cli/load/test_bench.py",
+    r"resnest-service capacity ": "takes minutes; tests/cli/load/test_capacity.py",
+    r"resnest-service train |curl -F .*/classify\?model=mine": "tests/e2e/test_own_labels.py",
+    r"resnest-service models reload": "tests/e2e/test_reload.py",
+    r"make dashboards": "tests/deploy/test_grafana.py compares its result with the files",
+    r"export (RESNEST_TRACES|OTEL_\w+)=": "tests/e2e/test_traces.py sets these variables",
     r"resnest-service keys revoke": "the id is an example; tests/cli/test_keys.py",
 }
 

@@ -1,5 +1,6 @@
 """Label files: one line per class, or a shared table."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,11 @@ def test_a_line_is_a_name_and_perhaps_a_colour(tmp_path: Path) -> None:
         (0, "background", "#000000"),
         (1, "cat", "#ff8000"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(["crane", "cat"], ("crane", "cat")), (["crane", "cat", "crane"], ("crane #0", "cat", "crane #2"))],
+)
+def test_classes_of_one_label_are_told_apart_by_their_ids(given: Sequence[str], expected: Sequence[str]) -> None:
+    assert labels.distinct(given) == expected

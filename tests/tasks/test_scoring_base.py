@@ -1,6 +1,5 @@
 """The ground truth with which the outputs of every task are compared."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from PIL import Image
 
 from service.models.cards import CardError
-from service.tasks.scoring_base import Dataset, LabelledImage, confusion_rows, distinct
+from service.tasks.scoring_base import Dataset, LabelledImage, confusion_rows
 
 
 def test_a_mask_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -43,14 +42,6 @@ def test_only_images_with_the_truth_are_used_and_one_is_needed(tmp_path: Path) -
     assert dataset.with_truth(lambda image: image.label, "label", "m") == [images[0]]
     with pytest.raises(CardError, match="has no image with a mask for m"):
         dataset.with_truth(lambda image: image.mask, "mask", "m")
-
-
-@pytest.mark.parametrize(
-    ("labels", "expected"),
-    [(["crane", "cat"], ("crane", "cat")), (["crane", "cat", "crane"], ("crane #0", "cat", "crane #2"))],
-)
-def test_classes_of_one_label_are_told_apart_by_their_ids(labels: Sequence[str], expected: Sequence[str]) -> None:
-    assert distinct(labels) == expected
 
 
 def test_counts_become_tuples_of_integers() -> None:

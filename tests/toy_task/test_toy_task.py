@@ -25,7 +25,7 @@ from service.models.cards import ModelCard
 from service.tasks import PREDICT, sample, task_of
 from service.tasks.base import ModelOutput
 from service.tasks.shared_image import InputImage
-from service.worker.batch import run
+from service.worker.batches.batch import run
 from tests.gateway.conftest import app_of, components_of, settled, until
 from tests.gateway.fixtures.images import image_bytes
 from tests.toy_task.conftest import CLASSIFIER, PICKER, SEEDS, network_input, offline

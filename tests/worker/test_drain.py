@@ -11,7 +11,7 @@ import pytest
 from service.host import health
 from service.tasks import frame
 from service.worker import drain, exchange
-from service.worker.batch import BatchedOutput
+from service.worker.batches.batch import BatchedOutput
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from service.models import cards
 from service.models.cards import CardError
 from service.tasks import frame
 from service.worker import exchange
-from service.worker.batch import BatchedOutput
+from service.worker.batches.batch import BatchedOutput
 from service.worker.exchange import RejectedImageError
 from tests.stores import write_store
 from tests.worker.requests import flat, request

@@ -17,8 +17,8 @@ from service.models.cards import CardError
 from service.tasks import PREDICT, frame, operation_of
 from service.worker.handler import BatchHandler
 from tests.stores import write_store
+from tests.worker.batches.test_batch import POISON, FakeEngine, fail_on_poison
 from tests.worker.requests import context, flat, request
-from tests.worker.test_batch import POISON, FakeEngine, fail_on_poison
 
 NOT_IMAGES: list[Any] = [
     {},

@@ -5,7 +5,7 @@ import inspect
 import subprocess
 import sys
 
-from service.host.torchserve import HANDLER
+from service.host.served_models.model_archive import HANDLER
 from service.tasks import TASKS
 from service.worker.handler import BatchHandler
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.host.torchserve import HANDLER
+from service.host.served_models.model_archive import HANDLER
 from service.worker import messages
 from service.worker.election import Terms
 from service.worker.handler import BatchHandler

@@ -12,8 +12,8 @@ from service.tasks import frame
 from service.worker.handler import BatchHandler
 from tests.otlp import Received, receiving
 from tests.stores import write_store
+from tests.worker.batches.test_batch import POISON, FakeEngine, fail_on_poison
 from tests.worker.requests import context, flat, request
-from tests.worker.test_batch import POISON, FakeEngine, fail_on_poison
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"

@@ -17,6 +17,7 @@ from benchmarks.made_models import PUBLISHED, card_text
 from service.gateway.backend.http_client import HttpClient
 from service.host import torchserve as host
 from service.host.processes import Child, free_port
+from service.host.served_models import model_archive
 from service.host.torchserve import Addresses
 from service.models import cards
 from service.tasks import frame
@@ -42,9 +43,9 @@ async def torchserve(
     store = folder / "store"
     served = [_card(store, name, serving) for name, serving in models.items()]
     for card in served:
-        null_service.package_with(handler, card, store / host.ARCHIVES)
+        null_service.package_with(handler, card, store / model_archive.ARCHIVES)
     addresses = Addresses(inference, f"unix:{folder / 'management'}", f"http://127.0.0.1:{free_port()}")
-    host.prepare(folder, served, store / host.ARCHIVES, addresses)
+    host.prepare(folder, served, store / model_archive.ARCHIVES, addresses)
     with (folder / "log").open("wb") as log:
         inherited = {**os.environ, "PYTHONPATH": str(null_service.ROOT)}  # the workers import the handler from here
         environment = host.environment(folder, served, inherited)

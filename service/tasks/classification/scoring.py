@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from service.models.labels import distinct
 from service.tasks.classification.classify import CLASSIFY
 from service.tasks.scoring_base import (
     Batch,
@@ -20,7 +21,6 @@ from service.tasks.scoring_base import (
     RunningService,
     Scoring,
     confusion_rows,
-    distinct,
 )
 
 BEST: Final = 5  # labels among which the true one counts for top-5

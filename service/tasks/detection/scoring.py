@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from service.imaging import rle
 from service.models.cards import CardError
+from service.models.labels import distinct
 from service.tasks.base import Arrays
 from service.tasks.detection.coco.average_precision import (
     AREAS,
@@ -33,7 +34,6 @@ from service.tasks.scoring_base import (
     RunningService,
     Scoring,
     TrueInstance,
-    distinct,
 )
 
 PATH: Final = "/v1/detect"

@@ -11,6 +11,7 @@ from PIL import Image
 
 from service.imaging import masks
 from service.models.cards import CardError
+from service.models.labels import distinct
 from service.tasks.base import PREDICT
 from service.tasks.scoring_base import (
     IGNORED,
@@ -26,7 +27,6 @@ from service.tasks.scoring_base import (
     RunningService,
     Scoring,
     confusion_rows,
-    distinct,
 )
 from service.tasks.segmentation.segment import MULTISCALE, SEGMENT
 

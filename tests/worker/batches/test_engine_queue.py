@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from service.engines import Images
-from service.worker.batch import BatchedOutput
-from service.worker.engine_queue import EngineQueue, Outcome
+from service.worker.batches.batch import BatchedOutput
+from service.worker.batches.engine_queue import EngineQueue, Outcome
 from tests.e2e.running import until
 from tests.worker.requests import flat
 

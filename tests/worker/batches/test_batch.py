@@ -8,8 +8,8 @@ import torch
 
 from service.engines import Images
 from service.tasks.torch_head import BatchArrays
-from service.worker import batch
-from service.worker.batch import BatchedOutput
+from service.worker.batches import batch
+from service.worker.batches.batch import BatchedOutput
 from tests.worker.requests import flat
 
 POISON = 13

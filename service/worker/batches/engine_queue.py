@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from service.engines import Images
-from service.worker.batch import BatchedOutput
+from service.worker.batches.batch import BatchedOutput
 
 Kind = TypeVar("Kind", bound=Hashable)
 Outcome = BatchedOutput | Exception

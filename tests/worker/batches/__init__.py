@@ -1,0 +1,1 @@
+"""The handlers, without TorchServe."""
