@@ -97,8 +97,8 @@ def test_one_curl_finds_the_cat_of_the_example_in_its_box(starter: Running) -> N
     assert 0 <= top <= top + height <= size["height"]
     drawn = coco.decode({**first["mask"], "counts": first["mask"]["counts"].encode()})
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-    extent = (columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0])
-    assert coco.iou([extent], [first["bbox"]], [0])[0, 0] >= 0.8
+    extent = np.array([[columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0]]], np.float64)
+    assert coco.iou(extent, np.array([first["bbox"]], np.float64), [0])[0, 0] >= 0.8
 
 
 def test_one_curl_draws_the_cat_over_the_example(starter: Running, tmp_path: Path) -> None:

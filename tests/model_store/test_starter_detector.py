@@ -1,4 +1,4 @@
-"""The average precision of the built-in detector on the real test photos, by the engine that serves it."""
+"""The built-in detector: its size, and its average precision on the real test photos."""
 
 from pathlib import Path
 
@@ -9,13 +9,25 @@ from service.measure.pipeline import Pipeline
 from service.models import cards
 from service.tasks.detection.scoring import DetectionScores
 
-pytestmark = [pytest.mark.stress, pytest.mark.timeout(1800)]
-
 STORE = Path(__file__).parents[2] / "model_store"
 PHOTOS = STORE.parents[1] / "shared" / "data" / "starter-photos"
+# What was reached. The targets are 0.50, 0.85 and 0.45: only AP50 reaches its own (decision 0060).
+REACHED = {"box_ap": 0.46, "box_ap50": 0.85, "mask_ap": 0.41}
+MAX_BYTES = 25_000_000
 ROUNDING = 0.01  # in which engines and precisions may differ
 
 
+def test_the_file_is_small_enough_for_the_repository() -> None:
+    assert cards.read(STORE / "starter-detector").weights_path.stat().st_size <= MAX_BYTES
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_other_weights_are_at_least_as_precise(name: str) -> None:
+    assert cards.read(STORE / "starter-detector").measured[name] >= REACHED[name]
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="the starter photos are not here")
 def test_the_served_detector_is_as_precise_as_its_card_says() -> None:
     card = cards.read(STORE / "starter-detector")
