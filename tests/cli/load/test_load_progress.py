@@ -23,7 +23,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = iter([0.0, 3.0, 11.0, 11.0, 15.0])
-    monkeypatch.setattr(load_progress.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr("service.cli.load.load_progress.time.monotonic", lambda: next(seconds))
     with load_progress.load_progress() as watch:
         for share in (0.1, 0.5, 0.7):
             watch("16 callers", Found(share))

@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from service.config.api_keys import KeysError
 from service.config.settings import Settings
@@ -12,7 +13,11 @@ from service.gateway.access.redis_bucket import RedisTokenBuckets
 from service.gateway.access.token_bucket import LocalTokenBuckets
 from service.gateway.metrics import Metrics
 
-JWT = {"jwt_keys": "https://issuer.example/keys", "jwt_audience": "resnest", "jwt_issuer": "https://issuer.example"}
+JWT: dict[str, Any] = {
+    "jwt_keys": "https://issuer.example/keys",
+    "jwt_audience": "resnest",
+    "jwt_issuer": "https://issuer.example",
+}
 
 
 def test_without_redis_the_buckets_are_in_this_process() -> None:
@@ -21,7 +26,7 @@ def test_without_redis_the_buckets_are_in_this_process() -> None:
 
 @pytest.mark.anyio
 async def test_with_redis_they_are_there_for_longer_than_any_request() -> None:
-    settings = Settings(redis_url="redis://127.0.0.1:1/0")
+    settings = Settings(redis_url=SecretStr("redis://127.0.0.1:1/0"))
     buckets = token_buckets_of(settings, Metrics())
 
     assert isinstance(buckets, RedisTokenBuckets)
@@ -31,7 +36,7 @@ async def test_with_redis_they_are_there_for_longer_than_any_request() -> None:
 
 def test_an_address_that_is_none_of_redis_is_one_sentence() -> None:
     with pytest.raises(KeysError, match=r"^RESNEST_REDIS_URL: "):
-        token_buckets_of(Settings(redis_url="http://127.0.0.1"), Metrics())
+        token_buckets_of(Settings(redis_url=SecretStr("http://127.0.0.1")), Metrics())
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,7 @@ def test_an_address_that_is_none_of_redis_is_one_sentence() -> None:
     ],
 )
 def test_a_missing_extra_is_named(
-    module: str, setting: dict[str, str], build: Any, extra: str, monkeypatch: pytest.MonkeyPatch
+    module: str, setting: dict[str, Any], build: Any, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == module]:
         monkeypatch.setitem(sys.modules, name, None)
