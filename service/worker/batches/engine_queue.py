@@ -43,9 +43,7 @@ class EngineQueue(Generic[Kind]):
         mine = _Batch(kind, np.stack(images))  # while the engine computes the batch before
         with self._changed:
             self._waiting.append(mine)
-            self._changed.wait_for(
-                lambda: mine.outcomes is not None or (self._free > 0 and self._waiting[:1] == [mine])
-            )
+            self._changed.wait_for(lambda: mine.outcomes is not None or self._is_next(mine))
             if mine.outcomes is not None:  # another thread has taken this batch along
                 return mine.outcomes
             merged = self._take(most)
