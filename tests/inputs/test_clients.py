@@ -46,8 +46,8 @@ REFUSED: dict[str, tuple[Callable[[triton.InferenceServerClient], Any], str]] = 
         lambda client: client.infer(CLASSIFIER, [tensor(PICTURE)], sequence_id=7, sequence_start=True), "Sequences"),
     "a region of shared memory": (
         lambda client: client.register_system_shared_memory("region", "/region", 64), "Shared memory is not"),
-    "to unload a model": (lambda client: client.unload_model(CLASSIFIER), "RESNEST_MODELS"),
-    "to load a model": (lambda client: client.load_model("another"), "RESNEST_MODELS"),
+    "to unload a model": (lambda client: client.unload_model(CLASSIFIER), "models reload"),
+    "to load a model": (lambda client: client.load_model("another"), "models reload"),
     "to trace": (lambda client: client.get_trace_settings(), "operator"),
     "to change the log": (lambda client: client.update_log_settings({"log_verbose_level": 1}), "operator"),
 }  # fmt: skip
@@ -113,6 +113,7 @@ async def test_kserves_first_protocol_is_pointed_to_the_second(client: httpx.Asy
         ({"model": "another"}, "model"),
         ({"timeout": 1}, "timeout"),
         ({"model_version": "9.0"}, "model_version"),
+        ({"model_name": "another"}, "model_name"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )

@@ -92,7 +92,7 @@ async def test_a_field_that_means_a_parameter_is_refused_with_the_right_name_and
     assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
     (error,) = response.json()["errors"]
     assert error["parameter"] == name
-    assert "This route has model, top_k, lang, min_score. The body holds only images" in error["detail"]
+    assert "This route has model, top_k, lang, min_score, unknown. The body holds only images" in error["detail"]
 
 
 async def test_other_fields_are_ignored_and_that_is_said(client: httpx.AsyncClient) -> None:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from service.cli import terminal
 from service.cli.main import main
 from tests.stores import FLOWERS_AND_PETS, write_store
 
@@ -170,7 +171,8 @@ def test_what_was_scored_before_a_model_fails_is_told(own_store: Path, photos: P
     assert [model["model"] for model in json.loads(result.stdout)["models"]] == ["tiny-classifier"]
 
 
-def test_progress_is_not_mixed_with_the_report(store: Path, photos: Path) -> None:
+def test_progress_is_not_mixed_with_the_report(store: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "QUIET_S", 0.0)
     result = call(store, "tiny-classifier", photos, "--format", "json")
     assert json.loads(result.stdout)
     assert "tiny-classifier" in result.stderr

@@ -210,9 +210,9 @@ def test_ctrl_c_leaves_the_store_as_it_was(store: Path, photos: Path) -> None:
     with process(store, photos) as running:
         assert running.stderr is not None
         said = ""
-        for line in running.stderr:  # the model is written next
+        for line in running.stderr:  # the penalty is searched next, and then the model is written
             said += line
-            if line.startswith("Cross-validation"):
+            if line.startswith("Fitting"):
                 running.send_signal(signal.SIGINT)
                 break
         rest = running.stderr.read()

@@ -18,7 +18,9 @@ Pixels = npt.NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
-    return cards.read(write_store(tmp_path_factory.mktemp("store"), "tiny-detector") / "tiny-detector")
+    """Return a detector in single precision: random weights give scores so close that bfloat16 changes their order."""
+    exact = {"serving": {"precision": "fp32"}}
+    return cards.read(write_store(tmp_path_factory.mktemp("store"), "tiny-detector", changes=exact) / "tiny-detector")
 
 
 def pixels(height: int, width: int, seed: int = 0) -> Pixels:

@@ -119,10 +119,12 @@ def test_the_limits_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_examples_have_the_shapes() -> None:
-    classified, segments, detections, problem = EXAMPLES
+    classified, unknown, segments, detections, problem = EXAMPLES
 
     ClassifyResponse.model_validate_json(classified)
     Problem.model_validate_json(problem)
+    (image,) = json.loads(classified)["results"]
+    ClassifyResponse.model_validate({**json.loads(classified), "results": [{**image, **json.loads(unknown)}]})
     for row in json.loads("{" + segments + "}")["segments"]:
         Segment.model_validate(row)
     for row in json.loads("{" + detections + "}")["detections"]:

@@ -76,7 +76,10 @@ async def test_a_parameter_that_is_a_list_may_be_repeated(client: httpx.AsyncCli
 @pytest.mark.parametrize("name", ["topk", "top-k", "Top_k"])
 async def test_an_unknown_parameter_is_told_which_ones_there_are(client: httpx.AsyncClient, name: str) -> None:
     (detail,) = refused(await client.post(f"{CLASSIFY}?{name}=3", files=FILE)).values()
-    assert detail == "There is no such parameter. Did you mean top_k? This route has model, top_k, lang, min_score."
+    assert (
+        detail
+        == "There is no such parameter. Did you mean top_k? This route has model, top_k, lang, min_score, unknown."
+    )
 
 
 @pytest.mark.parametrize("media_type", ["binary/octet-stream", "application/octet-stream"])

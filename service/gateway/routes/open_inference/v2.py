@@ -86,7 +86,14 @@ async def infer(request: Request, name: str, components: ComponentsDep, version:
     if request.query_params:
         raise invalid_parameters(((sent,), IN_THE_BODY) for sent in request.query_params)
     own = task.v2_parameters.model_fields.keys() if task.v2_parameters else ()
-    body = TensorBody(request.headers, components.settings.max_images, list(outputs), task.v2_on_request, own)
+    body = TensorBody(
+        request.headers,
+        components.settings.max_images,
+        list(outputs),
+        task.v2_on_request,
+        own,
+        addressed={"model_name": {name, card.name, card.family}, "model_version": {card.version, version, ""}},
+    )
     async with infer_images(request, components, [card], lambda _: parameters_of(task, body), body=body) as found:
         rows = outputs_of(found)
         if task.v2_arrays is None:

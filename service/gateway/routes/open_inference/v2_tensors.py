@@ -51,6 +51,7 @@ NOT_OFFERED: Final = {
 
 ELSEWHERE: Final = "It is a parameter of other routes. The parameters of this request are {own}."
 PARAMETERS: Final = parameter_names()
+NO_NAMES: Final[Mapping[str, Collection[str | None]]] = {}
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class RequestedOutput:
 class TensorBody:
     """A request body of this protocol. Without a list of outputs, all but those `on_request` are requested.
 
-    `own` are the names of the parameters that the model's task reads from the request.
+    `own` are the names of the parameters that the model's task reads from the request. `addressed` has the names of the
+    model in the URL, which some clients repeat in the body, such as KServe's.
     `request_id`, `requested` and `parameters` are set once the body has been read.
     """
 
@@ -75,6 +77,7 @@ class TensorBody:
     outputs: Sequence[str]
     on_request: Collection[str] = ()
     own: Collection[str] = ()
+    addressed: Mapping[str, Collection[str | None]] = field(default_factory=dict)
     request_id: str | None = None
     requested: list[RequestedOutput] = field(default_factory=list)
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -122,7 +125,7 @@ class TensorBody:
             head = TensorRequest.model_validate_json(text)
         except ValidationError as error:
             raise malformed_json(error) from None
-        check_parameters(head, self.own)
+        check_parameters(head, self.own, self.addressed)
         return head
 
     def _requested(self, head: TensorRequest) -> list[RequestedOutput]:
@@ -161,13 +164,17 @@ def extra_of(part: TensorRequest | TensorInput | TensorOutput) -> Iterable[str]:
     return (part.parameters.model_extra or ()) if part.parameters else ()
 
 
-def check_parameters(head: TensorRequest, own: Collection[str]) -> None:
+def check_parameters(
+    head: TensorRequest, own: Collection[str], addressed: Mapping[str, Collection[str | None]] = NO_NAMES
+) -> None:
     """Raise `InvalidParameter` for what would change the result, but is not offered in its place.
 
-    These are parameters of Triton's extensions and of this service's other routes. `own` are those of the request.
+    These are parameters of Triton's extensions and of this service's other routes. `own` are those of the request. A
+    name of the model may be repeated if `addressed` has its value.
     """
+    members = (head.model_extra or {}).items()
     parts: dict[str, Iterable[str]] = {
-        "": head.model_extra or (),
+        "": [name for name, value in members if value is not None and value not in addressed.get(name, ())],
         "parameters.": [name for name in extra_of(head) if name not in own],
         "inputs.parameters.": [name for part in head.inputs for name in extra_of(part)],
         "outputs.parameters.": [name for part in head.outputs or [] for name in extra_of(part)],
