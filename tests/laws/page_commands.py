@@ -52,6 +52,7 @@ LEFT_OUT: Final = {
     r"resnest-service models reload": "tests/e2e/test_reload.py",
     r"make dashboards": "tests/deploy/test_grafana.py compares its result with the files",
     r"export (RESNEST_TRACES|OTEL_\w+)=": "tests/e2e/test_traces.py sets these variables",
+    r"resnest-service calibrate ": "needs a data set; tests/cli/accuracy/test_calibrate.py",
     r"resnest-service keys revoke": "the id is an example; tests/cli/test_keys.py",
 }
 
