@@ -81,7 +81,7 @@ def test_a_reader_beside_a_writer_never_gets_pixels_of_two_images(tmp_path: Path
     path.write_bytes(bytes(shared_image.size_of(side) + GENERATION.size))
     blocks = [Block(str(path), 0, shared_image.size_of(side), generation) for generation in range(1, 60)]
     images = [np.full(side, block.generation, np.uint8) for block in blocks]
-    current = [1]
+    current = [0]  # A reader gets the reference to a block only once it is written.
 
     def write_all() -> None:
         descriptor = shared_image.open_arena(path, os.O_RDWR)
@@ -95,7 +95,8 @@ def test_a_reader_beside_a_writer_never_gets_pixels_of_two_images(tmp_path: Path
     writer.start()
     outcomes = {"read": 0, "stale": 0}
     while writer.is_alive() or not outcomes["read"]:
-        generation = current[0]
+        if not (generation := current[0]):
+            continue
         try:
             pixels = read(blocks[generation - 1], side)
         except ReadError:
