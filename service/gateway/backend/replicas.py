@@ -56,7 +56,8 @@ class Replacements:
         self.lost -= replaced
         self.known = ready
         cause: RestartCause = "server" if self.server_was_lost else "process"
-        self.server_was_lost = self.server_was_lost and not replaced
+        is_whole = bool(ready) and not self.lost  # also a server that did not listen yet when the gateway started
+        self.server_was_lost = self.server_was_lost and not replaced and not is_whole
         return cause, replaced
 
 

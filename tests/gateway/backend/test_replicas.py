@@ -225,3 +225,8 @@ async def test_a_replica_that_was_restarted_is_used_again(
     workers.present[0].note_draining()
 
     assert set(await chosen(workers)) == {"1", "2"}
+
+
+def test_a_server_that_did_not_listen_yet_is_no_cause_of_a_later_replacement() -> None:
+    assert counted(None, set(), {1, 2}, {2}, {2, 3}) == [("process", 1)]
+    assert counted({1, 2}, None, {1, 2}, {2}, {2, 3}) == [("process", 1)]
