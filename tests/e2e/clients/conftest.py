@@ -46,8 +46,8 @@ def grpc_port() -> int:
 
 @pytest.fixture(scope="package")
 def asked(origin: str, grpc_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A ready service."""
-    store = write_store(tmp_path_factory.mktemp("asked"))
+    """A ready service in single precision, in which a mask and its confidence are computed alike."""
+    store = write_store(tmp_path_factory.mktemp("asked"), changes={"serving": {"precision": "fp32"}})
     folder = tmp_path_factory.mktemp("asked-run")
     with running(store, folder, free_port(), RESNEST_CORS_ORIGINS=origin, RESNEST_GRPC_PORT=str(grpc_port)) as started:
         started.await_ready()
