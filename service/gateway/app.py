@@ -245,6 +245,7 @@ def lifespan_of(
         finally:
             await components.close()
             components.metrics.tracing.close()
+            app.state.access_log.flush()
 
     return lifespan
 

@@ -1,11 +1,12 @@
 """The access log: which requests it has, what of them, and how repeated failures are summed."""
 
 import logging
+import time
 from typing import Any
 
 import pytest
 
-from service.gateway.http.access_log import LINES, WINDOW_S, AccessLog, trace_id_of
+from service.gateway.http.access_log import GATHERED, LINES, WINDOW_S, AccessLog, trace_id_of
 from tests.gateway.conftest import Running
 from tests.gateway.fixtures.images import image_bytes
 
@@ -125,6 +126,39 @@ def test_a_server_error_is_a_warning_and_a_callers_mistake_is_not(caplog: pytest
     access_log.record(failure(0, status=422, code="invalid_image"))
 
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_lines_of_successes_are_written_together_in_their_order_with_the_times_of_their_requests(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    access_log = AccessLog("all", lambda: 0.0)
+    before = time.time()
+    for number in range(3):
+        access_log.record(failure(number, status=200))
+    assert caplog.messages == []
+    ended = time.time()
+    access_log.flush()
+
+    assert [fields(each)["request_id"] for each in caplog.records] == ["r0", "r1", "r2"]
+    assert before <= caplog.records[0].created <= caplog.records[2].created <= ended
+    assert caplog.records[0].msecs == pytest.approx(caplog.records[0].created % 1 * 1000)
+
+
+def test_a_failure_is_written_at_once_after_the_successes_before_it(caplog: pytest.LogCaptureFixture) -> None:
+    access_log = AccessLog("all", lambda: 0.0)
+    access_log.record(failure(0, status=200))
+    access_log.record(failure(1))
+    access_log.record(failure(2, status=200))
+
+    assert [fields(each)["request_id"] for each in caplog.records] == ["r0", "r1"]
+
+
+def test_a_flood_of_successes_is_not_held_back(caplog: pytest.LogCaptureFixture) -> None:
+    access_log = AccessLog("all", lambda: 0.0)
+    for number in range(GATHERED + 1):
+        access_log.record(failure(number, status=200))
+
+    assert len(caplog.records) == GATHERED
 
 
 @pytest.mark.parametrize("given", [b"", b"00-x-y-01", f"00-{TRACE.upper()}-b7ad6b7169203331-01".encode()])
