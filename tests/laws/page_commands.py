@@ -27,7 +27,7 @@ RUN_BY: Final = {
 # Commands that those tests leave out, and the commands of all other pages: a pattern, and the test or the reason.
 LEFT_OUT: Final = {
     r"make (run|check)$": "CI is `make test`, which does the same; `resnest-service run` is in tests/e2e",
-    r"make (stress|bench-gpu)|python -m benchmarks\.": "takes minutes to hours; tests/benchmarks tests the programs",
+    r"make (stress|bench-gpu)|(\w+=\S+ )?python -m benchmarks\.": "takes minutes; tests/benchmarks tests the programs",
     r"make test ARGS=": "names tests, which the law of the paths checks",
     r"\. \.venv/bin/activate": "changes a shell",
     r"\.venv/bin/python -m tests\.laws\.prose": "tests/laws/test_prose.py does the same",

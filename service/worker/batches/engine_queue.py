@@ -6,7 +6,7 @@ batch as for a large one.
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -20,9 +20,19 @@ Outcome = BatchedOutput | Exception
 
 @dataclass(eq=False)
 class _Batch(Generic[Kind]):
+    """A batch: the images that passes have begun with, the outcomes of those that ended, whether its thread waits."""
+
     kind: Kind
     images: Images
-    outcomes: Sequence[Outcome] | None = None
+    begun: int = 0
+    waits: bool = True
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+
+    def is_done(self) -> bool:
+        return len(self.outcomes) == len(self.images)
+
+
+_Part = tuple[_Batch[Kind], range]  # images of a batch, by their indices
 
 
 class EngineQueue(Generic[Kind]):
@@ -38,41 +48,48 @@ class EngineQueue(Generic[Kind]):
     def outcomes(self, kind: Kind, images: Sequence[Images], most: int) -> Sequence[Outcome]:
         """Return an outcome for each of the images (h, w, 3), all of one shape, which belongs to `kind`.
 
-        The pass has at most `most` images. It holds other batches of the same kind that waited too.
+        A pass has at most `most` images, those that have waited longest among the ones of that kind. So a batch may be
+        computed in two passes. It ends no later for that: whole, it would have been in the second one.
         """
         mine = _Batch(kind, np.stack(images))  # while the engine computes the batch before
         with self._changed:
             self._waiting.append(mine)
-            self._changed.wait_for(lambda: mine.outcomes is not None or self._is_next(mine))
-            if mine.outcomes is not None:  # another thread has taken this batch along
-                return mine.outcomes
-            merged = self._take(most)
-            self._free -= 1
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: mine.is_done() or self._is_next(mine))
+                if mine.is_done():  # other threads may have taken this batch along
+                    return [mine.outcomes[index] for index in range(len(images))]
+                mine.waits = False
+                parts = self._take(kind, most)
+                self._free -= 1
+                self._changed.notify_all()  # another call may take the rest of this batch
+            found = self._computed(kind, parts)
+            with self._changed:
+                mine.waits = True
+                self._free += 1
+                for batch, indices in parts:
+                    batch.outcomes |= zip(indices, found, strict=False)
+                    found = found[len(indices) :]
+                self._changed.notify_all()
+
+    def _computed(self, kind: Kind, parts: Sequence[_Part[Kind]]) -> Sequence[Outcome]:
+        pixels = [batch.images[indices.start : indices.stop] for batch, indices in parts]
         try:
-            together = mine.images if len(merged) == 1 else np.concatenate([each.images for each in merged])
-            found = self._run(kind, together)
+            return self._run(kind, pixels[0] if len(pixels) == 1 else np.concatenate(pixels))
         except Exception as error:
-            found = [error] * sum(len(each.images) for each in merged)
-        with self._changed:
-            self._free += 1
-            for each in merged:
-                each.outcomes, found = found[: len(each.images)], found[len(each.images) :]
-            self._changed.notify_all()
-        return mine.outcomes or ()
+            return [error] * sum(map(len, pixels))
 
     def _is_next(self, batch: _Batch[Kind]) -> bool:
-        return self._free > 0 and self._waiting[:1] == [batch]
+        """Return whether this is the oldest of the batches whose threads wait: the first may be in a pass already."""
+        return self._free > 0 and batch is next((each for each in self._waiting if each.waits), None)
 
-    def _take(self, most: int) -> list[_Batch[Kind]]:
-        """Remove the oldest batch and others of its kind, as long as they have at most `most` images together."""
-        taken: list[_Batch[Kind]] = []
-        rest: list[_Batch[Kind]] = []
-        room = most
+    def _take(self, kind: Kind, most: int) -> list[_Part[Kind]]:
+        """Begin with the images that have waited longest among those of a kind, at most `most`."""
+        parts: list[_Part[Kind]] = []
         for each in self._waiting:
-            if not taken or (each.kind == taken[0].kind and len(each.images) <= room):
-                taken.append(each)
-                room -= len(each.images)
-            else:
-                rest.append(each)
-        self._waiting = rest
-        return taken
+            if most and each.kind == kind:
+                parts.append((each, range(each.begun, min(each.begun + most, len(each.images)))))
+                each.begun = parts[-1][1].stop
+                most -= len(parts[-1][1])
+        self._waiting = [each for each in self._waiting if each.begun < len(each.images)]
+        return parts

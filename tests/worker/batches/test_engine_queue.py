@@ -76,12 +76,46 @@ def test_batches_of_several_gateways_that_wait_are_one_pass_and_each_gets_its_ow
     assert {each.batch for each in futures[0].result() if isinstance(each, BatchedOutput)} == {6}
 
 
-def test_a_pass_has_at_most_the_models_batch_size(waiting: Waiting) -> None:
-    futures = [waiting.add_waiting("predict", [number] * 3) for number in (1, 2, 3)]
+def test_passes_are_full_while_enough_images_wait_and_a_batch_may_be_in_two_of_them(waiting: Waiting) -> None:
+    futures = [waiting.add_waiting("predict", [10 * number + index for index in range(5)]) for number in (2, 3, 4)]
+    waiting.engine.go(2)
+    first = greys(futures[0])
+    assert not futures[1].done()
+    waiting.engine.go(1)
+
+    assert [first, *map(greys, futures[1:])] == [[20, 21, 22, 23, 24], [30, 31, 32, 33, 34], [40, 41, 42, 43, 44]]
+    assert waiting.engine.passes == [[0], [20, 21, 22, 23, 24, 30, 31, 32], [33, 34, 40, 41, 42, 43, 44]]
+
+
+def test_a_batch_that_is_larger_than_a_pass_is_computed_in_several(waiting: Waiting) -> None:
+    future = waiting.add_waiting("predict", list(range(20, 40)))
+    waiting.engine.go(4)
+
+    assert greys(future) == list(range(20, 40))
+    assert [len(each) for each in waiting.engine.passes] == [1, 8, 8, 4]
+
+
+def test_a_failed_pass_fails_only_its_part_of_a_batch(waiting: Waiting) -> None:
+    first, second = (waiting.add_waiting("predict", each) for each in ([13, *range(20, 26)], [30, 31, 32]))
     waiting.engine.go(3)
 
-    assert [greys(future) for future in futures] == [[1] * 3, [2] * 3, [3] * 3]
-    assert waiting.engine.passes == [[0], [1, 1, 1, 2, 2, 2], [3, 3, 3]]
+    assert [type(each) for each in first.result(TIMEOUT_S)] == [RuntimeError] * 7
+    assert [type(each) for each in second.result(TIMEOUT_S)] == [RuntimeError, BatchedOutput, BatchedOutput]
+    assert greys(second) == [31, 32]
+
+
+def test_while_a_pass_has_a_part_of_the_oldest_batch_another_call_takes_the_rest_of_it_and_the_next() -> None:
+    waiting = Waiting(ThreadPoolExecutor(4), calls=2)
+    second = waiting.add("predict", [1])
+    waiting.engine.await_pass(2)
+    long = waiting.add_waiting("predict", list(range(20, 30)))
+    next_one = waiting.add_waiting("predict", [40])
+    waiting.engine.go(2)
+    waiting.engine.await_pass(4)  # although the thread of the long batch is in the third pass
+    waiting.engine.go(2)
+
+    assert waiting.engine.passes[2:] == [list(range(20, 28)), [28, 29, 40]]
+    assert [greys(each) for each in (waiting.first, second, long, next_one)] == [[0], [1], list(range(20, 30)), [40]]
 
 
 def test_only_images_of_one_operation_and_shape_are_merged_and_the_oldest_go_first(waiting: Waiting) -> None:
