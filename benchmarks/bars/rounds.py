@@ -25,11 +25,9 @@ from service.measure.load.trial import Load, Trial
 from service.tasks.segmentation.segment import SEGMENT
 
 CALLERS = Load("closed", 16)
-LONE = Load("closed", 1)
 SEGMENT_CALLERS = Load("closed", 4)
 LARGE = (4032, 3024)
 # Factors for the duration of a load.
-LONE_FACTOR = 2  # A 99th percentile needs more than 100 requests.
 LARGE_FACTOR = 2  # An image of 12 megapixels takes about ten times as long as one of 0.17.
 SEGMENT_FACTOR = 3  # A batch of four takes seconds.
 MIX_FACTOR = 2  # The rotation has 20 images, some of which take ten times as long as others.
@@ -107,26 +105,10 @@ def in_process(
 ) -> None:
     """Measure the model in processes without a server. Without `uploads` the contest's are used."""
     contest = current.contest("same", model, longer)
-    lone = current.schedule.lone if not name else 1
-    with tempfile.TemporaryDirectory(prefix="uploads-") as folder:
-        for index, each in enumerate(uploads or contest.uploads):
-            Path(folder, f"{index:03}-{each.name}").write_bytes(each.content)
-        words = (folder, contest.seconds, contest.warm_up_s, lone)
-        done = subprocess.run(  # noqa: S603 - a program of this project
-            [sys.executable, "-m", "benchmarks.bars.in_process", *map(str, words)],
-            env={**os.environ, **contest.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        raise ContestError(f"the in-process measurement of {model} fails: {done.stderr.strip().splitlines()[-1:]}")
-    found: dict[str, Any] = json.loads(done.stdout)
+    found = _printed("in_process", contest, uploads or contest.uploads, contest.seconds, contest.warm_up_s)
     current.measures[f"{name}limit"] = found["images_per_s"]
     for each in found["arrangements"]:
         current.measures[f"{name}limit, {each['engines']} engines"] = each["images_per_s"]
-    if not name:
-        _add_figures(current, "in-process", found["lone_ms"])
 
 
 def limits(current: Round) -> None:
@@ -141,7 +123,9 @@ def ours(current: Round) -> None:
     with started(CONTESTANTS["ours"], current.contest("same"), IN_FLIGHT) as entry:
         _compare(entry, current, "ours")
         measures["first answer"] = entry.first_answer_s
-        _add_figures(current, "lone", entry.measure(LONE, longer=LONE_FACTOR).summary.latency_ms)
+        lone = _printed("lone_request", entry.contest, entry.contest.uploads, entry.url, current.schedule.lone)
+        _add_figures(current, "lone", lone["served"])
+        _add_figures(current, "in-process", lone["in_process"])
         usual = entry.measure(CALLERS)
         measures["ours"] = measures[f"ours {CALLERS.amount:g}"] = usual.summary.images_per_s
         _add_memory(current, usual, "")
@@ -233,6 +217,24 @@ STAGES: dict[str, Stage] = {
     f"before-{SEGMENT.name}": before_segment,
 }
 OLD_STAGES = ("before", "before-null", f"before-{SEGMENT.name}")  # those that need an older tree
+
+
+def _printed(program: str, contest: Contest, uploads: Sequence[CorpusImage], *words: object) -> dict[str, Any]:
+    """Return what a program beside this module prints as JSON. It gets a folder with the uploads, and the words."""
+    with tempfile.TemporaryDirectory(prefix="uploads-") as folder:
+        for index, each in enumerate(uploads):
+            Path(folder, f"{index:03}-{each.name}").write_bytes(each.content)
+        done = subprocess.run(  # noqa: S603 - a program of this project
+            [sys.executable, "-m", f"benchmarks.bars.{program}", folder, *map(str, words)],
+            env={**os.environ, **contest.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise ContestError(f"{program} with {contest.model} fails: {done.stderr.strip().splitlines()[-1:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def _compare(entry: Entry, current: Round, name: str, kind: str | None = None) -> None:
