@@ -10,18 +10,14 @@ from typing import Final
 from urllib.parse import urljoin
 
 import httpx
-import kubernetes_validate
 import pytest
-import yaml
 
 from service.config.settings import Settings
 from service.errors import BackendUnavailable, BodyTooLarge
 from service.gateway.app import create_app
 from service.host.processes import free_ports
-from tests.deploy import reading
 from tests.deploy.live import Model, served, until
 from tests.deploy.programs import TOP, program
-from tests.deploy.test_kubernetes import RELEASES
 from tests.deploy.test_queries import png
 from tests.stores import write_store
 
@@ -176,18 +172,3 @@ def test_without_a_gateway_the_proxy_answers_a_problem(kind: str, tmp_path: Path
     assert response.json()["title"] == BackendUnavailable.title
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["retry-after"] == "5"
-
-
-@pytest.mark.parametrize("release", RELEASES)
-def test_the_ingress_of_the_page_is_valid_and_leads_to_the_gateway(release: str) -> None:
-    page = (TOP / "docs/operations/proxy.md").read_text(encoding="utf-8")
-    ingress = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
-    kubernetes_validate.validate(ingress, release, strict=True)
-
-    (path,) = ingress["spec"]["rules"][0]["http"]["paths"]
-    backend = path["backend"]["service"]
-    service = reading.of_kind("base", "Service")[backend["name"]]
-    assert backend["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
-    limits = ingress["metadata"]["annotations"]
-    body = int(limits["nginx.ingress.kubernetes.io/proxy-body-size"].removesuffix("m"))
-    assert body * MEBIBYTE > Settings.model_fields["max_upload_bytes"].default
