@@ -66,6 +66,27 @@ def test_the_first_process_leads_and_the_next_hands_it_its_connection(
     close(leader)
 
 
+def test_a_leader_that_is_slow_to_answer_is_joined_at_the_first_attempt(
+    path: Path, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    leader = led(path, pair[0])
+    found: list[Leader | Follower] = []
+    joining = threading.Thread(target=lambda: found.append(elect(path, 1, pair[0], timeout_s=0.1)))
+    joining.start()
+    control, _ = leader.listener.accept()
+    joining.join(1.5)
+    assert joining.is_alive(), "the follower still waits for an answer"
+    passed = welcome(control)
+    joining.join()
+
+    (follower,) = found
+    assert isinstance(follower, Follower)
+    assert passed is not None
+    for each in (passed, control, follower.control):
+        each.close()
+    close(leader)
+
+
 def test_a_leader_that_ended_has_a_successor(path: Path, pair: tuple[socket.socket, socket.socket]) -> None:
     close(led(path, pair[0]))
     close(led(path, pair[0]))
