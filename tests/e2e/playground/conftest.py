@@ -12,7 +12,7 @@ from tests.e2e.playground.pages import Watched
 from tests.e2e.running import Running, running
 from tests.stores import write_store
 
-SECOND = "tiny-segmenter-b"
+SECOND, SECOND_DETECTOR = "tiny-segmenter-b", "tiny-detector-b"
 
 
 @pytest.fixture(scope="package")
@@ -27,12 +27,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def playground_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of two classifiers, two segmenters and a detector."""
+    """A store of two classifiers, two segmenters and two detectors."""
     store = write_store(tmp_path_factory.mktemp("playground"))
-    other = write_store(tmp_path_factory.mktemp("other"), "tiny-segmenter", changes={"input": {"size": 48}})
-    second = other.joinpath("tiny-segmenter").rename(store / SECOND)
-    card = second / "card.toml"
-    card.write_text(card.read_text(encoding="utf-8").replace("tiny-segmenter", SECOND), encoding="utf-8")
+    smaller = {"size": 96, "short": 64}
+    for name, second, sides in (("tiny-segmenter", SECOND, {"size": 48}), ("tiny-detector", SECOND_DETECTOR, smaller)):
+        other = write_store(tmp_path_factory.mktemp("other"), name, changes={"input": sides})
+        card = other.joinpath(name).rename(store / second) / "card.toml"
+        card.write_text(card.read_text(encoding="utf-8").replace(name, second), encoding="utf-8")
     return store
 
 

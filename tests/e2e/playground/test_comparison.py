@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.e2e.playground.conftest import SECOND
+from tests.e2e.playground.conftest import SECOND, SECOND_DETECTOR
 from tests.e2e.playground.pages import await_answer, choose, choose_example
 from tests.e2e.playground.test_accessibility import findings, needs_axe, unfold
 from tests.e2e.playground.test_flows import CAT
@@ -67,6 +67,32 @@ def test_times_and_json_are_there_for_each_model_and_the_code_says_whose_it_is(c
     answer.value.save_as(tmp_path / "answers.json")
     documents = json.loads((tmp_path / "answers.json").read_text(encoding="utf-8"))
     assert [each["model"]["name"] for each in documents] == ["tiny-segmenter", SECOND]
+
+
+def test_each_detector_has_its_boxes_over_the_image_and_its_list(page: Page, playground: Running) -> None:
+    choose(page, "Detect")
+    page.get_by_text("Options").click()
+    page.get_by_role("spinbutton", name="Lowest score").fill("0.05")
+    page.keyboard.press("Tab")
+    choose_example(page, "a cat")
+    await_answer(page)
+    page.get_by_role("checkbox", name=SECOND_DETECTOR).check()
+    expect(page.locator("#result-body .stage")).to_have_count(2)
+
+    expect(page.locator("#result-body h3")).to_have_text(["tiny-detector 1.0", f"{SECOND_DETECTOR} 1.0"])
+    listed = []
+    for index, name in enumerate(("tiny-detector", SECOND_DETECTOR)):
+        answer = playground.client.post(
+            "/v1/detect",
+            params={"model": name, "min_score": 0.05},
+            files={"file": ("cat.jpg", CAT.read_bytes(), "image/jpeg")},
+        )
+        found = answer.raise_for_status().json()["results"][0]["detections"]
+        rows = page.locator("#result-body section").nth(index).locator(".legend li").all()
+        listed.append([row.inner_text().split("\n")[:2] for row in rows])
+        assert listed[-1] == [[each["label"], f"{each['score'] * 100:.1f} %"] for each in found]
+    assert listed[0] != listed[1], "the two models see the image at different sizes"
+    assert page.locator("#result-body .stage canvas").evaluate_all(SHARES) == [451 * 300] * 2
 
 
 def test_heat_maps_of_two_classifiers_are_chosen_independently(page: Page) -> None:
