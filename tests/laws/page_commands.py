@@ -50,6 +50,8 @@ LEFT_OUT: Final = {
     r"resnest-service capacity ": "takes minutes; tests/cli/load/test_capacity.py",
     r"resnest-service train |curl -F .*/classify\?model=mine": "tests/e2e/test_own_labels.py",
     r"resnest-service models reload": "tests/e2e/test_reload.py",
+    r"python -m deploy\.kubernetes\.model_worker ": "tests/deploy/test_model_workers.py runs the same",
+    r"python -m deploy\.planning ": "tests/deploy/planning/test_page.py",
     r"make dashboards": "tests/deploy/test_grafana.py compares its result with the files",
     r"export (RESNEST_TRACES|OTEL_\w+)=": "tests/e2e/test_traces.py sets these variables",
     r"resnest-service calibrate ": "needs a data set; tests/cli/accuracy/test_calibrate.py",

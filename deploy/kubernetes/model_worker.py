@@ -1,0 +1,146 @@
+"""Write the kustomization of workers that serve one model, or some models.
+
+    python -m deploy.kubernetes.model_worker resnest50 --device mig-1g.10gb --into deploy/kubernetes/overlays/own
+
+An overlay names the written folder as a resource, beside the base. The gateways find the pods by the Service `worker`,
+which selects the workers of all models. So a new model restarts nothing.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from service.models import cards
+from service.models.cards import CardError
+
+FOLDER = Path(__file__).parent
+INSTANCE = "app.kubernetes.io/instance"
+# The component that gives a worker its device, and the resource that it asks for there.
+MIG = "mig-"
+LONGEST_NAME = 40  # with `worker-` and the hash of a pod, at most 63 characters
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option("--name", help="Name of the workers. Default: that of the first model.")
+@click.option(
+    "--device", default="cpu", show_default=True, help="cpu, gpu, gpu.shared (time slicing), or a slice: mig-1g.10gb."
+)
+@click.option("--in-flight", type=click.FloatRange(1), help="Images in flight for which a worker is wanted.")
+@click.option("--max-workers", type=click.IntRange(1, 10_000), help="Workers, at most.")
+@click.option("--store", type=click.Path(path_type=Path), default=FOLDER.parents[1] / "model_store")
+@click.option("--into", type=click.Path(path_type=Path), required=True, help="Folder for the folder of the workers.")
+def main(models: tuple[str, ...], name: str | None, store: Path, into: Path, **options: Any) -> None:
+    """Write a kustomization of workers that serve MODELS into the folder of their name in INTO.
+
+    `resnest-service capacity --model NAME` measures the images in flight. Without it the target is that of all models.
+    """
+    for each in models:
+        require_card(store, each)
+    name = name_of(name or models[0])
+    folder = into / name
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(kustomization(name, models, folder, **options), sort_keys=False)
+    written = (
+        f"# Written by `python -m deploy.kubernetes.model_worker {' '.join(models)} --device {options['device']}`.\n"
+    )
+    (folder / "kustomization.yaml").write_text(written + text, encoding="utf-8")
+    click.echo(folder)
+
+
+def require_card(store: Path, model: str) -> None:
+    """Raise `click.ClickException` if the store has no such model."""
+    try:
+        cards.read(store / model)
+    except CardError as error:
+        raise click.ClickException(f"{model} is no model of {store}: {error}") from error
+
+
+def name_of(text: str) -> str:
+    """Return a text as a name of Kubernetes: lower case, digits and hyphens. Raises `click.ClickException`."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise click.ClickException(f"{text!r} is no name of 1 to {LONGEST_NAME} letters and digits; set --name")
+    return name
+
+
+def kustomization(
+    name: str,
+    models: tuple[str, ...],
+    folder: Path,
+    device: str,
+    in_flight: float | None = None,
+    max_workers: int | None = None,
+) -> dict[str, Any]:
+    """Return the kustomization of the workers in `folder`. Raises `click.ClickException` for an unknown device."""
+    at = Path(os.path.relpath(FOLDER.resolve(), folder.resolve()))
+    patches = [_patch("Deployment", _served(models)), _patch("HorizontalPodAutoscaler", _demand(models, in_flight))]
+    if max_workers is not None:
+        limits = [{"op": "replace", "path": f"/spec/{limit}", "value": max_workers} for limit in _limits(max_workers)]
+        patches.append(_patch("HorizontalPodAutoscaler", limits))
+    if device.startswith(MIG):
+        patches.append(_patch("Deployment", _slice(device)))
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [str(at / "base/worker")],
+        "components": [str(at / "components" / each) for each in _components(device)],
+        "nameSuffix": f"-{name}",
+        "labels": [{"pairs": {INSTANCE: name}, "includeSelectors": True}],
+        "patches": patches,
+    }
+
+
+def _components(device: str) -> tuple[str, ...]:
+    """Return the components of a device. Raises `click.ClickException` if it is unknown."""
+    known = {"cpu": (), "gpu": ("gpu-worker",), "gpu.shared": ("gpu-worker", "gpu-time-slicing")}
+    if re.fullmatch(rf"{MIG}\d+g\.\d+gb(\.\w+)?", device):
+        return ("gpu-worker",)
+    if device not in known:
+        raise click.ClickException(f"{device!r} is no device: cpu, gpu, gpu.shared, or a slice such as mig-1g.10gb")
+    return known[device]
+
+
+def _served(models: tuple[str, ...]) -> dict[str, Any]:
+    container = {"name": "worker", "env": [{"name": "RESNEST_MODELS", "value": ",".join(models)}]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "worker"},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    }
+
+
+def _demand(models: tuple[str, ...], in_flight: float | None) -> list[dict[str, Any]]:
+    """Return the changes of the autoscaler: it counts the images of these models alone."""
+    external = "/spec/metrics/0/external"
+    selector = {"matchExpressions": [{"key": "model", "operator": "In", "values": list(models)}]}
+    changes: list[dict[str, Any]] = [{"op": "add", "path": f"{external}/metric/selector", "value": selector}]
+    if in_flight is not None:
+        target = f"{round(1000 * in_flight)}m"
+        changes.append({"op": "replace", "path": f"{external}/target/averageValue", "value": target})
+    return changes
+
+
+def _limits(max_workers: int) -> tuple[str, ...]:
+    return ("maxReplicas", "minReplicas") if max_workers < 2 else ("maxReplicas",)
+
+
+def _slice(device: str) -> list[dict[str, Any]]:
+    limits = "/spec/template/spec/containers/0/resources/limits"
+    return [
+        {"op": "remove", "path": f"{limits}/nvidia.com~1gpu"},
+        {"op": "add", "path": f"{limits}/nvidia.com~1{device}", "value": "1"},
+    ]
+
+
+def _patch(kind: str, content: Any) -> dict[str, Any]:
+    return {"target": {"kind": kind, "name": "worker"}, "patch": yaml.safe_dump(content, sort_keys=False)}
+
+
+if __name__ == "__main__":
+    main()
