@@ -21,6 +21,7 @@ from service.host.processes import Child, free_port
 DEPLOY: Final = Path(__file__).parents[1]
 TOOLS: Final = DEPLOY.parent / "build/deploy-tools/bin"
 START_S: Final = 60.0
+GATEWAYS: Final = "resnest-gateway"  # the job of Prometheus; workers have no GPU here
 LINKS: Final = {"runbooks": "docs/operations/alerts.md", "dashboards": "http://127.0.0.1:3000"}
 
 
@@ -92,9 +93,11 @@ def await_answer(url: str, timeout_s: float = START_S) -> None:
 def _prometheus(target: str, alertmanager: str, rules: Path, factor: int) -> Mapping[str, Any]:
     """Return the project's configuration with these addresses in place of names."""
     found = yaml.safe_load(shortened((DEPLOY / "prometheus/prometheus.yml").read_text(encoding="utf-8"), factor))
-    (job,) = found["scrape_configs"]
-    del job["dns_sd_configs"]
-    job["static_configs"] = [{"targets": [target]}]
+    found["scrape_configs"] = [
+        {"job_name": job["job_name"], "static_configs": [{"targets": [target]}]}
+        for job in found["scrape_configs"]
+        if job["job_name"] == GATEWAYS
+    ]
     found["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
     found["global"] |= {"scrape_timeout": found["global"]["scrape_interval"], "external_labels": LINKS}
     found["rule_files"] = [str(rules / "*.yml")]

@@ -34,7 +34,7 @@ from service.worker.batches import batch
 from service.worker.batches.batch import BatchedOutput
 from service.worker.batches.engine_queue import EngineQueue
 from service.worker.exchange import NO_IMAGE, RejectedImageError
-from service.worker.memory import resident_bytes
+from service.worker.resources.memory import resident_bytes
 from service.worker.shared_images import SharedImages
 
 if TYPE_CHECKING:

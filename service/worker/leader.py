@@ -19,6 +19,7 @@ from service.models.cards import CardError
 from service.worker import election, messages
 from service.worker.election import Leader, Terms
 from service.worker.messages import BatchRequest, LoadMessage
+from service.worker.resources import gpu_report
 
 log = logging.getLogger("service.worker")
 
@@ -40,6 +41,7 @@ def lead(
     with _ending_the_process():
         service = Connections(new_handler(load.handler), load, terms)
         _start(service.take_followers, leader.listener)
+        gpu_report.start()
         service.load()
         service.serve(connection, stream)
     os._exit(0)

@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -112,12 +112,12 @@ class Prometheus:
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-def configuration(target: str, interval: str) -> str:
-    """Return the project's configuration with one target address and a shorter interval."""
+def configuration(targets: Mapping[str, str], interval: str) -> str:
+    """Return the project's configuration with an address for each job in `targets`, and a shorter interval."""
     found = yaml.safe_load((reading.PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
-    (job,) = found["scrape_configs"]
-    del job["dns_sd_configs"]
-    job["static_configs"] = [{"targets": [target]}]
+    found["scrape_configs"] = [
+        {"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()
+    ]
     found["global"] |= {name: interval for name in found["global"] if name != "external_labels"}
     found.pop("alerting", None)
     found["rule_files"] = [str(reading.PROMETHEUS / "rules/*.yml")]
@@ -125,9 +125,10 @@ def configuration(target: str, interval: str) -> str:
 
 
 @contextmanager
-def scraped(target: str, folder: Path) -> Iterator[Prometheus]:
-    """Run Prometheus with the project's rules, scraping the target twice a second."""
-    (folder / "prometheus.yml").write_text(configuration(target, "500ms"), encoding="utf-8")
+def scraped(target: str, folder: Path, **others: str) -> Iterator[Prometheus]:
+    """Run Prometheus with the project's rules, scraping a gateway and the addresses of other jobs twice a second."""
+    targets = {JOB: target, **{job.replace("_", "-"): each for job, each in others.items()}}
+    (folder / "prometheus.yml").write_text(configuration(targets, "500ms"), encoding="utf-8")
     command = [program("prometheus"), "--config.file", str(folder / "prometheus.yml")]
     command += ["--storage.tsdb.path", str(folder / "data"), "--web.listen-address", "127.0.0.1:0"]
     command += ["--enable-feature=exemplar-storage"]

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from service.gateway.metrics import Metrics
+from service.worker.resources.gpu_report import GAUGES
 from tests.deploy.programs import TOP, run
 
 OVERLAYS = ("base", "overlays/gpu", "overlays/local")
@@ -60,6 +61,13 @@ def variable_queries() -> Iterator[tuple[str, str]]:
                 yield variable["name"], variable["query"]["query"]
 
 
+def scraped(job: str) -> dict[str, Any]:
+    """Return how Prometheus finds the targets of a job by DNS."""
+    jobs = load("deploy/prometheus/prometheus.yml")["scrape_configs"]
+    (found,) = [each["dns_sd_configs"] for each in jobs if each["job_name"] == job]
+    return dict(*found)
+
+
 def adapter_rules() -> list[dict[str, Any]]:
     """Return the rules of prometheus-adapter."""
     return list(load("deploy/prometheus/adapter.yml")["externalRules"])
@@ -84,8 +92,9 @@ def series_of(name: str, kind: str) -> list[str]:
 
 
 def metrics() -> dict[str, list[str]]:
-    """Return the gateway's metrics, each with the names of its series."""
-    return {each.name: series_of(each.name, each.type) for each in Metrics().registry.collect()}
+    """Return the metrics of gateways and workers, each with the names of its series."""
+    of_workers = {name: [name] for name, _ in GAUGES}
+    return of_workers | {each.name: series_of(each.name, each.type) for each in Metrics().registry.collect()}
 
 
 @cache

@@ -27,7 +27,14 @@ COMPONENTS = sorted(path.name for path in (reading.KUBERNETES / "components").it
 CLUSTER_WIDE = ("Namespace", "PriorityClass")
 # Their schemas are not among those of Kubernetes itself.
 CUSTOM = ("HTTPRoute", "ScaledObject", "PodMonitor", "PrometheusRule")
-NEEDS = {"prometheus-volume": ("monitoring",), "gpu-mig": ("gpu",)}
+NEEDS = {
+    "prometheus-volume": ("monitoring",),
+    "gpu-dcgm": ("monitoring",),
+    "gpu-mig": ("gpu",),
+    "gpu-time-slicing": ("gpu",),
+    "gpu-product": ("gpu",),
+    "gpu-runtime-class": ("gpu",),
+}
 
 Manifests = list[dict[str, Any]]
 
@@ -237,21 +244,22 @@ def test_the_operators_rules_are_those_of_the_files() -> None:
     )
 
 
-def test_the_operator_scrapes_as_prometheus_does_and_may_reach_the_gateways() -> None:
+@pytest.mark.parametrize("pods", SCALED)
+def test_the_operator_scrapes_as_prometheus_does_and_may_reach_the_pods(pods: str) -> None:
     manifests = with_component("prometheus-operator")
-    (endpoint,) = one(manifests, "PodMonitor", "gateway")["spec"]["podMetricsEndpoints"]
-    (job,) = reading.load("deploy/prometheus/prometheus.yml")["scrape_configs"]
+    (endpoint,) = one(manifests, "PodMonitor", pods)["spec"]["podMetricsEndpoints"]
     limits = reading.load("deploy/prometheus/prometheus.yml")["global"]
-    (gateway,) = one(manifests, "Deployment", "gateway")["spec"]["template"]["spec"]["containers"]
+    (box,) = one(manifests, "Deployment", pods)["spec"]["template"]["spec"]["containers"]
     (scraped,) = [
         rule
-        for rule in one(manifests, "NetworkPolicy", "gateway")["spec"]["ingress"]
+        for rule in one(manifests, "NetworkPolicy", pods)["spec"]["ingress"]
         if rule["ports"] == [{"port": endpoint["port"]}]
     ]
+    ports = {port["name"]: port["containerPort"] for port in box["ports"]}
 
-    assert {"targetLabel": "job", "replacement": job["job_name"]} in endpoint["relabelings"]
+    assert {"targetLabel": "job", "replacement": f"resnest-{pods}"} in endpoint["relabelings"]
     assert (endpoint["interval"], endpoint["scrapeTimeout"]) == (limits["scrape_interval"], limits["scrape_timeout"])
-    assert endpoint["port"] in {port["name"] for port in gateway["ports"]}
+    assert ports[endpoint["port"]] == reading.scraped(f"resnest-{pods}")["port"]
     assert "namespaceSelector" in scraped["from"][0]
 
 
@@ -262,13 +270,6 @@ def test_a_worker_on_a_gpu_has_a_connection_for_each_batch_of_the_most_gateways(
     variables = {each["name"]: each.get("value") for each in worker["env"]}
 
     assert int(variables[CONNECTIONS]) == SHARED_BATCHES * most
-
-
-def test_a_worker_on_a_slice_of_a_gpu_asks_for_no_whole_one() -> None:
-    (worker,) = one(with_component("gpu-mig"), "Deployment", "worker")["spec"]["template"]["spec"]["containers"]
-    devices = {name: count for name, count in worker["resources"]["limits"].items() if name.startswith("nvidia.com/")}
-
-    assert devices == {"nvidia.com/mig-1g.10gb": "1"}
 
 
 def test_the_overlay_of_the_page_pulls_images_by_digest_from_a_registry(tmp_path: Path) -> None:

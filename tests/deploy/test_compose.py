@@ -54,11 +54,15 @@ def test_the_gateway_has_the_settings_of_the_manifests() -> None:
 
 
 def test_prometheus_finds_the_gateway_under_its_alias() -> None:
-    (job,) = reading.load("deploy/prometheus/prometheus.yml")["scrape_configs"]
-    (found,) = job["dns_sd_configs"]
+    found = reading.scraped("resnest-gateway")
 
     assert found["names"] == COMPOSE["gateway"]["networks"]["inside"]["aliases"]
     assert "inside" in COMPOSE["prometheus"]["networks"]
+
+
+def test_prometheus_finds_the_worker_under_its_name() -> None:
+    assert reading.scraped("resnest-worker")["names"] == ["worker"]
+    assert COMPOSE["worker"]["networks"] == ["inside"]
 
 
 def test_prometheus_finds_alertmanager_and_that_its_receiver_under_their_names() -> None:
@@ -80,8 +84,7 @@ def test_prometheus_has_the_features_that_its_file_and_the_exemplars_need(featur
 
 
 def test_the_port_of_metrics_is_not_published() -> None:
-    (job,) = reading.load("deploy/prometheus/prometheus.yml")["scrape_configs"]
-    (found,) = job["dns_sd_configs"]
+    found = reading.scraped("resnest-gateway")
     published = [port.rpartition(":")[2] for port in COMPOSE["gateway"]["ports"]]
 
     assert str(found["port"]) not in published

@@ -1,5 +1,6 @@
 """The rendered manifests are valid for Kubernetes, correct beyond the schemas, and consistent with the code."""
 
+import re
 from typing import Any
 
 import kubernetes_validate
@@ -126,12 +127,17 @@ def test_services_and_network_policies_reach_ports_that_pods_have(overlay: str) 
 
 
 @every_overlay
-def test_only_gateways_reach_workers_and_workers_reach_nobody(overlay: str) -> None:
+def test_only_gateways_reach_workers_prometheus_reaches_their_metrics_and_workers_reach_nobody(overlay: str) -> None:
     policies = of_kind(overlay, "NetworkPolicy")
-    callers = [caller for rule in policies["worker"]["spec"]["ingress"] for caller in rule["from"]]
+    allowed = {
+        port["port"]: each["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
+        for rule in policies["worker"]["spec"]["ingress"]
+        for each in rule["from"]
+        for port in rule["ports"]
+    }
 
     assert policies["default-deny"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    assert callers == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}]
+    assert allowed == {"inference": "gateway", "management": "gateway", "metrics": "prometheus"}
     assert "egress" not in policies["worker"]["spec"]
     assert "Egress" in policies["worker"]["spec"]["policyTypes"]
 
@@ -250,8 +256,7 @@ def test_the_gateway_asks_the_workers_at_the_ports_of_their_service(
 
 @every_overlay
 def test_prometheus_finds_gateways_under_the_name_and_port_of_a_headless_service(overlay: str) -> None:
-    (job,) = reading.load("deploy/prometheus/prometheus.yml")["scrape_configs"]
-    (found,) = job["dns_sd_configs"]
+    found = reading.scraped("resnest-gateway")
     service = of_kind(overlay, "Service")[found["names"][0]]["spec"]
     (gateway,) = pods(overlay)["gateway"]["containers"]
 
@@ -261,17 +266,26 @@ def test_prometheus_finds_gateways_under_the_name_and_port_of_a_headless_service
 
 
 @every_overlay
+def test_prometheus_finds_workers_under_the_name_of_their_headless_service(overlay: str) -> None:
+    found = reading.scraped("resnest-worker")
+    (worker,) = pods(overlay)["worker"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in worker["ports"]}
+
+    assert of_kind(overlay, "Service")[found["names"][0]]["spec"]["clusterIP"] == "None"
+    assert found["port"] == ports["metrics"]
+
+
+@every_overlay
 def test_metrics_are_at_a_port_that_callers_do_not_reach(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
     set_to = settings(overlay, monkeypatch)
     (gateway,) = pods(overlay)["gateway"]["containers"]
     ports = {port["name"]: port["containerPort"] for port in gateway["ports"]}
     rules = of_kind(overlay, "NetworkPolicy")["gateway"]["spec"]["ingress"]
-    (job,) = reading.load("deploy/prometheus/prometheus.yml")["scrape_configs"]
 
     assert ports == {"http": set_to.port, "admin": set_to.admin_port}
     assert [port["targetPort"] for port in of_kind(overlay, "Service")["gateway"]["spec"]["ports"]] == ["http"]
     assert [rule["ports"] for rule in rules if "from" not in rule] == [[{"port": "http"}]]
-    assert [found["port"] for found in job["dns_sd_configs"]] == [set_to.admin_port]
+    assert reading.scraped("resnest-gateway")["port"] == set_to.admin_port
 
 
 def test_a_gpu_worker_gives_its_gpu_back_before_the_next_one_starts() -> None:
@@ -290,6 +304,13 @@ def test_a_cpu_limit_or_a_variable_tells_the_engine_how_many_threads_to_use(over
     stated = variables.get(cores.THREADS) or worker["resources"]["limits"]["cpu"]
 
     assert stated == worker["resources"]["requests"]["cpu"]
+
+
+@every_overlay
+def test_no_image_is_named_by_a_tag_that_moves(overlay: str) -> None:
+    for container in containers(overlay):
+        tag = container["image"].rpartition("/")[2].partition(":")[2]
+        assert tag == "local" or re.match(r"v?\d+\.\d+", tag), container["image"]
 
 
 @every_overlay

@@ -12,7 +12,9 @@ from PIL import Image
 
 from service.config.settings import Settings
 from service.gateway.app import create_app
+from service.worker.resources.gpu_report import GAUGES
 from tests.deploy import reading
+from tests.deploy.devices import exposed, of_dcgm, of_worker
 from tests.deploy.live import JOB, Model, Prometheus, scraped, served, until
 from tests.deploy.programs import program
 from tests.stores import write_store
@@ -61,7 +63,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def prometheus(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    with scraped(address, tmp_path_factory.mktemp("prometheus")) as found:
+    with (
+        exposed(of_worker()) as worker,
+        exposed(of_dcgm()) as dcgm,
+        scraped(address, tmp_path_factory.mktemp("prometheus"), resnest_worker=worker, dcgm=dcgm) as found,
+    ):
         until(lambda: found.ask('count_over_time(up{job="resnest-gateway"}[1m]) > 3'), "there are scrapes")
         use(address)
         recorded = [rule["record"] for rule in reading.rules("record")]
@@ -132,17 +138,19 @@ def test_the_alerts_that_are_on_their_way_are_marked_once_they_fire(prometheus: 
 
 
 def test_no_alert_but_those_of_what_was_done_is_on_its_way(prometheus: Prometheus) -> None:
-    """A quarter of the images was rejected and a quarter failed; nothing else is wrong with this gateway."""
+    """A quarter of the images was rejected, a quarter failed, and a GPU has had an error; nothing else is wrong."""
     pending = {series["metric"]["alertname"] for series in prometheus.ask("ALERTS")}
 
     budget = {"ErrorBudgetBurningFast", "ErrorBudgetBurningSlowly"}
-    assert pending == {"GatewayErrors", "ImagesFailing", "Overloaded"} | budget
+    assert pending == {"GatewayErrors", "ImagesFailing", "Overloaded", "GpuXid"} | budget
 
 
 def test_the_running_service_exposes_every_metric_that_is_asked_for(address: str) -> None:
     exposed = set(re.findall(r"^(resnest_\w+)", httpx.get(f"http://{address}/metrics").text, re.MULTILINE))
 
-    assert {name for _, query in reading.queries() for name in reading.RAW.findall(query)} <= exposed
+    asked = {name for _, query in reading.queries() for name in reading.RAW.findall(query)}
+
+    assert asked <= exposed | {name for name, _ in GAUGES}
 
 
 def test_promtool_finds_no_fault_in_what_the_service_exposes(address: str) -> None:

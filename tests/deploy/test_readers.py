@@ -9,6 +9,7 @@ from service.errors import every_error
 from service.gateway.metrics import STAGES
 from service.gateway.metrics import definitions as metrics_module
 from service.gateway.metrics.series import SECONDS
+from service.worker.resources import gpu_report
 from tests.deploy import reading
 from tests.deploy.programs import TOP
 
@@ -43,7 +44,7 @@ def test_a_recorded_series_has_a_reader(rule: str) -> None:
 
 
 def test_the_rows_that_metrics_name_as_their_readers_are_on_a_dashboard() -> None:
-    source = Path(metrics_module.__file__).read_text(encoding="utf-8")
+    source = "".join(Path(str(each.__file__)).read_text(encoding="utf-8") for each in (metrics_module, gpu_report))
     named = {row for line in re.findall(r"# Read by:.*", source) for row in re.findall(r'"([\w ]+)"', line)}
     boards = reading.dashboards().values()
     rows = {panel["title"] for board in boards for panel in board["panels"] if panel["type"] == "row"}

@@ -1,5 +1,6 @@
 """The dashboard *Models and GPUs*: how each model is, how full its batches and workers are, and what memory is used."""
 
+from deploy.grafana.boards import gpus
 from deploy.grafana.boards.panels import Board, Graph, Query, Row
 from deploy.grafana.boards.promql import MODEL, mean, quantile, rate, selected, share, total
 
@@ -195,7 +196,7 @@ def board() -> Board:
     return Board(
         "resnest-models",
         "ResNeSt: models and GPUs",
-        "The health of each model, its batches and queue, how busy its workers are, and memory.",
-        (HEALTH, BATCHING, OCCUPANCY, SERVERS, MEMORY),
+        "The health of each model, its batches and queue, how busy its workers are, GPUs, and memory.",
+        (HEALTH, BATCHING, OCCUPANCY, gpus.ROW, SERVERS, MEMORY),
         ("model",),
     )

@@ -17,9 +17,12 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat, QueryEdito
 SOURCE = models.DataSourceRef("prometheus", "${datasource}")
 COLUMNS = 24
 GRAPH_HEIGHT, STAT_HEIGHT = 8, 4
-ALERTS = re.findall(
-    r"alert: (\w+)", (Path(__file__).parents[2] / "prometheus/rules/alerts.yml").read_text(encoding="utf-8")
-)
+RULES = Path(__file__).parents[2] / "prometheus/rules"
+ALERTS = [
+    name
+    for path in sorted(RULES.glob("*.yml"))
+    for name in re.findall(r"alert: (\w+)", path.read_text(encoding="utf-8"))
+]
 DASHED = models.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]})
 UNFILLED = models.DynamicConfigValue("custom.fillOpacity", 0)
 

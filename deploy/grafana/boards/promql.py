@@ -1,6 +1,7 @@
 """Write the parts that the panels' queries have in common. `$name` is a variable of the dashboard."""
 
 GATEWAYS = 'job=~"$job", instance=~"$instance"'
+WORKERS = 'job="resnest-worker"'
 MODEL = 'model=~"$model"'
 ROUTE = 'route=~"$route"'
 PREDICTIONS = 'route=~"/v1/.+|/v2/.+/infer", method="POST"'

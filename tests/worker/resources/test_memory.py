@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.worker.memory import resident_bytes
+from service.worker.resources.memory import resident_bytes
 
 
 def test_it_is_what_the_kernel_says() -> None:

@@ -1,0 +1,1 @@
+"""What a worker process uses of its host: memory and GPUs."""

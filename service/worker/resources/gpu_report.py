@@ -1,0 +1,70 @@
+"""Report the state of GPUs to TorchServe, which serves it to Prometheus at its metrics address.
+
+TorchServe takes a line `[METRICS]name.unit:value|#label:value|#type:GAUGE|#hostname:host,time` on a worker's standard
+output as a gauge. Worker processes with the same GPU report the same series.
+"""
+
+import logging
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from service.worker.resources import gpu
+from service.worker.resources.gpu import Gpus, GpuState
+
+log = logging.getLogger("service.worker")
+
+PERIOD_S: Final = 5.0
+
+# Each with its unit, in the words of TorchServe.
+# Read by: dashboard "GPUs", alerts on GPUs.
+READABLE: Final = "resnest_gpu_readable", "Count"
+UTILIZATION: Final = "resnest_gpu_utilization_ratio", "Ratio"
+MEMORY_USED: Final = "resnest_gpu_memory_used_bytes", "Bytes"
+MEMORY_LIMIT: Final = "resnest_gpu_memory_limit_bytes", "Bytes"
+THROTTLED: Final = "resnest_gpu_throttled", "Count"
+GAUGES: Final = (READABLE, UTILIZATION, MEMORY_USED, MEMORY_LIMIT, THROTTLED)
+
+
+def lines(states: Iterable[GpuState], host: str, now: float) -> Iterator[str]:
+    """Yield a line for each value that is known. `now` is the Unix time in seconds."""
+
+    def line(gauge: tuple[str, str], value: float, labels: str) -> str:
+        return f"[METRICS]{'.'.join(gauge)}:{value}|#{labels}|#type:GAUGE|#hostname:{host},{int(now)}"
+
+    for state in states:
+        labels = f"gpu:{state.uuid}"
+        yield line(READABLE, int(state.is_readable), labels)
+        values = {UTILIZATION: state.utilization, MEMORY_USED: state.memory_used, MEMORY_LIMIT: state.memory_limit}
+        yield from (line(gauge, value, labels) for gauge, value in values.items() if value is not None)
+        for reason, is_throttled in (state.throttled or {}).items():
+            yield line(THROTTLED, int(is_throttled), f"{labels},reason:{reason}")
+
+
+def start(
+    find: Callable[[], Gpus | None] = gpu.find,
+    write: Callable[[str], object] = sys.stdout.write,
+    period_s: float = PERIOD_S,
+) -> threading.Thread | None:
+    """Report this process's GPUs every `period_s` seconds, in a thread; return None if there are none."""
+    gpus = find()
+    if gpus is None:
+        return None
+    thread = threading.Thread(target=_report, args=(gpus, write, period_s), daemon=True)
+    thread.start()
+    return thread
+
+
+def _report(gpus: Gpus, write: Callable[[str], object], period_s: float) -> None:
+    host = socket.gethostname()
+    try:
+        while True:
+            # In one piece, which lines of other threads do not divide.
+            write("".join(f"{line}\n" for line in lines(gpus.states(), host, time.time())))
+            sys.stdout.flush()
+            time.sleep(period_s)
+    except Exception:
+        log.exception("this worker reports the state of its GPUs no longer")
