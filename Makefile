@@ -10,13 +10,18 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constra
 PHOTOS ?= ../shared/data/starter-photos
 RUNS ?= runs
 EXTRAS = worker,heic,jwt,redis,grpc
+BUILD_TOOLS = cyclonedx-bom hatchling
+# For every platform, but another build of torch for x86-64 alone. TORCH_VARIANT names it where pip finds it without an index.
+TORCH_VARIANT ?= $(notdir $(TORCH_INDEX))
+LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --constraint constraints.txt \
+	--index-strategy unsafe-best-match --no-annotate --no-header --upgrade
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not stress" --durations=25 --durations-min=8
 UNIT_TESTS = $(TEST) --ignore=tests/e2e --numprocesses=2 --dist=loadfile
 AGAIN = --last-failed --last-failed-no-failures=none
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage check format stress bench-gpu starter-models image-check observability-demo problems settings objectives dashboards dist sbom site clean
+.PHONY: help run test coverage check format stress bench-gpu starter-models image-check observability-demo problems settings objectives dashboards dist sbom lock plan site clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +97,16 @@ sbom: dist ## list what an installation contains: CycloneDX document, licences, 
 	$(BIN)/python -m pip --python build/installed/bin/python list --format freeze \
 		--exclude resnest-service --exclude resnest-starter-models | sed 's/+.*//' > build/installed.txt
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement build/installed.txt
+
+plan: $(VENV)/worker.stamp ## compute the tables and plots of docs/operations/planning.md
+	@$(BIN)/python -m deploy.planning $(ARGS)
+
+lock: $(VENV)/release.stamp ## write the hashes of what the images install (TORCH_INDEX=<index>/cpu for the build for CPUs)
+	echo '$(BUILD_TOOLS)' | tr ' ' '\n' | $(LOCK) --universal - --output-file deploy/locks/build.txt
+	$(LOCK) --universal pyproject.toml --extra jwt,otel,redis --output-file deploy/locks/gateway.txt
+	$(LOCK) $(if $(TORCH_VARIANT),--python-platform x86_64-manylinux_2_28,--universal) pyproject.toml --extra otel,worker \
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(if $(TORCH_VARIANT),$(addprefix --find-links ,$(PIP_FIND_LINKS))) \
+		--output-file deploy/locks/worker$(addprefix -,$(TORCH_VARIANT)).txt
 
 site: $(VENV)/release.stamp ## render the documents into build/site (index.html)
 	$(BIN)/python -m deploy.site.pages build/pages

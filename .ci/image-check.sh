@@ -75,7 +75,7 @@ build() {
     local target=$1
     say "Building $target"
     buildah bud --quiet --format docker --isolation chroot --pull-never --layers "${mounts[@]}" --target "$target" \
-        --build-arg PYTHON_IMAGE="$base" --build-arg TORCH_INDEX="${TORCH_INDEX:-}" \
+        --build-arg PYTHON_IMAGE="$base" --build-arg TORCH_INDEX="${TORCH_INDEX:-}" --build-arg TORCH_VARIANT=cpu \
         --build-arg REVISION="$(git rev-parse HEAD)" --tag "localhost/resnest-$target:local" . >/dev/null
     # The name under which compose looks up the image in podman.
     buildah tag "localhost/resnest-$target:local" "docker.io/library/resnest-$target:local"
@@ -85,12 +85,24 @@ size_mb() { echo $(($(podman image inspect --format '{{.Size}}' "localhost/resne
 
 inside() { podman run --rm --network none --read-only --tmpfs /tmp --entrypoint python3 "localhost/resnest-$1:local" -c "$2"; }
 
+# Exits with 1 if the packages in the container and those in its SBOM differ.
+LISTED='
+import importlib.metadata as metadata, json, re, sys
+listed = {each["name"] for each in json.load(open("/opt/venv/sbom.cdx.json"))["components"]}
+names = lambda found: {re.sub(r"[-_.]+", "-", name).lower() for name in found}
+there = names(each.metadata["Name"] for each in metadata.distributions(path=[p for p in sys.path if "/opt/venv" in p]))
+print("not the same:", there ^ names(listed)) if there ^ names(listed) else None
+sys.exit(there != names(listed))'
+
 check_images() {
     local target mb
     for target in gateway worker; do
         mb=$(size_mb "$target")
         say "resnest-$target is $mb MB (at most ${limits_mb[$target]})"
         [ "$mb" -le "${limits_mb[$target]}" ] || fail "resnest-$target is larger than that"
+    done
+    for target in gateway worker; do
+        inside "$target" "$LISTED" || fail "the SBOM of resnest-$target does not list what is installed"
     done
     inside gateway 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is not None)' ||
         fail "the gateway's image contains torch"

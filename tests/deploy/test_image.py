@@ -82,6 +82,27 @@ def test_a_target_says_what_it_is_and_of_which_version(target: str) -> None:
     assert f"ARG VERSION={__version__}" in stage(target)
 
 
+def test_nothing_is_installed_without_a_hash_or_from_an_index() -> None:
+    commands = [part for line in LINES if line.startswith("RUN ") for part in line.split("&&")]
+    installing = [part for part in commands if re.search(r"\bpip (install|wheel)\b", part)]
+
+    assert len(installing) == 6, installing
+    assert [part for part in installing if "--require-hashes" not in part and "--no-index" not in part] == []
+    assert [part for part in installing if "pip wheel" in part and "--no-build-isolation" not in part] == []
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_lists_what_it_contains_and_names_its_base(target: str) -> None:
+    listing = (
+        "cyclonedx-py environment --output-reproducible --output-file /opt/venv/sbom.cdx.json /opt/venv/bin/python"
+    )
+
+    assert listing in " ".join(" ".join(stage(f"{target}-venv")).split())
+    assert "COPY --from=" + f"{target}-venv /opt/venv /opt/venv" in stage(target)
+    assert 'org.opencontainers.image.base.name="${PYTHON_IMAGE}"' in " ".join(values(target, "LABEL"))
+    assert "ARG PYTHON_IMAGE" in stage(target)
+
+
 def test_the_gateway_listens_on_its_exposed_ports_on_every_interface() -> None:
     found = variables("gateway")
     (admin,) = re.findall(r"^RESNEST_ADMIN_PORT=(\d+)$", (TOP / "deploy/kubernetes/base/gateway.env").read_text(), re.M)
