@@ -35,7 +35,7 @@ def capacity(
     is the highest load within the latency bound and without an error. Send images like those of your callers.
     """
     from service.measure import machine
-    from service.measure.capacity import component, sizing, step_test
+    from service.measure.capacity import batch_curve, component, sizing, step_test
     from service.measure.load import generator, session
     from service.measure.load.corpus import CorpusError
     from service.measure.load.trial import ProbeFailedError
@@ -48,9 +48,11 @@ def capacity(
     except (CorpusError, ProbeFailedError, step_test.CapacityError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     sized = sizing.size(found, sizing.Fleet(max_workers, min_gateways, allow_p95 / 1e3))
-    click.echo(_report(found, sized))
+    curve = batch_curve.fit(trials)
+    click.echo(_report(found, sized, curve))
     if json_file := into["json_file"]:
         figures = {"machine": machine.describe(), "measured": asdict(found), "sizing": asdict(sized)}
+        figures["curve"] = asdict(curve) if curve else {}
         document = {**session.document(options, trials), **figures}
         json_file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if folder := into["folder"]:
@@ -61,11 +63,13 @@ def capacity(
         component.write(folder, sized, max_workers, into["autoscaler"], heading)
 
 
-def _report(found: Any, sized: Any) -> str:
+def _report(found: Any, sized: Any, curve: Any) -> str:
     """Return the figures and what follows from them, one in a line."""
     gateway = f"{1e3 * found.gateway_core_s:.1f} ms" if found.gateway_core_s is not None else "not visible from here"
+    batch = f"{1e3 * curve.batch_s:.1f} ms + {1e3 * curve.image_s:.2f} ms an image" if curve else "not known"
     lines = {
         "capacity of a model server": f"{found.images_per_s:.1f} images/s (the dashboard's knee)",
+        "time of a batch": batch,
         "in flight at 70 % of it": f"{found.in_flight:.1f} images",
         "CPU time of a gateway for an image": gateway,
         "autoscaler: images in flight of a server": f"{sized.in_flight_target:.1f}",
