@@ -159,12 +159,18 @@ class TorchServe:
                     outcomes = await self._failover.run(call)
                     self._note_sharing(card.server_name, outcomes)
                 finally:
-                    self._in_flight[card.server_name] -= len(requests)
+                    self._note_ended(card.server_name, len(requests))
                 return outcomes
         except (BackendUnavailable, BackendBadResponse, Overloaded):
             if not is_batch:
                 raise
             return [None] * len(requests)
+
+    def _note_ended(self, model: str, images: int) -> None:
+        """Count images as no longer at the workers. A model without any, such as one that was removed, has no entry."""
+        self._in_flight[model] -= images
+        if not self._in_flight[model]:
+            del self._in_flight[model]
 
     def _note_sharing(self, model: str, outcomes: Sequence[ModelOutput | ServiceError]) -> None:
         """Note a pass with more images than this gateway has at the workers: the rest are those of other gateways."""
