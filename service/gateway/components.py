@@ -24,6 +24,7 @@ from service.gateway.inference.shadow import ShadowTraffic
 from service.gateway.inference.versions import Shares, Versions
 from service.gateway.metrics import Metrics, Transport
 from service.gateway.scheduling.admission import Admission, BodyBuffer
+from service.gateway.scheduling.background import BackgroundLimit
 from service.gateway.scheduling.model_queue import ModelQueue
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads.arena import Arena
@@ -159,7 +160,8 @@ class Components:
         return self.admission.released + sum(queue.ended for queue in self.queues.values())
 
     def _queues_of(self, card: ModelCard) -> Iterator[tuple[str, ModelQueue]]:
-        yield card.server_name, ModelQueue(self._slots_of(card), shared=True)
+        background = BackgroundLimit(partial(self._workers_of, card))
+        yield card.server_name, ModelQueue(self._slots_of(card), shared=True, background=background)
         for operation in own_queue_operations(card):  # one image per worker: its passes fill a batch by themselves
             yield queue_name(card, operation.name), ModelQueue(partial(self._workers_of, card))
 

@@ -193,7 +193,7 @@ async def test_shadow_traffic_compares_its_outputs(server: InProcess, settings: 
     async with app.router.lifespan_context(app):
         await settled(app)
         components = components_of(app)
-        await until(lambda: components.decode_queue.has_room_for(b""), 60)
+        await until(lambda: components.decode_queue.has_room_for_background, 60)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             assert (await client.post("/v1/pick", content=image_bytes())).headers["X-Model-Version"] == "1.0"

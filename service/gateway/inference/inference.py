@@ -193,7 +193,7 @@ class Inference:
         deadlines = [terms.deadline(card, started) for card in cards]
         queues = [self._queues[queue_name(card, terms.operation)] for card in cards]
         for queue in queues:
-            queue.expect(terms.caller)
+            queue.expect(terms.caller, terms.urgency)
         try:
             if isinstance(upload.content, ServiceError):
                 raise upload.content
@@ -204,7 +204,7 @@ class Inference:
             return Result(upload, error)
         finally:
             for queue in queues:
-                queue.expect_no_more(terms.caller)
+                queue.expect_no_more(terms.caller, terms.urgency)
         decode_s = loop.time() - started
         for card in cards:
             self._metrics.stages.labels(card.name, "decode").observe(decode_s)
@@ -239,6 +239,7 @@ class Inference:
             return self._failed(card, request_id, terms, error)
         except ServiceError as error:
             return self._failed(card, request_id, terms, error)
+        queue.note_pass(terms.urgency, output.inference_s)
         output = replace(output, queue_s=max(0.0, loop.time() - started - output.inference_s))
         self._metrics.count_success(card.name, output.inference_s, output.batch)
         self._metrics.batch_size.labels(card.name).observe(output.batch)

@@ -15,6 +15,7 @@ from service.gateway.backend.torchserve import Backend
 from service.gateway.inference.inference import Result
 from service.gateway.inference.models_in_use import ModelsInUse
 from service.gateway.metrics import Metrics
+from service.gateway.scheduling.background import BACKGROUND
 from service.gateway.scheduling.model_queue import ModelQueue
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads.decode_queue import DecodeQueue
@@ -26,7 +27,6 @@ from service.tasks.shared_image import release
 log = logging.getLogger(__name__)
 
 CALLER = " shadow"  # no API key has a name with a space
-LEAST_URGENT = 7  # RFC 9218, section 4.1
 MAX_IN_FLIGHT = 8  # over all models, because each holds an upload in memory
 
 TargetOf = Callable[[ModelCard], tuple[ModelCard, float] | None]
@@ -93,7 +93,7 @@ class ShadowTraffic:
             if target is None:
                 continue  # the traffic file has changed meanwhile
             card = target[0]
-            if not self._has_room(copy.content, copy.card, card):
+            if not self._has_room(copy.card, card):
                 self._count(card, "dropped")
                 continue
             task = asyncio.create_task(self._compare(copy, card, request_id))
@@ -106,9 +106,9 @@ class ShadowTraffic:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _has_room(self, upload: bytes, *cards: ModelCard) -> bool:
+    def _has_room(self, *cards: ModelCard) -> bool:
         queues = [self._queues.get(queue_name(card, PREDICT)) for card in cards]  # none of a model that was removed
-        has_capacity = self.in_flight < MAX_IN_FLIGHT and self._decode_queue.has_room_for(upload)
+        has_capacity = self.in_flight < MAX_IN_FLIGHT and self._decode_queue.has_room_for_background
         return has_capacity and all(queue is not None and queue.is_quiet for queue in queues)
 
     async def _compare(self, copy: ShadowCopy, card: ModelCard, request_id: str) -> None:
@@ -130,7 +130,7 @@ class ShadowTraffic:
 
     async def _predict(self, content: bytes, card: ModelCard, request_id: str) -> ModelOutput:
         deadline = asyncio.get_running_loop().time() + card.serving.deadline_s
-        terms = RequestTerms(CALLER, LEAST_URGENT, deadline)
+        terms = RequestTerms(CALLER, BACKGROUND, deadline)
         _, inputs = await self._decode_queue.prepare(content, [card], terms, deadline)
 
         async def predict() -> ModelOutput:
@@ -138,7 +138,7 @@ class ShadowTraffic:
 
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._queues[queue_name(card, PREDICT)].run(predict, CALLER, urgency=LEAST_URGENT)
+                return await self._queues[queue_name(card, PREDICT)].run(predict, CALLER, urgency=BACKGROUND)
         finally:
             release(inputs)
 

@@ -4,7 +4,7 @@ The order is start-time fair queueing (Goyal, Vin and Cheng, 1996). Every caller
 the work that was started for it. The caller with the lowest tag is next, so waiting callers get equal shares, however
 much work each has waiting. Within one caller, the most urgent work is first. Work that is less urgent than the default
 grows the tag faster: it yields to other callers and is never starved. More urgent work overtakes only work of its own
-caller.
+caller. With a `BackgroundLimit`, work of the least urgency also leaves slots free.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Any, Final, TypeVar
 
+from service.gateway.scheduling.background import BackgroundLimit, is_background
 from service.gateway.scheduling.request_terms import DEFAULT_URGENCY
 
 Value = TypeVar("Value")
@@ -60,9 +61,13 @@ class _Waiter:
 class FairQueue:
     """A bounded number of slots, given to waiting callers in a fair order."""
 
-    def __init__(self, slots: Callable[[], int]) -> None:
-        """Queue for `slots`, called each time because the number may change."""
+    def __init__(self, slots: Callable[[], int], background: BackgroundLimit | None = None) -> None:
+        """Queue for `slots`, called each time because the number may change.
+
+        `background` limits the slots of work of the least urgency.
+        """
         self._slots = slots
+        self._background = background
         self._flows: dict[Hashable, _Flow] = {}
         self._tags: dict[Hashable, float] = {}
         self._virtual_time = 0.0  # the highest tag that was served
@@ -85,6 +90,8 @@ class FairQueue:
         caller is cancelled: what it started on another server continues too.
         """
         waiter = self._join(work, caller, urgency, cost)
+        if self._background:
+            self._background.arrived(urgency)
         self._admit()
         try:
             value: Value = await waiter.outcome
@@ -123,7 +130,7 @@ class FairQueue:
             if not outcome.cancelled():
                 outcome.set_exception(error)
         finally:
-            self._release()
+            self._release(waiter)
 
     def _ended(self, waiter: _Waiter, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -142,9 +149,11 @@ class FairQueue:
         flow.push(waiter)
         return waiter
 
-    def _release(self) -> None:
+    def _release(self, waiter: _Waiter) -> None:
         self.ended += 1
         self._taken -= 1
+        if self._background:
+            self._background.ended(waiter.urgency)
         self._admit()
 
     def _admit(self) -> None:
@@ -158,6 +167,8 @@ class FairQueue:
             self._virtual_time = max(self._virtual_time, self._tags[caller])
             self._tags[caller] += waiter.cost * 2 ** max(0, waiter.urgency - DEFAULT_URGENCY)
             self._taken += 1
+            if self._background:
+                self._background.started(waiter.urgency)
             waiter.has_slot = True
             task = asyncio.create_task(self._hold(waiter))
             self._running.add(task)
@@ -166,9 +177,11 @@ class FairQueue:
             self._tags = {caller: self._tags[caller] for caller in self._flows}
 
     def _next(self) -> tuple[Hashable, _Waiter] | None:
-        """Return the waiting caller with the lowest tag and its next work; None if nothing waits."""
+        """Return the waiting caller with the lowest tag and its next work; None if nothing waits that may start."""
         heads = [(caller, flow.head()) for caller, flow in self._flows.items()]
         waiting = [(self._tags[caller], head.number, caller, head) for caller, head in heads if head is not None]
         if len(waiting) < len(heads):  # all work of some was cancelled
             self._flows = {caller: head.flow for _, _, caller, head in waiting}
+        if self._background and self._background.holds_back:
+            waiting = [each for each in waiting if not is_background(each[3].urgency)]
         return min(waiting)[2:] if waiting else None  # no two have the same number

@@ -1,4 +1,7 @@
-"""Decodes uploads in processes: fair between callers and tasks, separated by size, and never beyond a deadline."""
+"""Decodes uploads in processes: fair between callers and tasks, separated by size, and never beyond a deadline.
+
+Background work is decoded in the processes for large images, which have a lower priority.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from service.errors import DeadlineExceeded, ImageTooLarge
-from service.gateway.scheduling.request_terms import RequestTerms
+from service.gateway.scheduling.background import is_background
+from service.gateway.scheduling.request_terms import DEFAULT_URGENCY, RequestTerms
 from service.gateway.uploads.arena import Arena
 from service.gateway.uploads.lease import Lease
 from service.gateway.uploads.process_pool import ProcessPool
@@ -68,9 +72,10 @@ class DecodeQueue:
         self._limits = limits
         self._limits_of_small = replace(limits, max_pixels=min(SMALL_PIXELS, limits.max_pixels))
 
-    def has_room_for(self, upload: bytes) -> bool:
-        """Return whether this image would delay no other one, small or large as it is."""
-        return self._pool(self._pixels(upload)).has_room
+    @property
+    def has_room_for_background(self) -> bool:
+        """Whether one more image of background work would delay no other one."""
+        return self._large.has_room
 
     async def warm(self) -> None:
         """Start all processes, so that no image waits for one to start."""
@@ -136,7 +141,7 @@ class DecodeQueue:
     async def _run(self, job: _Job, work: Callable[..., Result], *args: Any) -> Result:
         try:
             async with asyncio.timeout_at(job.deadline):
-                return await self._pool(job.pixels).run(
+                return await self._pool(job.pixels, job.terms.urgency).run(
                     work,
                     *args,
                     caller=(job.terms.caller, job.card.task),
@@ -153,8 +158,8 @@ class DecodeQueue:
         pixels = image_header.pixels(kind, upload) if kind else 0
         return self._limits.max_pixels if pixels is None else min(pixels, self._limits.max_pixels)
 
-    def _pool(self, pixels: int) -> ProcessPool:
-        return self._large if is_large(pixels) else self._small
+    def _pool(self, pixels: int, urgency: int = DEFAULT_URGENCY) -> ProcessPool:
+        return self._large if is_large(pixels) or is_background(urgency) else self._small
 
 
 def is_large(pixels: int) -> bool:

@@ -37,7 +37,7 @@ def write_traffic(file: Path, share: float) -> Path:
 
 async def classify(client: httpx.AsyncClient, seed: int = 0, query: str = "") -> None:
     decode_queue = components_of(app_of(client)).decode_queue
-    await until(lambda: decode_queue.has_room_for(b""), 60)  # its processes start first
+    await until(lambda: decode_queue.has_room_for_background, 60)  # its processes start first
     response = await client.post(f"/v1/classify{query}", content=image_bytes(seed))
     assert response.status_code == 200
     assert response.json()["model"]["version"] == "1.0"

@@ -19,6 +19,7 @@ from service.errors import (
     ServiceError,
     UnsupportedMediaType,
 )
+from service.gateway.scheduling.background import BACKGROUND
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads.decode_queue import NICE, DecodeQueue
 from service.gateway.uploads.pool_worker import ProcessLimits
@@ -107,8 +108,7 @@ async def test_a_small_picture_is_decoded_while_every_process_for_large_ones_is_
     card = served["tiny-classifier"]
     held = asyncio.create_task(decode_queue.draw(LARGE, [nap], card, RequestTerms(), later()))
     await asyncio.sleep(0)
-    assert not decode_queue.has_room_for(LARGE)
-    assert decode_queue.has_room_for(SMALL)
+    assert not decode_queue.has_room_for_background
 
     facts, _ = await decode_queue.prepare(SMALL, [card], RequestTerms(), later())
 
@@ -116,6 +116,14 @@ async def test_a_small_picture_is_decoded_while_every_process_for_large_ones_is_
     assert not held.done()
     held.cancel()
     await asyncio.wait([held])
+
+
+async def test_background_work_gives_way_too(decode_queue: DecodeQueue, served: dict[str, ModelCard]) -> None:
+    terms = RequestTerms(urgency=BACKGROUND)
+
+    (found,) = await decode_queue.draw(SMALL, [niceness], served["tiny-segmenter"], terms, later())
+
+    assert int(found) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICE, 19)
 
 
 @pytest.mark.parametrize(("upload", "nice"), [(SMALL, 0), (LARGE, NICE)])
