@@ -75,6 +75,22 @@ def write_store(folder: Path, *names: str, weights: bool = True, changes: Tables
     return folder
 
 
+def add_domain(folder: Path, *, min_score: float = 0.0, features: int = 2048) -> None:
+    """Add a calibration with a random domain score to a model's folder. Its head is the same each time."""
+    import torch  # noqa: PLC0415 - as in `_write_weights`
+    from safetensors.torch import save  # noqa: PLC0415
+
+    generator = torch.Generator().manual_seed(SEED)
+    content = save({"weight": torch.randn(2, features, generator=generator), "bias": torch.zeros(2)})
+    folder.joinpath("domain-1.safetensors").write_bytes(content)
+    card = folder / "card.toml"
+    text = card.read_text(encoding="utf-8")
+    (digest,) = [line.split('"')[1] for line in text.splitlines() if line.startswith("sha256 = ")]
+    domain = {"file": "domain-1.safetensors", "sha256": hashlib.sha256(content).hexdigest(), "min_score": min_score}
+    lines = ["\n[calibration]", *_fields({"made_of": digest}), "\n[calibration.domain]", *_fields(domain)]
+    card.write_text("\n".join([text, *lines, ""]), encoding="utf-8")
+
+
 def serving(card: ModelCard, **changes: Any) -> ModelCard:
     """Return the card with these values in its table `[serving]`."""
     return card.model_copy(update={"serving": card.serving.model_copy(update=changes)})

@@ -64,7 +64,7 @@ def engine(card: ModelCard, form: NetworkForm, options: GpuOptions) -> CudaEngin
         network.to(device.torch_device, memory_format=layout)  # type: ignore[call-overload]
         conversion = InputConversion(module.normalise, options.dtype, layout).to(device.torch_device)
     head = head_of(card)
-    run = partial(_run, graph.Graph(conversion, network, head.forward).eval())
+    run = partial(_run, graph.Graph(conversion, network, head.forward(card)).eval())
     found = CudaEngine(card.name, run, head.postprocess(card, network), device, options.card(card).serving.batch_size)
     found.prepare((card.input.square, card.input.square))
     return found

@@ -83,7 +83,7 @@ def work(card: ModelCard, images: int, dtype: torch.dtype) -> Work:
     x = torch.empty((images, 3, side, side), dtype=dtype, device=where)
     traffic = _Traffic()
     with torch.no_grad(), FlopCounterMode(display=False) as counter, traffic:
-        graph.Graph(torch.nn.Identity(), network, head_of(card).forward)(x)
+        graph.Graph(torch.nn.Identity(), network, head_of(card).forward(card))(x)
     return Work(counter.get_total_flops(), traffic.moved)
 
 

@@ -104,6 +104,8 @@ def main() -> None:
     shutil.copyfile(args.weights, args.model / "weights.safetensors")
     document["weights"]["sha256"] = hashlib.sha256(args.weights.read_bytes()).hexdigest()
     document.pop("calibration", None)  # it was made with other weights
+    for path in args.model.glob("domain-*.safetensors"):
+        path.unlink()
     write(args.model, document)
 
     card = cards.read(args.model)

@@ -1,7 +1,5 @@
 """Build the network of a card from pixels to logits, which every engine runs or compiles."""
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,8 +9,7 @@ from service.engines.heads import head_of
 from service.models.cards import CardError, ModelCard
 from service.models.weights import checkpoint
 from service.networks.inference_form import REFERENCE, Form, rewrite
-
-Forward = Callable[[nn.Module, Tensor], Tensor]
+from service.tasks.torch_head import Forward
 
 
 class Normalise(nn.Module):
@@ -48,7 +45,8 @@ class Graph(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map `(n, h, w, 3)` uint8 to logits, in the precision of the network.
 
-        They are `(n, classes)` or, for a segmenter, `(n, classes, h/s, w/s)` with the stride s of its head.
+        They are `(n, classes)` or, for a segmenter, `(n, classes, h/s, w/s)` with the stride s of its head. A
+        classifier with a domain score has its features after the logits.
         """
         logits: Tensor = self._forward(self.network, self.normalise(images))
         return logits
@@ -84,4 +82,4 @@ def build(card: ModelCard, form: Form = REFERENCE) -> Graph:
     checkpoint.load_weights(network, checkpoint.read(card), card.name)
     if card.network.library == "own":
         network = rewrite(network.eval(), form)
-    return Graph(Normalise(card.input.mean, card.input.std), network, head_of(card).forward).eval()
+    return Graph(Normalise(card.input.mean, card.input.std), network, head_of(card).forward(card)).eval()

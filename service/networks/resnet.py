@@ -99,9 +99,12 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(n, 3, h, w)` to `(n, classes)` logits or, with `classes` 0, to `(n, 2048)` pooled features."""
-        pooled = self.avgpool(self.stages(x)[-1]).flatten(1)  # (n, 2048)
-        logits: Tensor = self.fc(pooled)
+        logits: Tensor = self.fc(self.pooled(x))
         return logits
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Map `(n, 3, h, w)` to the input of the classifier `(n, 2048)`, the mean of the last stage's map."""
+        return self.avgpool(self.stages(x)[-1]).flatten(1)  # type: ignore[no-any-return]
 
 
 def _stem(width: int) -> tuple[nn.Module, int]:

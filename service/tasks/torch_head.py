@@ -58,7 +58,11 @@ class MultiGraph:
     run: Callable[[Mapping[str, RunGraph], Tensor], dict[str, Tensor]]
 
 
-def _call(network: nn.Module, x: Tensor) -> Tensor:
+Forward = Callable[[nn.Module, Tensor], Tensor]
+
+
+def call(network: nn.Module, x: Tensor) -> Tensor:
+    """Return the logits of a network for normalised images `(n, 3, h, w)`."""
     logits: Tensor = network(x)
     return logits
 
@@ -67,9 +71,9 @@ def _call(network: nn.Module, x: Tensor) -> Tensor:
 class TorchHead:
     """The torch code of a task.
 
-    `check` raises `CardError` where a network is not for the task. `forward` is the part of the network that engines
-    compile: normalised images `(n, 3, h, w)` to logits, one tensor whose first axis is the image. A network with
-    several outputs concatenates them here. `postprocess` takes the card and its network, and returns the function
+    `check` raises `CardError` where a network is not for the task. `forward` returns the part of a card's network that
+    engines compile: normalised images `(n, 3, h, w)` to logits, one tensor whose first axis is the image. A network
+    with several outputs concatenates them here. `postprocess` takes the card and its network, and returns the function
     from logits and image size to the outputs of `predict`. `operations` are the others, from normalised images to
     outputs. PyTorch runs them in single precision. `cpu_layout` is the faster memory format on a CPU. `has_fixed_size`
     means that every input of a card has one size, for which engines may specialise.
@@ -80,7 +84,7 @@ class TorchHead:
 
     check: Callable[[ModelCard, nn.Module], None]
     postprocess: Callable[[ModelCard, nn.Module], Postprocess]
-    forward: Callable[[nn.Module, Tensor], Tensor] = _call
+    forward: Callable[[ModelCard], Forward] = lambda _card: call
     operations: Mapping[str, EagerOperation] = field(default_factory=dict)
     cpu_layout: torch.memory_format = torch.contiguous_format
     has_fixed_size: bool = False

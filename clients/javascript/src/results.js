@@ -69,7 +69,7 @@
  */
 /**
  * @typedef {Model & { network: string, identity: string, languages: string[], formats: string[],
- *   calibration?: { temperature: number, min_logit: number },
+ *   calibration?: { temperature: number, min_logit?: number, min_domain_score?: number },
  *   labels: (ClassLabel & { color?: string, category_id?: number })[],
  *   limits: { max_upload_bytes: number, max_images: number, max_pixels: number, max_side: number, min_side: number }
  *   }} ModelDetail

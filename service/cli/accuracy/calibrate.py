@@ -4,12 +4,14 @@
 import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from service.cli.accuracy import card_file
+from service.cli.accuracy import card_file, domain_file
 from service.cli.options import path_option, store
 from service.cli.terminal import progress
 from service.config.cores import SLEEPING_THREADS
@@ -23,8 +25,9 @@ from service.models.weights import checksums
 from service.tasks.scoring_base import Remark
 
 if TYPE_CHECKING:
+    from service.cli.train.features import Features
     from service.measure.accuracy.subjects import Run, Subject
-    from service.tasks.classification.calibration import Known, Rates
+    from service.tasks.classification.calibration import Fitted, Known, Rates
     from service.tasks.scoring_base import LabelledImage, PipelineOutput
 
 LEAST: Final = 40  # images: a share of 5 % of the fitting half is then one image
@@ -45,7 +48,17 @@ FEW: Final = 200  # images: with fewer, the rates are rough
     "--others",
     kind="folder",
     exists=True,
-    help="Folder of images that show none of the model's classes. They measure how many are called unknown.",
+    help="Images that show none of the model's classes. Half of them fit the domain score, the others measure it.",
+)
+@path_option(
+    "--check-others", kind="folder", exists=True, help="Images of other things that measure. All of --others then fit."
+)
+@path_option(
+    "--known",
+    kind="folder",
+    exists=True,
+    help="Labelled images that fit the domain score, which may be those that trained the model. Default: every second "
+    "image of DATASET that fits.",
 )
 @click.option(
     "--false-alarms",
@@ -56,39 +69,123 @@ FEW: Final = 200  # images: with fewer, the rates are rough
 )
 @click.option("--yes", is_flag=True, help="Update the card without asking.")
 def calibrate(
-    store: Path, model: str, dataset: Path, check: Path | None, others: Path | None, false_alarms: float, *, yes: bool
+    store: Path, model: str, dataset: Path, *, false_alarms: float, yes: bool, **folders: Path | None
 ) -> None:
     """Calibrate MODEL with the labelled images of DATASET, measure the result, and ask whether to update its card.
 
     MODEL is a classifier. DATASET has images that it was not trained with, as for `evaluate`. Its answers then have
     scores that are closer to the share of right ones, and say `unknown` of an image that is like none of its classes.
+    With --others, that is found by a domain score of the network's features, otherwise by the largest logit.
     To undo it, remove [calibration] from the card.
     """
     os.environ |= SLEEPING_THREADS | os.environ
-    card = _uncalibrated(store, model)
-    task, subject = _task_of(card)
-    images = _labelled(subject, dataset)
-    if len(images) < LEAST:
-        raise CardError(f"{dataset} has {len(images)} labelled images for {card.name}; at least {LEAST} are needed")
-    if len(images) < FEW:
-        click.echo(f"{len(images)} images make rough rates; {FEW} would be better", err=True)
-    fitting, checking = (images, _labelled(subject, check)) if check else (images[::2], images[1::2])
-    run = subject.open()
-    fitted = task.fit(_known(task, subject, run, fitting, "fit"), false_alarms)
-    known = _known(task, subject, run, checking, "check")
-    rates = task.measure(fitted, known, _others(run, subject.batch, others) if others else ())
-    _show(card, fitted, rates)
-    if not yes:
-        click.confirm(f"Write this to the card of {card.name}?", abort=True)
-    _write(card, fitted, rates, len(fitting))
+    if not folders["others"] and (folders["known"] or folders["check_others"]):
+        raise click.UsageError("--known and --check-others need --others")
+    (card,) = select_models(RunOptions(store, (model,)), click.echo)
+    neutral = _uncalibrated(card)
+    task, subject = _task_of(neutral)
+    images = _images(neutral, subject, dataset, folders)
+    with _with_domain(neutral, images) as candidate:
+        run = _task_of(candidate)[1].open()
+        fitted = task.fit(_known(task, subject, run, images.fitting, "fit"), false_alarms)
+        known = _known(task, subject, run, images.checking, "check")
+        others = [output for _, output in _outputs(run, images.check_others, subject.batch, "others")]
+        rates = task.measure(fitted, known, others)
+        _show(card, fitted, rates)
+        if not yes:
+            click.confirm(f"Write this to the card of {card.name}?", abort=True)
+        calibration = _calibration(candidate, fitted)
+        _write(card, calibration, {"fitted_on": len(images.fitting), **images.counts, **rates.document()})
+    domain_file.remove_former(card, calibration)
     click.echo(f"Updated {card.folder / 'card.toml'}", err=True)
 
 
-def _uncalibrated(store: Path, model: str) -> ModelCard:
+@dataclass(frozen=True)
+class _Images:
+    """The images that fit and check the calibration, and those that fit and check the domain score, if there is one."""
+
+    fitting: "Sequence[LabelledImage]"
+    checking: "Sequence[LabelledImage]"
+    known: "Sequence[LabelledImage]" = ()
+    others: Sequence[Path] = ()
+    check_others: Sequence[Path] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers of images that fit the domain score, for the card."""
+        return {"domain_fitted_on": len(self.known), "others_fitted_on": len(self.others)} if self.others else {}
+
+
+def _images(card: ModelCard, subject: "Subject", dataset: Path, folders: Mapping[str, Path | None]) -> _Images:
+    """Return the images by what they are for. Raises `CardError` if there are too few."""
+    images, check = _labelled(subject, dataset), folders["check"]
+    fitting, checking = (images, _labelled(subject, check)) if check else (images[::2], images[1::2])
+    if not folders["others"]:
+        _require(card, dataset, len(images))
+        return _Images(fitting, checking)
+    others = _listed(folders["others"])
+    check_others = _listed(folders["check_others"]) if folders["check_others"] else others[1::2]
+    fit_others = others if folders["check_others"] else others[::2]
+    if not _fits_domain(card, fit_others):
+        _require(card, dataset, len(images))
+        return _Images(fitting, checking, check_others=check_others if folders["check_others"] else others)
+    known = _labelled(subject, folders["known"]) if folders["known"] else fitting[::2]
+    fitting = fitting if folders["known"] else fitting[1::2]
+    _require(card, dataset, len(images) if folders["known"] else len(images) // 2)
+    return _Images(fitting, checking, known, fit_others, check_others)
+
+
+def _fits_domain(card: ModelCard, others: Sequence[Path]) -> bool:
+    """Return whether a domain score can be fitted, and say why not."""
+    from service.cli.train import features
+
+    if len(others) < domain_file.LEAST:
+        click.echo(f"{len(others)} images of other things are too few for a domain score; they only measure", err=True)
+        return False
+    try:
+        features.operation_of(card)
+    except CardError:
+        click.echo(f"{card.name} has no features that could be embedded, so the others only measure", err=True)
+        return False
+    return True
+
+
+def _require(card: ModelCard, dataset: Path, images: int) -> None:
+    """Raise `CardError` if there are too few images, and say so if there are few."""
+    if images < LEAST:
+        raise CardError(f"{dataset} has {images} labelled images for {card.name}; at least {LEAST} are needed")
+    if images < FEW:
+        click.echo(f"{images} images make rough rates; {FEW} would be better", err=True)
+
+
+@contextmanager
+def _with_domain(card: ModelCard, images: _Images) -> Iterator[ModelCard]:
+    """Yield the card, with a domain score fitted to the images if there are other things among them."""
+    if not images.others:
+        yield card
+        return
+    known = _features(card, [image.path for image in images.known], "known")
+    head = domain_file.fit(known, _features(card, images.others, "others")).head
+    with domain_file.candidate(card, head) as candidate:
+        yield candidate
+
+
+def _features(card: ModelCard, paths: Sequence[Path], label: str) -> "Features":
+    """Return the features of the images that can be read. Name the others. Raises `CardError` if there are none."""
+    from service.cli.train import features
+    from service.measure.pipeline import Pipeline
+
+    pipeline = Pipeline.load(card, operation=features.operation_of(card))
+    with progress(label, len(paths), 0) as step:
+        found = features.extract(pipeline, paths, step)
+    for remark in found.left_out:
+        click.echo(f"Skipping {text_file.printable(remark.path)}: {remark.reason}", err=True)
+    return found.features
+
+
+def _uncalibrated(card: ModelCard) -> ModelCard:
     """Return the card with a calibration that changes no score, so that the largest logits are returned."""
-    (card,) = select_models(RunOptions(store, (model,)), click.echo)
-    card = card.model_copy(update={"calibration": None})
-    checksums.verify(card)
+    checksums.verify(card.model_copy(update={"calibration": None}))
     neutral = Calibration(temperature=1.0, min_logit=0.0, made_of=str(card.checksum))
     return card.model_copy(update={"calibration": neutral})
 
@@ -117,14 +214,14 @@ def _known(task: Any, subject: "Subject", run: "Run", images: "Sequence[Labelled
     return known
 
 
-def _others(run: "Run", batch: int, folder: Path) -> "Sequence[PipelineOutput]":
+def _listed(folder: Path) -> Sequence[Path]:
     from service.measure.accuracy import datasets, listing
 
     left_out: list[Remark] = []
     paths = listing.images(folder, left_out)
     for line in listing.summary(left_out, folder, datasets.SHOWN):
         click.echo(f"Left out: {line}", err=True)
-    return [output for _, output in _outputs(run, paths, batch, "others")]
+    return paths
 
 
 def _outputs(run: "Run", paths: Sequence[Path], batch: int, label: str) -> "Iterator[tuple[Path, PipelineOutput]]":
@@ -143,28 +240,39 @@ def _outputs(run: "Run", paths: Sequence[Path], batch: int, label: str) -> "Iter
                     continue
                 read += 1
                 yield path, output
-    if not read:
+    if paths and not read:
         raise CardError(f"no image to {label} the calibration could be read")
 
 
-def _show(card: ModelCard, fitted: Mapping[str, float], rates: "Rates") -> None:
+def _show(card: ModelCard, fitted: "Fitted", rates: "Rates") -> None:
     from service.cli.terminal import show_table
 
-    head = ("MODEL", "TEMPERATURE", "ECE BEFORE", "ECE", "FALSE ALARMS", "OTHERS FOUND", "AUROC")
+    head = ("MODEL", "TEMPERATURE", "ECE BEFORE", "ECE", "FALSE ALARMS", "OTHERS FOUND", "AUROC", "OF MAX LOGIT")
     found = "-" if rates.found is None else f"{100 * rates.found:.1f} % of {rates.others}"
     row = (
         card.name,
-        f"{fitted['temperature']:.3f}",
+        f"{fitted.temperature:.3f}",
         f"{100 * rates.ece_before:.2f} %",
         f"{100 * rates.ece_after:.2f} %",
         f"{100 * rates.false_alarms:.1f} % of {rates.images}",
         found,
-        "-" if rates.auroc is None else f"{rates.auroc:.3f}",
+        *("-" if share is None else f"{share:.3f}" for share in (rates.auroc, rates.auroc_of_max_logit)),
     )
     show_table(head, [row])
 
 
-def _write(card: ModelCard, fitted: Mapping[str, float], rates: "Rates", images: int) -> None:
+def _calibration(candidate: ModelCard, fitted: "Fitted") -> Calibration:
+    """Return the calibration of the candidate with what was fitted."""
+    domain = candidate.calibration.domain if candidate.calibration else None
+    return Calibration(
+        temperature=fitted.temperature,
+        min_logit=None if domain else fitted.least,
+        domain=domain.model_copy(update={"min_score": fitted.least}) if domain else None,
+        made_of=str(candidate.checksum),
+    )
+
+
+def _write(card: ModelCard, calibration: Calibration, measured: Mapping[str, Any]) -> None:
     with card_file.edited(card.folder) as document:
-        document["calibration"] = {**fitted, "made_of": str(card.checksum)}
-        document["measured"]["calibration"] = {"fitted_on": images, **rates.document()}
+        document["calibration"] = calibration.model_dump(exclude_none=True)
+        document["measured"]["calibration"] = dict(measured)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from service.cli.accuracy.unknown_sign import UnknownSign
 from service.cli.terminal import Step, show_table
 from service.models.cards import ModelCard
 from service.tasks.scoring_base import LabelledImage
@@ -73,6 +74,17 @@ def report(found: Any, trained_on: Mapping[str, int]) -> None:
         f"\nHeld-out accuracy: {found.top1:.1%} of {found.images} photos (95 % interval {low:.0%} to {high:.0%}); "
         f"mean recall {mean_recall(found):.1%}; calibration error {found.calibration_error:.1%}"
     )
+
+
+def report_sign(sign: UnknownSign | None) -> None:
+    """Print how often the sign of an unknown image is right, or that there is none."""
+    if sign is None:
+        click.echo("Unknown images: no sign, because the network was trained too; `calibrate` can add one")
+        return
+    rates = sign.rates
+    false = f"{rates['false_alarms']:.1%} of {rates['images']} held-out photos are called unknown"
+    found = f"; of {rates['others']} other images {rates['found']:.1%} are found" if "found" in rates else ""
+    click.echo(f"Unknown images: {false}{found}")
 
 
 def _show_confusions(found: Any) -> None:

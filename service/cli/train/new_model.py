@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from service.cli.accuracy.unknown_sign import UnknownSign
 from service.models import cards, model_folder, zoo
 from service.models.cards import CardError, ModelCard
 from service.models.identity import identity
@@ -116,15 +117,29 @@ class NewModel:
         """Delete the folder, if it was not moved."""
         self._exit.close()
 
-    def write(self, tables: Mapping[str, Any], labels: Sequence[str], state: "Mapping[str, Tensor]") -> ModelCard:
-        """Write card, labels and weights, and return the card, which can be served from here. Raises `OSError`."""
+    def write(
+        self,
+        tables: Mapping[str, Any],
+        labels: Sequence[str],
+        state: "Mapping[str, Tensor]",
+        sign: UnknownSign | None = None,
+    ) -> ModelCard:
+        """Write card, labels, weights and calibration, and return the card, which can be served from here.
+
+        Raises `OSError`.
+        """
         from safetensors.torch import save
 
         path = self._folder / str(tables["weights"]["file"])
         path.parent.mkdir()
         path.write_bytes(save({key: _smallest(value) for key, value in state.items()}, metadata={"format": "pt"}))
         (self._folder / "labels.txt").write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
-        self._tables = {**tables, "weights": {**tables["weights"], "sha256": checksums.sha256(path)}}
+        digest = checksums.sha256(path)
+        self._tables = {**tables, "weights": {**tables["weights"], "sha256": digest}}
+        if sign:
+            self._tables["calibration"] = {**sign.table, "made_of": digest}
+            for name, content in sign.files.items():
+                (self._folder / name).write_bytes(content)
         self._write_card()
         return cards.read(self._folder)
 

@@ -56,6 +56,12 @@ def recipe_options(command: Decorated) -> Decorated:
     show_default=True,
     help="Hold out one photo of this many, to measure the accuracy.",
 )
+@path_option(
+    "--others",
+    kind="folder",
+    exists=True,
+    help="Folder of images that show none of the labels. They fit the sign of an unknown image, and measure it.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of all choices.")
 @click.option("--finetune", is_flag=True, help="Train the last stages of the network too. This takes longer.")
 @recipe_options
@@ -99,7 +105,8 @@ def _train(
     labelled = labelled_photos.read(photos, options["split"])
     recipe = _recipe(options)
     pipeline = Pipeline.load(base, operation=operation)
-    run = training_run.TrainingRun(store, base, where, pipeline, options["hold_out"], options["seed"], recipe)
+    chosen = (options["hold_out"], options["seed"], recipe, options["others"])
+    run = training_run.TrainingRun(store, base, where, pipeline, *chosen)
     card, found = run.train(labelled)
     return card, found.features if recipe is None else None
 
@@ -113,6 +120,10 @@ def _check(photos: Path | None, options: Mapping[str, Any]) -> None:
         raise click.UsageError("name the new model with --name")
     if not photos and not options["suggest"]:
         raise click.UsageError("name a folder of PHOTOS, or a folder of unlabelled images with --suggest")
+    if options["others"] and (options["finetune"] or not photos):
+        raise click.UsageError(
+            "--others is for PHOTOS without --finetune; calibrate a fine-tuned model with `calibrate`"
+        )
     if not photos and options["name"]:
         raise click.UsageError("--name is for a new model, which needs PHOTOS")
 

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import numpy as np
 
+from service.cli.accuracy import unknown_sign
+from service.cli.accuracy.unknown_sign import UnknownSign
 from service.cli.terminal import duration, progress
-from service.cli.train import held_out, new_model, training_set
+from service.cli.train import features, held_out, new_model, training_set
 from service.cli.train.labelled_photos import Labelled
 from service.cli.train.new_model import NewModel, Place
 from service.cli.train.training_set import TrainingSet
 from service.imaging import decoder, preprocess
+from service.measure.accuracy import datasets, listing
 from service.models.cards import ModelCard
+from service.tasks.scoring_base import Remark
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,15 +35,19 @@ LARGER: Final = 1.25  # of the side that the network needs: random crops then lo
 
 @dataclass(frozen=True)
 class Trained:
-    """Weights by key, and the facts about their training for the card."""
+    """Weights by key, the facts about their training for the card, and the sign of an unknown image or None."""
 
     state: "Mapping[str, Tensor]"
     facts: Mapping[str, Any]
+    sign: UnknownSign | None = None
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A training from `base`, whose `pipeline` returns features. Without a `recipe` only the last layer is fitted."""
+    """A training from `base`, whose `pipeline` returns features. Without a `recipe` only the last layer is fitted.
+
+    `others` is a folder of images that show none of the labels, which fit the domain score.
+    """
 
     store: Path
     base: ModelCard
@@ -48,6 +56,7 @@ class TrainingRun:
     hold_out: int
     seed: int
     recipe: "Recipe | None"
+    others: Path | None = None
 
     def train(self, labelled: Labelled) -> tuple[ModelCard, TrainingSet]:
         """Add the model to the store, print its scores, and return its card and the photos.
@@ -61,12 +70,14 @@ class TrainingRun:
         facts = {"seed": self.seed, **trained.facts, "left_out": photos.left_out, **counts}
         with NewModel(self.store, self.where) as model:
             tables = new_model.tables(self.where, self.base, photos.labels, facts)
-            card = model.write(tables, photos.labels, trained.state)
+            card = model.write(tables, photos.labels, trained.state, trained.sign)
             images = photos.chosen(photos.held_out)
             with progress("Held-out photos", len(images), 0) as step:
                 scores = held_out.scores(card, images, step)
-            card = model.finish(held_out.measured(scores))
+            rates = {"calibration": dict(trained.sign.rates)} if trained.sign else {}
+            card = model.finish(held_out.measured(scores) | rates)
         held_out.report(scores, counts["photos"])
+        held_out.report_sign(trained.sign)
         click.echo(f"Wrote {card.folder}, version {card.version}, in {duration(time.monotonic() - begun)}")
         click.echo(f"Serve it: resnest-service run --models {card.name}")
         return card, photos
@@ -86,9 +97,24 @@ class TrainingRun:
             "cross_validation": {"accuracy": round(head.accuracy, 4), "log_loss": round(head.log_loss, 4)},
         }
         if self.recipe is None:
-            return Trained({**checkpoint.read(self.base), "fc.weight": head.weight, "fc.bias": head.bias}, facts)
+            state = {**checkpoint.read(self.base), "fc.weight": head.weight, "fc.bias": head.bias}
+            return Trained(state, facts, self._sign(photos, head))
         found = self._fine_tuned(photos, self.recipe, head)
         return Trained(found.state, {**facts, **found.facts})
+
+    def _sign(self, photos: TrainingSet, head: "LinearHead") -> UnknownSign:
+        """Return the sign of an unknown image, by the features of the photos and of the others."""
+        others = None
+        if self.others:
+            left_out: list[Remark] = []
+            paths = listing.images(self.others, left_out)
+            with progress("Other images", len(paths), 0) as step:
+                found = features.extract(self.pipeline, paths, step)
+            for line in listing.summary([*left_out, *found.left_out], self.others, datasets.SHOWN):
+                say(f"Left out: {line}")
+            others = found.features
+        held_out = photos.held_out
+        return unknown_sign.of_training(head, photos.features[~held_out], photos.features[held_out], others)
 
     def _fine_tuned(self, photos: TrainingSet, recipe: "Recipe", head: "LinearHead") -> Trained:
         from service.engines.training import fine_tuning, linear_head

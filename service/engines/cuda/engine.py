@@ -245,7 +245,7 @@ def _engine(
         network = module.network.to(device.torch_device, memory_format=layout)  # type: ignore[call-overload]
         conversion = InputConversion(module.normalise, dtype, layout).to(device.torch_device)
     head = head_of(card)
-    whole = graph.Graph(conversion, network, head.forward).eval()
+    whole = graph.Graph(conversion, network, head.forward(card)).eval()
     by_operation = card.network.library != "own" and dtype != torch.float32
 
     def run(images: Tensor) -> Tensor:

@@ -170,6 +170,7 @@ def key(card: ModelCard, precision: str) -> str:
         "precision": precision,
         "int8": card.int8.sha256 if card.int8 and card.serving.precision == "int8" else "",
         "task": card.task,
+        "features": card.calibration is not None and card.calibration.domain is not None,
         "code": _code(card),
         "compiler": openvino_runtime.package().get_version(),
         "processor": [platform.machine(), openvino_runtime.core().get_property("CPU", "FULL_DEVICE_NAME")],

@@ -40,7 +40,8 @@ def quantise(card: ModelCard, images: Sequence[Images]) -> bytes:
     nncf.set_log_level(logging.ERROR)
     samples = nncf.Dataset([np.ascontiguousarray(image)[None] for image in images])
     half_range = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
-    model = nncf.quantize(conversion.convert(card), samples, subset_size=len(images), advanced_parameters=half_range)
+    served = card.model_copy(update={"serving": card.serving.model_copy(update={"precision": "int8"})})
+    model = nncf.quantize(conversion.convert(served), samples, subset_size=len(images), advanced_parameters=half_range)
     return _packed(model)
 
 

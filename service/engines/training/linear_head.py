@@ -28,7 +28,8 @@ class LinearHead:
     """The weight `(classes, features)` and the bias `(classes,)` of a network's last layer, in float32.
 
     `penalty` and `temperature` were chosen by `log_loss`, which is that of images that were left out, each in turn.
-    `accuracy` is of the same images. Every label counts the same in both.
+    `accuracy` is of the same images. Every label counts the same in both. `left_out` has the logits `(n, classes)` of
+    these images, each by the head that was fitted without it.
     """
 
     weight: Tensor
@@ -37,6 +38,7 @@ class LinearHead:
     temperature: float
     log_loss: float
     accuracy: float
+    left_out: Tensor
 
     def layer(self) -> nn.Linear:
         """Return the head as a layer of its own memory."""
@@ -107,6 +109,7 @@ def fit(features: Features, class_ids: Ids, folds: Ids) -> LinearHead:
         temperature,
         log_loss(left_out[best] / temperature, y),
         balanced_accuracy(left_out[best], y),
+        left_out[best] / temperature,
     )
 
 

@@ -66,7 +66,14 @@ class CalibrationFacts(Shape):
     """What the calibration of a classifier changes. Its measured rates are in `measured.calibration`."""
 
     temperature: float = Field(gt=0, description="The logits are divided by it before the softmax.")
-    min_logit: float = Field(description="An image whose largest logit is below it has `unknown: true`.")
+    min_logit: float | None = Field(
+        default=None, description="An image whose largest logit is below it has `unknown: true`."
+    )
+    min_domain_score: float | None = Field(
+        default=None,
+        description="An image whose domain score is below it has `unknown: true`. The score is the logarithm of the "
+        "odds that the image is of the model's classes, by its features.",
+    )
 
 
 class BestFacts(Shape):

@@ -85,6 +85,8 @@ def _files(card: ModelCard) -> dict[str, bytes]:
     }
     if card.int8 and card.serving.precision == "int8":
         files[card.int8.file] = checksums.read_int8(card)
+    if card.calibration and card.calibration.domain:
+        files[card.calibration.domain.file] = checksums.read_domain(card)
     if card.weights.sha256 is None:  # downloaded weights have their checksum in a file next to them
         files[str(card.checksum_path.relative_to(card.folder))] = card.checksum_path.read_bytes()
     return files

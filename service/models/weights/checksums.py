@@ -55,6 +55,24 @@ def read_int8(card: ModelCard) -> bytes:
     return data
 
 
+def read_domain(card: ModelCard) -> bytes:
+    """Return the verified bytes of the file of the card's domain score.
+
+    Raises `CardError` if the card has none, or its file is missing or has another checksum.
+    """
+    domain = card.calibration.domain if card.calibration else None
+    remedy = f"repeat `resnest-service calibrate {card.name}`"
+    if domain is None:
+        raise WeightsError(f"{card.name}: it has no domain score; {remedy}")
+    try:
+        data = (card.folder / domain.file).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{card.name}: {domain.file} of its calibration: {error.strerror}; {remedy}") from error
+    if hashlib.sha256(data).hexdigest() != domain.sha256:
+        raise WeightsError(f"{card.name}: {card.folder / domain.file} does not have the checksum on its card; {remedy}")
+    return data
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits. Raises `OSError`."""
     with path.open("rb") as file:
@@ -70,6 +88,8 @@ def _compare(card: ModelCard, found: str) -> None:
     if card.calibration and card.calibration.made_of != found:
         remedy = f"repeat `resnest-service calibrate {card.name}`, or remove [calibration] from its card"
         raise WeightsError(f"{card.name}: its calibration was made with other weights; {remedy}")
+    if card.calibration and card.calibration.domain:
+        read_domain(card)
 
 
 def _unreadable(card: ModelCard, error: OSError) -> CardError:

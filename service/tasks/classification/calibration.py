@@ -1,13 +1,13 @@
 """Fits the calibration of a classifier, and measures what it is worth on images that did not fit it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from service.tasks.classification.checks import MAX_LOGIT
+from service.tasks.classification.checks import DOMAIN_SCORE, MAX_LOGIT
 from service.tasks.classification.scoring import ClassificationOutcome, scores
 from service.tasks.scoring_base import PipelineOutput
 
@@ -36,12 +36,21 @@ class Known:
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """The temperature, and the least domain score or, without one, the least largest logit of a known image."""
+
+    temperature: float
+    least: float
+
+
+@dataclass(frozen=True)
 class Rates:
     """What a calibration does to images that did not fit it, as shares of 1.
 
     `ece` is the expected calibration error in 15 bins, before and after. `false_alarms` is the share of `images` of the
     model's classes that are called unknown, and `found` the share of the `others` that are. `auroc` is the probability
-    that an image of something else has the smaller largest logit. The last two are None without others.
+    that an image of something else has the smaller sign. `auroc_of_max_logit` is that of the largest logit, where the
+    sign is the domain score. The last three are None without others.
     """
 
     images: int
@@ -51,6 +60,7 @@ class Rates:
     others: int = 0
     found: float | None = None
     auroc: float | None = None
+    auroc_of_max_logit: float | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the rates that are there, rounded, as the card has them."""
@@ -66,30 +76,44 @@ def largest_logits(outputs: Sequence[PipelineOutput]) -> Floats:
     return np.array([float(each.arrays[MAX_LOGIT][0]) for each in outputs])
 
 
-def fit(known: Known, false_alarms: float) -> Mapping[str, float]:
-    """Return `temperature` and `min_logit`.
+def signs(outputs: Sequence[PipelineOutput]) -> Floats:
+    """Return the sign of each output (n,) that is small for unknown images: domain score or largest logit."""
+    name = DOMAIN_SCORE if all(DOMAIN_SCORE in each.arrays for each in outputs) else MAX_LOGIT
+    return np.array([float(each.arrays[name][0]) for each in outputs])
+
+
+def least_sign(known: Floats, false_alarms: float) -> float:
+    """Return the value below which the share `false_alarms` of the signs of known images (n,) is."""
+    return round(float(np.quantile(known, false_alarms, method="lower")), DIGITS)
+
+
+def fit(known: Known, false_alarms: float) -> Fitted:
+    """Return the calibration.
 
     The temperature has the highest likelihood of the true classes, and is 1 where it would not reduce the calibration
-    error of these images. The share `false_alarms` of these images has a largest logit below `min_logit`.
+    error of these images. The share `false_alarms` of these images has a sign below the least one.
     """
     temperature = round(_temperature(known.logits, np.array(known.truth)), DIGITS)
     if calibration_error(known, temperature) >= calibration_error(known, 1.0):
         temperature = 1.0
-    least = float(np.quantile(largest_logits(known.outputs), false_alarms, method="lower"))
-    return {"temperature": temperature, "min_logit": round(least, DIGITS)}
+    return Fitted(temperature, least_sign(signs(known.outputs), false_alarms))
 
 
-def measure(fitted: Mapping[str, float], known: Known, others: Sequence[PipelineOutput] = ()) -> Rates:
+def measure(fitted: Fitted, known: Known, others: Sequence[PipelineOutput] = ()) -> Rates:
     """Return the rates of a calibration on images of the model's classes and on others."""
-    inside, outside = largest_logits(known.outputs), largest_logits(others)
+    inside, outside = signs(known.outputs), signs(others)
+    largest = None
+    if len(others) and DOMAIN_SCORE in others[0].arrays:
+        largest = auroc(largest_logits(known.outputs), largest_logits(others))
     return Rates(
         images=len(known.truth),
         ece_before=calibration_error(known, 1.0),
-        ece_after=calibration_error(known, fitted["temperature"]),
-        false_alarms=float((inside < fitted["min_logit"]).mean()),
+        ece_after=calibration_error(known, fitted.temperature),
+        false_alarms=float((inside < fitted.least).mean()),
         others=len(others),
-        found=float((outside < fitted["min_logit"]).mean()) if len(others) else None,
-        auroc=_auroc(inside, outside) if len(others) else None,
+        found=float((outside < fitted.least).mean()) if len(others) else None,
+        auroc=auroc(inside, outside) if len(others) else None,
+        auroc_of_max_logit=largest,
     )
 
 
@@ -121,7 +145,7 @@ def _softmax(logits: Floats) -> Floats:
     return shares
 
 
-def _auroc(inside: Floats, outside: Floats) -> float:
+def auroc(inside: Floats, outside: Floats) -> float:
     """Return the share of pairs in which the outside one is lower; equal ones count half (Mann and Whitney)."""
     ordered = np.sort(inside)
     below = np.searchsorted(ordered, outside, side="left") + np.searchsorted(ordered, outside, side="right")

@@ -11,11 +11,13 @@ from service.tasks.shared_image import InputImage
 
 ATTENTION: Final = {"splits", "spread", "stage"}  # present for networks with Split-Attention blocks only
 MAX_LOGIT: Final = "max_logit"  # present for calibrated models only
+DOMAIN_SCORE: Final = "domain_score"  # present for models whose calibration has a domain score
+SIGNS: Final = {MAX_LOGIT, DOMAIN_SCORE}
 
 
 def scores_fit(card: ModelCard, _image: InputImage, arrays: Arrays) -> bool:
-    """Return whether there is one probability for each class, and perhaps the largest logit."""
-    return set(arrays) - {MAX_LOGIT} == {"scores"} and _are_scores(card, arrays)
+    """Return whether there is one probability for each class, and perhaps the signs of an unknown image."""
+    return set(arrays) - SIGNS == {"scores"} and _are_scores(card, arrays)
 
 
 def embedding_fits(_card: ModelCard, _image: InputImage, arrays: Arrays) -> bool:
@@ -25,7 +27,7 @@ def embedding_fits(_card: ModelCard, _image: InputImage, arrays: Arrays) -> bool
 
 def explanation_fits(card: ModelCard, _image: InputImage, arrays: Arrays) -> bool:
     """Return whether there are scores, maps and biases for each class, and attention weights or none at all."""
-    if set(arrays) - {MAX_LOGIT} not in ({"scores", "maps", "bias"}, {"scores", "maps", "bias", *ATTENTION}):
+    if set(arrays) - SIGNS not in ({"scores", "maps", "bias"}, {"scores", "maps", "bias", *ATTENTION}):
         return False
     classes = card.network.classes
     maps = _is_finite(arrays["maps"], 3) and len(arrays["maps"]) == classes
@@ -35,8 +37,10 @@ def explanation_fits(card: ModelCard, _image: InputImage, arrays: Arrays) -> boo
 
 
 def _are_scores(card: ModelCard, arrays: Arrays) -> bool:
-    largest = MAX_LOGIT not in arrays or (_is_finite(arrays[MAX_LOGIT], 1) and len(arrays[MAX_LOGIT]) == 1)
-    return largest and has_probabilities(arrays["scores"], card.network.classes)
+    signs = (arrays[name] for name in SIGNS & arrays.keys())
+    return all(_is_finite(sign, 1) and len(sign) == 1 for sign in signs) and has_probabilities(
+        arrays["scores"], card.network.classes
+    )
 
 
 def _attention_fits(arrays: Arrays) -> bool:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Final
 
 import torch
@@ -10,9 +9,12 @@ from torch import Tensor, nn
 
 from service.models.calibration import Calibration
 from service.models.cards import CardError, ModelCard
+from service.networks.resnet import ResNet
 from service.networks.segmentation import Segmenter
 from service.networks.split_attention import SplitAttentionConv2d
-from service.tasks.torch_head import ImageSize, LoadedNetwork, Outputs, Postprocess, TorchHead
+from service.tasks.classification import domain_head
+from service.tasks.classification.domain_head import DomainHead
+from service.tasks.torch_head import Forward, ImageSize, LoadedNetwork, Outputs, Postprocess, TorchHead, call
 
 
 def check(card: ModelCard, network: nn.Module) -> None:
@@ -21,9 +23,32 @@ def check(card: ModelCard, network: nn.Module) -> None:
         raise CardError(f"{card.name}: its network {card.network.name} is not for {card.task}")
 
 
+def forward(card: ModelCard) -> Forward:
+    """Return the function from images to logits, or to logits and features where a domain score needs them.
+
+    An int8 network is compiled before it is calibrated, so it always has the features.
+    """
+    has_domain = card.calibration is not None and card.calibration.domain is not None
+    return with_features if has_domain or card.serving.precision == "int8" else call
+
+
+def with_features(network: nn.Module, x: Tensor) -> Tensor:
+    """Return logits and, for networks of this project, the input of the last layer: `(n, classes + 2048)`."""
+    if not isinstance(network, ResNet):
+        return call(network, x)
+    features = network.pooled(x)
+    return torch.cat([network.fc(features), features], dim=1)
+
+
 def postprocess(card: ModelCard, _network: nn.Module) -> Postprocess:
-    """Return the function from logits to probabilities."""
-    return partial(probabilities, calibration=card.calibration)
+    """Return the function from what `forward` returns to probabilities. Raises `CardError` as `domain_head.of_card`."""
+    domain = domain_head.of_card(card)
+
+    def outputs(computed: Tensor, size: ImageSize) -> Outputs:
+        logits, features = computed[:, : card.network.classes], computed[:, card.network.classes :]
+        return probabilities(logits, size, card.calibration) | domain_score(card, domain, features)
+
+    return outputs
 
 
 def probabilities(logits: Tensor, _size: ImageSize, calibration: Calibration | None = None) -> Outputs:
@@ -38,6 +63,21 @@ def probabilities(logits: Tensor, _size: ImageSize, calibration: Calibration | N
     return {"scores": scores, "max_logit": logits.amax(dim=1, keepdim=True)}
 
 
+def domain_score(card: ModelCard, domain: DomainHead | None, features: Tensor) -> Outputs:
+    """Return `domain_score` (n, 1) float32 from features `(n, d)`, or nothing without a domain head.
+
+    Raises `CardError` if the network returns other features than the head takes.
+    """
+    if domain is None:
+        return {}
+    if features.shape[1] != domain.weight.shape[1]:
+        raise CardError(
+            f"{card.name}: its domain score takes {domain.weight.shape[1]} features, and the network returns "
+            f"{features.shape[1]}; quantise an int8 network again, then calibrate it"
+        )
+    return {"domain_score": domain.score(features)}
+
+
 def embed(loaded: LoadedNetwork, x: Tensor) -> Outputs:
     """Return `embedding` (n, 2048): the input of the last layer, the mean of the last stage's map."""
     return {"embedding": loaded.network.stages(x)[-1].float().mean(dim=(2, 3))}
@@ -48,9 +88,9 @@ def explain(loaded: LoadedNetwork, x: Tensor) -> Outputs:
 
     `maps` (n, classes, h/32, w/32) and `bias` (n, classes) explain the logits. A class's logit is exactly the sum of
     its bias and its map's mean, because all of these networks end in a mean and a linear layer. `scores` (n, classes)
-    are probabilities, with `max_logit` as of `probabilities`. A network with b Split-Attention blocks also returns
-    three outputs. `splits` and `spread` (n, b, radix) are the mean and deviation of each split's weight over the
-    channels. `stage` (n, b) is 1 to 4.
+    are probabilities, with `max_logit` and `domain_score` as in `predict`. A network with b Split-Attention blocks also
+    returns three outputs. `splits` and `spread` (n, b, radix) are the mean and deviation of each split's weight over
+    the channels. `stage` (n, b) is 1 to 4.
     """
     network = loaded.network
     with _attention(network) as weights:
@@ -59,6 +99,7 @@ def explain(loaded: LoadedNetwork, x: Tensor) -> Outputs:
     bias = network.fc.bias.float().expand(len(x), -1)
     logits = maps.mean(dim=(2, 3)) + bias
     outputs: Outputs = {"maps": maps, "bias": bias, **probabilities(logits, (0, 0), loaded.card.calibration)}
+    outputs |= domain_score(loaded.card, domain_head.of_card(loaded.card), features.mean(dim=(2, 3)))
     if not weights:
         return outputs
     stages = [stage for stage, _ in weights]
@@ -95,4 +136,6 @@ def _attention(network: nn.Module) -> Iterator[list[tuple[int, Tensor]]]:
 
 # Measured, milliseconds per image on one core in both memory formats: resnest14 at 160 px 25.5 and 25.5 (channels
 # last), resnest50 at 224 px 116 and 125.
-HEAD: Final = TorchHead(check, postprocess, operations={"embed": embed, "explain": explain}, has_fixed_size=True)
+HEAD: Final = TorchHead(
+    check, postprocess, forward, operations={"embed": embed, "explain": explain}, has_fixed_size=True
+)

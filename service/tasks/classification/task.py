@@ -5,19 +5,28 @@ from typing import Any, Final
 
 from service.models.cards import ModelCard
 from service.tasks.base import PREDICT, Operation, Task, same_labels
-from service.tasks.classification.checks import MAX_LOGIT, embedding_fits, explanation_fits, scores_fit
+from service.tasks.classification.checks import (
+    DOMAIN_SCORE,
+    MAX_LOGIT,
+    SIGNS,
+    embedding_fits,
+    explanation_fits,
+    scores_fit,
+)
 from service.tasks.classification.classify import CLASSIFY
+from service.tasks.classification.domain import sign_of
 from service.tasks.classification.embed import EMBED
 from service.tasks.classification.explain import EXPLAIN
 from service.tasks.frame import Array
 
 FLOAT_BYTES = 4
 STRIDE = 32  # of the last stage, where the card does not name another
+LEAST_OF: Final = {MAX_LOGIT: "min_logit", DOMAIN_SCORE: "min_domain_score"}  # in the description of a model
 MAX_FEATURES = 4096  # of an embedding; the networks of the paper have 2048
 
 
 def _scores_bytes(card: ModelCard) -> int:
-    return FLOAT_BYTES * (card.network.classes + 1)  # the largest logit is the last
+    return FLOAT_BYTES * (card.network.classes + len(SIGNS))
 
 
 def _embedding_bytes(_card: ModelCard) -> int:
@@ -32,15 +41,18 @@ def _maps_bytes(card: ModelCard) -> int:
 
 def v2_outputs(card: ModelCard) -> dict[str, dict[str, Any]]:
     """Return the outputs of the Open Inference Protocol."""
-    largest = {MAX_LOGIT: {"datatype": "FP32", "shape": [-1, 1]}} if card.calibration else {}
-    return {"scores": {"datatype": "FP32", "shape": [-1, card.network.classes]}, **largest}
+    signs = [MAX_LOGIT] * (card.calibration is not None)
+    signs += [DOMAIN_SCORE] * (card.calibration is not None and card.calibration.domain is not None)
+    described = {name: {"datatype": "FP32", "shape": [-1, 1]} for name in signs}
+    return {"scores": {"datatype": "FP32", "shape": [-1, card.network.classes]}, **described}
 
 
 def details(card: ModelCard) -> dict[str, Any]:
     """Return the calibration, if there is one, as `GET /v1/models/{name}` has it."""
     if card.calibration is None:
         return {}
-    return {"calibration": card.calibration.model_dump(exclude={"made_of"})}
+    sign, least = sign_of(card.calibration)
+    return {"calibration": {"temperature": card.calibration.temperature, LEAST_OF[sign]: least}}
 
 
 def agreement(card: ModelCard, ours: Mapping[str, Array], other: ModelCard, theirs: Mapping[str, Array]) -> float:
@@ -60,7 +72,7 @@ CLASSIFICATION: Final = Task(
     head="service.tasks.classification.head",
     scoring="service.tasks.classification.scoring",
     v2_outputs=v2_outputs,
-    v2_on_request=frozenset({MAX_LOGIT}),
+    v2_on_request=frozenset(SIGNS),
     agreement=agreement,
     published_score=("TOP-1", "top1"),
     features="embed",

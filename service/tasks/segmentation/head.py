@@ -11,7 +11,7 @@ from service.networks.segmentation import Segmenter
 from service.tasks.segmentation.likeliest_head import Upsample, likeliest
 from service.tasks.segmentation.masks_head import class_scores, confident, sampled_scores, sampling_step
 from service.tasks.segmentation.multiscale_head import multiscale
-from service.tasks.torch_head import ImageSize, LoadedNetwork, Outputs, Postprocess, TorchHead, stack
+from service.tasks.torch_head import Forward, ImageSize, LoadedNetwork, Outputs, Postprocess, TorchHead, stack
 
 MASK_CLASSES: Final = 255  # a byte per pixel, and 255 is for no class (`masks.VOID`)
 # Bytes of logits at the image's size that are in memory at one time: 150 classes at 520 px are 162 MB per image.
@@ -26,7 +26,12 @@ def check(card: ModelCard, network: nn.Module) -> None:
         raise CardError(f"{card.name}: it has {card.network.classes} classes, and a mask has room for {MASK_CLASSES}")
 
 
-def forward(network: nn.Module, x: Tensor) -> Tensor:
+def forward(_card: ModelCard) -> Forward:
+    """Return the function from images to logits."""
+    return coarse_logits
+
+
+def coarse_logits(network: nn.Module, x: Tensor) -> Tensor:
     """Return logits `(n, classes, h/s, w/s)`. Upsampling is left to `segment`, which needs little memory for it."""
     logits: Tensor = network.coarse(x)  # type: ignore[operator]
     return logits

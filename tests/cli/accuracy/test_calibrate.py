@@ -62,8 +62,72 @@ def test_the_card_gets_the_calibration_and_its_rates(own_store: Path, photos: Pa
     rates = card.measured["calibration"]
     assert (rates["fitted_on"], rates["images"], rates["others"]) == (IMAGES // 2, IMAGES // 2, 10)
     assert all(0 <= rates[name] <= 1 for name in ("ece_before", "ece_after", "false_alarms", "found", "auroc"))
+    assert "5 images of other things are too few for a domain score; they only measure" in told.stderr
     assert "Skipping" in told.stderr
     assert f"{card.calibration.temperature:.3f}" in told.stdout
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Return two folders of images of random colours for each of two labels, and one of grey images."""
+    root = tmp_path_factory.mktemp("many")
+    for seed, part in enumerate(("fit", "known")):
+        for label in FLOWERS_AND_PETS[:2]:
+            squares(root / part / label, 2 * IMAGES, 10 * seed + len(label))
+    (root / "grey").mkdir()
+    for number in range(60):
+        level = np.random.default_rng(number).normal(128, 4, (64, 64, 1)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(level.repeat(3, axis=2)).save(root / "grey" / f"{number:02}.png")
+    return root / "fit", root / "known", root / "grey"
+
+
+def test_images_of_other_things_fit_a_domain_score_that_finds_such_images(
+    own_store: Path, many: tuple[Path, Path, Path]
+) -> None:
+    photos, known, grey = many
+    told = call(own_store, "tiny-classifier", photos, "--others", grey, "--known", known, "--yes")
+
+    assert told.exit_code == 0, told.output
+    card = cards.read(own_store / "tiny-classifier")
+    assert card.calibration
+    assert card.calibration.domain
+    assert card.calibration.min_logit is None
+    checksums.verify(card)
+    rates = card.measured["calibration"]
+    assert (rates["domain_fitted_on"], rates["others_fitted_on"], rates["others"]) == (4 * IMAGES, 30, 30)
+    assert rates["found"] > 0.9
+    assert rates["false_alarms"] < 0.3
+    assert rates["auroc"] > max(0.95, rates["auroc_of_max_logit"])
+    asked = ["classify", str(grey), "--local", "--json", "--store", str(own_store)]
+    lines = [json.loads(line) for line in CliRunner().invoke(main, asked).stdout.splitlines()]
+    assert sum(line["unknown"] for line in lines) > 0.9 * len(lines)
+
+
+def test_only_the_file_of_the_domain_score_in_force_is_kept(own_store: Path, many: tuple[Path, Path, Path]) -> None:
+    photos, known, grey = many
+    folder = own_store / "tiny-classifier"
+
+    def files() -> set[str]:
+        return {path.name for path in folder.glob("domain-*")}
+
+    call(own_store, "tiny-classifier", photos, "--others", grey, "--known", known, "--yes")
+    first = files()
+    call(own_store, "tiny-classifier", photos, "--others", grey, typed="n\n")
+    assert files() == first
+    call(own_store, "tiny-classifier", photos, "--others", grey, "--yes")
+    assert len(files()) == 1
+    assert files() != first
+    call(own_store, "tiny-classifier", photos, "--yes")
+    assert files() == set()
+    assert cards.read(folder).calibration
+
+
+@pytest.mark.parametrize("option", ["--known", "--check-others"])
+def test_folders_for_the_domain_score_need_others(option: str, own_store: Path, photos: Path) -> None:
+    told = call(own_store, "tiny-classifier", photos, option, photos)
+
+    assert told.exit_code == 2
+    assert "need --others" in told.stderr
 
 
 def test_the_service_uses_what_was_written(own_store: Path, photos: Path) -> None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from service.cli.main import main
 from service.models import cards
+from service.models.weights import checksums
 from tests.cli.train.photos import COLOURS, made, write
 from tests.stores import write_store
 
@@ -220,3 +221,32 @@ def test_ctrl_c_leaves_the_store_as_it_was(store: Path, photos: Path) -> None:
     assert running.returncode == 1, said + rest
     assert "Traceback" not in rest
     assert entries(store) == before
+
+
+def test_the_card_has_a_sign_of_unknown_images(trained: Result, store: Path) -> None:
+    card = cards.read(store / "mine")
+
+    assert card.calibration
+    assert card.calibration.temperature == 1
+    assert card.calibration.min_logit is not None
+    assert card.measured["calibration"]["images"] == 12
+    assert "of 12 held-out photos are called unknown" in trained.stdout
+
+
+def test_images_of_other_things_make_it_a_domain_score(store: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "others").mkdir()
+    for number in range(40):
+        made((128, 128, 128), 900 + number).convert("L").save(tmp_path / "others" / f"{number}.png")
+    words = ("--from", "tiny-classifier", "--name", "with-others", "--others", tmp_path / "others")
+    done = call(store, photos, *words)
+    assert done.exit_code == 0, done.output
+
+    card = cards.read(store / "with-others")
+    checksums.verify(card)
+    rates = card.measured["calibration"]
+    assert card.calibration
+    assert card.calibration.domain
+    assert (rates["others_fitted_on"], rates["others"]) == (20, 20)
+    assert rates["found"] >= 0.8
+    assert "of 20 other images" in done.stdout
+    assert call(store, photos, *words, "--replace", "--finetune").exit_code == 2

@@ -51,7 +51,7 @@ def test_one_model_with_cropped_taps_is_right_for_images_of_any_size(
 ) -> None:
     card = cards.read(store / "tiny-segmenter")
     network = networks.build("deeplab_resnest14", card.network.classes, head_channels=8).eval()
-    normalise, coarse = graph.Normalise(card.input.mean, card.input.std), head_of(card).forward
+    normalise, coarse = graph.Normalise(card.input.mean, card.input.std), head_of(card).forward(card)
 
     def built(_card: ModelCard, form: Form) -> graph.Graph:
         return graph.Graph(normalise, rewrite(copy.deepcopy(network), form), coarse).eval()

@@ -45,7 +45,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
 
 
 def blank_head() -> LinearHead:
-    return LinearHead(torch.zeros(2, 2048), torch.zeros(2), 1.0, 1.0, 0.7, 0.5)
+    return LinearHead(torch.zeros(2, 2048), torch.zeros(2), 1.0, 1.0, 0.7, 0.5, torch.zeros(4, 2))
 
 
 def examples() -> Examples:

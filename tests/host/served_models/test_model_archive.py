@@ -10,8 +10,10 @@ import yaml
 from service.host.served_models import model_archive
 from service.models import cards, zoo
 from service.models.cards import CardError, ModelCard
+from service.models.weights import checksums
 from service.worker.election import Terms
 from tests.host.written_cards import written_card
+from tests.stores import add_domain
 
 
 @pytest.fixture
@@ -40,6 +42,16 @@ def test_an_archive_holds_what_a_worker_needs(card: ModelCard, tmp_path: Path) -
     packaged = cards.read(archive)
     assert packaged.model_dump(exclude={"folder"}) == card.model_dump(exclude={"folder"})
     assert packaged.classes == card.classes
+
+
+def test_an_archive_holds_the_file_of_the_domain_score_too(card: ModelCard, tmp_path: Path) -> None:
+    add_domain(card.folder)
+    archive = model_archive.package(cards.read(card.folder), tmp_path / "archives")
+
+    assert checksums.read_domain(cards.read(archive)) == (card.folder / "domain-1.safetensors").read_bytes()
+    (card.folder / "domain-1.safetensors").write_bytes(b"another")
+    with pytest.raises(CardError, match="does not have the checksum on its card"):
+        model_archive.package(cards.read(card.folder), tmp_path / "archives")
 
 
 def test_the_manifest_names_the_handler_of_the_task(card: ModelCard, tmp_path: Path) -> None:

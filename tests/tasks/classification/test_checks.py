@@ -37,9 +37,10 @@ def test_an_explanation_has_all_attention_weights_or_none(card: ModelCard) -> No
     assert not explanation_fits(card, PIXELS, {**arrays, "maps": arrays["maps"][:-1]})
 
 
-def test_a_largest_logit_is_one_finite_number(card: ModelCard) -> None:
+@pytest.mark.parametrize("name", ["max_logit", "domain_score"])
+def test_a_sign_of_an_unknown_image_is_one_finite_number(name: str, card: ModelCard) -> None:
     scores = np.full(7, 1 / 7, np.float32)
 
-    assert scores_fit(card, PIXELS, {"scores": scores, "max_logit": np.array([-3], np.float32)})
-    for largest in ([np.nan], [], [1, 2]):
-        assert not scores_fit(card, PIXELS, {"scores": scores, "max_logit": np.array(largest, np.float32)})
+    assert scores_fit(card, PIXELS, {"scores": scores, name: np.array([-3], np.float32)})
+    for values in ([np.nan], [], [1, 2]):
+        assert not scores_fit(card, PIXELS, {"scores": scores, name: np.array(values, np.float32)})
