@@ -62,7 +62,7 @@ def test_the_card_gets_the_calibration_and_its_rates(own_store: Path, photos: Pa
     rates = card.measured["calibration"]
     assert (rates["fitted_on"], rates["images"], rates["others"]) == (IMAGES // 2, IMAGES // 2, 10)
     assert all(0 <= rates[name] <= 1 for name in ("ece_before", "ece_after", "false_alarms", "found", "auroc"))
-    assert "5 images of other things are too few for a domain score; they only measure" in told.stderr
+    assert "6 images of other things are too few for a domain score; they only measure" in told.stderr
     assert "Skipping" in told.stderr
     assert f"{card.calibration.temperature:.3f}" in told.stdout
 

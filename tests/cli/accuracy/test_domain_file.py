@@ -19,7 +19,8 @@ from tests.stores import add_domain, write_store
 def clouds(seed: int, known: int = 80, others: int = 40) -> tuple[Features, Features]:
     """Return features of known images around one point, and of other things around another."""
     random = np.random.default_rng(seed)
-    return tuple(random.normal(mean, 1, (count, 12)).astype(np.float32) for mean, count in ((1, known), (-1, others)))
+    around = [random.normal(mean, 1, (count, 12)).astype(np.float32) for mean, count in ((1, known), (-1, others))]
+    return around[0], around[1]
 
 
 def test_the_score_tells_the_kinds_apart_however_many_there_are_of_each() -> None:
@@ -53,7 +54,7 @@ def test_a_candidate_has_its_file_and_keeps_it_only_without_an_exception(tmp_pat
         interrupted()
     assert list(folder.glob("domain-*")) == []
 
-    with domain_file.candidate(card, head) as candidate:
+    with domain_file.candidate(card, head):
         pass
     (file,) = folder.glob("domain-*")
     assert hashlib.sha256(file.read_bytes()).hexdigest()[:8] in file.name
