@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,10 @@ def write_store(folder: Path, *names: str, weights: bool = True, changes: Tables
         model.mkdir(parents=True)
         model.joinpath("labels.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
         merged = {table: {**fields, **(changes or {}).get(table, {})} for table, fields in tables.items()}
-        digest = _write_weights(model / "weights.safetensors", merged["network"]) if weights else "0" * 64
+        content = _weights(**merged["network"]) if weights else b""
+        if weights:
+            model.joinpath("weights.safetensors").write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest() if weights else "0" * 64
         merged["weights"] = {"file": "weights.safetensors", "sha256": digest}
         model.joinpath("card.toml").write_text(_card(name, task, merged), encoding="utf-8")
     return folder
@@ -114,10 +118,11 @@ def _value(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _write_weights(path: Path, network: Mapping[str, Any]) -> str:
-    """Write random weights in half precision, equal for equal networks, and return the file's SHA-256."""
+@cache  # a test process writes the same models often, and the calibration of one takes a second
+def _weights(**network: Any) -> bytes:
+    """Return a file of random weights in half precision, equal for equal networks."""
     import torch  # noqa: PLC0415 - the gateway's tests write stores without weights, and without torch
-    from safetensors.torch import save_file  # noqa: PLC0415
+    from safetensors.torch import save  # noqa: PLC0415
 
     from service import networks  # noqa: PLC0415
     from service.networks.detection.detector import Detector  # noqa: PLC0415
@@ -134,5 +139,4 @@ def _write_weights(path: Path, network: Mapping[str, Any]) -> str:
         else:
             calibrate(module, torch.cat(upsampled), SPREAD)
     state = {key: value for key, value in module.state_dict().items() if "num_batches_tracked" not in key}
-    save_file({key: value.half().contiguous() for key, value in state.items()}, path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return save({key: value.half().contiguous() for key, value in state.items()})
