@@ -8,6 +8,7 @@ bottleneck. `--device cpu` runs the same program without a GPU, to test it; its 
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,13 @@ def _measure_model(store: Path, model: str, limits: Ceilings, options: GpuOption
     """Measure one model, and print the results."""
     card = cards.read(store / model)
     reference, engine = Reference.of(card, options), options.engine(card)
-    compared, by_size = reference.compare(engine, options.dtype), rates.measure(card, engine, limits, options)
+    work = cache(partial(roofline.work, card, dtype=options.dtype))  # counting takes longer than a pass on a GPU
+    compared, by_size = reference.compare(engine, options.dtype), rates.measure(card, engine, limits, options, work)
     document: dict[str, Any] = {"model": model, "agreement": compared, "engine": by_size}
     click.echo(f"\n{model}\n{table(rates.HEAD, rates.rows(by_size))}")
     del engine  # free its memory, which the next engines need
     options.device.release_memory()
-    document["forms"] = forms.measure(reference, limits, options)
+    document["forms"] = forms.measure(reference, limits, options, work)
     click.echo(table(forms.HEAD, forms.rows(document["forms"])))
     options.device.release_memory()
     if http:

@@ -5,7 +5,7 @@ Each is measured alone, with the copies both ways and recorded like the served e
 
 import dataclasses
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import util
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from benchmarks.gpu import rates
 from benchmarks.gpu.answers import Reference
 from benchmarks.gpu.options import GpuOptions
-from benchmarks.gpu.roofline import Ceilings
+from benchmarks.gpu.roofline import Ceilings, Work
 from service.engines import graph, torch_cpu
 from service.engines.cuda.engine import LAYOUTS, CudaEngine, InputConversion
 from service.engines.heads import head_of
@@ -75,8 +75,12 @@ def _run(whole: nn.Module, images: Tensor) -> Tensor:
     return logits
 
 
-def measure(reference: Reference, limits: Ceilings, options: GpuOptions) -> list[dict[str, Any]]:
+def measure(
+    reference: Reference, limits: Ceilings, options: GpuOptions, work: Callable[[int], Work]
+) -> list[dict[str, Any]]:
     """Return the rates and the agreement of each form, at one image and at the largest batch.
+
+    `work` returns the work of a pass in any form by its number of images.
 
     The result of a form that the device cannot run has the error instead. Of timm's networks there is only one form.
     """
@@ -86,7 +90,7 @@ def measure(reference: Reference, limits: Ceilings, options: GpuOptions) -> list
     for form in forms():
         try:
             built = engine(card, form, options)
-            by_size = rates.measure(card, built, limits, options, sizes)
+            by_size = rates.measure(card, built, limits, options, work, sizes)
             agreement = reference.compare(built, options.dtype, str(form))
         except (RuntimeError, torch.OutOfMemoryError) as error:
             found.append({"form": str(form), "failed": str(error).partition("\n")[0]})

@@ -1,13 +1,13 @@
 """Images per second of an engine on a device, by the size of the batch, and the shares of the device's limits."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from benchmarks.gpu import roofline
 from benchmarks.gpu.options import GpuOptions
-from benchmarks.gpu.roofline import Ceilings
+from benchmarks.gpu.roofline import Ceilings, Work
 from service.engines import Engine
 from service.engines.cuda import batch_sizes
 from service.models.cards import ModelCard
@@ -16,11 +16,17 @@ HEAD = ("IMAGES", "MS", "IMAGES/S", "OF MATRICES", "OF MEMORY")
 
 
 def measure(
-    card: ModelCard, engine: Engine, limits: Ceilings, options: GpuOptions, sizes: Sequence[int] = ()
+    card: ModelCard,
+    engine: Engine,
+    limits: Ceilings,
+    options: GpuOptions,
+    work: Callable[[int], Work],
+    sizes: Sequence[int] = (),
 ) -> list[dict[str, float]]:
     """Return images per second at each batch size, copies both ways included, and the shares of the device's limits.
 
-    Without `sizes`, they are all those that the engine records.
+    `work` returns the work of a pass by its number of images. Without `sizes`, they are all those that the engine
+    records.
     """
     side = card.input.square
     found = []
@@ -33,7 +39,7 @@ def measure(
             engine(images)
             taken.append(time.perf_counter() - begun)
         seconds = float(np.median(taken))
-        shares = roofline.shares(limits, roofline.work(card, count, options.dtype), seconds)
+        shares = roofline.shares(limits, work(count), seconds)
         found.append({"images": count, "ms": seconds * 1e3, "per_s": count / seconds, **shares})
     return found
 

@@ -2,13 +2,14 @@
 
 import sys
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from torch import nn
 
-from benchmarks.gpu import forms
+from benchmarks.gpu import forms, roofline
 from benchmarks.gpu.answers import Reference
 from benchmarks.gpu.options import GpuOptions
 from benchmarks.gpu.roofline import Ceilings
@@ -53,7 +54,8 @@ def test_every_memory_format_has_no_rewrite_then_one_more_each_time() -> None:
 
 def test_each_form_is_measured_and_one_that_fails_says_why(store: Path, applied: list[Switches]) -> None:
     reference = Reference.of(cards.read(store / "tiny-classifier"), OPTIONS)
-    found = forms.measure(reference, LIMITS, OPTIONS)
+    work = partial(roofline.work, reference.card, dtype=OPTIONS.dtype)
+    found = forms.measure(reference, LIMITS, OPTIONS, cache(work))
     assert [each["form"] for each in found] == [str(form) for form in forms.forms()]
     for each in found:
         if each["form"].endswith("taps"):
