@@ -85,8 +85,8 @@ async def test_the_answers_are_the_same_without_shared_memory(
 
 
 async def test_without_room_for_another_image_it_is_sent_as_bytes(running: Running, fake: FakeTorchServe) -> None:
-    fake.behaviour = "slow"
     async with running(shared_memory_bytes=2 * 4 * PAGE) as client:
+        fake.behaviour = "slow"  # not before: the probes at the start would wait for their deadlines
         calls = [asyncio.create_task(post(client, image_bytes(seed))) for seed in range(5)]
         await until(lambda: gateway_of(client).admission.released == 0 and used(client) == 8 * PAGE, 30)
         fake.release.set()
