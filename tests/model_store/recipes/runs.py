@@ -1,6 +1,7 @@
-"""Run a recipe as a command."""
+"""Run a recipe as a command, with few photos."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,3 +17,21 @@ def run(recipe: str, **options: object) -> str:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
+
+
+def few(photos_folder: Path, folder: Path, **counts: int) -> Path:
+    """Return a folder with the test photos and, of each label, `counts` photos of other splits."""
+    import photos  # noqa: PLC0415 - only after conftest.py has put the recipes on the path
+
+    rows = photos.read(photos_folder)
+    kept = {row.path.name for row in rows if row.split == "test"}
+    for split, count in counts.items():
+        for label in photos.LABELS:
+            kept |= set([row.path.name for row in rows if (row.label, row.split) == (label, split)][:count])
+    header, *lines = (photos_folder / "index.csv").read_text().splitlines()
+    folder.mkdir()
+    (folder / "index.csv").write_text("\n".join([header, *(line for line in lines if line.split(",")[0] in kept)]))
+    for path in photos_folder.glob("*.png"):
+        if path.name.replace("-mask", "") in kept:
+            shutil.copy(path, folder)
+    return folder

@@ -1,18 +1,16 @@
 """Publishing writes the weights and the scores into the model's folder, with the code that serves them."""
 
-import shutil
 import tomllib
 from hashlib import sha256
 from pathlib import Path
 
-import photos
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from service import engines, networks
 from service.models import cards
-from tests.model_store.recipes.runs import run
+from tests.model_store.recipes.runs import few, run
 
 CARD = """\
 # This line stays.
@@ -58,22 +56,6 @@ def unpublished(folder: Path, task: str) -> tuple[Path, Path]:
     return model, folder / "trained.safetensors"
 
 
-def a_few(photos_folder: Path, folder: Path) -> Path:
-    """Return a folder with the test photos and two validation photos per label; scoring all would take a minute."""
-    rows = photos.read(photos_folder)
-    kept = {row.path.name for row in rows if row.split == "test"}
-    for label in photos.LABELS:
-        held = [row.path.name for row in rows if row.label == label and row.split == "validation"]
-        kept |= set(held[:2])
-    header, *lines = (photos_folder / "index.csv").read_text().splitlines()
-    folder.mkdir()
-    (folder / "index.csv").write_text("\n".join([header, *(line for line in lines if line.split(",")[0] in kept)]))
-    for path in photos_folder.glob("*.png"):
-        if path.name.replace("-mask", "") in kept:
-            shutil.copy(path, folder)
-    return folder
-
-
 @pytest.mark.parametrize(
     ("task", "first"), [("classification", "top1"), ("segmentation", "mean_iou"), ("detection", "box_ap")]
 )
@@ -82,7 +64,7 @@ def test_publishing_completes_a_card_that_then_serves(
 ) -> None:
     model, weights = unpublished(tmp_path, task)
 
-    folder = a_few(photos_folder, tmp_path / "photos")
+    folder = few(photos_folder, tmp_path / "photos", validation=1)
     said = run("publish.py", photos=folder, weights=weights, model=model, composites=4)
 
     text = (model / "card.toml").read_text()

@@ -104,16 +104,14 @@ def test_scores_are_intersection_over_union_of_the_pixels_that_have_a_class(phot
 
 
 def test_a_run_starts_from_the_classifier_and_leaves_weights_that_fit_the_card(
-    classifier_run: tuple[Path, str], photos_folder: Path, tmp_path: Path
+    classifier_run: tuple[Path, str], few_photos: Path, tmp_path: Path
 ) -> None:
     backbone = classifier_run[0] / "weights.safetensors"
     started = train_segmenter.start(backbone, 8).pretrained.state_dict()
     given = load_file(backbone)
     assert all(torch.equal(value, given[key].to(value.dtype)) for key, value in started.items())
 
-    said = run(
-        "train_segmenter.py", photos=photos_folder, backbone=backbone, out=tmp_path, epochs=1, batch=16, workers=0
-    )
+    said = run("train_segmenter.py", photos=few_photos, backbone=backbone, out=tmp_path, epochs=1, batch=4, workers=0)
 
     card = cards.read(RECIPES.parent / "starter-segmenter")
     network = networks.build(**card.network.arguments())
