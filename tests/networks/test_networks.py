@@ -24,8 +24,9 @@ def ready(network: nn.Module) -> nn.Module:
 
 
 def built(name: str, classes: int = 5, output_stride: int | None = None) -> nn.Module:
+    """Return the network. The head of a segmenter is narrow: random weights of a wide one take most of the time."""
     with torch.device("meta"):
-        network = networks.build(name, classes, output_stride)
+        network = networks.build(name, classes, output_stride, head_channels=16 if name in SEGMENTERS else None)
     return ready(network)
 
 

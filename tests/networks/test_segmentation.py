@@ -1,5 +1,6 @@
 """The complete segmenter: the official dilated backbone, a head, an auxiliary head, and upsampling."""
 
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.networks.heads import HEADS, MMSEG, State, fcn, mmseg_auxiliary, resi
 from tests.networks.sharing import TOLERANCE, distance, give, random_images, random_state
 
 
+@lru_cache(maxsize=1)  # from one test to the next, often only the sides of the image change
 def pair(name: str, output_stride: int, dilation: int) -> tuple[Segmenter, Any, State]:
     """Return a segmenter, the official backbone with the same weights, and those weights."""
     with torch.device("meta"):

@@ -4,6 +4,7 @@ import copy
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,10 +46,9 @@ def test_only_a_processor_with_amx_gets_cropped_taps(monkeypatch: pytest.MonkeyP
     assert conversion.fastest_form() == replace(conversion.FORM, taps=has_amx)
 
 
-@pytest.mark.parametrize("sides", [(8, 8), (8, 520), (392, 40), (97, 289)], ids=str)
-def test_one_model_with_cropped_taps_is_right_for_images_of_any_size(
-    sides: tuple[int, int], store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def cropped_and_reference(store: Path) -> tuple[Any, graph.Graph]:
+    """A compiled segmenter with cropped taps, and the same network in PyTorch."""
     card = cards.read(store / "tiny-segmenter")
     network = networks.build("deeplab_resnest14", card.network.classes, head_channels=8).eval()
     normalise, coarse = graph.Normalise(card.input.mean, card.input.std), head_of(card).forward(card)
@@ -56,13 +56,21 @@ def test_one_model_with_cropped_taps_is_right_for_images_of_any_size(
     def built(_card: ModelCard, form: Form) -> graph.Graph:
         return graph.Graph(normalise, rewrite(copy.deepcopy(network), form), coarse).eval()
 
-    monkeypatch.setattr(graph, "build", built)
-    model = openvino_runtime.core().compile_model(
-        conversion.convert(card, replace(conversion.FORM, taps=True)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph, "build", built)
+        converted = conversion.convert(card, replace(conversion.FORM, taps=True))
+    model = openvino_runtime.core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return model, built(card, REFERENCE)
+
+
+@pytest.mark.parametrize("sides", [(8, 8), (8, 520), (392, 40), (97, 289)], ids=str)
+def test_one_model_with_cropped_taps_is_right_for_images_of_any_size(
+    sides: tuple[int, int], cropped_and_reference: tuple[Any, graph.Graph]
+) -> None:
+    model, reference = cropped_and_reference
     images = np.random.default_rng(0).integers(0, 256, (1, *sides, 3), np.uint8)
     with torch.inference_mode():
-        expected = built(card, REFERENCE)(torch.from_numpy(images)).numpy()
+        expected = reference(torch.from_numpy(images)).numpy()
     found = model.create_infer_request().infer([images])[0]
     assert np.abs(found - expected).max() <= 5e-5 * np.abs(expected).max()
 
