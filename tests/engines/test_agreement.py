@@ -27,7 +27,13 @@ Pixels = npt.NDArray[np.uint8]
 ROOT = Path(__file__).parents[2]
 STORE = ROOT / "model_store"
 PHOTOS = ROOT.parent / "shared" / "data" / "starter-photos"
-COUNT = {"starter-classifier": 200, "starter-segmenter": 40}
+CLASSIFIER, IMAGES = "starter-classifier", 200
+# A segmenter takes 0.15 s an image, and each image has thousands of pixels to compare.
+MODELS = [
+    (CLASSIFIER, IMAGES),
+    ("starter-segmenter", 12),
+    pytest.param("starter-segmenter", 40, marks=pytest.mark.stress),
+]
 # PyTorch takes 5 to 10 s for one image in bfloat16 on a processor that does not multiply it.
 SLOW_COUNT = {"starter-classifier": 4, "starter-segmenter": 2}
 LOGIT_TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}  # of the mean difference; the largest logits are 1 to 6
@@ -67,50 +73,47 @@ def sources(count: int) -> Iterator[Image.Image]:
 
 
 @cache
-def prepared(name: str) -> tuple[Pixels, ...]:
+def prepared(name: str, images: int) -> tuple[Pixels, ...]:
     card = cards.read(STORE / name)
-    return tuple(preprocess.prepare(card.input, image) for image in sources(COUNT[name]))
+    return tuple(preprocess.prepare(card.input, image) for image in sources(images))
 
 
 @cache
-def expected(name: str) -> tuple[BatchArrays, ...]:
+def expected(name: str, images: int) -> tuple[BatchArrays, ...]:
     engine = torch_cpu.load(serving(cards.read(STORE / name), precision="fp32"), "cpu")
-    return tuple(engine(image[None]) for image in prepared(name))
-
-
-def count(name: str, engine: str, precision: str) -> int:
-    slow = engine == "torch" and precision == "bf16" and not torch_cpu.multiplies_bfloat16()
-    return (SLOW_COUNT if slow else COUNT)[name]
+    return tuple(engine(image[None]) for image in prepared(name, images))
 
 
 @cache
-def outputs(name: str, engine_name: str, precision: str) -> tuple[BatchArrays, ...]:
+def outputs(name: str, images: int, engine_name: str, precision: str) -> tuple[BatchArrays, ...]:
+    slow = engine_name == "torch" and precision == "bf16" and not torch_cpu.multiplies_bfloat16()
+    count = SLOW_COUNT[name] if slow else images
     engine = ENGINES[engine_name](serving(cards.read(STORE / name), precision=precision), "cpu")
-    return tuple(engine(image[None]) for image in prepared(name)[: count(name, engine_name, precision)])
+    return tuple(engine(image[None]) for image in prepared(name, images)[:count])
 
 
 @pytest.mark.parametrize(("engine", "precision"), ENGINES_AND_PRECISIONS)
-@pytest.mark.parametrize("name", COUNT)
-def test_a_model_answers_as_torch_in_single_precision(name: str, engine: str, precision: str) -> None:
+@pytest.mark.parametrize(("name", "images"), MODELS)
+def test_a_model_answers_as_torch_in_single_precision(name: str, images: int, engine: str, precision: str) -> None:
     task = cards.read(STORE / name).task
-    theirs = expected(name)[: count(name, engine, precision)]
-    found = numerics.compare(outputs(name, engine, precision), theirs, scoring_of(task))
+    ours = outputs(name, images, engine, precision)
+    found = numerics.compare(ours, expected(name, images)[: len(ours)], scoring_of(task))
     assert found.holds(precision), found
 
 
 @pytest.mark.parametrize(("engine", "precision"), ENGINES_AND_PRECISIONS)
 def test_an_image_is_unknown_in_each_engine_alike(engine: str, precision: str) -> None:
-    name = "starter-classifier"
-    calibration = cards.read(STORE / name).calibration
+    calibration = cards.read(STORE / CLASSIFIER).calibration
     assert calibration
+    batches = outputs(CLASSIFIER, IMAGES, engine, precision)
     theirs, ours = (
         np.array([float(each["max_logit"][0, 0]) for each in found])
-        for found in (expected(name)[: count(name, engine, precision)], outputs(name, engine, precision))
+        for found in (expected(CLASSIFIER, IMAGES)[: len(batches)], batches)
     )
     assert np.abs(ours - theirs).mean() <= LOGIT_TOLERANCE[precision]
     assert ((ours < calibration.min_logit) == (theirs < calibration.min_logit)).mean() >= 0.98
 
 
 def test_the_pictures_have_several_labels_and_shapes() -> None:
-    assert len({int(each["scores"].argmax()) for each in expected("starter-classifier")}) > 2
-    assert len({image.shape for image in prepared("starter-segmenter")}) > 2
+    assert len({int(each["scores"].argmax()) for each in expected(CLASSIFIER, IMAGES)}) > 2
+    assert len({image.shape for image in prepared("starter-segmenter", 12)}) > 2
