@@ -14,6 +14,7 @@ import httpx
 import psutil
 
 START_S = 120.0  # a CI machine has two shared cores; on an idle machine a start takes 8 s
+PROCESS_PAUSE_S = 1.0  # `resnest-service health` takes 0.5 s of a core
 COMMAND = str(Path(sys.executable).with_name("resnest-service"))
 
 
@@ -103,12 +104,17 @@ def leader_of(workers: Iterable[psutil.Process]) -> psutil.Process:
     return max(workers, key=lambda worker: int(worker.memory_info().rss))
 
 
-def until(true: Callable[[], bool], timeout_s: float, say: Callable[[], object] = lambda: "") -> None:
-    """Wait until `true()`; fail with what `say` returns if that takes too long."""
+def until(
+    true: Callable[[], bool], timeout_s: float, say: Callable[[], object] = lambda: "", pause_s: float = 0.02
+) -> None:
+    """Wait until `true()`; fail with what `say` returns if that takes too long.
+
+    A `true` that starts a process needs `PROCESS_PAUSE_S`: otherwise it takes a core from what it waits for.
+    """
     deadline = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s\n{say()}"
-        time.sleep(0.02)
+        time.sleep(pause_s)
 
 
 def _command_line(process: psutil.Process) -> list[str]:

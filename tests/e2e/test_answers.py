@@ -13,18 +13,16 @@ import psutil
 import pytest
 from PIL import Image
 
-from service.host.processes import free_port
 from service.measure.pipeline import Pipeline
 from service.models import cards
 from service.tasks.segmentation.scoring import mask_of
-from tests.e2e.running import Running, running
+from tests.e2e.running import Running
 from tests.odd_images import CORPUS
 
 pytestmark = pytest.mark.e2e
 
 ROUTES = ("/v1/classify", "/v1/segment")
 FOLLOWER_BYTES = 40 << 20
-STARTERS = Path(__file__).parents[2] / "model_store"
 RSS_GROWTH = 32 << 20  # bytes, over 400 odd images, after all of them were sent once
 
 
@@ -163,23 +161,3 @@ def test_no_odd_image_is_the_services_fault_and_none_makes_the_gateway_grow(serv
     assert good > len(files), "most of the corpus can be read"
     assert sizes[-1] - sizes[0] < RSS_GROWTH, sizes
     assert service.client.get("/readyz").status_code == 200
-
-
-@pytest.mark.skipif(
-    not (STARTERS / "starter-classifier" / "weights.safetensors").is_file()
-    or not (STARTERS / "starter-segmenter" / "weights.safetensors").is_file(),
-    reason="the weights of the starter models are missing",
-)
-def test_the_starter_models_know_chelsea_for_a_cat(tmp_path: Path) -> None:
-    data = pytest.importorskip("skimage.data")
-    out = io.BytesIO()
-    Image.fromarray(data.chelsea()).save(out, "JPEG", quality=90)
-    with running(STARTERS, tmp_path, free_port(), "--models", "starter-classifier,starter-segmenter") as service:
-        service.await_ready()
-        (classified,) = post(service, "/v1/classify", out.getvalue()).json()["results"]
-        assert classified["predictions"][0]["label"] == "cat"
-        (segmented,) = post(service, "/v1/segment", out.getvalue()).json()["results"]
-        shares = {segment["label"]: segment["share"] for segment in segmented["segments"]}
-        assert shares.get("cat", 0) > 0.3, shares
-        assert shares.get("cat", 0) > shares.get("dog", 0)
-        assert service.end() == 0

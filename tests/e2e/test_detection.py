@@ -1,27 +1,21 @@
-"""Detection by the whole service, compared with the same model in this process, and the built-in detector."""
+"""Detection by the whole service, compared with the same model in this process."""
 
-import io
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from pycocotools import mask as coco
 
 from service.engines import multi_graph
 from service.host.processes import free_port
 from service.measure.pipeline import Pipeline
 from service.models import cards
-from tests.e2e.running import Running, running
-from tests.e2e.test_answers import STARTERS, post, upload
+from tests.e2e.running import running
+from tests.e2e.test_answers import post, upload
 from tests.stores import serving, write_store
 
 pytestmark = pytest.mark.e2e
-
-STARTER = "starter-detector"
 
 
 @pytest.fixture(scope="module")
@@ -70,44 +64,3 @@ def test_detections_are_those_computed_offline(store: Path, tmp_path: Path, engi
         assert [row["detections"] for row in several.json()["results"]] == alone
         assert len({str(rows) for rows in alone}) == 3
         assert service.end() == 0
-
-
-@pytest.fixture(scope="module")
-def starter(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    if not (STARTERS / STARTER / "weights.safetensors").is_file():
-        pytest.skip("the weights of the built-in detector are missing")
-    with running(STARTERS, tmp_path_factory.mktemp("run"), free_port(), "--models", STARTER) as service:
-        service.await_ready()
-        yield service
-        assert service.end() == 0
-
-
-def test_one_curl_finds_the_cat_of_the_example_in_its_box(starter: Running) -> None:
-    url = f"{starter.client.base_url}/v1/detect"
-    command = ["curl", "--fail", "--silent", "--show-error", "-F", f"file=@{STARTERS / 'example.jpg'}", url]
-    done = subprocess.run(command, capture_output=True, check=True)
-    document = json.loads(done.stdout)
-    (result,) = document["results"]
-    first = result["detections"][0]
-    assert document["model"]["name"] == STARTER
-    assert first["label"] == "cat"
-    left, top, width, height = first["bbox"]
-    size = result["image"]
-    assert width * height > 0.2 * size["width"] * size["height"]
-    assert 0 <= left <= left + width <= size["width"]
-    assert 0 <= top <= top + height <= size["height"]
-    drawn = coco.decode({**first["mask"], "counts": first["mask"]["counts"].encode()})
-    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-    extent = np.array([[columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0]]], np.float64)
-    assert coco.iou(extent, np.array([first["bbox"]], np.float64), [0])[0, 0] >= 0.8
-
-
-def test_one_curl_draws_the_cat_over_the_example(starter: Running, tmp_path: Path) -> None:
-    url, out = f"{starter.client.base_url}/v1/detect", tmp_path / "overlay.png"
-    command = ["curl", "--fail", "--silent", "--show-error", "-F", f"file=@{STARTERS / 'example.jpg'}"]
-    subprocess.run([*command, "-H", "Accept: image/png", url, "-o", str(out)], check=True)
-    with Image.open(out) as drawn, Image.open(io.BytesIO((STARTERS / "example.jpg").read_bytes())) as before:
-        assert drawn.format == "PNG"
-        assert drawn.size == before.size
-        changed = (np.asarray(drawn.convert("RGB")) != np.asarray(before.convert("RGB"))).any(axis=2)
-    assert 0.1 < changed.mean() < 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.host.processes import free_port
-from tests.e2e.running import COMMAND, START_S, running, until
+from tests.e2e.running import COMMAND, PROCESS_PAUSE_S, START_S, running, until
 from tests.e2e.test_answers import post, upload
 
 pytestmark = pytest.mark.e2e
@@ -69,11 +69,11 @@ def test_two_workers_with_one_temporary_folder_do_not_disturb_each_other(one_mod
     first = start(tmp_path / "first")
     second = None
     try:
-        until(healthy, START_S)
+        until(healthy, START_S, pause_s=PROCESS_PAUSE_S)
         second = start(tmp_path / "second")
         until(lambda: "health --worker" in (tmp_path / "second").read_text(encoding="utf-8"), START_S)
         folder = (tmp_path / "second").read_text(encoding="utf-8").splitlines()[0].split()[-1]
-        until(lambda: healthy("--worker", folder), START_S)
+        until(lambda: healthy("--worker", folder), START_S, pause_s=PROCESS_PAUSE_S)
         assert healthy()
         first.terminate()
         first.wait(60)

@@ -15,7 +15,7 @@ import pytest
 
 from service.host.processes import free_port
 from service.tasks import frame
-from tests.e2e.running import COMMAND, START_S, Running, leader_of, running, until
+from tests.e2e.running import COMMAND, PROCESS_PAUSE_S, START_S, Running, leader_of, running, until
 from tests.e2e.test_answers import post, upload
 from tests.stores import write_store
 
@@ -118,7 +118,7 @@ def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, 
 
     try:
         assert not healthy()
-        until(lambda: healthy() or worker.poll() is not None, START_S, (tmp_path / "log").read_text)
+        until(lambda: healthy() or worker.poll() is not None, START_S, (tmp_path / "log").read_text, PROCESS_PAUSE_S)
         assert worker.poll() is None, (tmp_path / "log").read_text(encoding="utf-8")
         assert JAVA in psutil.Process(worker.pid).cmdline()
         request = frame.pack({}, {"image": np.zeros((64, 64, 3), np.uint8)})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.host.processes import free_port
-from tests.e2e.running import COMMAND, START_S, running, until
+from tests.e2e.running import COMMAND, PROCESS_PAUSE_S, START_S, running, until
 from tests.e2e.test_answers import post, upload
 from tests.e2e.test_life import fails
 from tests.stores import write_store
@@ -84,7 +84,7 @@ def test_a_worker_with_a_damaged_model_is_healthy_for_any_and_not_for_all(store:
         return subprocess.run(command, env=environment, capture_output=True, check=False)
 
     try:
-        until(lambda: health("any").returncode == 0 or worker.poll() is not None, START_S)
+        until(lambda: health("any").returncode == 0 or worker.poll() is not None, START_S, pause_s=PROCESS_PAUSE_S)
         assert worker.poll() is None, (tmp_path / "log").read_text(encoding="utf-8")
         strict = health("all")
         assert strict.returncode == 1
