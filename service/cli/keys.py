@@ -1,5 +1,9 @@
 """`resnest-service keys`: create, list and revoke API keys."""
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,8 +59,9 @@ def new(file: Path, name: str, scopes: tuple[str, ...], expires: datetime | None
     secret = api_keys.new_secret()
     day = expires.date() if expires else None
     key = Key(name, frozenset(scopes), api_keys.digest(secret), Quota(**limits), day)
-    before = _text(file) if file.exists() else ""
-    _write(file, before + "\n" * (before[-1:] not in {"", "\n"}) + key.line() + "\n")
+    with _locked(file):
+        before = _text(file) if file.exists() else ""
+        _write(file, before + "\n" * (before[-1:] not in {"", "\n"}) + key.line() + "\n")
     click.echo(secret)
     click.echo(f"Key {key.id} of {name} was added to {file}. The key is not shown again.", err=True)
 
@@ -79,11 +84,23 @@ def list_keys(file: Path) -> None:
 @click.argument("id")
 def revoke(file: Path, id: str) -> None:  # noqa: A002 - the name of the argument
     """Remove the key ID from the file. The caller's other keys stay valid."""
-    lines = _text(file).splitlines(keepends=True)
-    left = [line for line in lines if [key.id for key in _keys(line, file)] != [id]]
-    if len(left) == len(lines):
-        raise KeysError(f"{file} has no key {id}; `resnest-service keys list` shows the key IDs")
-    _write(file, "".join(left))
+    with _locked(file):
+        lines = _text(file).splitlines(keepends=True)
+        left = [line for line in lines if [key.id for key in _keys(line, file)] != [id]]
+        if len(left) == len(lines):
+            raise KeysError(f"{file} has no key {id}; `resnest-service keys list` shows the key IDs")
+        _write(file, "".join(left))
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Hold the lock of the file's folder: of two commands at a time, one would write a file without the other's key."""
+    folder = os.open(file.resolve().parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _text(file: Path) -> str:

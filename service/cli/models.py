@@ -157,7 +157,7 @@ def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
     spec = ImportSpec(
         name=name,
         task=task.name,
-        input=task.imported_input,
+        input=task.imported_input(described["network"]),
         serving=task.imported_serving,
         has_colours=task.has_colours,
         **described,

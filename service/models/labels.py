@@ -37,7 +37,12 @@ class Label(CardTable):
     @property
     def hex_color(self) -> str:
         """Return the colour as `#rrggbb`."""
-        return "#{:02x}{:02x}{:02x}".format(*self.color)
+        return hex_of(self.color)
+
+
+def hex_of(colour: Colour) -> str:
+    """Return a colour as `#rrggbb`."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 class Names(CardTable):
@@ -69,6 +74,16 @@ def by_name(labels: Iterable[str]) -> dict[str, str]:
 def find(name: str, names: Mapping[str, str]) -> str | None:
     """Return the label that a name of a data set means among those of `by_name`, or None."""
     return names.get(name) or names.get(text_file.folded(name))
+
+
+def ids_by_name(labels: Iterable[Label]) -> dict[str, list[int]]:
+    """Return the class ids that each name means: those of the classes with this label, or else the one with this id."""
+    labels = list(labels)
+    found: dict[str, list[int]] = {str(label.class_id): [label.class_id] for label in labels}
+    of_label: dict[str, list[int]] = {}
+    for label in labels:
+        of_label.setdefault(label.label, []).append(label.class_id)
+    return found | of_label
 
 
 def distinct(labels: Sequence[str]) -> tuple[str, ...]:

@@ -24,3 +24,12 @@ def build(name: str, classes: int) -> nn.Module:
         raise KeyError(name)
     network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
     return network
+
+
+def statistics(name: str) -> dict[str, list[float]]:
+    """Return mean and deviation of the input of timm's network `name`, those of its default weights.
+
+    Many networks of timm have others than ImageNet's usual ones, and no weight shows them.
+    """
+    found = load().get_pretrained_cfg(name)
+    return {"mean": list(found.mean), "std": list(found.std)} if found else {}

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from service.errors import InvalidParameter
 from service.models.cards import ModelCard
 from service.models.inputs import Input
-from service.models.labels import Label
+from service.models.labels import Label, ids_by_name
 from service.tasks import shared_image
 from service.tasks.frame import Array
 from service.tasks.shared_image import InputImage
@@ -202,11 +202,7 @@ def label_row(label: Label) -> dict[str, Any]:
     return row if label.wnid is None else {**row, "wnid": label.wnid}
 
 
-def _plain_label(label: Label) -> dict[str, Any]:
-    return label_row(label)
-
-
-def _square_input() -> dict[str, Any]:
+def _square_input(_network: str) -> dict[str, Any]:
     return {"profile": "official", "size": 224}
 
 
@@ -227,8 +223,8 @@ class Task:
     its name on a card.
 
     For `models import`, `networks` matches the names of our networks that are for the task. None stands for all that no
-    other task matches, and for those of other libraries. `imported_input` and `imported_serving` are tables of an
-    imported card. With `has_colours` each class has a colour.
+    other task matches, and for those of other libraries. `imported_input` returns the input of a network's published
+    models, and `imported_serving` is a table of an imported card. With `has_colours` each class has a colour.
 
     For `train`, `features` is the operation whose only output is the input of the network's last layer, `fc`. Models of
     a task without it cannot be trained.
@@ -246,12 +242,12 @@ class Task:
     v2_arrays: Callable[[ModelCard, Sequence[tuple[DecodedFacts, Arrays]], Any], dict[str, Array]] | None = None
     v2_parameters: type[BaseModel] | None = None
     v2_on_request: frozenset[str] = frozenset()
-    imported_input: Mapping[str, Any] = field(default_factory=_square_input)
+    imported_input: Callable[[str], Mapping[str, Any]] = _square_input
     imported_serving: Mapping[str, Any] = field(default_factory=dict)
     networks: re.Pattern[str] | None = None
     has_colours: bool = False
     features: str | None = None
-    label: Callable[[Label], dict[str, Any]] = _plain_label
+    label: Callable[[Label], dict[str, Any]] = label_row
     details: Callable[[ModelCard], dict[str, Any]] = _no_members
 
     @cached_property
@@ -270,22 +266,26 @@ def invalid(parameter: str, detail: str, **bounds: int) -> InvalidParameter:
 
 
 def class_ids(card: ModelCard, names: Sequence[str]) -> list[int]:
-    """Return the ids of classes given by label or id, each once. Raises `InvalidParameter` for an unknown one."""
-    known = {name: label.class_id for label in card.classes for name in (str(label.class_id), label.label)}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise invalid("classes", f"The model has no such class. {_classes_like(card, unknown[0])}")
-    return list(dict.fromkeys(known[name] for name in names))
+    """Return the ids of classes given by label or id, each once. A label goes before an id.
+
+    Raises `InvalidParameter` for an unknown one, and for a label of several classes.
+    """
+    known = ids_by_name(card.classes)
+    for name in names:
+        if len(ids := known.get(name, ())) != 1:
+            several = f"Several classes have the label {name}: name one by its id, {', '.join(map(str, ids))}."
+            raise invalid("classes", several if ids else _no_class(card, name))
+    return list(dict.fromkeys(known[name][0] for name in names))
 
 
-def _classes_like(card: ModelCard, name: str) -> str:
+def _no_class(card: ModelCard, name: str) -> str:
     """Return a sentence with the labels to choose from: all, or those that contain the name."""
-    labels = [each.label for each in card.classes]
+    labels, no_such = [each.label for each in card.classes], "The model has no such class."
     if len(labels) <= SHOWN_LABELS:
-        return f"It has {', '.join(labels)}."
+        return f"{no_such} It has {', '.join(labels)}."
     similar = [label for label in labels if name and name.casefold() in label.casefold()][:SHOWN_LABELS]
     hint = f"Similar ones are {', '.join(similar)}. " if similar else ""
-    return f"{hint}GET /v1/models/{card.name} lists its labels."
+    return f"{no_such} {hint}GET /v1/models/{card.name} lists its labels."
 
 
 def has_probabilities(scores: Array, classes: int) -> bool:

@@ -1,5 +1,7 @@
 """Tests of the commands that manage API keys."""
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from service.cli.main import main
 from service.config.api_keys import Quota, find, parse
+from service.models import atomic_write
 
 
 @pytest.fixture
@@ -29,6 +32,25 @@ def test_a_new_key_is_printed_alone_and_only_its_hash_is_kept(file: Path) -> Non
     assert (found.name, found.quota, str(found.expires)) == ("web-app", Quota(rate=2.5), "2030-01-31")
     assert found.scopes == {"segment"}
     assert found.id in made.stderr
+
+
+@pytest.mark.parametrize("command", ["new", "revoke"])
+def test_two_commands_at_a_time_take_turns(file: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    call(file, "new", "web-app")
+    folder = os.open(file.parent, os.O_RDONLY)
+    written = []
+
+    def write(*_: object, **__: object) -> None:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        written.append(True)
+
+    monkeypatch.setattr(atomic_write, "write", write)
+    result = call(file, command, "other" if command == "new" else parse(file.read_text(encoding="utf-8"))[0].id)
+
+    assert (result.exit_code, written) == (0, [True]), result.output
+    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(folder)
 
 
 def test_a_key_is_added_to_those_there_are_and_remarks_stay(file: Path) -> None:

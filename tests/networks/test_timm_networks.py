@@ -36,7 +36,7 @@ def test_a_checkpoint_of_timm_is_imported_and_answers_as_timm_does(
         name,
         str(tmp_path / "labels.txt"),
         task.name,
-        task.imported_input,
+        task.imported_input(name),
         profile="timm",
         input_profile="timm",
         size=size,
@@ -63,3 +63,9 @@ def test_a_name_that_timm_has_not_is_told_and_nothing_is_fetched(name: str) -> N
         timm_networks.build(name, 3)
     with pytest.raises(CardError, match="timm has no network"):
         checkpoint.skeleton(Network(name=name, library="timm", classes=3))
+
+
+@pytest.mark.usefixtures("timm")
+def test_the_statistics_of_the_input_are_those_of_the_networks_default_weights() -> None:
+    assert timm_networks.statistics("resnet50")["std"] == [0.229, 0.224, 0.225]
+    assert timm_networks.statistics("vit_base_patch16_224") == {"mean": [0.5] * 3, "std": [0.5] * 3}

@@ -8,6 +8,7 @@ import pytest
 
 from service.errors import InvalidParameter
 from service.models.cards import ModelCard
+from service.models.labels import Label
 from service.tasks.base import PREDICT, Operation, Task, class_ids, has_probabilities, label_row, same_labels
 from service.tasks.classification.classify import CLASSIFY
 from service.tasks.shapes import Shape
@@ -69,6 +70,26 @@ def test_classes_are_named_by_label_or_id_and_each_is_returned_once(served: dict
     with pytest.raises(InvalidParameter) as caught:
         class_ids(card, ["cat", "unicorn"])
     assert caught.value.problem()["errors"][0]["parameter"] == "classes"
+
+
+def test_a_label_goes_before_an_id_because_labels_may_be_numbers(served: dict[str, ModelCard]) -> None:
+    card = with_labels(served["tiny-classifier"], "1", "2", "0", "four")
+
+    assert class_ids(card, ["0", "1", "2", "3", "four"]) == [2, 0, 1, 3]
+
+
+def test_a_label_of_several_classes_is_refused_with_their_ids(served: dict[str, ModelCard]) -> None:
+    card = with_labels(served["tiny-classifier"], "crane", "dog", "crane")
+
+    assert class_ids(card, ["0", "2"]) == [0, 2]
+    with pytest.raises(InvalidParameter, match="by its id, 0, 2"):
+        class_ids(card, ["dog", "crane"])
+
+
+def with_labels(card: ModelCard, *names: str) -> ModelCard:
+    """Return the card with other classes."""
+    classes = tuple(Label(class_id=index, label=name) for index, name in enumerate(names))
+    return card.model_copy(update={"classes": classes})
 
 
 def test_a_label_without_a_wordnet_id_has_no_such_member(served: dict[str, ModelCard]) -> None:

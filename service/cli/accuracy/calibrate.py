@@ -203,7 +203,11 @@ def _task_of(card: ModelCard) -> "tuple[Any, Subject]":
 def _labelled(subject: "Subject", folder: Path) -> "Sequence[LabelledImage]":
     from service.measure.accuracy import datasets
 
-    images: Sequence[LabelledImage] = subject.scoring.usable(subject, datasets.read(folder))
+    data = datasets.read(folder)
+    images: Sequence[LabelledImage] = subject.scoring.usable(subject, data)
+    used = {image.path for image in images}
+    unused = [Remark(image.path, "it has no label") for image in data.images if image.path not in used]
+    _say_left_out([*data.left_out, *unused], folder)
     return images
 
 
@@ -214,13 +218,19 @@ def _known(task: Any, subject: "Subject", run: "Run", images: "Sequence[Labelled
     return known
 
 
-def _listed(folder: Path) -> Sequence[Path]:
+def _say_left_out(left_out: Sequence[Remark], folder: Path) -> None:
     from service.measure.accuracy import datasets, listing
+
+    for line in listing.summary(left_out, folder, datasets.SHOWN):
+        click.echo(f"Left out: {line}", err=True)
+
+
+def _listed(folder: Path) -> Sequence[Path]:
+    from service.measure.accuracy import listing
 
     left_out: list[Remark] = []
     paths = listing.images(folder, left_out)
-    for line in listing.summary(left_out, folder, datasets.SHOWN):
-        click.echo(f"Left out: {line}", err=True)
+    _say_left_out(left_out, folder)
     return paths
 
 

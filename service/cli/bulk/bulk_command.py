@@ -2,6 +2,7 @@
 # ruff: noqa: PLC0415 - a command imports what it needs when it runs
 
 import asyncio
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -85,13 +86,23 @@ def bulk(
     )
     limit: RequestLimit = bulk_run.FixedLimit(answering.concurrency) if asked["local"] else adaptive
     names, left_out = _names(inputs)
-    with results_file.opened(out, {"task": task, "query": query}, retry_failed=retry_failed) as results:
+    run = {"task": task, "query": query, **_folder(inputs, out)}
+    with results_file.opened(out, run, retry_failed=retry_failed) as results:
         results_file.record_left_out(out, left_out)
         done = names.count_in(results.done)
         files = _remaining(inputs, names, results)
         with progress(task, len(names), done) as step:
             asyncio.run(_ask_all(answering, files, results, limit, step))
     _report(out, len(names), done, results.failed)
+
+
+def _folder(inputs: Sequence[str], out: Path) -> dict[str, str]:
+    """Return the working folder, as seen from that of the results, if inputs are relative to it.
+
+    From another folder the same names would be those of other files.
+    """
+    is_relative = any(not Path(each).is_absolute() for each in inputs)
+    return {"folder": os.path.relpath(Path.cwd(), out.resolve().parent)} if is_relative else {}
 
 
 def _report(out: Path, inputs: int, earlier: int, failed: int) -> None:

@@ -108,13 +108,15 @@ def _check(path: Path, described: BinaryIO, run: Mapping[str, Any]) -> None:
         earlier = json.loads(text) if text else None
     except ValueError:  # the process was killed while it wrote this, before the first line
         earlier = None
-    if has_lines and earlier != run:
-        changed = [name for name in run if earlier is None or earlier.get(name) != run[name]]
+    # The folder is stated only if names are relative to it, so a run without it fits every other.
+    changed = [name for name in run if earlier is None or (name in earlier and earlier[name] != run[name])]
+    if has_lines and changed:
         asked = ", ".join(f"{name} {json.dumps((earlier or {}).get(name))}" for name in changed)
         raise RunFailedError(f"{path} has the results of another run, with {asked}; name another file with --out")
-    if earlier != run:
+    described_run = {**earlier, **run} if has_lines and earlier else dict(run)
+    if earlier != described_run:
         described.truncate(0)
-        described.write(json.dumps(run).encode() + b"\n")
+        described.write(json.dumps(described_run).encode() + b"\n")
         described.flush()
         os.fsync(described.fileno())
 

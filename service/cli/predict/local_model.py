@@ -90,7 +90,7 @@ class LocalModel:
             with self._engine:
                 (found,) = self._pipeline.infer([Prepared(pixels, facts.width, facts.height)])
             output = ModelOutput(found.arrays, 1, 0.0)
-            layers = self._rendering.layers(self._named, facts, output)
+            layers = self._rendering.layers(self._card, facts, output)  # as the service: in the model's language
             files = decode_jobs.draw(upload, self._pipeline.limits, layers) if layers else ()
             members = self._rendering.members(self._named, facts, output, Drawn(files))
         except ServiceError as error:

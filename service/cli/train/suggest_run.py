@@ -41,11 +41,12 @@ def suggest(folder: Path, card: ModelCard, operation: str, count: int, labelled:
 
 
 def _probabilities(card: ModelCard, found: Features) -> Features:
-    """Return the probabilities `(n, classes)` of the card's last layer for features `(n, d)`."""
+    """Return the probabilities `(n, classes)` that the card's model answers for features `(n, d)`."""
     from service.models.weights import checkpoint
 
     state = checkpoint.read(card)
-    logits = found @ state["fc.weight"].numpy().T + state["fc.bias"].numpy()
+    temperature = card.calibration.temperature if card.calibration else 1.0
+    logits = (found @ state["fc.weight"].numpy().T + state["fc.bias"].numpy()) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Features = powers / powers.sum(axis=1, keepdims=True)
     return probabilities

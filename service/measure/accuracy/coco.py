@@ -3,7 +3,7 @@
 Roboflow exports the same documents as `<split>/_annotations.coco.json`, beside the images.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,8 @@ from service.tasks.scoring_base import LabelledImage, TrueInstance
 PUBLISHED_SPLIT: Final = "val2017"
 PREFIX: Final = "instances_"
 ROBOFLOW: Final = "_annotations.coco.json"
+SLACK: Final = 1.0  # pixels by which tools round boxes beyond the image
+MOST_OUTSIDE: Final = 0.25  # of the boxes; objects that go on beyond the image are rarer
 
 
 class CocoImage(BaseModel):
@@ -76,11 +78,15 @@ def read(root: Path, split: str) -> list[LabelledImage]:
         raise TextError(f"{path.name}: {where}: {first['msg']}") from error
     images = {each.id: each for each in found.images}
     labels = {each.id: each.name for each in found.categories}
+    for what, known, listed in (("images", images, found.images), ("categories", labels, found.categories)):
+        if len(known) < len(listed):
+            raise TextError(f"{path.name}: {len(listed) - len(known)} of its {what} have the id of another one")
     objects: dict[int, list[TrueInstance]] = {each: [] for each in sorted(images)}
     for number, each in enumerate(found.annotations):
         if each.image_id not in images or each.category_id not in labels:
             raise TextError(f"{path.name}: annotations.{number}: its image or its category is not in the file")
         objects[each.image_id].append(_instance(each, labels[each.category_id], images[each.image_id]))
+    _check_boxes(path.name, found.annotations, images)
     folder = _folder(root, name, found.images)
     return [
         LabelledImage(
@@ -90,6 +96,24 @@ def read(root: Path, split: str) -> list[LabelledImage]:
         )
         for image_id, instances in objects.items()
     ]
+
+
+def _check_boxes(name: str, annotations: Sequence[Annotation], images: Mapping[int, CocoImage]) -> None:
+    """Raise `TextError` where boxes are not left, top, width and height in pixels. Every score would be near 0."""
+    outside = sum(_is_outside(each.bbox, images[each.image_id]) for each in annotations)
+    if outside > MOST_OUTSIDE * len(annotations):
+        raise TextError(
+            f"{name}: {outside} of {len(annotations)} boxes go beyond their images, as if bbox were left, top, right, "
+            "bottom; COCO's is left, top, width, height in pixels"
+        )
+    if annotations and max(max(each.bbox) for each in annotations) <= 1:
+        raise TextError(f"{name}: its boxes are shares of the images, and COCO's are in pixels")
+
+
+def _is_outside(box: Sequence[float], image: CocoImage) -> bool:
+    left, top, width, height = box
+    ends = left + width > image.width + SLACK or top + height > image.height + SLACK
+    return ends or min(left, top) < -SLACK or min(width, height) < 0
 
 
 def _files(root: Path) -> dict[str, Path]:

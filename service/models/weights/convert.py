@@ -3,6 +3,7 @@
 Every weight file from outside passes through this module.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,7 +11,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from service.models.cards import CardError, KeyProfile, Network
-from service.models.weights import checkpoint, file_kinds, fitting, key_names, pickles
+from service.models.labels import Label
+from service.models.weights import checkpoint, class_names, file_kinds, fitting, key_names, pickles
 from service.models.weights.checksums import IncompatibleWeightsError, WeightsError
 from service.models.weights.fitting import Choice, Reading, StateDict
 
@@ -21,18 +23,23 @@ def convert(
     profile: KeyProfile,
     target: Path,
     choice: Choice = Choice(),  # noqa: B008 - immutable
+    labels: Sequence[Label] = (),
 ) -> Reading:
     """Write the weights in `source` that fit `network` to `target`. Return which part was used, without the weights.
 
     Values and precision do not change, except that weights for images with blue first get red first. Only tensors are
-    unpickled.
+    unpickled. `labels` are compared with class names in `source`.
 
     Raises `IncompatibleWeightsError` if `source` is damaged, contains code, has no weights with the network's keys and
-    shapes, or values that are not finite. Raises `WeightsError` as `check` does, and if `target` cannot be written.
+    shapes, or values that are not finite. Raises `WeightsError` as `check` does, if `target` cannot be written, and
+    for labels in another order.
     """
     check(network)
     expected = _expected(network)
-    reading = _fit(_read(source), expected, profile, choice)
+    content = _read(source)
+    reading = _fit(content, expected, profile, choice)
+    class_names.check(content, labels)
+    del content  # or each weight stays in memory beside its copy
     found = reading.state
     if profile in key_names.BLUE_FIRST:
         first = key_names.BLUE_FIRST[profile]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from service.models import cards, labels, model_folder, text_file, zoo
 from service.models.cards import LABEL_SETS, CardError, KeyProfile, Library, Network
+from service.models.labels import Label, LabelsError
 from service.models.text_file import TextError
 from service.models.weights import archive, checksums
 from service.models.weights.checksums import IncompatibleWeightsError, WeightsError
-from service.models.weights.store import WEIGHTS_FOLDER
+from service.models.weights.store import WEIGHTS_FOLDER, sources
 
 if TYPE_CHECKING:
     from service.models.weights.fitting import Reading
@@ -25,8 +26,8 @@ class ImportSpec:
     """The description of a checkpoint. `labels` is a file with one line per class, or the name of a shared label set.
 
     `input` and `serving` are tables of models of the task. `input_profile` replaces its profile if that is one of
-    `InputProfile`, and `size` its size in pixels. With `has_colours` each class gets a colour. `ema` and `member`
-    choose among several weights in the file.
+    `InputProfile`, and `size` its size in pixels, with the short side in proportion. With `has_colours` each class gets
+    a colour. `ema` and `member` choose among several weights in the file.
     """
 
     name: str
@@ -50,6 +51,8 @@ class ImportSpec:
         table = dict(self.input)
         if table["profile"] in get_args(InputProfile):
             table["profile"] = self.input_profile
+        if self.size is not None and "short" in table:
+            table["short"] = round(self.size * table["short"] / table["size"])
         return table if self.size is None else {**table, "size": self.size}
 
 
@@ -110,28 +113,60 @@ def _fill(building: Path, store: Path, spec: ImportSpec, file: Path) -> "Reading
     # They import torch, which only a conversion needs.
     from service.models.weights.convert import convert  # noqa: PLC0415
     from service.models.weights.fitting import Choice  # noqa: PLC0415
+    from service.networks import timm_networks  # noqa: PLC0415
 
-    shared = store / LABEL_SETS / f"{spec.labels}.tsv"
-    if shared.is_file():
-        classes = len(labels.read(shared, table=True))
-    else:
-        lines = _own_lines(Path(spec.labels), coloured=spec.has_colours)
-        (building / "labels.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        classes = len(lines)
+    classes, shared = _labels(building, store, spec)
     target = building / WEIGHTS_FOLDER / f"{spec.name}.safetensors"
     target.parent.mkdir()
     unpacked = building / "unpacked"
     checkpoint = archive.unpack(file, unpacked)
     try:
-        network = Network(name=spec.network, library=spec.library, classes=classes)
-        reading = convert(checkpoint, network, spec.profile, target, Choice(spec.ema, spec.member))
+        _check_published(store, spec, checkpoint)
+        network = Network(name=spec.network, library=spec.library, classes=len(classes))
+        reading = convert(checkpoint, network, spec.profile, target, Choice(spec.ema, spec.member), classes)
     except IncompatibleWeightsError as error:
-        raise WeightsError(f"{file.name}: {error}; {spec.labels} has {classes} classes") from error
+        raise WeightsError(f"{file.name}: {error}; {spec.labels} has {len(classes)} classes") from error
+    except WeightsError as error:
+        raise WeightsError(f"{file.name}: {error}") from error
     unpacked.unlink(missing_ok=True)
-    tables = _tables(spec, classes, checksums.sha256(target), shared=shared.is_file())
+    tables = _tables(spec, len(classes), checksums.sha256(target), shared=shared)
+    if spec.library == "timm":
+        tables["input"] |= timm_networks.statistics(spec.network)
     tables[""]["source"] = f"Imported from {text_file.printable(file.name)}: {reading.used}."
     (building / "card.toml").write_text(_toml(tables), encoding="utf-8")
     return reading
+
+
+def _labels(building: Path, store: Path, spec: ImportSpec) -> tuple[Sequence[Label], bool]:
+    """Return the labels, and whether they are a shared set. Others are written to the model's folder."""
+    shared = store / LABEL_SETS / f"{spec.labels}.tsv"
+    path = shared if shared.is_file() else building / "labels.txt"
+    if path is not shared:
+        lines = _own_lines(Path(spec.labels), coloured=spec.has_colours)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    try:
+        return labels.read(path, table=path is shared), path is shared
+    except LabelsError as error:
+        raise WeightsError(f"the labels {spec.labels} cannot be used: {error}") from error
+
+
+def _check_published(store: Path, spec: ImportSpec, checkpoint: Path) -> None:
+    """Raise `WeightsError` for the published file of another network, as its checksum says.
+
+    Networks can have the same keys and shapes and compute something else, such as `resnest50` and
+    `resnest50_fast_2s1x64d`.
+    """
+    digest = checksums.sha256(checkpoint)
+    for card in zoo.read_zoo(store).values():
+        network = card.network
+        if network.library != spec.library or network.name == spec.network:
+            continue
+        stated = [source.sha256 or source.digest for source in sources(card)]
+        if any(each and digest.startswith(each) for each in stated):
+            raise WeightsError(
+                f"it is the published file of {card.name}, whose network is {network.name} and not {spec.network}; "
+                f"import it with --name {card.name} alone, or with --network {network.name}"
+            )
 
 
 def _own_lines(path: Path, *, coloured: bool) -> Sequence[str]:
@@ -142,11 +177,21 @@ def _own_lines(path: Path, *, coloured: bool) -> Sequence[str]:
         raise WeightsError(f"the labels {path} cannot be read: {error}") from error
     if not text:
         raise WeightsError(f"the labels {path} are empty")
+    if _is_json(text):
+        raise WeightsError(f"the labels {path} are JSON; write one label on each line, in the order of the class ids")
     rows = [line.partition("\t") for line in text.split("\n")]
     pairs = [(text_file.name(name), colour.strip()) for name, _, colour in rows]
     if coloured:
         pairs = [(name, colour or voc_colour(index)) for index, (name, colour) in enumerate(pairs)]
     return [f"{name}\t{colour}" if colour else name for name, colour in pairs]
+
+
+def _is_json(text: str) -> bool:
+    """Return whether a text is a list or an object of JSON, whose lines would count as labels."""
+    try:
+        return isinstance(json.loads(text), list | dict)
+    except ValueError:
+        return False
 
 
 def voc_colour(index: int) -> str:

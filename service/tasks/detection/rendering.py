@@ -11,6 +11,7 @@ import orjson
 
 from service.errors import MasksTooLarge
 from service.imaging.drawing import instance_overlay
+from service.imaging.drawing.instance_colours import instance_colours
 from service.imaging.drawing.instance_masks import (
     InstanceForm,
     InstanceMask,
@@ -20,8 +21,9 @@ from service.imaging.drawing.instance_masks import (
 )
 from service.imaging.drawing.instance_overlay import DrawnInstance, drawable
 from service.imaging.drawing.instance_runs import Box
+from service.imaging.masks import Colour
 from service.models.cards import ModelCard
-from service.models.labels import Label
+from service.models.labels import Label, hex_of
 from service.tasks.base import DIGITS, DecodedFacts, Drawn, Layer, ModelOutput, Rendering, label_row
 from service.tasks.detection.checks import has_masks
 from service.tasks.overlays import OverlayKind, check_webp
@@ -38,11 +40,12 @@ MAX_PIXELS, MAX_AREAS = 64_000_000, 4
 
 @dataclass(frozen=True)
 class Chosen:
-    """The detections of an image that a request asks for: boxes in pixels, and the arrays of the same ones."""
+    """The detections of an image that a request asks for: boxes in pixels, labels, colours, and the masks if any."""
 
     boxes: Sequence[Box]
     scores: Sequence[float]
-    class_ids: Sequence[int]
+    labels: Sequence[Label]
+    colours: Sequence[Colour]
     masks: Any
 
 
@@ -50,7 +53,8 @@ class Chosen:
 class DetectionRendering(Rendering):
     """Which detections to return, and what to make of them.
 
-    `classes` has for each model's name the ids to return, or None for all. `form` None is without masks.
+    `classes` has for each model's name the ids to return, or None for all. `form` None is without masks. With
+    `is_alone` the overlay is the whole response.
     """
 
     min_score: float
@@ -60,6 +64,7 @@ class DetectionRendering(Rendering):
     tolerance: float
     overlay: OverlayKind | None
     compares: bool = False
+    is_alone: bool = False
 
     @property
     def media_types(self) -> list[str]:  # type: ignore[override]
@@ -70,7 +75,7 @@ class DetectionRendering(Rendering):
 
     def alone(self, media_type: str) -> "DetectionRendering":
         """Return the same for its overlay, in this format."""
-        return replace(self, overlay="webp" if media_type == "image/webp" else "png")
+        return replace(self, overlay="webp" if media_type == "image/webp" else "png", is_alone=True)
 
     def chosen(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput) -> Chosen:
         """Return the detections to show, best first, and of equal rounded scores by class id."""
@@ -83,10 +88,12 @@ class DetectionRendering(Rendering):
         indices = indices[np.lexsort((arrays["class_ids"][indices], -scores[indices]))][: self.max_detections]
         boxes = arrays["boxes"][indices].astype(np.float64) * [facts.width, facts.height, facts.width, facts.height]
         with_masks = self.form is not None and has_masks(card)
+        labels = [card.classes[class_id] for class_id in arrays["class_ids"][indices].tolist()]
         return Chosen(
             [tuple(box) for box in boxes.tolist()],
             scores[indices].tolist(),
-            arrays["class_ids"][indices].tolist(),
+            labels,
+            instance_colours([label.color for label in labels]),
             arrays["masks"][indices] if with_masks else None,
         )
 
@@ -99,12 +106,12 @@ class DetectionRendering(Rendering):
         if found.masks is not None:
             check_pixels(found.boxes, facts)
         instances = [
-            DrawnInstance(box, f"{drawable(label.label, class_id)} {score:.2f}", label.color, mask)
-            for box, score, class_id, label, mask in zip(
+            DrawnInstance(box, f"{drawable(label.label, label.class_id)} {score:.2f}", colour, mask)
+            for box, score, label, colour, mask in zip(
                 found.boxes,
                 found.scores,
-                found.class_ids,
-                (card.classes[class_id] for class_id in found.class_ids),
+                found.labels,
+                found.colours,
                 [None] * len(found.boxes) if found.masks is None else found.masks,
                 strict=True,
             )
@@ -112,7 +119,9 @@ class DetectionRendering(Rendering):
         return [partial(instance_overlay.overlay, instances=instances, kind=self.overlay.upper())]
 
     def painting(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput) -> InstancePlan | None:
-        """Return the masks to render, if requested. Raises `MasksTooLarge`."""
+        """Return the masks to render; None where none are requested. Raises `MasksTooLarge`."""
+        if self.is_alone:
+            return None
         found = self.chosen(card, facts, output)
         if found.masks is None or self.form is None:
             return None
@@ -128,10 +137,11 @@ class DetectionRendering(Rendering):
         found = self.chosen(card, facts, output)
         plan = None if drawn.painted is not None else self.painting(card, facts, output)
         painted = plan.paint() if plan else drawn.painted
+        masks = painted or [None] * len(found.boxes)
         rows = [
-            {**detection(card.classes[class_id], box, score), **({} if mask is None else self._mask(mask, facts))}
-            for box, score, class_id, mask in zip(
-                found.boxes, found.scores, found.class_ids, painted or [None] * len(found.boxes), strict=True
+            {**detection(label, box, score, colour), **({} if mask is None else self._mask(mask, facts))}
+            for box, score, label, colour, mask in zip(
+                found.boxes, found.scores, found.labels, found.colours, masks, strict=True
             )
         ]
         return {"detections": rows, **self._overlay(facts, drawn)}
@@ -170,11 +180,11 @@ def check_pixels(boxes: Sequence[Box], facts: DecodedFacts) -> None:
         raise MasksTooLarge(detail, limit=limit, actual=actual)
 
 
-def detection(label: Label, box: Box, score: float) -> dict[str, Any]:
+def detection(label: Label, box: Box, score: float, colour: Colour) -> dict[str, Any]:
     """Return a `Detection` document without the members about its mask."""
     left, top, right, bottom = box
     bbox = tuple(round(side, BOX_DIGITS) for side in (left, top, right - left, bottom - top))
-    return {**class_row(label), "score": score, "bbox": bbox, "color": label.hex_color}
+    return {**class_row(label), "score": score, "bbox": bbox, "color": hex_of(colour)}
 
 
 def class_row(label: Label) -> dict[str, Any]:

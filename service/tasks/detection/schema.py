@@ -84,7 +84,8 @@ class Detection(ClassLabel):
     """An object in the image. The highest score comes first, and of equal scores the lowest class id.
 
     `bbox` is x, y, width, height in pixels of the upright image. `category_id` is the id of COCO's annotations, absent
-    if the model's labels have none. `pixels` is the area of the mask.
+    if the model's labels have none. `color` is that of the detection in the overlay: of its class for the best one of
+    the class, and another shade for each further one. `pixels` is the area of the mask.
     """
 
     category_id: int | None = None

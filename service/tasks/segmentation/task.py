@@ -81,6 +81,17 @@ def details(card: ModelCard) -> dict[str, Any]:
     return {"best": {**facts, **times}}
 
 
+def imported_input(network: str) -> dict[str, Any]:
+    """Return the input of the published models of a network for ADE20K.
+
+    Attention between all pixels, as in MMSegmentation's DANet, takes memory with the square of their number.
+    """
+    table: dict[str, Any] = {"profile": "proportional", "size": 520, "interpolation": "bilinear", "multiple": 8}
+    if not network.startswith("mmseg_"):
+        return table
+    return table | {"size": 1024 if network.startswith("mmseg_da_") else 2048, "short": 512}
+
+
 SEGMENTATION: Final = Task(
     name="segmentation",
     scope="segment",
@@ -106,7 +117,7 @@ SEGMENTATION: Final = Task(
     v2_outputs=v2_outputs,
     agreement=agreement,
     published_score=("MIOU", "miou"),
-    imported_input={"profile": "proportional", "size": 520, "interpolation": "bilinear", "multiple": 8},
+    imported_input=imported_input,
     networks=re.compile("deeplab_|fcn_|mmseg_"),
     has_colours=True,
     label=label,

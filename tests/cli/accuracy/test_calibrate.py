@@ -1,6 +1,7 @@
 """The command `calibrate`, from folders of images to a card that the service uses."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,17 @@ def test_folders_for_the_domain_score_need_others(option: str, own_store: Path, 
 
     assert told.exit_code == 2
     assert "need --others" in told.stderr
+
+
+def test_every_file_that_is_left_out_is_named(own_store: Path, photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(photos, tmp_path / "more")
+    (folder / "stray.png").write_bytes((folder / FLOWERS_AND_PETS[0] / "00.png").read_bytes())
+    (folder / FLOWERS_AND_PETS[0] / "notes.txt").write_text("none", encoding="utf-8")
+
+    told = call(own_store, "tiny-classifier", folder, "--yes")
+
+    assert "because it is in no folder of a label: stray.png" in told.stderr
+    assert "notes.txt" in told.stderr
 
 
 def test_the_service_uses_what_was_written(own_store: Path, photos: Path) -> None:

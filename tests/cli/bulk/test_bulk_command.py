@@ -131,6 +131,25 @@ async def test_another_question_needs_another_file(listening: Running, photos: P
     assert b"has the results of another run" in said
 
 
+def test_the_same_names_in_another_folder_are_not_taken_for_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = write_store(tmp_path / "models", "tiny-segmenter")
+    words = ["bulk", "photos", "--task", "segment", "--query", "mask=none", "--local", "--store", str(models)]
+    for name in ("first", "second"):
+        (tmp_path / name / "photos").mkdir(parents=True)
+        (tmp_path / name / "photos" / "a.png").write_bytes(image_bytes())
+
+    monkeypatch.chdir(tmp_path / "first")
+    assert CliRunner().invoke(main, [*words, "--out", str(tmp_path / "r.jsonl")]).exit_code == 0
+    monkeypatch.chdir(tmp_path / "second")
+    refused = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "r.jsonl")])
+
+    assert refused.exit_code == 1
+    assert 'with folder "first"' in refused.output
+    assert lines(tmp_path / "r.jsonl") == 1
+
+
 def test_a_model_in_this_process_does_the_same(photos: Path, tmp_path: Path) -> None:
     models = write_store(tmp_path / "models", "tiny-segmenter")
     words = [str(photos), "--task", "segment", "--query", "mask=none", "--local", "--store", str(models)]

@@ -32,6 +32,18 @@ def test_a_run_that_continues_knows_the_lines_and_the_problems(path: Path) -> No
         assert results.failed == 1
 
 
+def test_relative_names_of_another_folder_are_refused_and_absolute_ones_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    for run in (RUN, {**RUN, "folder": "a"}, RUN, {**RUN, "folder": "a"}):
+        with results_file.opened(path, run) as results:
+            results.append(line("1.jpg", predictions=[]))
+    with (
+        pytest.raises(RunFailedError, match='another run, with folder "a"'),
+        results_file.opened(path, {**RUN, "folder": "b"}),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("cut", range(1, 20))
 def test_what_a_killed_process_left_of_a_line_is_removed(cut: int, path: Path) -> None:
     whole = path.read_bytes()

@@ -13,6 +13,7 @@ from service.models import cards
 from service.tasks import endpoints
 from service.tasks.base import Endpoint
 from tests.gateway.fixtures.images import image_bytes, rotated_jpeg
+from tests.stores import write_store
 
 pytestmark = pytest.mark.anyio
 
@@ -55,6 +56,21 @@ async def test_every_endpoint_answers_with_the_members_of_its_response(name: str
         )
     )
     assert "error" not in described.model_dump()["results"][0]
+
+
+async def test_an_overlay_leaves_the_background_alone_in_every_language(tmp_path: Path) -> None:
+    store = write_store(tmp_path, "tiny-segmenter")
+    with (store / "tiny-segmenter" / "card.toml").open("a", encoding="utf-8") as card:
+        card.write('\n[labels.names]\nde = ["Hintergrund", "Katze", "Hund"]\n')
+
+    async def ask(lang: str) -> dict[str, Any]:
+        query = {"overlay": "png", "mask": "none", "lang": lang}
+        return await LocalModel.load(endpoint("segment"), query, store).answer(image_bytes())
+
+    english, german = await ask("en"), await ask("de")
+
+    assert "Hintergrund" in {row["label"] for row in german["segments"]}
+    assert english["overlay"]["data"] == german["overlay"]["data"]
 
 
 async def test_an_image_that_cannot_be_decoded_has_its_problem(store: Path) -> None:

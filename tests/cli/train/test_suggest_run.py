@@ -7,6 +7,7 @@ import pytest
 from service.cli.train import features, suggest_run
 from service.measure.pipeline import Pipeline
 from service.models import cards
+from service.models.calibration import Calibration
 from service.models.cards import CardError, ModelCard
 from tests.cli.train.photos import write
 from tests.stores import write_store
@@ -17,14 +18,17 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
     return cards.read(write_store(tmp_path_factory.mktemp("store"), "tiny-classifier") / "tiny-classifier")
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.3])
 def test_the_first_suggestion_is_the_image_of_which_the_served_model_is_least_sure(
-    card: ModelCard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    card: ModelCard, tmp_path: Path, capsys: pytest.CaptureFixture[str], temperature: float
 ) -> None:
+    calibration = Calibration(temperature=temperature, min_logit=-100.0, made_of=str(card.checksum))
+    card = card.model_copy(update={"calibration": calibration})
     folder = write(tmp_path, {"sea": 8, "sand": 8})
     served = Pipeline.load(card.model_copy(update={"serving": card.serving.model_copy(update={"precision": "fp32"})}))
     margins = {}
     for path in folder.rglob("*.png"):
-        scores = sorted(next(iter(served(path.read_bytes())[0].arrays.values())).tolist())
+        scores = sorted(served(path.read_bytes())[0].arrays["scores"].tolist())
         margins[str(path)] = scores[-1] - scores[-2]
 
     suggest_run.suggest(folder, card, features.operation_of(card), 3, None)

@@ -56,6 +56,34 @@ def test_the_published_layout_is_recognised_and_read_by_image_id(tmp_path: Path)
     assert {image.size for image in found.images} == {(20, 10)}
 
 
+def boxes(*found: tuple[float, float, float, float]) -> dict[str, Any]:
+    rows = [{"id": index, "image_id": 9, "category_id": 17, "bbox": box} for index, box in enumerate(found)]
+    return {**content(), "annotations": rows}
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (boxes((12, 2, 20, 10), (2, 2, 8, 8), (14, 1, 18, 9)), "2 of 3 boxes go beyond .* width, height in pixels"),
+        (boxes((15, 8, -5, -4)), "1 of 1 boxes go beyond"),
+        (boxes((0.1, 0.2, 0.5, 0.6), (0, 0, 1, 1)), "its boxes are shares of the images"),
+        ({**content(), "images": [content()["images"][0]] * 2}, "1 of its images have the id of another one"),
+        ({**content(), "categories": [{"id": 17, "name": each} for each in "ab"]}, "1 of its categories have the id"),
+    ],
+    ids=["corners", "negative sides", "shares", "two images of one id", "two categories of one id"],
+)
+def test_annotations_that_mean_something_else_are_refused(tmp_path: Path, document: Any, words: str) -> None:
+    write(tmp_path, "val2017", document, "val2017/a.jpg", "val2017/b.jpg")
+    with pytest.raises(CardError, match=words):
+        datasets.read(tmp_path)
+
+
+def test_a_box_may_go_a_pixel_beyond_the_image_and_a_few_further(tmp_path: Path) -> None:
+    document = boxes((-0.5, 0, 21, 10), (2, 2, 8, 8), (2, 2, 8, 8), (15, 5, 30, 10))
+    write(tmp_path, "val2017", document, "val2017/b.jpg")
+    assert len(datasets.read(tmp_path).images[0].instances or ()) == 4
+
+
 def test_annotations_beside_the_images_of_each_split_are_read(tmp_path: Path) -> None:
     """Roboflow exports them so (roboflow/rf-detr#85)."""
     for split in ("train", "valid"):

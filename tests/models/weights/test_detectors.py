@@ -113,7 +113,7 @@ def test_an_imported_detector_is_served_image_by_image_with_a_long_deadline(weig
         network=NAME,
         labels=str(tmp_path / "labels.txt"),
         task=DETECTION.name,
-        input=DETECTION.imported_input,
+        input=DETECTION.imported_input(NAME),
         serving=DETECTION.imported_serving,
         has_colours=DETECTION.has_colours,
         profile="mmdet",

@@ -1,5 +1,7 @@
 """Import of a checkpoint as a model of the store."""
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from service import engines
+from service import engines, networks
 from service.models import cards, zoo
+from service.models.inputs import Input
 from service.models.model_folder import RESERVED
 from service.models.weights import checksums
 from service.models.weights.checksums import WeightsError
@@ -17,13 +20,16 @@ from service.tasks import task_of_network
 from tests.models.weights.checkpoints import CLASSES, State, made_state, pth, zipped
 from tests.models.weights.conftest import visible
 
-SETS = Path(__file__).parents[3] / "model_store" / "labels"
+STORE = Path(__file__).parents[3] / "model_store"
+SETS = STORE / "labels"
 
 
 def spec(name: str, network: str, labels: str, **more: Any) -> ImportSpec:
     """Return the description of a checkpoint, with the task that its network is for."""
     task = task_of_network(network, "own")
-    return ImportSpec(name, network, labels, task.name, task.imported_input, has_colours=task.has_colours, **more)
+    return ImportSpec(
+        name, network, labels, task.name, task.imported_input(network), has_colours=task.has_colours, **more
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +72,48 @@ def test_a_fine_tuned_classifier_is_served_with_its_own_labels(store: Path, file
     checksums.verify(card)
     scores = engines.load(card, "cpu")(np.zeros((1, 64, 64, 3), np.uint8))["scores"]
     assert scores.shape == (1, 3)
+
+
+def test_labels_in_another_order_than_the_checkpoint_states_are_refused(
+    store: Path, tmp_path: Path, state: State, labels: str
+) -> None:
+    file = tmp_path / "ordered.pth"
+    file.write_bytes(pth({"state_dict": state, "class_to_idx": {"katze": 0, "rüde": 1, "犬": 2}}))
+    with pytest.raises(WeightsError, match=r"ordered\.pth: .* in class_to_idx that class 0 is katze"):
+        import_checkpoint(store, spec("mine", "resnest14", labels), file)
+    assert not list(store.iterdir())
+
+    file.write_bytes(pth({"state_dict": state, "class_to_idx": {"rüde": 0, "katze": 1, "犬": 2}}))
+    import_checkpoint(store, spec("mine", "resnest14", labels), file)
+
+
+def test_the_published_file_of_another_network_is_refused(store: Path, file: Path, labels: str) -> None:
+    """Both networks have the same keys and shapes, so nothing else would tell them apart."""
+    fast, usual = (networks.build(name, classes=3).state_dict() for name in ("resnest50_fast_2s1x64d", "resnest50"))
+    assert {key: value.shape for key, value in fast.items()} == {key: value.shape for key, value in usual.items()}
+
+    shutil.copytree(STORE / "resnest50_fast_2s1x64d", store / "fast", ignore=shutil.ignore_patterns("weights"))
+    card = (store / "fast" / "card.toml").read_text(encoding="utf-8")
+    published = re.search(r'sha256 = "([0-9a-f]{8})"', card)
+    assert published
+    card = card.replace(published[1], checksums.sha256(file)[:8])
+    (store / "fast" / "card.toml").write_text(card, encoding="utf-8")
+    with pytest.raises(WeightsError, match="published file of resnest50_fast_2s1x64d, whose network is"):
+        import_checkpoint(store, spec("mine", "resnest14", labels), file)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(None, (1333, 800)), (666, (666, 400)), (400, (400, 240))])
+def test_the_short_side_of_the_input_follows_the_size(size: int | None, expected: tuple[int, int]) -> None:
+    table = spec("mine", "mask_rcnn_resnet50", "labels", size=size).input_table()
+    assert (table["size"], table["short"]) == expected
+    Input.model_validate(table)
+
+
+@pytest.mark.parametrize("text", ['["rüde", "katze", "犬"]', '{\n "0": "rüde",\n "1": "katze"\n}'])
+def test_labels_in_json_are_refused(store: Path, file: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "labels.json").write_text(text, encoding="utf-8")
+    with pytest.raises(WeightsError, match="are JSON; write one label on each line"):
+        import_checkpoint(store, spec("mine", "resnest14", str(tmp_path / "labels.json")), file)
 
 
 def test_a_further_version_stands_beside_the_model_and_takes_its_name(store: Path, file: Path, labels: str) -> None:

@@ -1,14 +1,20 @@
 """What detection says about its models."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from service.models import zoo
 from service.models.cards import ModelCard
+from service.models.inputs import Input
 from service.models.labels import Label
 from service.tasks import task_of_network
 from service.tasks.detection import task
 from service.tasks.detection.task import DETECTION
 from tests.gateway.fixtures.fake_outputs import expected_detections
+
+STORE = Path(__file__).parents[3] / "model_store"
 
 
 @pytest.fixture
@@ -47,3 +53,16 @@ def test_a_class_has_its_id_in_cocos_annotations() -> None:
 @pytest.mark.parametrize("name", ["mmdet_cascade_mask_rcnn_resnest101", "faster_rcnn_resnet50", "mask_rcnn_resnest50"])
 def test_networks_of_its_names_are_detectors(name: str) -> None:
     assert task_of_network(name, "own") is DETECTION
+
+
+PUBLISHED = [card for card in zoo.read_zoo(STORE).values() if card.task == DETECTION.name and card.published]
+
+
+@pytest.mark.parametrize("card", PUBLISHED, ids=lambda card: card.name)
+def test_an_imported_detector_gets_the_input_of_the_published_one(card: ModelCard) -> None:
+    imported = Input.model_validate(DETECTION.imported_input(card.network.name))
+    assert imported == card.input.model_copy(update={"resizer": "simd"})
+
+
+def test_a_starter_detector_has_the_usual_statistics() -> None:
+    assert "mean" not in DETECTION.imported_input("starter_mask_rcnn_resnest14")

@@ -1,13 +1,19 @@
 """The limits and comparisons of segmentation."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from service.models import zoo
 from service.models.cards import ModelCard
+from service.models.inputs import Input
 from service.tasks.base import Operation
 from service.tasks.segmentation import task
 from service.tasks.segmentation.task import SEGMENTATION
 from tests.gateway.fixtures.fake_outputs import expected_arrays
+
+STORE = Path(__file__).parents[3] / "model_store"
 
 
 @pytest.fixture
@@ -52,3 +58,10 @@ def test_a_network_of_another_library_has_no_best_mask(card: ModelCard) -> None:
 
     assert task.details(foreign) == {}
     assert SEGMENTATION.operations_of(foreign) == [SEGMENTATION.operations[0]]
+
+
+@pytest.mark.parametrize(
+    "card", [card for name, card in zoo.read_zoo(STORE).items() if name.endswith("_ade")], ids=lambda card: card.name
+)
+def test_an_imported_segmenter_gets_the_input_of_the_published_one(card: ModelCard) -> None:
+    assert Input.model_validate(SEGMENTATION.imported_input(card.network.name)) == card.input

@@ -21,7 +21,7 @@ from service.tasks import task_of
 
 router = APIRouter(tags=["open inference protocol"], include_in_schema=False)
 
-TYPES: Final = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32", "UINT8": "TYPE_UINT8"}
+TYPES: Final = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32", "INT32": "TYPE_INT32", "UINT8": "TYPE_UINT8"}
 # Triton's name of each stage of an image, by ours in the metrics.
 STAGES: Final = {
     "queue": "queue",

@@ -4,9 +4,11 @@ An image is one element of the BYTES tensor `image`. After a JSON head it is a l
 file; in JSON it is base64. Triton's extensions `binary_tensor_data` and `classification` are supported.
 """
 
+import re
 import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from math import prod
 from typing import Any, Final
 
@@ -16,7 +18,9 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 
 from service.errors import EmptyBody, InvalidHeader, InvalidParameter, MalformedJson, ServiceError, TooManyImages
+from service.gateway.http import mistakes
 from service.gateway.routes.open_inference.v2_schemas import OutputParameters, TensorInput, TensorOutput, TensorRequest
+from service.gateway.uploads.multipart import SIMILAR
 from service.gateway.uploads.parsers.image_bodies import Upload, check_encoding, from_base64, malformed_json, upload_of
 from service.tasks import parameter_names
 from service.tasks.frame import Array
@@ -24,6 +28,7 @@ from service.tasks.frame import Array
 INPUT = "image"
 HEAD_LENGTH = "Inference-Header-Content-Length"
 DATATYPES: Final = {"uint8": "UINT8", "float32": "FP32", "int32": "INT32"}
+NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)  # Python refuses to read thousands of digits
 LENGTH = struct.Struct("<I")
 HEAD_STRUCTURE = 64  # brackets and commas of a head, besides two for each image
 MAX_JSON_NUMBERS = 1 << 20  # of an output in JSON
@@ -51,6 +56,13 @@ NOT_OFFERED: Final = {
 
 ELSEWHERE: Final = "It is a parameter of other routes. The parameters of this request are {own}."
 PARAMETERS: Final = parameter_names()
+# The names that each part may have. One that is similar is misspelt, and would have no effect.
+KNOWN: Final[Mapping[str, Collection[str]]] = {
+    "": ("inputs", "outputs", "parameters"),
+    "parameters.": ("binary_data_output",),
+    "inputs.parameters.": ("binary_data_size",),
+    "outputs.parameters.": ("binary_data", "classification"),
+}
 NO_NAMES: Final[Mapping[str, Collection[str | None]]] = {}
 
 
@@ -86,7 +98,7 @@ class TensorBody:
     def __post_init__(self) -> None:
         check_encoding(self.headers)
         self._length = self.headers.get(HEAD_LENGTH)
-        if self._length is not None and not (self._length.isascii() and self._length.isdecimal()):
+        if self._length is not None and not NUMBER.fullmatch(self._length):
             raise _invalid_length()
 
     def feed(self, chunk: bytes) -> None:
@@ -169,8 +181,8 @@ def check_parameters(
 ) -> None:
     """Raise `InvalidParameter` for what would change the result, but is not offered in its place.
 
-    These are parameters of Triton's extensions and of this service's other routes. `own` are those of the request. A
-    name of the model may be repeated if `addressed` has its value.
+    These are parameters of Triton's extensions and of this service's other routes, and misspelt ones. `own` are those
+    of the request. A name of the model may be repeated if `addressed` has its value.
     """
     members = (head.model_extra or {}).items()
     parts: dict[str, Iterable[str]] = {
@@ -179,15 +191,23 @@ def check_parameters(
         "inputs.parameters.": [name for part in head.inputs for name in extra_of(part)],
         "outputs.parameters.": [name for part in head.outputs or [] for name in extra_of(part)],
     }
-    elsewhere = ELSEWHERE.format(own=", ".join(sorted({*own, "binary_data_output"})))
+    elsewhere = ELSEWHERE.format(own=", ".join(sorted({*own, *KNOWN["parameters."]})))
     errors = [
-        {"parameter": f"{place}{name}", "detail": NOT_OFFERED.get(name, elsewhere)}
+        {"parameter": f"{place}{name}", "detail": detail}
         for place, names in parts.items()
         for name in names
-        if name in NOT_OFFERED or name in PARAMETERS
+        if (detail := _refusal(name, [*KNOWN[place], *(own if place == "parameters." else ())], elsewhere))
     ]
     if errors:
         raise InvalidParameter(errors[0]["detail"], errors=errors)
+
+
+def _refusal(name: str, known: Collection[str], elsewhere: str) -> str | None:
+    """Return why a part cannot have a parameter of this name, or None if it is ignored."""
+    if name in NOT_OFFERED or name in PARAMETERS:
+        return NOT_OFFERED.get(name, elsewhere)
+    misspelt = get_close_matches(name[: mistakes.NAME_CHARACTERS].lower(), known, 1, SIMILAR)
+    return mistakes.unknown(name, known, "This part has") if misspelt else None
 
 
 def _from_json(data: Sequence[str | list[str]]) -> list[Upload]:

@@ -60,13 +60,19 @@ def metadata_of(response: HttpResponse) -> list[tuple[str, str | bytes]]:
 def infer_body(request: ModelInferRequest) -> tuple[int, bytes]:
     """Return the length of the JSON head, and the body: that head and the bytes of the tensor.
 
-    Every output is asked for as bytes, unless it says otherwise. Raise `InvalidCallError`.
+    Every output is asked for as bytes. Raise `InvalidCallError`, also where the call asks for another form.
     """
     if not request.inputs:
         raise InvalidCallError(f"The call has no input. Send the BYTES tensor {INPUT}.")
     raw = list(request.raw_input_contents)
     if raw and len(raw) != len(request.inputs):
         raise InvalidCallError("raw_input_contents must have one element for each input.")
+    asked = [
+        (request.parameters, "binary_data_output"),
+        *((each.parameters, "binary_data") for each in request.outputs),
+    ]
+    if any(name in given and _values(given)[name] is not True for given, name in asked):
+        raise InvalidCallError("Outputs are in raw_output_contents alone. Leave binary_data out.")
     if raw and any(tensor.HasField("contents") for tensor in request.inputs):
         raise InvalidCallError("An input must be in its contents or in raw_input_contents, not in both.")
     tails = raw or [_joined(tensor.contents.bytes_contents) for tensor in request.inputs]
@@ -88,6 +94,12 @@ def infer_body(request: ModelInferRequest) -> tuple[int, bytes]:
     }
     text = orjson.dumps(head)
     return len(text), b"".join([text, *tails])
+
+
+def _asks_for_text(request: ModelInferRequest) -> bool:
+    """Return whether a call asks for any output in another form than bytes."""
+    of_outputs = [_values(output.parameters).get("binary_data", True) for output in request.outputs]
+    return not all([_values(request.parameters).get("binary_data_output", True), *of_outputs])
 
 
 def infer_response(response: HttpResponse) -> ModelInferResponse:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 import tritonclient.http as triton
 
-from service.gateway.routes.open_inference.triton import NOT_OFFERED, statistics
+from service.gateway.routes.open_inference.triton import NOT_OFFERED, TYPES, statistics
 from service.models.cards import ModelCard
 from tests.gateway.conftest import until
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
@@ -41,15 +41,17 @@ async def test_the_index_lists_the_models_and_their_states(
     assert await is_ready(gateway)
 
 
-async def test_the_configuration_has_the_tensors_of_the_metadata(gateway: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize("model", [CLASSIFIER, SEGMENTER, "tiny-detector"])
+async def test_the_configuration_has_the_tensors_of_the_metadata(gateway: httpx.AsyncClient, model: str) -> None:
     def ask(client: triton.InferenceServerClient) -> Any:
-        return client.get_model_config(SEGMENTER), client.get_model_metadata(SEGMENTER)
+        return client.get_model_config(model), client.get_model_metadata(model)
 
     config, metadata = await talk(gateway, ask)
     for ours, theirs in (("inputs", "input"), ("outputs", "output")):
         assert [(each["name"], each["dims"]) for each in config[theirs]] == [
             (each["name"], each["shape"]) for each in metadata[ours]
         ]
+        assert [TYPES[each["datatype"]] for each in metadata[ours]] == [each["data_type"] for each in config[theirs]]
     assert config["input"][0]["data_type"] == "TYPE_STRING"
 
 

@@ -49,6 +49,7 @@ def one(**changes: Any) -> dict[str, Any]:
         (one(shape=[-1]), 422, "invalid_parameter"),
         (one(shape=[-1, -1]), 422, "invalid_parameter"),
         (one(shape=[33]), 413, "too_many_images"),
+        (one(shape=[2**62, 2**62]), 413, "too_many_images"),
         (one(shape=[0], data=[]), 400, "empty_body"),
         (one(name="photo"), 422, "invalid_parameter"),
         (one(datatype="FP32"), 422, "invalid_parameter"),
@@ -69,6 +70,39 @@ async def test_a_request_that_breaks_the_protocol_is_a_problem(
     assert (response.status_code, response.json()["code"]) == (status, code), response.text
 
 
+@pytest.mark.parametrize(
+    ("model", "changes", "named", "meant"),
+    [
+        ("tiny-detector", {"parameters": {"min_scores": 0.9}}, "parameters.min_scores", "min_score"),
+        ("tiny-detector", {"parameters": {"maxDetections": 1}}, "parameters.maxDetections", "max_detections"),
+        ("tiny-classifier", {"parameters": {"binary_output": True}}, "parameters.binary_output", "binary_data_output"),
+        ("tiny-classifier", {"output": [{"name": "scores"}]}, "output", "outputs"),
+        (
+            "tiny-classifier",
+            {"outputs": [{"name": "scores", "parameters": {"classifications": 2}}]},
+            "outputs.parameters.classifications",
+            "classification",
+        ),
+    ],
+)
+async def test_a_misspelt_name_is_refused_because_it_would_have_no_effect(
+    client: httpx.AsyncClient, model: str, changes: dict[str, Any], named: str, meant: str
+) -> None:
+    response = await client.post(f"/v2/models/{model}/infer", json={**one(), **changes})
+
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter"), response.text
+    (row,) = response.json()["errors"]
+    assert (row["parameter"], f"Did you mean {meant}?" in row["detail"]) == (named, True)
+
+
+async def test_parameters_of_other_servers_that_change_nothing_here_are_ignored(client: httpx.AsyncClient) -> None:
+    others = {"content_type": "b64", "triton_enable_empty_final_response": True, "customer": "7"}
+
+    response = await client.post(INFER, json={**one(), "parameters": others})
+
+    assert response.status_code == 200, response.text
+
+
 async def test_one_column_of_pictures_is_pictures(client: httpx.AsyncClient) -> None:
     rows = [[each] for each in base64s(image_bytes(1), image_bytes(2))]
 
@@ -86,6 +120,7 @@ async def test_one_column_of_pictures_is_pictures(client: httpx.AsyncClient) -> 
         (b"\x01\x00", 2, None, 422, "invalid_parameter"),
         (b"", 0, "9999999", 400, "invalid_header"),
         (b"", 0, "-1", 400, "invalid_header"),
+        (b"", 0, "9" * 5000, 400, "invalid_header"),
         (b"", 0, "٣", 400, "invalid_header"),
     ],
 )

@@ -119,6 +119,18 @@ async def test_what_cannot_be_answered_says_why(
     assert (error.code(), words in details(error)) == (status, True), details(error)
 
 
+async def test_outputs_in_another_form_than_bytes_are_refused(call: Call) -> None:
+    output = messages.ModelInferRequest.InferRequestedOutputTensor(name="scores")
+    output.parameters["binary_data"].bool_param = False
+    for_all = infer(image_bytes())
+    for_all.parameters["binary_data_output"].bool_param = False
+    for request in (infer(image_bytes(), outputs=[output]), for_all):
+        error = await refused(call("ModelInfer", request))
+        assert (error.code(), "raw_output_contents" in details(error)) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+    output.parameters["binary_data"].bool_param = True
+    assert (await call("ModelInfer", infer(image_bytes(), outputs=[output]))).raw_output_contents
+
+
 async def test_a_problem_comes_as_a_document_too(call: Call) -> None:
     error = await refused(call("ModelInfer", infer(CORRUPT)))
     metadata = dict(error.trailing_metadata())

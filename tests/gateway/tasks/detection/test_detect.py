@@ -15,6 +15,7 @@ from shapely import geometry
 from service.imaging import decoder, preprocess
 from service.imaging.drawing.instance_masks import paste, window_of
 from service.models.cards import ModelCard
+from service.models.labels import hex_of
 from service.tasks.detection.schema import DetectResponse
 from tests.gateway.fixtures.fake_outputs import expected_detections
 from tests.gateway.fixtures.images import CORRUPT, image_bytes, json_body, rotated_jpeg
@@ -63,7 +64,7 @@ async def test_boxes_and_masks_are_in_pixels_of_the_upright_upload(
         left, top, right, bottom = box = expected["boxes"][index]
         np.testing.assert_allclose(row["bbox"], [left, top, right - left, bottom - top], atol=0.006)
         label = card.classes[expected["class_ids"][index]]
-        assert (row["label"], row["class_id"], row["color"]) == (label.label, label.class_id, label.hex_color)
+        assert (row["label"], row["class_id"]) == (label.label, label.class_id)
         mask = decoded_mask(row["mask"])
         assert mask.shape == (height, width)
         window = window_of(tuple(box), width, height)
@@ -81,6 +82,20 @@ async def test_the_query_bounds_score_number_and_classes(client: httpx.AsyncClie
         assert await detections(client, f"?min_score=0&classes={label.label}") == own
         assert await detections(client, f"?min_score=0&classes={label.class_id}") == own
     assert await detections(client, "?min_score=0.95") == []
+
+
+async def test_each_detection_has_a_colour_of_its_own_which_the_overlay_uses(
+    client: httpx.AsyncClient, card: ModelCard
+) -> None:
+    rows = await detections(client, "?min_score=0")
+    overlay = await client.post("/v1/detect?min_score=0&mask=none", content=CONTENT, headers={"Accept": "image/png"})
+    with Image.open(io.BytesIO(overlay.content)) as drawn:
+        colours = drawn.convert("RGB").getcolors(drawn.width * drawn.height) or []
+    assert len({row["color"] for row in rows}) == len(rows)
+    assert {row["color"] for row in rows} <= {hex_of(colour) for _, colour in colours}
+    for label in card.classes:
+        own = [row["color"] for row in rows if row["class_id"] == label.class_id]
+        assert own[:1] == [label.hex_color][: len(own)]
 
 
 async def test_polygons_cover_the_pixels_of_the_mask(client: httpx.AsyncClient) -> None:

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from service.errors import MasksTooLarge
-from service.tasks.base import DecodedFacts
+from service.models.cards import ModelCard
+from service.tasks.base import DecodedFacts, ModelOutput
+from service.tasks.detection.detect import plan
 from service.tasks.detection.rendering import check_columns, check_pixels
-from service.tasks.detection.schema import CompareDetectionsResponse
+from service.tasks.detection.schema import CompareDetectionsResponse, DetectQuery
+from tests.gateway.fixtures.fake_outputs import expected_detections
 from tests.gateway.fixtures.images import image_bytes
 from tests.stores import write_store
 
@@ -96,6 +99,14 @@ def test_masks_that_are_wider_together_than_is_encoded_are_refused() -> None:
         check_columns([whole] * 22, facts)
     assert (caught.value.problem()["limit"], caught.value.problem()["actual"]) == (64_000, 66_000)
     check_columns([(0.0, 0.0, 9000.0, 5000.0)] * 16, DecodedFacts(9000, 5000, "PNG", "RGB", ()))
+
+
+def test_a_response_that_is_the_overlay_encodes_no_masks(served: dict[str, ModelCard]) -> None:
+    card, facts = served["tiny-detector"], DecodedFacts(3000, 3000, "PNG", "RGB", ())
+    output = ModelOutput(expected_detections(card, np.zeros((8, 8, 3), np.uint8)), 1, 0.0)
+    rendering = plan([card], DetectQuery(min_score=0))
+    assert rendering.painting(card, facts, output)
+    assert rendering.alone("image/png").painting(card, facts, output) is None
 
 
 def tensors(outputs: list[dict[str, Any]] | None = None, **parameters: Any) -> dict[str, Any]:
