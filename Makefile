@@ -15,14 +15,14 @@ BUILD_TOOLS = cyclonedx-bom hatchling
 TORCH_VARIANT ?= $(notdir $(TORCH_INDEX))
 LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --constraint constraints.txt \
 	--index-strategy unsafe-best-match --no-annotate --no-header --upgrade
-TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not stress" --durations=25 --durations-min=8
+TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not stress and not cluster" --durations=25 --durations-min=8
 UNIT_TESTS = $(TEST) --ignore=tests/e2e --numprocesses=2 --dist=loadfile
 E2E_TESTS = $(TEST) tests/e2e --numprocesses=2 --dist=loadfile
 AGAIN = --last-failed --last-failed-no-failures=none
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage check format stress bench-gpu starter-models image-check observability-demo problems settings objectives dashboards dist sbom lock plan site clean
+.PHONY: help run test coverage check format stress bench-gpu starter-models image-check verify-cluster observability-demo problems settings objectives dashboards dist sbom lock plan site clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,13 @@ starter-models: $(VENV)/worker.stamp ## retrain the built-in models (PHOTOS=, RU
 
 image-check: ## build both images and send one image through them (root, buildah, podman)
 	.ci/image-check.sh
+
+verify-cluster: $(VENV)/test.stamp ## scale, roll out and drain the manifests on a real control plane (Debian; 16 min, at first 15 more)
+	.ci/deploy-tools.sh
+	.ci/control-plane.sh
+	@rm -f build/cluster/scaling.json
+	$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
+	@test ! -e build/cluster/scaling.json || $(BIN)/python -m tests.cluster.scaling_figures build/cluster/scaling.json
 
 observability-demo: $(VENV)/worker.stamp ## break a real service, and show which alerts fire, are sent and resolve (10 min)
 	@$(BIN)/python -m deploy.demo $(ARGS)

@@ -68,12 +68,12 @@ class Model:
         pass
 
 
-def until(what: Callable[[], Any], reason: str) -> Any:
-    """Return what the callable returns as soon as that is truthy; fail after `WAIT_S`."""
-    end = time.monotonic() + WAIT_S
+def until(what: Callable[[], Any], reason: str, within_s: float = WAIT_S, every_s: float = 0.05) -> Any:
+    """Return what the callable returns as soon as that is truthy; fail after `within_s`."""
+    end = time.monotonic() + within_s
     while not (found := what()):
-        assert time.monotonic() < end, f"{reason} within {WAIT_S} s"
-        time.sleep(0.05)
+        assert time.monotonic() < end, f"{reason} within {within_s} s"
+        time.sleep(every_s)
     return found
 
 

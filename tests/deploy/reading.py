@@ -1,9 +1,12 @@
 """Read the deployment files for the tests: rules, panels, manifests, and the metrics that they query."""
 
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -101,6 +104,21 @@ def metrics() -> dict[str, list[str]]:
 def rendered(overlay: str) -> tuple[Manifest, ...]:
     """Return the manifests that kustomize renders for an overlay."""
     return tuple(yaml.safe_load_all(run("kustomize", "build", KUBERNETES / overlay)))
+
+
+def build(components: Iterable[Path], overlay: str = "base", namespace: str = "resnest") -> list[dict[str, Any]]:
+    """Return the manifests of an overlay with components, in a namespace."""
+    with TemporaryDirectory() as folder:
+        top = Path(folder).resolve()
+        document = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": namespace,
+            "resources": [os.path.relpath(KUBERNETES / overlay, top)],
+            "components": [os.path.relpath(each, top) for each in components],
+        }
+        Path(folder, "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+        return [*yaml.safe_load_all(run("kustomize", "build", folder))]
 
 
 def of_kind(overlay: str, kind: str) -> dict[str, Manifest]:

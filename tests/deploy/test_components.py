@@ -4,7 +4,6 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import kubernetes_validate
@@ -39,27 +38,11 @@ NEEDS = {
 Manifests = list[dict[str, Any]]
 
 
-def build(components: list[Path], extra: Path | None = None) -> Manifests:
-    """Return the manifests of the base with components."""
-    with TemporaryDirectory() as folder:
-        top = Path(folder).resolve()
-        relative = [os.path.relpath(each, top) for each in (*components, extra) if each]
-        document = {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "namespace": "resnest",
-            "resources": [os.path.relpath(reading.KUBERNETES / "base", top)],
-            "components": relative,
-        }
-        Path(folder, "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-        return [*yaml.safe_load_all(run("kustomize", "build", folder))]
-
-
 @cache
 def with_component(*names: str) -> Manifests:
     """Return the manifests of the base with these components, and with those that they need."""
     needed = [each for name in names for each in (*NEEDS.get(name, ()), name)]
-    return build([reading.KUBERNETES / "components" / each for each in needed])
+    return reading.build(reading.KUBERNETES / "components" / each for each in needed)
 
 
 def one(manifests: Manifests, kind: str, name: str) -> dict[str, Any]:
@@ -217,7 +200,7 @@ def test_what_capacity_writes_sets_the_numbers_of_a_deployment(
     component.write(tmp_path / "capacity", sizing, 6, autoscaler, "Written by a test.")
     below = [reading.KUBERNETES / "components/keda"] if autoscaler == "keda" else []
 
-    manifests = build(below, tmp_path / "capacity")
+    manifests = reading.build([*below, tmp_path / "capacity"])
 
     (settings,) = [each["data"] for each in manifests if each["kind"] == "ConfigMap"]
     assert settings["RESNEST_MAX_IN_FLIGHT"] == "200"

@@ -28,6 +28,7 @@ RUN_BY: Final = {
 LEFT_OUT: Final = {
     r"make (run|check)$": "CI is `make test`, which does the same; `resnest-service run` is in tests/e2e",
     r"make (stress|bench-gpu)|(\w+=\S+ )?python -m benchmarks\.": "takes minutes; tests/benchmarks tests the programs",
+    r"make verify-cluster|\.venv/bin/python -m tests\.cluster\.": "takes 14 minutes; it is a test itself",
     r"make test ARGS=": "names tests, which the law of the paths checks",
     r"\. \.venv/bin/activate": "changes a shell",
     r"\.venv/bin/python -m tests\.laws\.prose": "tests/laws/test_prose.py does the same",

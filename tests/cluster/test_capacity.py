@@ -1,0 +1,17 @@
+"""The capacity of a simulated worker is that which `resnest-service capacity` would report."""
+
+import pytest
+
+from tests.cluster import capacity, shipped
+
+
+def test_a_simulated_worker_has_the_images_in_flight_of_the_same_worker_in_another_simulation() -> None:
+    found = capacity.measured(shipped.CPU, p95_s=0.5, gateway_core_s=0.0039)
+
+    assert found.images_per_s <= shipped.CPU.capacity
+    assert found.in_flight == pytest.approx(2.2, rel=0.15)  # tests/measure/capacity/test_sizing.py
+
+
+def test_a_bound_that_no_load_keeps_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"at most 0\.001 s"):
+        capacity.measured(shipped.CPU, p95_s=0.001, gateway_core_s=0.0039)

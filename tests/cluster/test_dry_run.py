@@ -1,0 +1,67 @@
+"""The API server itself accepts every overlay, and every combination of components, and drops no field of them."""
+
+import json
+from collections.abc import Iterator
+from itertools import combinations
+
+import pytest
+
+from tests.cluster import shipped
+from tests.cluster.fleet import Cluster
+from tests.cluster.kubernetes_api import ApiError
+from tests.cluster.lowering import FOREIGN
+from tests.deploy.reading import OVERLAYS
+from tests.deploy.test_components import COMPONENTS, NEEDS
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("scaled")]
+
+# Each adds Grafana's files: for a Prometheus of one's own, or for the operator's.
+EXCLUSIVE = frozenset(("monitoring", "prometheus-operator"))
+Chosen = tuple[str, tuple[str, ...]]
+
+
+def chosen() -> Iterator[Chosen]:
+    """Yield each overlay, and the base with each component, each pair of them, and all, with those that they need."""
+    yield from ((overlay, ()) for overlay in OVERLAYS)
+    operators = [name for name in COMPONENTS if name not in {"monitoring", "prometheus-volume"}]
+    own = [name for name in COMPONENTS if name != "prometheus-operator"]
+    for names in (*((name,) for name in COMPONENTS), *combinations(COMPONENTS, 2), operators, own):
+        needed = {each for name in names for each in (*NEEDS.get(name, ()), name)}
+        if not needed >= EXCLUSIVE:
+            yield "base", tuple(sorted(needed))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def namespace(cluster: Cluster) -> None:
+    cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "resnest"}})
+
+
+@pytest.mark.timeout(600)  # kustomize runs for each of them
+def test_the_server_accepts_every_overlay_and_every_pair_of_components(cluster: Cluster) -> None:
+    checked: set[str] = set()
+    for overlay, components in dict.fromkeys(chosen()):
+        for manifest in shipped.manifests("resnest", overlay, components):
+            text = json.dumps(manifest, sort_keys=True)
+            if manifest["kind"] in {*FOREIGN, "Namespace"} or text in checked:
+                continue
+            cluster.create(manifest, dry_run=True)
+            checked.add(text)
+
+    assert len(checked) > 50
+
+
+def test_the_server_rejects_what_no_schema_finds(cluster: Cluster) -> None:
+    deployment = shipped.one(shipped.manifests("resnest"), "Deployment", "worker")
+    deployment["spec"]["selector"]["matchLabels"] = {"app.kubernetes.io/name": "other"}
+
+    with pytest.raises(ApiError, match="does not match template"):
+        cluster.create(deployment, dry_run=True)
+
+
+def test_a_field_that_the_server_does_not_know_fails_the_test(cluster: Cluster) -> None:
+    deployment = shipped.one(shipped.manifests("resnest"), "Deployment", "worker")
+    (box,) = deployment["spec"]["template"]["spec"]["containers"]
+    box["resizePolicy"] = [{"resourceName": "cpu", "restartPolicy": "NotRequired"}]
+
+    with pytest.raises(AssertionError, match=r"containers\[0\]\.resizePolicy"):
+        cluster.create(deployment, dry_run=True)

@@ -1,0 +1,129 @@
+"""The shipped autoscalers, run by the real controllers, follow the load and survive what usually goes wrong.
+
+These tests come last: their fleets have been under load while other tests ran.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.cluster import scaling_figures, shipped
+from tests.cluster.fleet import WORKER, Cluster, Fleet, Sample
+from tests.cluster.kubelet import GPU
+from tests.cluster.kubernetes_api import collection
+from tests.cluster.scaling_figures import Figures
+from tests.cluster.scaling_runs import END_S, FALL_S, LOST_S, RISE_S, RUNS, ScalingRun
+from tests.deploy.programs import TOP
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(END_S + 300)]
+
+RESULTS = TOP / "build/cluster/scaling.json"
+SYNC_S = 15.0  # of the controller
+# What a scrape, the controller and a cold start take before one more worker answers.
+REACTION_S = shipped.scrape_interval_s() + SYNC_S + shipped.COLD_S
+SETTLED_S = 120.0  # after the rise
+BY_NAME = {run.name: run for run in RUNS}
+LOADS = ("step", "step-sized", "ramp", "ramp-sized")
+
+every_load = pytest.mark.parametrize("name", LOADS)
+
+
+@pytest.fixture(scope="module")
+def histories(cluster: Cluster, scaled: dict[str, Fleet]) -> dict[str, list[Sample]]:
+    """Return the samples of all runs, when the last has ended."""
+    cluster.wait(lambda: all(fleet.samples[-1].at >= END_S for fleet in scaled.values()), "the runs end", END_S + 60)
+    found = {name: list(fleet.samples) for name, fleet in scaled.items()}
+    scaling_figures.write(RESULTS, found)
+    return found
+
+
+def of(histories: dict[str, list[Sample]], name: str) -> tuple[ScalingRun, Figures]:
+    return BY_NAME[name], scaling_figures.figures(BY_NAME[name], histories[name])
+
+
+def risen_s(run: ScalingRun) -> float:
+    """Return when the load of a run first is at its highest, in seconds."""
+    highest = max(run.rate(at) for at in range(int(END_S)))
+    return next(at for at in range(int(END_S)) if run.rate(at) == highest)
+
+
+def between(samples: Sequence[Sample], begin_s: float, end_s: float) -> list[Sample]:
+    return [each for each in samples if begin_s <= each.at < end_s]
+
+
+@every_load
+def test_after_the_rise_workers_are_soon_enough_and_all_images_are_answered(
+    histories: dict[str, list[Sample]], name: str
+) -> None:
+    run, found = of(histories, name)
+    later = between(histories[name], risen_s(run) + SETTLED_S, FALL_S)
+
+    assert found.enough_s is not None
+    assert found.enough_s <= risen_s(run) - RISE_S + SETTLED_S
+    assert later[-1].missed == later[0].missed
+
+
+@every_load
+def test_the_number_of_workers_grows_and_shrinks_once(histories: dict[str, list[Sample]], name: str) -> None:
+    assert of(histories, name)[1].reversals <= 1
+
+
+@pytest.mark.parametrize("name", ["step", "step-sized"])
+def test_a_step_loses_what_two_workers_cannot_answer_while_others_start_and_no_more(
+    histories: dict[str, list[Sample]], name: str
+) -> None:
+    run, found = of(histories, name)
+    excess = 1 - 2 * run.curve.capacity / run.rate(RISE_S)
+
+    assert found.missed_s <= 1.1 * excess * REACTION_S
+
+
+@pytest.mark.parametrize("name", ["ramp", "ramp-sized"])
+def test_a_ramp_loses_almost_nothing(histories: dict[str, list[Sample]], name: str) -> None:
+    _, found = of(histories, name)
+
+    assert found.missed <= 0.005 * found.offered
+
+
+def test_without_any_metric_the_fewest_workers_run_and_the_autoscaler_says_why(
+    cluster: Cluster, histories: dict[str, list[Sample]]
+) -> None:
+    assert {each.workers for each in histories["no-metric"]} == {2}
+    assert condition(cluster, "no-metric", "ScalingActive") == ("False", "FailedGetExternalMetric")
+
+
+def test_a_metric_that_is_lost_while_the_load_rises_removes_no_worker(
+    cluster: Cluster, histories: dict[str, list[Sample]]
+) -> None:
+    assert {each.workers for each in histories["lost"] if each.at > LOST_S} == {2}
+    assert condition(cluster, "lost", "ScalingActive") == ("False", "FailedGetExternalMetric")
+
+
+def test_the_second_metric_goes_on_to_add_workers_while_the_first_is_lost(histories: dict[str, list[Sample]]) -> None:
+    run, found = of(histories, "lost-sized")
+    counts = [each.workers for each in between(histories["lost-sized"], RISE_S, END_S)]
+
+    assert found.most >= run.wanted(RISE_S)
+    assert counts == sorted(counts), "nothing is removed on half of what is known"
+
+
+def test_workers_without_a_gpu_wait_and_the_others_are_used_fully(
+    scaled: dict[str, Fleet], histories: dict[str, list[Sample]]
+) -> None:
+    run = BY_NAME["three-gpus"]
+    busy = between(histories["three-gpus"], RISE_S + REACTION_S + 30, FALL_S)
+    answered = (busy[-1].offered - busy[-1].missed - busy[0].offered + busy[0].missed) / (busy[-1].at - busy[0].at)
+
+    assert max(each.pending for each in busy) >= run.wanted(RISE_S) - run.pool.gpus
+    assert any(f"Insufficient {GPU}" in message for message in scaled["three-gpus"].unscheduled)
+    assert {each.ready for each in busy} == {run.pool.gpus}
+    assert answered >= 0.95 * run.pool.gpus * run.curve.capacity
+
+
+def condition(cluster: Cluster, namespace: str, kind: str) -> tuple[str, str]:
+    """Return the status and the reason of a condition of the workers' autoscaler."""
+    path = f"{collection('autoscaling/v2beta2', 'HorizontalPodAutoscaler', namespace)}/{WORKER}"
+    found: list[dict[str, Any]] = cluster.api.get(path)["status"]["conditions"]
+    (chosen,) = [each for each in found if each["type"] == kind]
+    return chosen["status"], chosen["reason"]
