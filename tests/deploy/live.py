@@ -138,6 +138,7 @@ def scraped(target: str, folder: Path, **others: str) -> Iterator[Prometheus]:
             said = until(
                 lambda: re.search(r"Listening on.*address=(\S+)", log.read_text("utf-8")), "Prometheus listens"
             )
+            until(lambda: httpx.get(f"http://{said[1]}/-/ready").status_code == 200, "Prometheus is ready")
             yield Prometheus(said[1])
         finally:
             process.terminate()
