@@ -21,7 +21,7 @@ def fit(trials: Sequence[Trial]) -> BatchCurve | None:
     """Return the curve that is nearest to the closed loops, None if fewer than two of them have what it needs.
 
     A lone caller's batches have one image. With more callers the model server is always busy, so the mean batch is its
-    rate times the time of a batch.
+    rate times the time of a batch. Batches that run at the same time count as one.
     """
     points = [point for each in trials if (point := _point(each))]
     if len(points) < 2:
