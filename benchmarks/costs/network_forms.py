@@ -43,26 +43,35 @@ Run = Callable[[Images], Any]
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--precision", type=click.Choice(["f32", "bf16"]), default="bf16", show_default=True)
+@click.option(
+    "--sides", type=(int, int), default=(392, 520), show_default=True, help="Height and width for a segmenter."
+)
 def main(
-    store: Path, names: tuple[str, ...], batches: tuple[int, ...], rounds: int, threads: int, precision: str
+    store: Path,
+    names: tuple[str, ...],
+    batches: tuple[int, ...],
+    rounds: int,
+    threads: int,
+    precision: str,
+    sides: tuple[int, int],
 ) -> None:
-    """Print a table for each model. Batches of a segmenter have one image of 392 x 520 pixels."""
+    """Print a table for each model. Batches of a segmenter have one image."""
     torch.set_num_threads(threads)
     for name in names:
         card = cards.read(store / name)
         click.echo(f"{name}, {precision}, {threads} threads, {torch.cpu.get_capabilities().get('amx_bf16')=}")
         rows: list[tuple[str, ...]] = []
         for engine, made in (("openvino", openvino(card, precision, threads)), ("torch", eager(card, precision))):
-            for images in samples(card, batches):
+            for images in samples(card, batches, sides):
                 rows += measured(engine, made, images, rounds)
         click.echo(table(HEAD, rows))
 
 
-def samples(card: ModelCard, batches: tuple[int, ...]) -> list[Images]:
-    """Return a batch of noise for each size."""
+def samples(card: ModelCard, batches: tuple[int, ...], sides: tuple[int, int]) -> list[Images]:
+    """Return a batch of noise for each size; for a segmenter, one image with these sides."""
     random = np.random.default_rng(0)
     if card.task == "segmentation":
-        return [random.integers(0, 256, (1, 392, 520, 3), np.uint8)]
+        return [random.integers(0, 256, (1, *sides, 3), np.uint8)]
     side = card.input.square
     return [random.integers(0, 256, (count, side, side, 3), np.uint8) for count in batches]
 

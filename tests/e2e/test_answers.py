@@ -4,6 +4,7 @@ import base64
 import io
 import statistics
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ def upload(seed: int, width: int = 240, height: int = 180, kind: str = "JPEG") -
     return out.getvalue()
 
 
+@cache
+def offline(folder: Path) -> Pipeline:
+    """Return the pipeline of a model in this process."""
+    return Pipeline.load(cards.read(folder), "cpu")
+
+
 def post(service: Running, route: str, data: bytes, **parameters: Any) -> httpx.Response:
     return service.client.post(route, content=data, params=parameters, headers={"Content-Type": "image/jpeg"})
 
@@ -53,7 +60,7 @@ def test_a_classification_is_the_one_computed_offline(
     service: Running, served_store: Path, kind: str, size: tuple[int, int]
 ) -> None:
     data = upload(1, *size, kind)
-    (answer,) = Pipeline.load(cards.read(served_store / "tiny-classifier"), "cpu")(data)
+    (answer,) = offline(served_store / "tiny-classifier")(data)
     response = post(service, "/v1/classify", data, top_k=7)
     assert response.status_code == 200, response.text
     served = scores(response.json()["results"][0])
@@ -65,7 +72,7 @@ def test_a_segmentation_is_the_one_computed_offline(
     service: Running, served_store: Path, size: tuple[int, int]
 ) -> None:
     data = upload(2, *size)
-    (answer,) = Pipeline.load(cards.read(served_store / "tiny-segmenter"), "cpu")(data)
+    (answer,) = offline(served_store / "tiny-segmenter")(data)
     response = post(service, "/v1/segment", data)
     assert response.status_code == 200, response.text
     (result,) = response.json()["results"]
@@ -83,7 +90,7 @@ def test_one_corrupt_upload_of_eight_is_a_problem_and_seven_are_answers(service:
     assert [response.status_code for response in responses] == [200, 200, 200, 422, 200, 200, 200, 200]
     assert responses[3].headers["content-type"] == "application/problem+json"
     assert responses[3].json()["code"] == "image_corrupt"
-    pipeline = Pipeline.load(cards.read(served_store / "tiny-classifier"), "cpu")
+    pipeline = offline(served_store / "tiny-classifier")
     for response, data in zip(responses, uploads, strict=True):
         if response.status_code == 200:
             expected = dict(enumerate(pipeline(data)[0].arrays["scores"].tolist()))
@@ -92,7 +99,7 @@ def test_one_corrupt_upload_of_eight_is_a_problem_and_seven_are_answers(service:
 
 def test_answers_under_load_belong_to_their_requests(service: Running, served_store: Path) -> None:
     uploads = [upload(seed) for seed in range(24)]
-    pipeline = Pipeline.load(cards.read(served_store / "tiny-classifier"), "cpu")
+    pipeline = offline(served_store / "tiny-classifier")
     expected = [dict(enumerate(answer.arrays["scores"].tolist())) for answer in pipeline(*uploads)]
     spread = statistics.pstdev(each[0] for each in expected)
     assert spread > 1e-3, "the images must have different answers"

@@ -6,7 +6,7 @@ from benchmarks.costs import network_forms
 
 
 def test_each_form_of_both_engines_is_compared_with_the_reference(store: Path) -> None:
-    options = ["--rounds", "1", "--threads", "1", "--precision", "f32", "--batch", "2"]
+    options = ["--rounds", "1", "--threads", "1", "--precision", "f32", "--batch", "2", "--sides", "64", "96"]
     result = CliRunner().invoke(network_forms.main, [str(store), "tiny-classifier", "tiny-segmenter", *options])
     assert result.exit_code == 0, result.output
     rows = [line for line in result.output.splitlines() if line.lstrip().startswith(("openvino", "torch"))]

@@ -22,7 +22,8 @@ def test_without_a_cuda_device_it_says_so_and_fails() -> None:
 
 
 def test_it_goes_from_answers_to_rates_and_writes_all_of_it_down(tmp_path: Path) -> None:
-    store = write_store(tmp_path / "store", "tiny-classifier", "tiny-segmenter")
+    small = {"input": {"size": 32}}  # each model is measured in ten forms
+    store = write_store(tmp_path / "store", "tiny-classifier", "tiny-segmenter", changes=small)
     models = ["--model", "tiny-classifier", "--model", "tiny-segmenter"]
     command = [*SMALL, "--precision", "fp32", "--engine-only", "--store", str(store), *models, "--into", str(tmp_path)]
     result = CliRunner().invoke(__main__.main, command)
