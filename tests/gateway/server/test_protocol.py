@@ -218,7 +218,7 @@ async def test_a_client_that_offers_another_protocol_is_answered_in_this_one(apa
     content = image_bytes()
     head = POST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
     head += b"Content-Length: %d\r\n\r\n" % len(content)
-    async with listening() as client:
+    async with listening(keep_alive_s=1) as client:
         answer = await answer_to(client.base_url.port, *([head, content] if apart else [head + content]))
 
     assert answer.startswith(b"HTTP/1.1 200 OK")
