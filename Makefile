@@ -16,7 +16,7 @@ TORCH_VARIANT ?= $(notdir $(TORCH_INDEX))
 LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --constraint constraints.txt \
 	--index-strategy unsafe-best-match --no-annotate --no-header --upgrade
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not stress and not cluster" --durations=25 --durations-min=8
-UNIT_TESTS = $(TEST) --ignore=tests/e2e --numprocesses=2 --dist=loadfile
+UNIT_TESTS = $(TEST) --ignore=tests/e2e --numprocesses=3 --dist=loadfile
 E2E_TESTS = $(TEST) tests/e2e --numprocesses=2 --dist=loadfile
 AGAIN = --last-failed --last-failed-no-failures=none
 ARGS ?=
@@ -31,8 +31,9 @@ run: $(VENV)/worker.stamp ## serve the built-in models on http://127.0.0.1:8000 
 	@exec $(BIN)/resnest-service run $(ARGS)
 
 test: check ## format, lint, types, unit tests, end-to-end tests against a real TorchServe
-	@# One OpenMP thread: torch's threads would compete with TorchServe and the gateway for two cores. Two processes share
-	@# the tests. Those of a file share fixtures, so they stay in one process, and so do files that share a service.
+	@# One OpenMP thread: torch's threads would compete with TorchServe and the gateway for two cores. The tests of a file
+	@# share fixtures, so they stay in one process, and so do files that share a service. Unit tests wait for a fifth of
+	@# their time, so three processes use two cores. A service starts several processes itself.
 ifeq ($(ARGS),)
 	@# What fails beside other work runs once more alone, because a shared machine stalls for seconds. Two failures count.
 	$(UNIT_TESTS) || $(TEST) $(AGAIN) --ignore=tests/e2e
