@@ -27,6 +27,7 @@ from tests.stores import serving
 Pixels = npt.NDArray[np.uint8]
 
 SIZE = (4, 4)
+MODELS = [("tiny-classifier", 4), ("tiny-classifier", 8), ("tiny-segmenter", 4)]
 
 
 class Network:
@@ -186,15 +187,7 @@ def test_where_nothing_can_be_recorded_passes_are_plain_and_that_is_said_once(ca
     assert caplog.text.count(sentence) == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "largest"),
-    [
-        ("tiny-classifier", 4),
-        ("tiny-classifier", 8),
-        ("tiny-segmenter", 4),
-        pytest.param("tiny-segmenter", 8, marks=pytest.mark.stress),
-    ],
-)
+@pytest.mark.parametrize(("name", "largest"), [*MODELS, pytest.param("tiny-segmenter", 8, marks=pytest.mark.stress)])
 def test_a_cards_network_answers_as_pytorch_does(store: Path, images: Pixels, name: str, largest: int) -> None:
     card = serving(cards.read(store / name), precision="fp32", batch_size=largest)
     ours = cuda_engine.load(card, "cpu", lambda _: Cpu())(images)
