@@ -31,7 +31,9 @@ class ServiceScheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(super()._split_scope(nodeid))
         shared = next((fixture for fixture, files in SHARED.items() if file.name in files), None)
-        return shared or str(file.parent if file.parent.name != "e2e" else file)
+        if shared and file.parent.name == "e2e":
+            return shared
+        return str(file.parent if file.parent.parent.name == "e2e" else file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ServiceScheduling:
