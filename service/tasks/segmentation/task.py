@@ -81,15 +81,21 @@ def details(card: ModelCard) -> dict[str, Any]:
     return {"best": {**facts, **times}}
 
 
-def imported_input(network: str) -> dict[str, Any]:
-    """Return the input of the published models of a network for ADE20K.
+# What differs by the head of MMSegmentation's networks. DANet's memory grows with the square of the pixels.
+INPUT_OF_HEAD: Final[dict[str, dict[str, int]]] = {
+    "da_": {"size": 1024},
+    "psa": {"multiple": 16},
+    "uper": {"multiple": 32},
+}
 
-    Attention between all pixels, as in MMSegmentation's DANet, takes memory with the square of their number.
-    """
+
+def imported_input(network: str) -> dict[str, Any]:
+    """Return the input of the published models of a network for ADE20K."""
     table: dict[str, Any] = {"profile": "proportional", "size": 520, "interpolation": "bilinear", "multiple": 8}
     if not network.startswith("mmseg_"):
         return table
-    return table | {"size": 1024 if network.startswith("mmseg_da_") else 2048, "short": 512}
+    of_head = (own for head, own in INPUT_OF_HEAD.items() if network.startswith(f"mmseg_{head}"))
+    return table | {"size": 2048, "short": 512} | next(of_head, {})
 
 
 SEGMENTATION: Final = Task(
