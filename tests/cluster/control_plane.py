@@ -7,6 +7,7 @@ ends with this process.
 import base64
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ CONTROLLERS: Final = ("deployment", "replicaset", "horizontalpodautoscaling", "d
 METRICS_SERVICE: Final = "metrics"
 METRICS_GROUPS: Final = ("external.metrics.k8s.io", "metrics.k8s.io")
 STOP_S: Final = 20.0
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - etcd waits for each write, and a busy disk would stall all controllers
 TOKEN: Final = "operator"  # noqa: S105 - of a server on loopback that ends with the tests
 
 
@@ -58,7 +60,8 @@ def running(folder: Path, certificate: Certificate, metrics_port: int) -> Iterat
     """Start the control plane, which asks `metrics_port` of loopback for metrics, and yield its API."""
     etcd, peer, api_port, manager, scheduler = free_ports(5, excluding=(metrics_port,))
     with ExitStack() as running:
-        _start(running, folder, "etcd", _etcd(folder, etcd, peer))
+        data = running.enter_context(tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None))
+        _start(running, folder, "etcd", _etcd(Path(data), etcd, peer))
         _start(running, folder, "kube-apiserver", _api_server(folder, certificate, etcd, api_port))
         api = KubernetesApi(f"https://127.0.0.1:{api_port}", TOKEN, certificate.certificate)
         running.callback(api.close)
@@ -83,10 +86,12 @@ def _start(running: ExitStack, folder: Path, name: str, options: Sequence[str]) 
     running.callback(child.stop, STOP_S)
 
 
-def _etcd(folder: Path, port: int, peer: int) -> list[str]:
+def _etcd(data: Path, port: int, peer: int) -> list[str]:
     clients, peers = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"
     return [
-        f"--data-dir={folder / 'etcd'}",
+        f"--data-dir={data}",
+        "--heartbeat-interval=500",  # milliseconds, for a busy machine
+        "--election-timeout=5000",
         f"--listen-client-urls={clients}",
         f"--advertise-client-urls={clients}",
         f"--listen-peer-urls={peers}",

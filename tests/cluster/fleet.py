@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
 
+import httpx
 import numpy as np
 
 from tests.cluster.fleet_metrics import FleetMetrics
@@ -169,7 +170,10 @@ class Cluster:
     def _run(self) -> None:
         kubelet = Kubelet(self.api)
         while not self._stopping.wait(STEP_S):
-            pods = self.api.get("/api/v1/pods")["items"]
+            try:
+                pods = self.api.get("/api/v1/pods")["items"]
+            except httpx.TransportError:  # the server is busy: the next list counts
+                continue
             fleets = dict(self.fleets)
             kubelet.step(pods, {name: fleet.behaviour for name, fleet in fleets.items()}, time.monotonic())
             for name, fleet in fleets.items():

@@ -13,8 +13,8 @@ from tests.cluster.fleet import Cluster, Fleet
 from tests.cluster.kubelet import NodePool
 from tests.cluster.plant import BatchCurve
 
-RISE_S, RAMP_S, FALL_S, END_S = 60.0, 210.0, 390.0, 780.0
-LOST_S: Final = 45.0  # a metric is lost before the load rises
+RISE_S, RAMP_S, FALL_S, END_S = 45.0, 150.0, 330.0, 720.0
+LOST_S: Final = 30.0  # a metric is lost before the load rises
 FACTOR: Final = 5.0
 
 PLAIN: Final = NodePool()

@@ -10,7 +10,7 @@ from tests.cluster.fleet import GATEWAY, WORKER, Cluster, Fleet
 from tests.cluster.kubelet import GPU, NodePool, add_nodes, is_bound
 from tests.cluster.kubernetes_api import collection
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("scaled")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("scaled"), pytest.mark.timeout(900)]
 
 COLD_S = 15.0
 DRAIN_S = 200.0

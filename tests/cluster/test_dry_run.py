@@ -13,7 +13,7 @@ from tests.cluster.lowering import FOREIGN
 from tests.deploy.reading import OVERLAYS
 from tests.deploy.test_components import COMPONENTS, NEEDS
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("scaled")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("scaled"), pytest.mark.timeout(900)]
 
 # Each adds Grafana's files: for a Prometheus of one's own, or for the operator's.
 EXCLUSIVE = frozenset(("monitoring", "prometheus-operator"))
@@ -36,7 +36,6 @@ def namespace(cluster: Cluster) -> None:
     cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "resnest"}})
 
 
-@pytest.mark.timeout(600)  # kustomize runs for each of them
 def test_the_server_accepts_every_overlay_and_every_pair_of_components(cluster: Cluster) -> None:
     checked: set[str] = set()
     for overlay, components in dict.fromkeys(chosen()):

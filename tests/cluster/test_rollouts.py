@@ -9,7 +9,7 @@ from tests.cluster.fleet import WORKER, Cluster, Fleet
 from tests.cluster.kubelet import NodePool
 from tests.cluster.kubernetes_api import collection
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("scaled")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("scaled"), pytest.mark.timeout(900)]
 
 GPUS = 3
 COLD_S, STOP_S = 15.0, 20.0
