@@ -81,7 +81,7 @@ def dropped(sent: Any, answered: Any, where: str = "") -> Iterator[str]:
         yield where
 
 
-EMPTY: Final = ({}, [], None, "")  # which an answer leaves out
+EMPTY: Final[tuple[Any, ...]] = ({}, [], None, "")  # which an answer leaves out
 UNITS: Final = {"m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
 
 

@@ -34,7 +34,7 @@ def test_an_overloaded_worker_answers_at_its_capacity_and_the_rest_is_rejected()
 
     assert made.counts.answered / 100 == pytest.approx(BATCHES.capacity, rel=0.02)
     assert made.counts.rejected / 100 == pytest.approx(400 - BATCHES.capacity, rel=0.02)
-    assert made.in_flight == 64
+    assert 64 - BATCHES.largest <= made.in_flight <= 64
 
 
 def test_every_image_is_answered_rejected_lost_or_in_flight() -> None:
@@ -84,7 +84,7 @@ def test_autoscalers_see_the_last_scrape_and_the_rate_of_the_last_minute() -> No
 
     metrics.advance(200.0)
 
-    assert metrics.external(IN_FLIGHT) == 64
+    assert metrics.external(IN_FLIGHT) == pytest.approx(64, abs=BATCHES.largest)
     assert metrics.external(OFFERED) == pytest.approx(400, rel=0.05)
     assert metrics.gateway_cores(2) == pytest.approx(IDLE_CORES + 0.8, rel=0.1)
 

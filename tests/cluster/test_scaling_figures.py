@@ -39,8 +39,8 @@ def test_the_figures_say_when_there_were_enough_workers_and_what_that_cost() -> 
 
     assert (found.wanted, found.most, found.enough_s, found.reversals) == (5, 6, 90.0, 1)
     assert found.missed_s == pytest.approx(1500 / RUN.rate(RISE_S))
-    assert found.hours == pytest.approx((2 * 90 + 2 * 30 + 6 * 60 + 6 * 240) / 3600)
-    assert found.ideal == pytest.approx((2 * 90 + 5 * 330) / 3600)
+    assert found.hours == pytest.approx((2 * RISE_S + 2 * 30 + 6 * 60 + 6 * 240) / 3600)
+    assert found.ideal == pytest.approx((2 * RISE_S + 5 * 330) / 3600)
 
 
 def test_too_few_workers_to_the_end_are_never_enough() -> None:
