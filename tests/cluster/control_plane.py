@@ -146,7 +146,7 @@ def _kubeconfig(folder: Path, certificate: Certificate, port: int) -> Path:
 
 def _is_ready(api: KubernetesApi) -> bool:
     try:
-        return api.get("/readyz")["message"] == "ok"
+        return bool(api.get("/readyz")["message"] == "ok")
     except (ApiError, httpx.TransportError):
         return False
 

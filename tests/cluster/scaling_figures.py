@@ -1,11 +1,12 @@
 """What the scaling runs showed, as figures, as a table and as a plot.
 
-`python -m tests.cluster.scaling_figures build/cluster/scaling.json` prints the table; `--plot FILE` draws the curves.
+`python -m tests.cluster.scaling_figures build/cluster/scaling.json` prints the table. With `--into FOLDER` it
+writes the figures and draws the curves.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from tests.cluster.fleet import Sample
 from tests.cluster.scaling_runs import RISE_S, RUNS, ScalingRun
 
 HEAD: Final = ("run", "wanted", "most", "enough after s", "turns", "not answered in time", "worker hours", "of ideal")
-STYLE: Final = {"svg.fonttype": "none", "svg.hashsalt": "resnest-service", "font.size": 8}
+STYLE: Final[Any] = {"svg.fonttype": "none", "svg.hashsalt": "resnest-service", "font.size": 8}
 PLOTTED: Final = {
     "step": "step, as shipped",
     "step-sized": "step, sized by `capacity`",
@@ -136,14 +137,18 @@ def _missed_per_s(before: Sample, after: Sample) -> float:
 
 @click.command(help=__doc__)
 @click.argument("results", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="An SVG file to write.")
-def main(results: Path, plot: Path | None) -> None:
-    """Print the table, and draw the curves."""
+@click.option(
+    "--into", type=click.Path(file_okay=False, path_type=Path), help="Where to write autoscaling.svg and .json."
+)
+def main(results: Path, into: Path | None) -> None:
+    """Print the table, and write the curves and the figures."""
     samples = read(results)
-    rows = [row(run.name, figures(run, samples[run.name])) for run in RUNS]
-    click.echo(table(HEAD, rows))
-    if plot is not None:
-        draw(plot, samples)
+    found = {run.name: figures(run, samples[run.name]) for run in RUNS}
+    click.echo(table(HEAD, [row(name, each) for name, each in found.items()]))
+    if into is not None:
+        draw(into / "autoscaling.svg", samples)
+        document = json.dumps({name: asdict(each) for name, each in found.items()}, indent=2)
+        (into / "autoscaling.json").write_text(f"{document}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

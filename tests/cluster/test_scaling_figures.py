@@ -1,8 +1,10 @@
 """The figures of a run are those of its samples."""
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.cluster import scaling_figures, scaling_runs
 from tests.cluster.fleet import Sample
@@ -57,3 +59,15 @@ def test_samples_are_read_as_they_were_written(tmp_path: Path) -> None:
     scaling_figures.write(tmp_path / "new/scaling.json", samples)
 
     assert scaling_figures.read(tmp_path / "new/scaling.json") == samples
+
+
+def test_the_program_prints_a_row_for_each_run_and_draws_the_loads(tmp_path: Path) -> None:
+    samples = [sample(0, 2, 2), sample(RISE_S, 2, 2), sample(RISE_S + 90, 6, 6, 1500)]
+    scaling_figures.write(tmp_path / "scaling.json", {run.name: samples for run in RUNS})
+
+    done = CliRunner().invoke(scaling_figures.main, [str(tmp_path / "scaling.json"), "--into", str(tmp_path)])
+
+    assert done.exit_code == 0, done.output
+    assert [line.split()[0] for line in done.output.splitlines()[1:]] == [run.name for run in RUNS]
+    assert json.loads((tmp_path / "autoscaling.json").read_text(encoding="utf-8"))["step"]["most"] == 6
+    assert (tmp_path / "autoscaling.svg").read_text(encoding="utf-8").count("ready workers") == 1
