@@ -101,9 +101,9 @@ def read(path: Path) -> dict[str, list[Sample]]:
 
 def draw(path: Path, samples: Mapping[str, Sequence[Sample]]) -> None:
     """Draw load and workers of the runs in `PLOTTED` as SVG."""
-    figure = Figure(figsize=(10, 6), layout="constrained", facecolor="white")
-    grid = figure.subplots(2, 2, sharex=True, sharey=True)
     with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(10, 6), layout="constrained", facecolor="white")
+        grid = figure.subplots(2, 2, sharex=True, sharey=True)
         for axes, (name, title) in zip(grid.flat, PLOTTED.items(), strict=True):
             (run,) = [each for each in RUNS if each.name == name]
             axes.set_title(title, loc="left")
