@@ -35,3 +35,18 @@ def test_an_overlay_colours_every_class_but_one_named_background(
 
     with Image.open(io.BytesIO(overlay)) as image:
         assert (image.convert("RGB").getpixel((0, 0)) != (90, 90, 90)) is coloured
+
+
+def test_an_overlay_leaves_a_black_background_of_any_name_as_it_is(tmp_path: Path) -> None:
+    card = cards.read(write_store(tmp_path, weights=False) / "tiny-segmenter")
+    names = ("Hintergrund", "Katze", "Hund")
+    classes = tuple(label.model_copy(update={"label": name}) for label, name in zip(card.classes, names, strict=True))
+    output = ModelOutput({"mask": np.zeros((4, 4), np.uint8)}, 1, 0.0)
+    image = Image.new("RGB", (8, 8), (200, 100, 50))
+
+    (layer,) = MaskRendering(overlay="png").layers(
+        card.model_copy(update={"classes": classes}), DecodedFacts(8, 8, "PNG", "RGB", ()), output
+    )
+
+    with Image.open(io.BytesIO(layer(image))) as overlay:
+        assert overlay.convert("RGB").getcolors() == [(64, (200, 100, 50))]

@@ -11,8 +11,6 @@ from PIL import Image
 
 from service.imaging import decoder, masks, preprocess
 from service.models.cards import ModelCard
-from service.tasks.base import DecodedFacts, ModelOutput
-from service.tasks.segmentation.rendering import MaskRendering
 from service.tasks.segmentation.schema import SegmentResponse
 from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, app_of, components_of
@@ -170,19 +168,6 @@ async def test_an_overlay_blends_the_colours_over_the_whole_picture(client: http
     expected = masks.overlay(upright, mask, [label.color for label in card.classes], clear={0})
     assert np.array_equal(np.asarray(decoded_png(result["overlay"])), np.asarray(opened(expected)))
     assert decoded_png(result["mask"]).size == (300, 400)
-
-
-def test_an_overlay_leaves_a_background_of_any_name_as_it_is(card: ModelCard) -> None:
-    names = ("Hintergrund", "Katze", "Hund")
-    classes = tuple(label.model_copy(update={"label": name}) for label, name in zip(card.classes, names, strict=True))
-    output = ModelOutput({"mask": np.zeros((4, 4), np.uint8)}, 1, 0.0)
-    image = Image.new("RGB", (8, 8), (200, 100, 50))
-
-    (layer,) = MaskRendering(overlay="png").layers(
-        card.model_copy(update={"classes": classes}), DecodedFacts(8, 8, "PNG", "RGB", ()), output
-    )
-
-    assert opened(layer(image)).convert("RGB").getcolors() == [(64, (200, 100, 50))]
 
 
 async def test_image_png_gets_the_indexed_mask_itself(client: httpx.AsyncClient, card: ModelCard) -> None:
