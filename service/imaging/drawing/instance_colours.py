@@ -1,4 +1,4 @@
-"""Colours of detections: each of a class has another shade, so that neighbours can be told apart."""
+"""Colours of detections: each of a class has another shade, so that neighbours look different."""
 
 import colorsys
 from collections import Counter
@@ -7,7 +7,9 @@ from typing import Final
 
 from service.imaging.masks import Colour
 
-SHADES: Final = 128  # different colours of one class, more than the detections of an image
+# Different colours of one class, more than the detections of an image.
+SHADES: Final = 128
+
 DARKEST, BRIGHTEST = 0.25, 0.8  # lightness (HLS) of a shade, 0 is black and 1 is white
 HUES: Final = (0.0, 1 / 24, -1 / 24)  # turns of the colour wheel: after four shades the hue differs by 15 degrees
 OF_HUE: Final = 4
