@@ -1,4 +1,4 @@
-"""Colours of detections: each of a class has another shade, so that neighbours look different."""
+"""Colours of detections: each of a class has another shade, so that neighbours differ."""
 
 import colorsys
 from collections import Counter
@@ -7,12 +7,16 @@ from typing import Final
 
 from service.imaging.masks import Colour
 
-# Different colours of one class, more than the detections of an image.
+# Different colours of one class. An image has fewer detections.
 SHADES: Final = 128
 
-DARKEST, BRIGHTEST = 0.25, 0.8  # lightness (HLS) of a shade, 0 is black and 1 is white
-HUES: Final = (0.0, 1 / 24, -1 / 24)  # turns of the colour wheel: after four shades the hue differs by 15 degrees
+# Lightness (HLS) of a shade: 0 is black, and 1 is white.
+DARKEST, BRIGHTEST = 0.25, 0.8
+
+# Turns of the colour wheel. After so many shades the hue differs by 15 degrees.
+HUES: Final = (0.0, 1 / 24, -1 / 24)
 OF_HUE: Final = 4
+
 LEVELS: Final = 255
 
 
