@@ -67,7 +67,7 @@ starter-models: $(VENV)/worker.stamp ## retrain the built-in models (PHOTOS=, RU
 image-check: ## build both images and send one image through them (root, buildah, podman)
 	.ci/image-check.sh
 
-verify-cluster: $(VENV)/test.stamp ## scale, roll out and drain the manifests on a real control plane (Debian; 16 min, at first 15 more)
+verify-cluster: $(VENV)/test.stamp ## scale, roll out and drain the manifests on a real control plane (Debian; 14 min, at first 15 more)
 	.ci/deploy-tools.sh
 	.ci/control-plane.sh
 	@rm -f build/cluster/scaling.json
