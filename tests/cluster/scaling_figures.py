@@ -21,7 +21,7 @@ from tests.cluster.fleet import Sample
 from tests.cluster.scaling_runs import RISE_S, RUNS, ScalingRun
 
 HEAD: Final = ("run", "wanted", "most", "enough after s", "turns", "not answered in time", "worker hours", "of ideal")
-STYLE: Final[Any] = {"svg.fonttype": "none", "svg.hashsalt": "resnest-service", "font.size": 8}
+STYLE: Final[Any] = {"svg.fonttype": "none", "svg.hashsalt": "resnest-service", "font.size": 9}
 PLOTTED: Final = {
     "step": "step, as shipped",
     "step-sized": "step, sized by `capacity`",
