@@ -160,10 +160,11 @@ class Components:
         return self.admission.released + sum(queue.ended for queue in self.queues.values())
 
     def _queues_of(self, card: ModelCard) -> Iterator[tuple[str, ModelQueue]]:
-        background = BackgroundLimit(partial(self._workers_of, card))
-        yield card.server_name, ModelQueue(self._slots_of(card), shared=True, background=background)
+        slots, workers = self._slots_of(card), partial(self._workers_of, card)
+        background = BackgroundLimit(workers, slots)  # the same workers work for all queues
+        yield card.server_name, ModelQueue(slots, shared=True, background=background)
         for operation in own_queue_operations(card):  # one image per worker: its passes fill a batch by themselves
-            yield queue_name(card, operation.name), ModelQueue(partial(self._workers_of, card))
+            yield queue_name(card, operation.name), ModelQueue(workers, background=background)
 
     def _long_queues_of(self, card: ModelCard) -> list[ModelQueue]:
         return [self.queues[queue_name(card, operation.name)] for operation in own_queue_operations(card)]
@@ -189,7 +190,7 @@ class Components:
         """
         operation, short = operation_of(card, terms.operation), self.queues[card.server_name]
         if not operation.has_own_queue:
-            wait_s = short.wait_s(terms.caller, images)
+            wait_s = short.wait_s(terms.caller, images, terms.urgency)
             for long in self._long_queues[card.server_name]:
                 wait_s += long.free_in_s()
             return wait_s
@@ -197,7 +198,8 @@ class Components:
         service_s = queue.service_time.mean_s
         if not service_s:
             service_s = operation.cost(card) * (short.service_time.mean_s or 0.0) / self._slots_of(card)()
-        return max(queue.wait_s(terms.caller, images), service_s * math.ceil(images / self._workers_of(card)))
+        service_s *= math.ceil(images / self._workers_of(card))
+        return max(queue.wait_s(terms.caller, images, terms.urgency), service_s)
 
 
 def _decode_queue(

@@ -14,8 +14,9 @@ from service.gateway.backend.torchserve import Workers
 from service.gateway.components import Components
 from service.gateway.inference.registry import ModelRegistry
 from service.gateway.metrics import Metrics
+from service.gateway.scheduling.background import BACKGROUND
 from service.models.cards import ModelCard
-from service.tasks import PREDICT
+from service.tasks import PREDICT, own_queue_operations, queue_name
 from service.tasks.base import ModelOutput
 from service.tasks.shared_image import InputImage
 
@@ -95,3 +96,30 @@ async def test_the_series_of_the_models_are_there_before_their_first_picture(
     for name in served:
         assert f'resnest_images_total{{model="{name}",outcome="ok"}} 0.0' in text
         assert f'resnest_inference_in_flight{{model="{name}"}} 0.0' in text
+
+
+async def test_background_work_waits_for_interactive_work_of_every_operation(
+    store: Path, served: dict[str, ModelCard]
+) -> None:
+    settings, card = Settings(model_store=store), served["tiny-segmenter"]
+    components = Components(
+        settings, Metrics(), ModelRegistry(served, settings), Silent(), Authenticator(None), unlimited()
+    )
+    (long,) = (queue_name(card, operation.name) for operation in own_queue_operations(card))
+    for interactive, background in ((card.server_name, long), (long, card.server_name)):
+        end, started = asyncio.Event(), asyncio.Event()
+
+        async def compute(started: asyncio.Event = started) -> None:
+            started.set()
+
+        queues = components.queues
+        first = asyncio.create_task(queues[interactive].run(end.wait, "a"))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(queues[background].run(compute, "bulk", urgency=BACKGROUND))
+        for _ in range(8):
+            await asyncio.sleep(0)
+        assert not started.is_set()
+
+        end.set()
+        await asyncio.gather(first, second)
+    await components.close()

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.query_options import encoded
-from service.errors import InvalidHeader, InvalidParameter
+from service.errors import DeadlineExceeded, InvalidHeader, InvalidParameter
 from service.tasks.base import Endpoint
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
 BUSY: Final = frozenset((408, 429, 503))
 OF_THE_IMAGE: Final = frozenset((400, 413, 415, 422))
 OF_THE_QUERY: Final = frozenset((InvalidParameter.code(), InvalidHeader.code()))
-FAILURES: Final = 3  # answers of 5xx, other than 503, after which they are the answer to an image
+FAILURES: Final = 3  # answers of 5xx, other than 503 and missed deadlines, after which they are the answer to an image
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,15 @@ class ServiceAccess:
 
 
 class _BusyError(Exception):
-    """The service asks for patience. `pause_s` is from its `Retry-After`; None if there is no such header."""
+    """The service asks for patience, or answers late.
 
-    def __init__(self, reason: str, pause_s: float | None = None) -> None:
+    `pause_s` is from its `Retry-After`; None if there is no such header. `problem` is that of an image that was late.
+    """
+
+    def __init__(self, reason: str, pause_s: float | None = None, problem: dict[str, Any] | None = None) -> None:
         super().__init__(reason)
         self.pause_s = pause_s
+        self.problem = problem
 
 
 class RemoteModel:
@@ -76,6 +80,7 @@ class RemoteModel:
         self._url = f"{self._base}{endpoint.path}{encoded(query)}"
         self._on_busy = on_busy
         self._session: aiohttp.ClientSession | None = None  # with the requests of the run
+        self._answers = 0
 
     async def __aenter__(self) -> Self:
         """Connect, and raise `RunFailedError` if the service cannot be reached or refuses the key."""
@@ -114,8 +119,10 @@ class RemoteModel:
     async def answer(self, upload: bytes) -> dict[str, Any]:
         """Return the members of an image's answer, or `error` with its problem document. Raises `RunFailedError`.
 
-        A request is repeated while the service is busy or away, until the patience ends.
+        A request is repeated while the service is busy, late or away, until the patience ends. If only this image was
+        late until then, and others were answered meanwhile, that is its problem.
         """
+        answers = self._answers
         end, failures, pause_s = time.monotonic() + self._access.patience_s, 0, FIRST_PAUSE_S
         while True:
             try:
@@ -124,6 +131,8 @@ class RemoteModel:
                 self._on_busy()
                 asked_s = error.pause_s or pause_s
                 if time.monotonic() + asked_s > end:
+                    if error.problem and self._answers > answers:
+                        return {"error": error.problem}
                     raise RunFailedError(f"{self._access.url} does not answer: {error}") from error
                 await asyncio.sleep(asked_s * random.uniform(1, 1.5))  # so that requests do not return together
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -132,6 +141,7 @@ class RemoteModel:
             if "error" in document and document["error"].get("status", 500) >= 500 and failures < FAILURES:
                 await asyncio.sleep(pause_s)
                 continue
+            self._answers += "error" not in document
             return document
 
     async def _send(self, method: str, url: str, upload: bytes | None) -> dict[str, Any]:
@@ -160,6 +170,8 @@ class RemoteModel:
             ) from error
         if status in BUSY:
             raise _BusyError(detail, float(retry_after) if retry_after.isdecimal() else None)
+        if code == DeadlineExceeded.code() and is_image:  # other work was before it
+            raise _BusyError(detail, problem=document)
         if (status in OF_THE_IMAGE or status >= 500) and code not in OF_THE_QUERY and is_image:
             return {"error": document}
         raise RunFailedError(f"{self._access.url} answered {status} {code}: {detail}")

@@ -12,7 +12,8 @@ from service.gateway.backend.torchserve import Backend
 from service.gateway.inference.response_cache import ResponseCache, digest_of
 from service.gateway.metrics import CALLER_DEADLINE, CacheOutcome, Metrics
 from service.gateway.scheduling.admission import Admission
-from service.gateway.scheduling.model_queue import ModelQueue
+from service.gateway.scheduling.background import is_background
+from service.gateway.scheduling.model_queue import Expectation, ModelQueue
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads.decode_queue import DecodeQueue
 from service.gateway.uploads.parsers.image_bodies import Upload
@@ -175,7 +176,11 @@ class Inference:
         deadline = max(terms.deadline(card, begun) for card in cards)
         try:
             result, outcome = await self._response_cache.get_or_compute(
-                self._cache_key(digest, cards, terms), deadline, lambda: self._compute(upload, cards, request_id, terms)
+                self._cache_key(digest, cards, terms),
+                deadline,
+                lambda: self._compute(upload, cards, request_id, terms),
+                # An interactive request must not wait for background work, which is held back.
+                shared_by=is_background(terms.urgency),
             )
         except DeadlineExceeded as error:
             self._count_failure(cards, error, terms)
@@ -188,12 +193,25 @@ class Inference:
         self, upload: Upload, cards: Sequence[ModelCard], request_id: str, terms: RequestTerms
     ) -> Result:
         """Decode an upload and call all models with it."""
+        queues = (self._queues[queue_name(card, terms.operation)] for card in cards)
+        expected = [queue.expect(terms.caller, terms.urgency) for queue in queues]
+        try:
+            return await self._decode_and_predict(upload, cards, expected, request_id, terms)
+        finally:
+            for each in expected:
+                each.queue.expect_no_more(each)
+
+    async def _decode_and_predict(
+        self,
+        upload: Upload,
+        cards: Sequence[ModelCard],
+        expected: Sequence[Expectation],
+        request_id: str,
+        terms: RequestTerms,
+    ) -> Result:
         loop = asyncio.get_running_loop()
         started = loop.time()
         deadlines = [terms.deadline(card, started) for card in cards]
-        queues = [self._queues[queue_name(card, terms.operation)] for card in cards]
-        for queue in queues:
-            queue.expect(terms.caller, terms.urgency)
         try:
             if isinstance(upload.content, ServiceError):
                 raise upload.content
@@ -202,22 +220,24 @@ class Inference:
         except ServiceError as error:
             self._count_failure(cards, error, terms)
             return Result(upload, error)
-        finally:
-            for queue in queues:
-                queue.expect_no_more(terms.caller, terms.urgency)
         decode_s = loop.time() - started
         for card in cards:
             self._metrics.stages.labels(card.name, "decode").observe(decode_s)
         try:
-            outputs = await run_concurrently(
-                [self._predict(*each, request_id, terms) for each in zip(cards, inputs, deadlines, strict=True)]
-            )
+            works = zip(cards, inputs, deadlines, expected, strict=True)
+            outputs = await run_concurrently([self._predict(*each, request_id, terms) for each in works])
         finally:
             release(inputs)
         return Result(upload, facts, tuple(outputs), decode_s)
 
     async def _predict(
-        self, card: ModelCard, image: InputImage, deadline: float, request_id: str, terms: RequestTerms
+        self,
+        card: ModelCard,
+        image: InputImage,
+        deadline: float,
+        expected: Expectation,
+        request_id: str,
+        terms: RequestTerms,
     ) -> ModelOutput | ServiceError:
         """Return one model's output or error, and count it. Wait in the fair queue for a slot first.
 
@@ -227,13 +247,15 @@ class Inference:
         predict = partial(
             self._backend.predict, card, image, deadline=deadline, request_id=request_id, operation=terms.operation
         )
-        queue = self._queues[queue_name(card, terms.operation)]
+        queue = expected.queue
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
             with self._metrics.tracing.image(card.name) as spans:
                 async with asyncio.timeout_at(deadline):
-                    output = await queue.run(spans.bind(predict), terms.caller, urgency=terms.urgency)
+                    output = await queue.run(
+                        spans.bind(predict), terms.caller, urgency=terms.urgency, expected=expected
+                    )
         except TimeoutError:
             error: ServiceError = DeadlineExceeded(f"{card.name} did not answer before the deadline.")
             return self._failed(card, request_id, terms, error)

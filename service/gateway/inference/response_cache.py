@@ -55,35 +55,35 @@ class ResponseCache(Generic[Value]):
             self._bytes -= self._cached.pop(key).size()
 
     async def get_or_compute(
-        self, key: Hashable, deadline: float, compute: Callable[[], Awaitable[Value]]
+        self, key: Hashable, deadline: float, compute: Callable[[], Awaitable[Value]], *, shared_by: Hashable = None
     ) -> tuple[Value, CacheOutcome]:
         """Return the value of this key, from the cache or from `compute`, and the outcome of the lookup.
 
-        If the same key is being computed, wait for that until `deadline`, in loop time. Raises `DeadlineExceeded`, and
-        what `compute` raises.
+        If the same key is being computed by a request with an equal `shared_by`, wait for that until `deadline`, in
+        loop time. Raises `DeadlineExceeded`, and what `compute` raises.
         """
         if (hit := self.get(key)) is not None:
             return hit, "hit"
-        value, outcome = await self._coalesce_or_compute(key, deadline, compute)
+        value, outcome = await self._coalesce_or_compute(key, (key, shared_by), deadline, compute)
         self._count(outcome, self._bytes)
         return value, outcome
 
     async def _coalesce_or_compute(
-        self, key: Hashable, deadline: float, compute: Callable[[], Awaitable[Value]]
+        self, key: Hashable, flight: Hashable, deadline: float, compute: Callable[[], Awaitable[Value]]
     ) -> tuple[Value, CacheOutcome]:
-        if key in self._in_flight:
-            coalesced = await _coalesced(self._in_flight[key], deadline)
+        if flight in self._in_flight:
+            coalesced = await _coalesced(self._in_flight[flight], deadline)
             # A failure is not shared: its cause may concern only the first caller, as an earlier deadline does, or a
             # client that disconnected.
             return (coalesced, "coalesced") if coalesced is not None else (await compute(), "miss")
-        future = self._in_flight[key] = asyncio.get_running_loop().create_future()
+        future = self._in_flight[flight] = asyncio.get_running_loop().create_future()
         cacheable: Value | None = None
         try:
             value = await compute()
             cacheable = value.cacheable()
             return value, "miss"
         finally:
-            del self._in_flight[key]
+            del self._in_flight[flight]
             future.set_result(cacheable)
             if cacheable is not None:
                 self._store(key, cacheable)
@@ -91,6 +91,8 @@ class ResponseCache(Generic[Value]):
     def _store(self, key: Hashable, value: Value) -> None:
         if value.size() > self._max_bytes:
             return
+        if key in self._cached:  # two of different `shared_by` were computed together
+            self._bytes -= self._cached.pop(key).size()
         self._cached[key] = value
         self._bytes += value.size()
         while self._bytes > self._max_bytes:

@@ -2,13 +2,13 @@
 
 Work of the least urgency is background work, all other work is interactive. A forward pass cannot be interrupted, so an
 interactive image that comes during one of background work waits for its end. While a model has interactive work,
-background work therefore starts only when none of that runs or is decoded, and only as many images as fit into a short
-pass.
+background work therefore starts only when none of that is decoded, waits or runs, and only as many images as fit into a
+short pass.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from service.gateway.scheduling.request_terms import DEFAULT_URGENCY
 
@@ -26,58 +26,89 @@ def is_background(urgency: int) -> bool:
     return urgency >= BACKGROUND
 
 
-class BackgroundLimit:
-    """Counts the running work of both kinds, and says whether background work may start.
+class Queue(Protocol):
+    """A queue with work of both kinds."""
 
-    The limit begins at a piece for each worker. It follows the time of passes: it grows while they are shorter than
-    `PASS_S`, and shrinks while they are longer.
+    def admit(self) -> None:
+        """Start the work that may start now."""
+
+
+class BackgroundLimit:
+    """Counts the work of both kinds in all queues of one model, and says whether background work may start.
+
+    The limit begins at a piece for each worker, and never exceeds the slots. It follows the time of passes: it grows
+    while it is reached and they are shorter than `PASS_S`, and shrinks while they are longer.
     """
 
-    def __init__(self, workers: Callable[[], int]) -> None:
-        """Allow a piece for each of `workers`, called each time because the number may change, or more."""
+    def __init__(self, workers: Callable[[], int], slots: Callable[[], int]) -> None:
+        """Allow one to `slots` pieces for `workers`. Both are called each time because the numbers may change."""
         self._workers = workers
+        self._slots = slots
         self._extra = 0
-        self._expected = 0  # pieces of interactive work that will be queued soon
-        self._interactive = 0  # pieces of interactive work that run
-        self._background = 0
-        self._since_turn = 0  # pieces of interactive work that were started since the last background work
+        self._was_reached = False  # since the last pass
+        self._interactive = 0  # pieces of interactive work that are expected, wait or run
+        self._background = 0  # pieces of background work that run
+        # For each queue, the pieces of interactive work that were started since its last background work. The queue
+        # with the latest background work is last.
+        self._since_turn: dict[Queue, int] = {}
         self._arrived_at = float("-inf")  # loop time at which interactive work last came
 
-    def expect(self, urgency: int, pieces: int) -> None:
-        """Note that so many more pieces of work will be queued soon, or fewer if it is negative."""
-        if not is_background(urgency):
-            self._expected += pieces
+    def share(self, queue: Queue) -> None:
+        """Limit the background work of this queue too."""
+        self._since_turn[queue] = 0
+
+    def admit(self) -> None:
+        """Start what may start now in all queues: the work of one queue holds back that of the others."""
+        for queue in tuple(self._since_turn):
+            queue.admit()
+
+    def begin(self, urgency: int) -> None:
+        """Note that a piece of work was queued or is expected."""
+        self._interactive += not is_background(urgency)
+
+    def end(self, urgency: int) -> None:
+        """End what `begin` began, because the work has ended or was given up. `admit` has to follow."""
+        self._interactive -= not is_background(urgency)
 
     def arrived(self, urgency: int) -> None:
         """Note that work was queued."""
         if not is_background(urgency):
             self._arrived_at = asyncio.get_running_loop().time()
 
-    def started(self, urgency: int) -> None:
-        """Note that work began to run."""
+    def started(self, urgency: int, queue: Queue) -> None:
+        """Note that work of a queue began to run."""
         if is_background(urgency):
             self._background += 1
-            self._since_turn = 0
+            self._was_reached |= self._background >= self._limit
+            del self._since_turn[queue]
+            self._since_turn[queue] = 0
         else:
-            self._interactive += 1
-            self._since_turn += 1
+            for each in self._since_turn:
+                self._since_turn[each] += 1
 
-    def ended(self, urgency: int) -> None:
-        """Note that work ended."""
-        if is_background(urgency):
-            self._background -= 1
-        else:
-            self._interactive -= 1
+    def stopped(self, urgency: int) -> None:
+        """Note that work runs no longer."""
+        self._background -= is_background(urgency)
 
     def note_pass(self, seconds: float) -> None:
         """Note how long the pass of a background image took."""
-        self._extra = self._extra + 1 if seconds < PASS_S else max(0, self._extra - 1)
+        if seconds >= PASS_S:
+            self._extra = max(0, self._extra - 1)
+        elif self._was_reached:
+            self._extra = max(0, min(self._extra + 1, self._slots() - self._workers()))
+        self._was_reached = False
 
     @property
-    def holds_back(self) -> bool:
-        """Whether background work has to wait, although a slot is free."""
-        if asyncio.get_running_loop().time() - self._arrived_at > RECENT_S:
+    def is_active(self) -> bool:
+        """Whether interactive work came of late, so that background work is limited."""
+        return asyncio.get_running_loop().time() - self._arrived_at <= RECENT_S
+
+    def holds_back(self, queue: Queue) -> bool:
+        """Return whether background work of a queue has to wait, although a slot is free."""
+        if not self.is_active:
             return False
-        if self._background >= self._workers() + self._extra:
-            return True
-        return self._interactive + self._expected > 0 and self._since_turn < TURNS
+        return self._background >= self._limit or (self._interactive > 0 and self._since_turn[queue] < TURNS)
+
+    @property
+    def _limit(self) -> int:
+        return self._workers() + self._extra

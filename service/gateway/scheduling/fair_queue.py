@@ -23,20 +23,24 @@ MAX_TAGS: Final = 1024  # tags in memory; beyond, those of callers without waiti
 
 
 class _Flow:
-    """The waiting work of one caller, and its total cost."""
+    """The waiting work of one caller, and its total cost by kind."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[int, int, _Waiter]] = []  # a heap by urgency, then by arrival
-        self.cost = 0.0
+        self.costs = {False: 0.0, True: 0.0}  # of interactive work, and of background work
 
     def push(self, waiter: "_Waiter") -> None:
         """Add work."""
         heappush(self.waiting, (waiter.urgency, waiter.number, waiter))
-        self.cost += waiter.cost
+        self.add_cost(waiter, 1)
 
     def pop(self) -> None:
         """Remove the work that is next."""
-        self.cost -= heappop(self.waiting)[2].cost
+        self.add_cost(heappop(self.waiting)[2], -1)
+
+    def add_cost(self, waiter: "_Waiter", sign: int) -> None:
+        """Add the cost of work if `sign` is 1, or remove it if -1."""
+        self.costs[is_background(waiter.urgency)] += sign * waiter.cost
 
     def head(self) -> "_Waiter | None":
         """Return the work that is next, without what was cancelled."""
@@ -64,7 +68,7 @@ class FairQueue:
     def __init__(self, slots: Callable[[], int], background: BackgroundLimit | None = None) -> None:
         """Queue for `slots`, called each time because the number may change.
 
-        `background` limits the slots of work of the least urgency.
+        `background` limits the slots of work of the least urgency, in all queues that share it.
         """
         self._slots = slots
         self._background = background
@@ -75,6 +79,8 @@ class FairQueue:
         self._taken = 0
         self._running: set[asyncio.Task[Any]] = set()
         self.ended = 0  # pieces of work that gave their slot back
+        if background:
+            background.share(self)
 
     async def run(
         self,
@@ -91,15 +97,37 @@ class FairQueue:
         """
         waiter = self._join(work, caller, urgency, cost)
         if self._background:
+            self._background.begin(urgency)
             self._background.arrived(urgency)
-        self._admit()
+        self.admit()
         try:
             value: Value = await waiter.outcome
         except asyncio.CancelledError:
             if not waiter.has_slot:
-                waiter.flow.cost -= waiter.cost
+                waiter.flow.add_cost(waiter, -1)
+                self._end(urgency)
             raise
         return value
+
+    def admit(self) -> None:
+        """Start the work that is next, while slots are free."""
+        slots = self._slots()
+        while self._flows and self._taken < slots and (found := self._next()) is not None:
+            caller, waiter = found
+            waiter.flow.pop()
+            if waiter.flow.head() is None:
+                del self._flows[caller]
+            self._virtual_time = max(self._virtual_time, self._tags[caller])
+            self._tags[caller] += waiter.cost * 2 ** max(0, waiter.urgency - DEFAULT_URGENCY)
+            self._taken += 1
+            if self._background:
+                self._background.started(waiter.urgency, self)
+            waiter.has_slot = True
+            task = asyncio.create_task(self._hold(waiter))
+            self._running.add(task)
+            task.add_done_callback(partial(self._ended, waiter))
+        if not self._taken or len(self._tags) > MAX_TAGS:  # in an idle queue every caller starts again from zero
+            self._tags = {caller: self._tags[caller] for caller in self._flows}
 
     @property
     def is_idle(self) -> bool:
@@ -153,28 +181,16 @@ class FairQueue:
         self.ended += 1
         self._taken -= 1
         if self._background:
-            self._background.ended(waiter.urgency)
-        self._admit()
+            self._background.stopped(waiter.urgency)
+        self._end(waiter.urgency)
 
-    def _admit(self) -> None:
-        """Start the work that is next, while slots are free."""
-        slots = self._slots()
-        while self._flows and self._taken < slots and (found := self._next()) is not None:
-            caller, waiter = found
-            waiter.flow.pop()
-            if waiter.flow.head() is None:
-                del self._flows[caller]
-            self._virtual_time = max(self._virtual_time, self._tags[caller])
-            self._tags[caller] += waiter.cost * 2 ** max(0, waiter.urgency - DEFAULT_URGENCY)
-            self._taken += 1
-            if self._background:
-                self._background.started(waiter.urgency)
-            waiter.has_slot = True
-            task = asyncio.create_task(self._hold(waiter))
-            self._running.add(task)
-            task.add_done_callback(partial(self._ended, waiter))
-        if not self._taken or len(self._tags) > MAX_TAGS:  # in an idle queue every caller starts again from zero
-            self._tags = {caller: self._tags[caller] for caller in self._flows}
+    def _end(self, urgency: int) -> None:
+        """Start what may start because a piece of work has ended or was given up."""
+        if self._background is None:
+            self.admit()
+            return
+        self._background.end(urgency)
+        self._background.admit()
 
     def _next(self) -> tuple[Hashable, _Waiter] | None:
         """Return the waiting caller with the lowest tag and its next work; None if nothing waits that may start."""
@@ -182,6 +198,6 @@ class FairQueue:
         waiting = [(self._tags[caller], head.number, caller, head) for caller, head in heads if head is not None]
         if len(waiting) < len(heads):  # all work of some was cancelled
             self._flows = {caller: head.flow for _, _, caller, head in waiting}
-        if self._background and self._background.holds_back:
+        if self._background and self._background.holds_back(self):
             waiting = [each for each in waiting if not is_background(each[3].urgency)]
         return min(waiting)[2:] if waiting else None  # no two have the same number

@@ -1,10 +1,9 @@
 """Estimate how long work waits in a queue, from measured service times and the errors of earlier estimates."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from service.gateway.scheduling.request_terms import DEFAULT_URGENCY
 
@@ -84,10 +83,40 @@ class Work:
     was_started: bool = False
 
 
-class Waiting(Protocol):
-    """The waiting work of one caller."""
+class TurnTime:
+    """Moving average of the seconds between two starts of background work, while some of it waits."""
 
-    cost: float
+    def __init__(self) -> None:
+        self._mean_s = 0.0
+        self._since = float("-inf")  # loop time since which the next work to start has been the next
+
+    def note_first(self) -> None:
+        """Note that work came while none waited."""
+        self._since = asyncio.get_running_loop().time()
+
+    def note_start(self, *, is_sample: bool) -> None:
+        """Note that work starts now. It is a sample if interactive work limits background work."""
+        now = asyncio.get_running_loop().time()
+        if is_sample:
+            self._mean_s += (TIME_GAIN if self._mean_s else 1.0) * (now - self._since - self._mean_s)
+        self._since = now
+
+    def wait_s(self, pieces: float, *, is_waiting: bool) -> float:
+        """Return the seconds until the last of so many pieces starts.
+
+        If work `is_waiting`, it shows a lower bound before it starts.
+        """
+        waited_s = asyncio.get_running_loop().time() - self._since if is_waiting else 0.0
+        return pieces * max(self._mean_s, waited_s)
+
+
+def fair_cost(caller: Hashable, cost: float, waiting: Mapping[Hashable, float]) -> float:
+    """Return the cost of new work of a caller and of all that a fair queue starts before it.
+
+    `waiting` is the cost of the waiting work of each caller.
+    """
+    own = waiting.get(caller, 0.0) + cost
+    return own + sum(min(each, own) for key, each in waiting.items() if key != caller)
 
 
 class WaitEstimator:
@@ -102,31 +131,20 @@ class WaitEstimator:
         self._margin = ErrorMargin()
         self._slots = slots
         self._shared = shared
-        self._expected: Counter[Hashable] = Counter()  # work that will be queued soon, by caller
         self._started: dict[Work, float] = {}  # loop time at which running work started
         self._missed_at = float("-inf")  # loop time of the last missed deadline
 
-    def expect(self, caller: Hashable) -> None:
-        """Count one more piece of this caller's work as waiting, until `expect_no_more`."""
-        self._expected[caller] += 1
-
-    def expect_no_more(self, caller: Hashable) -> None:
-        """End what `expect` began, because the work is queued or was given up."""
-        self._expected[caller] -= 1
-        if not self._expected[caller]:
-            del self._expected[caller]
-
-    def wait_s(self, caller: Hashable, cost: float, waiting: Mapping[Hashable, Waiting], taken: int) -> float:
+    def wait_s(self, caller: Hashable, cost: float, waiting: Mapping[Hashable, float], taken: int) -> float:
         """Return the seconds until new work of this cost would be done. A margin makes few estimates too short.
 
-        `waiting` is the work of each caller, and `taken` the number of slots in use. Return 0 without a service-time
-        sample, if no other work waits or runs, or if slots are free and no deadline was missed in the last
-        `CAUTIOUS_S`. The admitted work then provides the next sample.
+        `waiting` is the cost of each caller's work that waits or is expected, and `taken` the number of slots in use.
+        Return 0 without a service-time sample, if no other work waits or runs, or if slots are free and no deadline was
+        missed in the last `CAUTIOUS_S`. The admitted work then provides the next sample.
         """
         return self._mean_wait_s(caller, cost, waiting, taken) * (1 + self._margin.share)
 
     def on_arrival_s(
-        self, caller: Hashable, cost: float, waiting: Mapping[Hashable, Waiting], taken: int, *, is_free: bool
+        self, caller: Hashable, cost: float, waiting: Mapping[Hashable, float], taken: int, *, is_free: bool
     ) -> float:
         """Return the mean estimate for arriving work, to compare it with the real time later; 0 if it need not wait."""
         return self._mean_wait_s(caller, cost, waiting, taken) if self._is_cautious or not is_free else 0.0
@@ -166,10 +184,10 @@ class WaitEstimator:
                 took_s = max(took_s, work.estimated_s)
             self._margin.note(work.estimated_s, took_s, at_least=failed)
 
-    def _mean_wait_s(self, caller: Hashable, cost: float, waiting: Mapping[Hashable, Waiting], taken: int) -> float:
+    def _mean_wait_s(self, caller: Hashable, cost: float, waiting: Mapping[Hashable, float], taken: int) -> float:
         """Return the estimate without the margin."""
         mean_s = self.service_time.mean_s
-        queued = sum(each.cost for each in waiting.values()) + sum(self._expected.values())
+        queued = sum(waiting.values())
         if mean_s is None or not (queued or taken):
             return 0.0
         slots = self._slots()
@@ -180,11 +198,7 @@ class WaitEstimator:
         # At a shared server with little load, work waits for the running batch, and then for its own, which also holds
         # as many that arrived meanwhile.
         busy = min(slots, 2 * load) if self._shared and cautious else slots
-        costs = {key: each.cost for key, each in waiting.items()}
-        for key, count in self._expected.items():
-            costs[key] = costs.get(key, 0.0) + count
-        own = costs.pop(caller, 0.0) + cost
-        ahead = own + sum(min(each, own) for each in costs.values())
+        ahead = fair_cost(caller, cost, waiting)
         return mean_s * (busy + max(0, ahead - max(0, slots - taken))) / slots
 
     @property

@@ -1,18 +1,20 @@
 """A model behind a real gateway with a fake model server."""
 # ruff: noqa: F401, F811 - the fixtures are those of the gateway's tests
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from service.cli.predict import remote_model
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.remote_model import RemoteModel, ServiceAccess
 from service.config import api_keys
 from service.host.processes import free_port
 from service.tasks import endpoints
-from tests.gateway.conftest import Running, anyio_backend, fake, listening, served, settings, short_folder, store
+from tests.gateway.conftest import Running, anyio_backend, fake, listening, served, settings, short_folder, store, until
 from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
@@ -127,13 +129,44 @@ async def test_patience_ends(scripted: tuple[str, Any]) -> None:
 
 async def test_a_failure_of_the_service_is_tried_again_before_it_is_the_images(scripted: tuple[str, Any]) -> None:
     url, responses = scripted
-    responses += [problem(500, "internal"), answered(), *[problem(504, "deadline_exceeded") for _ in range(3)]]
+    responses += [problem(500, "internal"), answered(), *[problem(500, "internal") for _ in range(3)]]
 
     async with model(url) as asked:
         assert "predictions" in await asked.answer(b"")
-        assert (await asked.answer(b""))["error"]["code"] == "deadline_exceeded"
+        assert (await asked.answer(b""))["error"]["code"] == "internal"
 
     assert not responses
+
+
+async def test_a_late_answer_says_that_the_service_is_busy_however_often(
+    scripted: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_model, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(remote_model, "FIRST_PAUSE_S", 0.01)
+    url, responses = scripted
+    late = 2 * remote_model.FAILURES
+    responses += [*[problem(504, "deadline_exceeded") for _ in range(late)], answered()]
+    busy: list[int] = []
+
+    async with RemoteModel(ServiceAccess(url), endpoints()["classify"], {}, lambda: busy.append(1)) as asked:
+        assert "predictions" in await asked.answer(b"")
+
+    assert len(busy) == late
+
+
+async def test_an_image_that_alone_is_late_until_patience_ends_has_a_problem(scripted: tuple[str, Any]) -> None:
+    url, responses = scripted
+    async with model(url, patience_s=0.3) as asked:
+        responses.append(problem(504, "deadline_exceeded"))
+        late = asyncio.create_task(asked.answer(b""))
+        await until(lambda: not responses)
+        responses += [answered(), problem(504, "deadline_exceeded")]
+        await asked.answer(b"")
+        assert (await late)["error"]["code"] == "deadline_exceeded"
+
+        responses += [problem(504, "deadline_exceeded") for _ in range(2)]
+        with pytest.raises(RunFailedError, match="does not answer: why"):
+            await asked.answer(b"")
 
 
 async def test_an_answer_of_something_else_ends_the_run(scripted: tuple[str, Any]) -> None:

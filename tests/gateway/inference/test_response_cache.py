@@ -53,10 +53,10 @@ class Harness:
 
         return compute
 
-    async def get(self, value: Value, seconds: float = 30) -> Value:
+    async def get(self, value: Value, seconds: float = 30, *, shared_by: str = "") -> Value:
         """Look up a value, which is computed after a miss."""
         deadline = asyncio.get_running_loop().time() + seconds
-        found, _ = await self.cache.get_or_compute(value.name, deadline, self.computing(value))
+        found, _ = await self.cache.get_or_compute(value.name, deadline, self.computing(value), shared_by=shared_by)
         return found
 
 
@@ -107,6 +107,20 @@ async def test_many_who_ask_together_are_answered_by_one_computation() -> None:
     assert await asyncio.gather(*lookups) == [Value("a")] * 8
     assert harness.computed == {"a": 1}
     assert harness.outcomes == {"miss": 1, "coalesced": 7}
+
+
+async def test_who_must_not_wait_for_a_computation_starts_another_and_both_are_kept_as_one() -> None:
+    harness = Harness()
+    harness.go.clear()
+    lookups = [asyncio.create_task(harness.get(Value("a"), shared_by=kind)) for kind in ("x", "y", "x", "y")]
+    await asyncio.sleep(0)
+    harness.go.set()
+    await asyncio.gather(*lookups)
+    await harness.get(Value("a"), shared_by="z")
+
+    assert harness.computed == {"a": 2}
+    assert harness.outcomes == {"miss": 2, "coalesced": 2, "hit": 1}
+    assert harness.bytes == 10
 
 
 async def test_nobody_is_told_of_anothers_failure() -> None:

@@ -96,13 +96,12 @@ async def test_places_that_share_nothing_are_held_as_long_when_few_are_taken(two
 
 async def test_work_on_its_way_is_foretold_as_if_it_waited(two: ManualWork) -> None:
     two.queue.service_time.mean_s = 100.0
-    for _ in range(3):
-        two.queue.expect("a")
+    expected = [two.queue.expect("a") for _ in range(3)]
     assert two.queue.wait_s("a") == 100.0 * (2 + 2) / 2
     assert two.queue.wait_s("b") == 100.0 * 2 / 2
 
-    for _ in range(3):
-        two.queue.expect_no_more("a")
+    for each in expected:
+        two.queue.expect_no_more(each)
     assert two.queue.wait_s("a") == 0
 
 

@@ -96,12 +96,6 @@ def infer_body(request: ModelInferRequest) -> tuple[int, bytes]:
     return len(text), b"".join([text, *tails])
 
 
-def _asks_for_text(request: ModelInferRequest) -> bool:
-    """Return whether a call asks for any output in another form than bytes."""
-    of_outputs = [_values(output.parameters).get("binary_data", True) for output in request.outputs]
-    return not all([_values(request.parameters).get("binary_data_output", True), *of_outputs])
-
-
 def infer_response(response: HttpResponse) -> ModelInferResponse:
     """Return the message of a successful response, whose outputs are bytes after the JSON head."""
     end = int(response.headers[HEAD_LENGTH])
