@@ -26,6 +26,7 @@ THROTTLE_REASONS = {
 class GpuState:
     """The state of a GPU, or of a slice of one (MIG). A value is None where the device does not report it.
 
+    `uuid` is `index-N` for a GPU that was lost before this process started, with N its index from 0.
     `utilization` is the share of the last second, or less, in which a kernel ran: 0 to 1. Memory is in bytes.
     `throttled` says for each of `THROTTLE_REASONS` whether it lowers the clocks. `is_readable` is False after an error.
     """
@@ -40,7 +41,7 @@ class GpuState:
 
 @dataclass(frozen=True)
 class _Device:
-    """A device, and the GPU of which it is a slice, or itself."""
+    """A device, and the GPU of which it is a slice, or itself. A GPU that was lost before has no handle: None."""
 
     uuid: str
     handle: Any
@@ -64,11 +65,18 @@ class Gpus:
         return [self._state(device) for device in self._devices]
 
     def _find(self) -> Iterator[_Device]:
-        nvml = self._nvml
-        for index in range(nvml.nvmlDeviceGetCount()):
-            gpu = nvml.nvmlDeviceGetHandleByIndex(index)
-            slices = list(self._slices(gpu)) or [gpu]
-            yield from (_Device(nvml.nvmlDeviceGetUUID(each), each, gpu) for each in slices)
+        for index in range(self._nvml.nvmlDeviceGetCount()):
+            try:
+                yield from self._devices_at(index)
+            except self._nvml.NVMLError as error:
+                if error.value != self._nvml.NVML_ERROR_NO_PERMISSION:  # the count includes GPUs of other containers
+                    yield _Device(f"index-{index}", None, None)  # a lost GPU does not say its UUID
+
+    def _devices_at(self, index: int) -> list[_Device]:
+        """Return the GPU with that index, or its slices. Raises `NVMLError`."""
+        gpu = self._nvml.nvmlDeviceGetHandleByIndex(index)
+        slices = list(self._slices(gpu)) or [gpu]
+        return [_Device(self._nvml.nvmlDeviceGetUUID(each), each, gpu) for each in slices]
 
     def _slices(self, gpu: Any) -> Iterator[Any]:
         """Yield the slices of a GPU, none if it is not divided."""
@@ -84,6 +92,8 @@ class Gpus:
 
     def _state(self, device: _Device) -> GpuState:
         nvml = self._nvml
+        if device.handle is None:
+            return GpuState(device.uuid, is_readable=False)
         try:
             utilization = self._supported(lambda: nvml.nvmlDeviceGetUtilizationRates(device.handle))
             memory = self._supported(lambda: nvml.nvmlDeviceGetMemoryInfo(device.handle))

@@ -49,12 +49,19 @@ def start(
     write: Callable[[str], object] = sys.stdout.write,
     period_s: float = PERIOD_S,
 ) -> threading.Thread | None:
-    """Report this process's GPUs every `period_s` seconds, in a thread; return None if there are none."""
-    gpus = find()
-    if gpus is None:
+    """Report this process's GPUs every `period_s` seconds, in a thread.
+
+    Return None if there are none, or if they cannot be searched for, which is logged: it must not stop the worker.
+    """
+    try:
+        gpus = find()
+        if gpus is None:
+            return None
+        thread = threading.Thread(target=_report, args=(gpus, write, period_s), daemon=True)
+        thread.start()
+    except Exception:  # for example an AttributeError, because another package has a module `pynvml` too
+        log.exception("this worker does not report the state of its GPUs")
         return None
-    thread = threading.Thread(target=_report, args=(gpus, write, period_s), daemon=True)
-    thread.start()
     return thread
 
 

@@ -13,7 +13,10 @@ class NVMLError(Exception):
 
 
 class FakeNvml:
-    """One GPU, until `count` or `slices` say otherwise. `failing` has the code with which each function fails."""
+    """One GPU, until `count` or `slices` say otherwise. `failing` has the code with which each function fails.
+
+    `lost` has the code with which the GPU of an index refuses its handle.
+    """
 
     NVMLError = NVMLError
     NVML_ERROR_NOT_SUPPORTED = 3
@@ -29,6 +32,7 @@ class FakeNvml:
         self.slices = 0
         self.reasons = 0
         self.failing: dict[str, int] = {}
+        self.lost: dict[int, int] = {}
         self.is_initialized = False
 
     def _called(self, name: str) -> None:
@@ -43,12 +47,16 @@ class FakeNvml:
         return self.count
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> str:  # noqa: N802
+        if index in self.lost:
+            raise NVMLError(self.lost[index])
         return f"GPU-{index}"
 
     def nvmlDeviceGetUUID(self, handle: str) -> str:  # noqa: N802
+        self._called("nvmlDeviceGetUUID")
         return handle
 
     def nvmlDeviceGetMigMode(self, _handle: str) -> list[int]:  # noqa: N802
+        self._called("nvmlDeviceGetMigMode")
         if not self.slices:
             raise NVMLError(self.NVML_ERROR_NOT_SUPPORTED)
         return [self.NVML_DEVICE_MIG_ENABLE] * 2

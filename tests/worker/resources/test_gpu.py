@@ -84,6 +84,35 @@ def test_the_gpus_of_this_process_are_found(nvml: FakeNvml) -> None:
     assert nvml.is_initialized
 
 
+@pytest.mark.parametrize("lost", [[1], [0, 1, 2]])
+def test_a_gpu_that_is_lost_at_the_start_is_not_readable_and_the_others_are_known(
+    lost: list[int], nvml: FakeNvml
+) -> None:
+    nvml.count = 3
+    nvml.lost = dict.fromkeys(lost, nvml.NVML_ERROR_GPU_IS_LOST)
+
+    found = gpu.find(lambda _name: nvml)
+
+    assert found is not None
+    states = found.states()
+    assert [each.is_readable for each in states] == [index not in lost for index in range(3)]
+    assert [each.uuid for each in states] == [f"{'index' if index in lost else 'GPU'}-{index}" for index in range(3)]
+
+
+@pytest.mark.parametrize("reading", ["nvmlDeviceGetMigMode", "nvmlDeviceGetUUID"])
+def test_a_gpu_that_is_lost_while_it_is_searched_for_is_not_readable(reading: str, nvml: FakeNvml) -> None:
+    nvml.failing[reading] = nvml.NVML_ERROR_GPU_IS_LOST
+
+    assert Gpus(nvml).states() == [GpuState("index-0", is_readable=False)]
+
+
+def test_a_gpu_of_another_container_is_none_of_this_process(nvml: FakeNvml) -> None:
+    nvml.count = 2
+    nvml.lost[0] = nvml.NVML_ERROR_NO_PERMISSION
+
+    assert [each.uuid for each in Gpus(nvml).states()] == ["GPU-1"]
+
+
 def missing(_name: str) -> Any:
     raise ModuleNotFoundError(name="pynvml")
 

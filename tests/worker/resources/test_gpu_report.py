@@ -1,10 +1,11 @@
 """The lines in which a worker reports its GPUs. In tests/e2e/test_gpu_metrics.py a real TorchServe reads them."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 
-from service.worker.resources import gpu_report
+from service.worker.resources import gpu, gpu_report
 from service.worker.resources.gpu import Gpus, GpuState
 from service.worker.resources.gpu_report import lines
 from tests.worker.resources.fake_pynvml import FakeNvml
@@ -46,6 +47,32 @@ def test_gpus_are_reported_again_and_again() -> None:
 
 def test_without_a_gpu_no_thread_is_started() -> None:
     assert gpu_report.start(lambda: None) is None
+
+
+def test_a_gpu_that_is_lost_at_the_start_is_reported() -> None:
+    nvml = FakeNvml()
+    nvml.lost[0] = nvml.NVML_ERROR_GPU_IS_LOST
+    written: list[str] = []
+
+    def write(text: str) -> None:
+        written.append(text)
+        raise OSError("enough")
+
+    thread = gpu_report.start(lambda: gpu.find(lambda _name: nvml), write)
+    assert thread is not None
+    thread.join(30)
+
+    assert written[0].startswith("[METRICS]resnest_gpu_readable.Count:0|#gpu:index-0|")
+
+
+@pytest.mark.parametrize("another", [SimpleNamespace(), SimpleNamespace(nvmlInit=list, NVMLError=OSError)])
+def test_another_package_with_the_module_pynvml_ends_no_worker(
+    another: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR, "service.worker"):
+        assert gpu_report.start(lambda: gpu.find(lambda _name: another)) is None
+
+    assert "does not report the state of its GPUs" in caplog.text
 
 
 def test_a_report_that_cannot_be_written_ends_the_reports_and_not_the_worker(
