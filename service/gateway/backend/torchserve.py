@@ -1,7 +1,7 @@
 """Send images to model servers in batches, and turn each failure into one of the service's errors."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +22,7 @@ from service.gateway.backend.circuit_breaker import State
 from service.gateway.backend.exchange import Exchange, ImageRequest, OnSent
 from service.gateway.backend.failover import Call, Failover
 from service.gateway.backend.http_client import BrokenError, InvalidResponseError, UnreachableError
+from service.gateway.backend.refusal import Refusal
 from service.gateway.backend.replicas import RESOLVE_INTERVAL_S, Replica, Replicas, Resolve, WorkerStatus, resolve
 from service.gateway.metrics import RestartCause
 from service.gateway.metrics.tracing import IMAGE_TRACE
@@ -46,7 +47,7 @@ OnRestart = Callable[[str, RestartCause, int], None]
 class Workers:
     """A model's workers: ids of the ready ones, the configured number, and the replicas by circuit breaker state.
 
-    `refused` says that every model server has left the model out.
+    `refused` says that the model servers have left the model out: see `Refusal`.
     """
 
     ready: frozenset[Hashable]
@@ -102,7 +103,7 @@ class TorchServe:
         self._batchers: dict[str, Batcher[ImageRequest, ModelOutput | None]] = {}
         self._in_flight: Counter[str] = Counter()  # images at the workers, by model
         self._shared_at: dict[str, float] = {}
-        self._last_at: dict[str, frozenset[str]] = {}  # the replicas that were the last to have a model
+        self._refusals: defaultdict[str, Refusal] = defaultdict(Refusal)
         self._on_retry = on_retry
         self._on_sent = on_sent
         self._on_restart = on_restart
@@ -201,26 +202,17 @@ class TorchServe:
         statuses = [(each.name, each.worker_status[model]) for each in replicas if model in each.worker_status]
         ready = frozenset((name, pid) for name, status in statuses for pid in status.ready)
         registered = sum(status.registered for _, status in statuses) or 1
-        refused = not any(errors) and self._is_refused(model, dict(statuses))
+        silent = {each.name for each, error in zip(replicas, errors, strict=True) if error}
+        told = {name: None if name in silent or status.timeouts else status for name, status in statuses}
+        refused = self._refusals[model].update(told, asyncio.get_running_loop().time())
         return Workers(ready, registered * card.serving.workers, self._replicas.circuits(model), refused)
-
-    def _is_refused(self, model: str, present: Mapping[str, WorkerStatus]) -> bool:
-        """Return whether every replica has left the model out.
-
-        A replica that serves other models says the same. So a model is not refused while a replica that had it is gone.
-        """
-        having = frozenset(name for name, status in present.items() if status.registered)
-        if having:
-            self._last_at[model] = having
-        is_left_out = all(status.is_refused for status in present.values())
-        return is_left_out and self._last_at.get(model, frozenset()) <= present.keys()
 
     async def forget(self, card: ModelCard) -> None:
         """Implement `Backend`; its pending requests are cancelled."""
         keys = [key for key in self._batchers if key.partition(" ")[0] == card.server_name]
         await asyncio.gather(*(self._batchers.pop(key).close() for key in keys))
         self._shared_at.pop(card.server_name, None)
-        self._last_at.pop(card.server_name, None)
+        self._refusals.pop(card.server_name, None)
         self._replicas.forget(card.server_name)
 
     async def close(self) -> None:

@@ -50,3 +50,16 @@ async def test_a_model_that_every_server_has_left_out_is_refused(apart: Fleet, c
     del apart.fakes[0].workers[card.name]  # restarted at the same address, with damaged weights
 
     assert (await apart.client.workers(card)).refused
+
+
+async def test_a_server_that_is_silent_for_long_keeps_no_model_from_being_refused(
+    apart: Fleet, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await apart.client.workers(card)
+    apart.fakes[0].management_silent = True
+    before = await apart.client.workers(card)
+    monkeypatch.setattr("service.gateway.backend.refusal.ABSENCE_S", 0.0)
+    apart.client._refusals.clear()
+
+    assert not before.refused
+    assert (await apart.client.workers(card)).refused
