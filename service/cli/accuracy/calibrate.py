@@ -139,8 +139,7 @@ def _fits_domain(card: ModelCard, others: Sequence[Path]) -> bool:
     """Return whether a domain score can be fitted, and say why not."""
     from service.cli.train import features
 
-    if len(others) < domain_file.LEAST:
-        click.echo(f"{len(others)} images of other things are too few for a domain score; they only measure", err=True)
+    if not domain_file.suffice(len(others)):
         return False
     try:
         features.operation_of(card)

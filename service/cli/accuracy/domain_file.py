@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import click
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +22,16 @@ FOLDS: Final = 5  # of the cross-validation that chooses the penalty
 LEAST: Final = 20  # images of other things
 
 Features = npt.NDArray[np.float32]
+
+
+def suffice(others: int, least: int = LEAST) -> bool:
+    """Return whether so many images of other things are enough for a domain score. Say so if they are too few."""
+    if others < least:
+        click.echo(
+            f"{others} images of other things are too few for a domain score; they only measure (it needs {least})",
+            err=True,
+        )
+    return others >= least
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from service.cli.accuracy import domain_file
 from service.cli.accuracy.domain_file import Features
 from service.tasks.classification import calibration
+from service.tasks.classification.calibration import Floats
 
 if TYPE_CHECKING:
     from service.engines.training.linear_head import LinearHead
@@ -29,27 +33,41 @@ def of_training(head: "LinearHead", known: Features, held_out: Features, others:
 
     Its least value is that of the cross-validation, in which each image was left out once. The images `held_out`
     measure it. Half of the features of `others`, images of other things, fit a domain score, and half measure it.
-    Without them the sign is the largest logit.
+    Without them the sign is the largest logit, which too few of them measure; this is said.
     """
     import torch
 
-    if others is None or len(others) < 2 * domain_file.LEAST:
-        least = calibration.least_sign(head.left_out.amax(dim=1).double().numpy(), FALSE_ALARMS)
-        inside = (held_out @ head.weight.numpy().T + head.bias.numpy()).max(axis=1)
-        rates = {"images": len(held_out), "false_alarms": round(float((inside < least).mean()), calibration.DIGITS)}
-        return UnknownSign({"temperature": 1.0, "min_logit": least}, rates)
+    if others is None or not domain_file.suffice(len(others), 2 * domain_file.LEAST):
+        return _largest_logit(head, held_out, others)
     fitted = domain_file.fit(known, others[::2])
     least = calibration.least_sign(fitted.left_out, FALSE_ALARMS)
     domain, content = domain_file.described(fitted.head, least)
     inside, outside = (
         fitted.head.score(torch.from_numpy(each))[:, 0].double().numpy() for each in (held_out, others[1::2])
     )
-    rates = {
-        "images": len(inside),
-        "false_alarms": round(float((inside < least).mean()), calibration.DIGITS),
-        "others_fitted_on": len(others[::2]),
-        "others": len(outside),
-        "found": round(float((outside < least).mean()), calibration.DIGITS),
-        "auroc": round(calibration.auroc(inside, outside), calibration.DIGITS),
-    }
+    rates = _rates(inside, outside, least) | {"others_fitted_on": len(others[::2])}
     return UnknownSign({"temperature": 1.0, "domain": domain.model_dump()}, rates, {domain.file: content})
+
+
+def _largest_logit(head: "LinearHead", held_out: Features, others: Features | None) -> UnknownSign:
+    least = calibration.least_sign(head.left_out.amax(dim=1).double().numpy(), FALSE_ALARMS)
+
+    def signs(features: Features) -> Floats:
+        logits: Floats = features @ head.weight.double().numpy().T + head.bias.double().numpy()
+        return logits.max(axis=1)
+
+    rates = _rates(signs(held_out), None if others is None else signs(others), least)
+    return UnknownSign({"temperature": 1.0, "min_logit": least}, rates)
+
+
+def _share(is_below: npt.NDArray[np.bool_]) -> float:
+    return round(float(is_below.mean()), calibration.DIGITS)
+
+
+def _rates(inside: Floats, outside: Floats | None, least: float) -> dict[str, Any]:
+    """Return the measured rates, by the signs of the held-out images and of the images of other things."""
+    rates: dict[str, Any] = {"images": len(inside), "false_alarms": _share(inside < least)}
+    if outside is None:
+        return rates
+    area = round(calibration.auroc(inside, outside), calibration.DIGITS)
+    return {**rates, "others": len(outside), "found": _share(outside < least), "auroc": area}

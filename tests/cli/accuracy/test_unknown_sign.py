@@ -35,6 +35,7 @@ def test_without_other_things_it_is_the_largest_logit(head: LinearHead) -> None:
 
     assert Calibration.model_validate({**sign.table, "made_of": "0" * 64}).min_logit is not None
     assert sign.files == {}
+    assert "found" not in sign.rates
     assert sign.rates["images"] == 120
     assert sign.rates["false_alarms"] == pytest.approx(unknown_sign.FALSE_ALARMS, abs=0.06)
 
@@ -50,7 +51,15 @@ def test_with_other_things_it_is_a_domain_score_that_finds_them(head: LinearHead
     assert sign.rates["false_alarms"] < 0.15
 
 
-def test_too_few_other_things_fit_nothing(head: LinearHead) -> None:
-    few = others(2 * domain_file.LEAST - 1)
+@pytest.mark.parametrize("count", [1, 2 * domain_file.LEAST - 1])
+def test_too_few_other_things_only_measure_and_this_is_said(
+    count: int, head: LinearHead, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sign = unknown_sign.of_training(head, features(1)[0], features(2)[0], others(count))
 
-    assert "min_logit" in unknown_sign.of_training(head, features(1)[0], features(2)[0], few).table
+    assert f"{count} images of other things are too few for a domain score" in capsys.readouterr().err
+    assert "min_logit" in sign.table
+    assert sign.rates["others"] == count
+    assert sign.rates["found"] > 0.7
+    assert sign.rates["auroc"] > 0.9
+    assert "others_fitted_on" not in sign.rates
