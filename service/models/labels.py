@@ -4,7 +4,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from service.models import text_file
 from service.models.inputs import CardTable
 
 LANGUAGE = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$"
+
+BACKGROUND: Final = "background"  # in lower case: the label of what is no thing in a mask
 
 SHOWN = 10  # classes in a summary
 FIRST = 3  # where there are more

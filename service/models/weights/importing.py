@@ -170,7 +170,10 @@ def _check_published(store: Path, spec: ImportSpec, checkpoint: Path) -> None:
 
 
 def _own_lines(path: Path, *, coloured: bool) -> Sequence[str]:
-    """Return the lines of a label file. With `coloured`, add the VOC colour to each line without a colour."""
+    """Return the lines of a label file. With `coloured`, add the VOC colour to each line without a colour.
+
+    Only a class 0 that is the background gets black, which overlays leave clear. Other labels begin at VOC's class 1.
+    """
     try:
         text = text_file.read(path).rstrip()
     except (OSError, TextError) as error:
@@ -182,7 +185,8 @@ def _own_lines(path: Path, *, coloured: bool) -> Sequence[str]:
     rows = [line.partition("\t") for line in text.split("\n")]
     pairs = [(text_file.name(name), colour.strip()) for name, _, colour in rows]
     if coloured:
-        pairs = [(name, colour or voc_colour(index)) for index, (name, colour) in enumerate(pairs)]
+        first = 0 if pairs[0][0].casefold() == labels.BACKGROUND else 1
+        pairs = [(name, colour or voc_colour(index)) for index, (name, colour) in enumerate(pairs, first)]
     return [f"{name}\t{colour}" if colour else name for name, colour in pairs]
 
 
@@ -195,9 +199,9 @@ def _is_json(text: str) -> bool:
 
 
 def voc_colour(index: int) -> str:
-    """Return the colour of class `index` (0 to 255) in the Pascal VOC colour map, as `#rrggbb`.
+    """Return the colour of class `index` (0 to 511) in the Pascal VOC colour map, as `#rrggbb`.
 
-    Bit 3k + c of the index becomes bit 7 - k of channel c, so 0 is black and all 256 colours differ.
+    Bit 3k + c of the index becomes bit 7 - k of channel c, so 0 is black and all 512 colours differ.
     """
     channels = (sum(((index >> (3 * k + c)) & 1) << (7 - k) for k in range(3)) for c in range(3))
     return "#" + "".join(f"{level:02x}" for level in channels)

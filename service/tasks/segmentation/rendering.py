@@ -10,12 +10,12 @@ import orjson
 from service.imaging import masks
 from service.imaging.mask_painting import MaskForm, MaskPlan, Painted, paint
 from service.models.cards import ModelCard
+from service.models.labels import BACKGROUND
 from service.tasks.base import DIGITS, PREDICT, DecodedFacts, Drawn, Layer, ModelOutput, Rendering, label_row
 from service.tasks.overlays import OverlayKind, check_webp
 
-# The label, or else the colour, of a class that the overlay leaves as it is. Labels may be in any language. ADE20K and
-# Pascal-Context have neither: their class 0 is a thing.
-BACKGROUND: Final = "background"
+# Overlays leave a class of this colour as it is, and one with the label `BACKGROUND`. Labels may be in any language.
+# ADE20K and Pascal-Context have neither: their class 0 is a thing.
 BLACK: Final = (0, 0, 0)
 
 
@@ -51,7 +51,7 @@ class MaskRendering(Rendering):
         if self.classes is not None:
             mask = masks.select_classes(mask, self.classes)
         palette = [label.color for label in card.classes]
-        clear = [label.class_id for label in card.classes if label.label == BACKGROUND or label.color == BLACK]
+        clear = [each.class_id for each in card.classes if each.label.casefold() == BACKGROUND or each.color == BLACK]
         return [partial(masks.overlay, mask=mask, palette=palette, clear=clear, kind=self.overlay.upper())]
 
     def painting(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput) -> MaskPlan | None:

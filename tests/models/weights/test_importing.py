@@ -146,6 +146,25 @@ def test_a_segmenter_gets_colours_where_its_labels_have_none(store: Path, tmp_pa
     assert sorted(visible(store / "pets")) == ["card.toml", "labels.txt", "weights/pets.safetensors"]
 
 
+@pytest.mark.parametrize(
+    ("first", "colours"),
+    [
+        ("Background", ["#000000", "#102030", "#008000"]),
+        ("road", ["#800000", "#102030", "#808000"]),
+        ("wall\t#010203", ["#010203", "#102030", "#808000"]),
+        ("not a background", ["#800000", "#102030", "#808000"]),
+    ],
+)
+def test_only_a_background_is_black_which_overlays_leave_clear(
+    first: str, colours: list[str], store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.txt").write_text(f"{first}\ncat\t#102030\ndog\n", encoding="utf-8")
+    (tmp_path / "mine.zip").write_bytes(zipped(mine__pth=pth(made_state("fcn_resnest14"))))
+    described = spec("pets", "fcn_resnest14", str(tmp_path / "labels.txt"), profile="encoding")
+    import_checkpoint(store, described, tmp_path / "mine.zip")
+    assert [each.hex_color for each in zoo.read_all(store)["pets"].classes] == colours
+
+
 def test_a_shared_set_of_labels_is_named_and_not_copied(store: Path, tmp_path: Path) -> None:
     (store / "labels").mkdir()
     (store / "labels" / "pets.tsv").write_text("class_id\tlabel\n0\tcat\n1\tdog\n2\tfish\n", encoding="utf-8")
@@ -158,7 +177,7 @@ def test_a_shared_set_of_labels_is_named_and_not_copied(store: Path, tmp_path: P
 def test_the_colour_map_is_that_of_pascal_voc() -> None:
     rows = (SETS / "voc_21.tsv").read_text(encoding="utf-8").splitlines()[1:]
     assert [voc_colour(index) for index in range(21)] == [row.split("\t")[2] for row in rows]
-    assert len({voc_colour(index) for index in range(256)}) == 256
+    assert len({voc_colour(index) for index in range(512)}) == 512
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../mine", "Mine", "mi ne", "-mine", "a" * 65, *RESERVED])
