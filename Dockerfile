@@ -54,7 +54,9 @@ ARG TORCH_VARIANT=
 RUN python3 -m venv /opt/venv
 COPY deploy/locks /locks
 RUN --mount=type=cache,target=/tmp/.cache/pip \
-    variant="${TORCH_VARIANT:-${TORCH_INDEX##*/}}" \
+    index="${TORCH_INDEX%"${TORCH_INDEX##*[!/]}"}" \
+    && variant="${TORCH_VARIANT:-${index##*/}}" \
+    && if [ -n "$TORCH_INDEX" ] && [ -z "$variant" ]; then echo "TORCH_INDEX=$TORCH_INDEX names no build" >&2; exit 1; fi \
     && pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
         --require-hashes --requirement "/locks/worker${variant:+-$variant}.txt"
 COPY --from=build /opt/build /opt/build

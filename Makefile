@@ -12,7 +12,7 @@ RUNS ?= runs
 EXTRAS = worker,heic,jwt,redis,grpc
 BUILD_TOOLS = cyclonedx-bom hatchling
 # For every platform, but another build of torch for x86-64 alone. TORCH_VARIANT names it where pip finds it without an index.
-TORCH_VARIANT ?= $(notdir $(TORCH_INDEX))
+TORCH_VARIANT ?= $(or $(lastword $(subst /, ,$(TORCH_INDEX))),$(if $(TORCH_INDEX),$(error TORCH_INDEX=$(TORCH_INDEX) names no build)))
 LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --constraint constraints.txt \
 	--index-strategy unsafe-best-match --no-annotate --no-header --upgrade
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not stress and not cluster" --durations=25 --durations-min=8

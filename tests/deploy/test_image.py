@@ -1,7 +1,10 @@
 """The Dockerfile passes hadolint, and has the ports, variables and commands of the rest of the project."""
 
 import json
+import os
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +92,46 @@ def test_nothing_is_installed_without_a_hash_or_from_an_index() -> None:
     assert len(installing) == 6, installing
     assert [part for part in installing if "--require-hashes" not in part and "--no-index" not in part] == []
     assert [part for part in installing if "pip wheel" in part and "--no-build-isolation" not in part] == []
+
+
+def install_torch(folder: Path, index: str, variant: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the worker's command that installs the libraries, with a pip that prints its arguments."""
+    (command,) = [line for line in stage("worker-venv") if "TORCH_INDEX##" in line]
+    pip = folder / "pip"
+    pip.write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
+    pip.chmod(0o755)
+    found = {"PATH": f"{folder}:{os.environ['PATH']}", "TORCH_INDEX": index, "TORCH_VARIANT": variant}
+    script = re.sub(r"^RUN (--mount=\S+ )*", "", command)
+    return subprocess.run(["/bin/sh", "-c", script], env=found, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("index", "variant", "lock"),
+    [
+        ("", "", "worker"),
+        ("", "cpu", "worker-cpu"),
+        ("https://host/whl/cpu", "", "worker-cpu"),
+        ("https://host/whl/cpu/", "", "worker-cpu"),
+        ("https://host/whl/cpu//", "", "worker-cpu"),
+        ("https://host/whl/cu130/", "", "worker-cu130"),
+        ("https://host/mirror/", "cpu", "worker-cpu"),
+    ],
+)
+def test_the_lock_is_that_of_the_index_whether_it_ends_in_a_slash(
+    index: str, variant: str, lock: str, tmp_path: Path
+) -> None:
+    done = install_torch(tmp_path, index, variant)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == f"/locks/{lock}.txt"
+    assert ("--extra-index-url" in done.stdout) == bool(index)
+
+
+def test_an_index_that_names_no_build_fails(tmp_path: Path) -> None:
+    done = install_torch(tmp_path, "/")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "TORCH_INDEX=/ names no build" in done.stderr
 
 
 @pytest.mark.parametrize("target", TARGETS)

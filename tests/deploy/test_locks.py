@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.deploy.programs import run
 from tests.deploy.test_licences import MAKEFILE, canonical, required
 from tests.laws.sources import ROOT
 
@@ -55,6 +56,14 @@ def test_the_extras_are_those_of_make_lock() -> None:
     written = dict(re.findall(r"--extra ([\w,]+)[^\0]*?--output-file deploy/locks/(\w+)", MAKEFILE))
 
     assert written == {EXTRAS["gateway"]: "gateway", EXTRAS["worker"]: "worker"}
+
+
+@pytest.mark.parametrize(
+    ("index", "lock"),
+    [("", "worker"), ("https://host/whl/cpu", "worker-cpu"), ("https://host/whl/cpu//", "worker-cpu")],
+)
+def test_make_lock_writes_the_lock_of_the_index_whether_it_ends_in_a_slash(index: str, lock: str) -> None:
+    assert run("make", "--dry-run", "lock", f"TORCH_INDEX={index}").rstrip().endswith(f"deploy/locks/{lock}.txt")
 
 
 @pytest.mark.parametrize("name", ["gateway", "build"])

@@ -53,8 +53,9 @@ def _largest_logit(head: "LinearHead", held_out: Features, others: Features | No
     least = calibration.least_sign(head.left_out.amax(dim=1).double().numpy(), FALSE_ALARMS)
 
     def signs(features: Features) -> Floats:
-        logits: Floats = features @ head.weight.double().numpy().T + head.bias.double().numpy()
-        return logits.max(axis=1)
+        logits = features @ head.weight.double().numpy().T + head.bias.double().numpy()
+        largest: Floats = logits.max(axis=1)
+        return largest
 
     rates = _rates(signs(held_out), None if others is None else signs(others), least)
     return UnknownSign({"temperature": 1.0, "min_logit": least}, rates)
