@@ -2,8 +2,8 @@
 
 Work of the least urgency is background work, all other work is interactive. A forward pass cannot be interrupted, so an
 interactive image that comes during one of background work waits for its end. While a model has interactive work,
-background work therefore starts only when none of that is decoded, waits or runs, and only as many images as fit into a
-short pass.
+background work therefore starts only when none of that is decoded, waits or runs. It then has only as many images as fit
+into a short pass.
 """
 
 import asyncio
@@ -45,9 +45,9 @@ class BackgroundLimit:
         self._workers = workers
         self._slots = slots
         self._extra = 0
-        self._was_reached = False  # since the last pass
-        self._interactive = 0  # pieces of interactive work that are expected, wait or run
-        self._background = 0  # pieces of background work that run
+        self._was_reached = False  # Whether the limit was, since the last pass.
+        self._interactive = 0  # Pieces of interactive work that are expected, wait or run.
+        self._background = 0  # Pieces of background work that run.
         # For each queue, the pieces of interactive work that were started since its last background work. The queue
         # with the latest background work is last.
         self._since_turn: dict[Queue, int] = {}
@@ -100,7 +100,7 @@ class BackgroundLimit:
 
     @property
     def is_active(self) -> bool:
-        """Whether interactive work came of late, so that background work is limited."""
+        """Whether interactive work came recently, so that background work is limited."""
         return asyncio.get_running_loop().time() - self._arrived_at <= RECENT_S
 
     def holds_back(self, queue: Queue) -> bool:
