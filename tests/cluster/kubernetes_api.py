@@ -71,9 +71,10 @@ class KubernetesApi:
         """Merge a change into the object at a path; a list replaces the whole list."""
         return self._ask("PATCH", path, change, content_type=MERGE)
 
-    def delete(self, path: str, grace_s: int | None = None) -> None:
-        """Delete the object at a path. With `grace_s` 0, a pod is gone at once."""
+    def delete(self, path: str, grace_s: int | None = None, *, orphan: bool = False) -> None:
+        """Delete the object at a path. With `grace_s` 0, a pod is gone at once. `orphan` leaves what it owns."""
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": grace_s}
+        options["propagationPolicy"] = "Orphan" if orphan else None
         self._ask("DELETE", path, {name: value for name, value in options.items() if value is not None})
 
     def evict(self, namespace: str, pod: str) -> bool:
