@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.gateway.backend.torchserve import SHARED_BATCHES
 from service.host import torchserve
 from tests.deploy.reading import OVERLAYS, bytes_of, of_kind, pods
 from tests.deploy.test_kubernetes import SCALED, settings
@@ -35,12 +36,12 @@ def test_gateways_are_added_only_when_one_uses_more_than_a_core() -> None:
     assert float(gateway["resources"]["requests"]["cpu"]) * metric["resource"]["target"]["averageUtilization"] > 100
 
 
-def test_a_worker_on_a_gpu_has_a_connection_for_each_gateway_whose_batches_it_merges() -> None:
+def test_a_worker_on_a_gpu_has_a_connection_for_each_batch_of_the_most_gateways() -> None:
     (worker,) = pods("overlays/gpu")["worker"]["containers"]
     variables = {each["name"]: each["value"] for each in worker["env"]}
     gateways = of_kind("overlays/gpu", "HorizontalPodAutoscaler")["gateway"]["spec"]["maxReplicas"]
 
-    assert torchserve.connections_per_engine(variables) == gateways
+    assert torchserve.connections_per_engine(variables) == SHARED_BATCHES * gateways
 
 
 @every_overlay

@@ -13,8 +13,6 @@ import yaml
 from deploy.prometheus import operator_rules
 from service.cli.main import main
 from service.config.settings import Settings
-from service.gateway.backend.torchserve import SHARED_BATCHES
-from service.host.torchserve import CONNECTIONS
 from service.measure.capacity import component
 from service.measure.capacity.sizing import Sizing
 from tests.deploy import reading
@@ -244,15 +242,6 @@ def test_the_operator_scrapes_as_prometheus_does_and_may_reach_the_pods(pods: st
     assert (endpoint["interval"], endpoint["scrapeTimeout"]) == (limits["scrape_interval"], limits["scrape_timeout"])
     assert ports[endpoint["port"]] == reading.scraped(f"resnest-{pods}")["port"]
     assert "namespaceSelector" in scraped["from"][0]
-
-
-def test_a_worker_on_a_gpu_has_a_connection_for_each_batch_of_the_most_gateways() -> None:
-    manifests = with_component("gpu")
-    most = one(manifests, "HorizontalPodAutoscaler", "gateway")["spec"]["maxReplicas"]
-    (worker,) = one(manifests, "Deployment", "worker")["spec"]["template"]["spec"]["containers"]
-    variables = {each["name"]: each.get("value") for each in worker["env"]}
-
-    assert int(variables[CONNECTIONS]) == SHARED_BATCHES * most
 
 
 def test_the_overlay_of_the_page_pulls_images_by_digest_from_a_registry(tmp_path: Path) -> None:

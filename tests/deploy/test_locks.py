@@ -63,7 +63,8 @@ def test_the_extras_are_those_of_make_lock() -> None:
     [("", "worker"), ("https://host/whl/cpu", "worker-cpu"), ("https://host/whl/cpu//", "worker-cpu")],
 )
 def test_make_lock_writes_the_lock_of_the_index_whether_it_ends_in_a_slash(index: str, lock: str) -> None:
-    assert run("make", "--dry-run", "lock", f"TORCH_INDEX={index}").rstrip().endswith(f"deploy/locks/{lock}.txt")
+    commands = run("make", "--no-print-directory", "--dry-run", "lock", f"TORCH_INDEX={index}")
+    assert commands.rstrip().endswith(f"deploy/locks/{lock}.txt")
 
 
 @pytest.mark.parametrize("name", ["gateway", "build"])

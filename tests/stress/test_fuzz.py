@@ -28,7 +28,8 @@ ROUTES = (
 CONNECTIONS = 32
 MUTATIONS = scaled(100_000)
 ATTEMPTS = 60  # a service that refuses a body for a minute refuses it for what it is
-REFUSED = 0.05  # of the requests, at most, were refused for load: fewer callers than the service takes send them
+
+REFUSED = 0.05  # of the requests, at most, are refused for load: fewer callers than the service takes send them
 PATIENT = {"Request-Timeout": "60"}  # a busy machine may stop everything for ten seconds
 KINDS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 

@@ -1,9 +1,9 @@
 """How much background work may run beside interactive work, whose callers wait.
 
 Work of the least urgency is background work, all other work is interactive. A forward pass cannot be interrupted, so an
-interactive image that comes during one of background work waits for its end. While a model has interactive work,
-background work therefore starts only when none of that is decoded, waits or runs. It then has only as many images as
-fit into a short pass.
+interactive image that comes during one of background work waits for its end. So while a model has interactive work,
+background work starts only when no interactive image is decoded, waits or runs. It then has only as many images as fit
+into a short pass.
 """
 
 import asyncio

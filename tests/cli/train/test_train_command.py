@@ -74,6 +74,16 @@ def test_the_figures_are_those_that_evaluate_finds_with_the_serving_code(trained
     assert "Serve it: resnest-service run --models mine" in trained.stdout
 
 
+def test_the_card_has_a_sign_of_unknown_images(trained: Result, store: Path) -> None:
+    card = cards.read(store / "mine")
+
+    assert card.calibration
+    assert card.calibration.temperature == 1
+    assert card.calibration.min_logit is not None
+    assert card.measured["calibration"]["images"] == 12
+    assert "of 12 held-out photos are called unknown" in trained.stdout
+
+
 def test_whatever_is_left_out_is_named_with_the_reason(trained: Result) -> None:
     for words in (
         "1 file, because it is not a usable image: ",
@@ -178,6 +188,7 @@ def test_photos_that_only_copies_make_enough_are_too_few(store: Path, tmp_path: 
 
 def process(store: Path, photos: Path, limit: int | None = None) -> "subprocess.Popen[str]":
     def restrict() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs, such as these tests, ignore it
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
@@ -221,16 +232,6 @@ def test_ctrl_c_leaves_the_store_as_it_was(store: Path, photos: Path) -> None:
     assert running.returncode == 1, said + rest
     assert "Traceback" not in rest
     assert entries(store) == before
-
-
-def test_the_card_has_a_sign_of_unknown_images(trained: Result, store: Path) -> None:
-    card = cards.read(store / "mine")
-
-    assert card.calibration
-    assert card.calibration.temperature == 1
-    assert card.calibration.min_logit is not None
-    assert card.measured["calibration"]["images"] == 12
-    assert "of 12 held-out photos are called unknown" in trained.stdout
 
 
 def test_images_of_other_things_make_it_a_domain_score(store: Path, photos: Path, tmp_path: Path) -> None:

@@ -122,4 +122,4 @@ def test_an_imported_detector_is_served_image_by_image_with_a_long_deadline(weig
     card = cards.read(folder)
     assert (card.task, card.serving.batch_size, card.serving.deadline_s) == ("detection", 1, 120)
     assert (card.input.size, card.input.short) == (1333, 800)
-    assert [label.hex_color for label in card.classes] == ["#000000", "#800000"]
+    assert [label.hex_color for label in card.classes] == ["#800000", "#008000"]
