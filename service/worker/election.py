@@ -65,13 +65,16 @@ def elect(path: Path, engines: int, connection: socket.socket, timeout_s: float 
     `path` names the model and its device among the workers of one TorchServe. Raises `TimeoutError` if no leader has a
     place.
     """
+    names = [f"{path.name}.{index}" for index in range(engines)]
+    places = [(path.with_name(f"{name}.lock"), path.with_name(f"{name}.sock")) for name in names]
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        for index in range(engines):
-            lock, address = (path.with_name(f"{path.name}.{index}.{suffix}") for suffix in ("lock", "sock"))
-            found = _lead(lock, address) or _join(address, connection)
-            if found:
-                return found
+        for lock, address in places:  # before any leader is asked, who may take seconds to answer
+            if leader := _lead(lock, address):
+                return leader
+        for _, address in places:
+            if follower := _join(address, connection):
+                return follower
         time.sleep(RETRY_S)
     raise TimeoutError(f"no leader of {path.name} has a place for another worker process")
 
