@@ -22,6 +22,8 @@ MOST_CONNECTIONS: Final = 64
 HEAD_ROOM = 65536  # bytes for a frame's header and its scores
 # Bytes of a request to a model that is registered while TorchServe runs. Its memory for requests is not larger.
 LARGEST_FRAME = 256 << 20
+LONGEST_SOCKET: Final = ".ts.sock.65535"  # of a worker process, in TorchServe's temporary folder
+SOCKET_PATH_BYTES: Final = 107
 
 VM_ARGUMENTS = (
     "-XX:TieredStopAtLevel=1",  # the C2 compiler takes a tenth of a core for half a minute, without any gain
@@ -119,7 +121,7 @@ def command(folder: Path, environment: Mapping[str, str]) -> list[str]:
         host_checks.java(environment)[0],
         f"-Dmodel_server_home={home}",
         f"-Dlog4j.configurationFile={(folder / 'log4j2.xml').absolute().as_uri()}",
-        f"-Djava.io.tmpdir={temporary}",
+        f"-Djava.io.tmpdir={_folder_of_sockets(temporary)}",
         *([f"-Dio.netty.native.workdir={unpacking}"] if unpacking else []),
         *VM_ARGUMENTS,
         *("-cp", str(worker_program.installed() / "frontend" / "*")),
@@ -128,6 +130,15 @@ def command(folder: Path, environment: Mapping[str, str]) -> list[str]:
         *("-f", str(folder / CONFIGURATION)),
         "-ncs",  # no snapshots: one from an earlier run would override the configuration
     ]
+
+
+def _folder_of_sockets(temporary: Path) -> Path:
+    """Return a path of the folder `tmp` that is short enough for the sockets between Java and its workers.
+
+    A run's folder always is. A long one is that of `worker`: its process goes there and becomes Java.
+    """
+    fits = len(os.fsencode(temporary / LONGEST_SOCKET)) <= SOCKET_PATH_BYTES
+    return temporary if fits else Path(f"/proc/{os.getpid()}/cwd", temporary.name)
 
 
 def environment(folder: Path, models: Iterable[ModelCard], inherited: Mapping[str, str]) -> dict[str, str]:

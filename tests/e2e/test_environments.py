@@ -54,8 +54,17 @@ def test_it_runs_with_a_read_only_store_a_noexec_tmpdir_and_a_wrong_java_home(on
         assert not (one_model / "archives").exists()
 
 
-def test_two_workers_with_one_temporary_folder_do_not_disturb_each_other(one_model: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "RESNEST_MODEL_STORE": str(one_model), "OMP_NUM_THREADS": "1"}
+@pytest.mark.parametrize("name", ["w", "long" * 40])
+def test_two_workers_with_one_temporary_folder_do_not_disturb_each_other(
+    name: str, one_model: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    temporary = tmp_path_factory.mktemp(name)
+    environment = {
+        **os.environ,
+        "TMPDIR": str(temporary),
+        "RESNEST_MODEL_STORE": str(one_model),
+        "OMP_NUM_THREADS": "1",
+    }
 
     def start(log: Path) -> subprocess.Popen[bytes]:
         urls = [f"--{name}-address=http://127.0.0.1:{free_port()}" for name in ("inference", "management", "metrics")]
