@@ -1,5 +1,6 @@
 """A service whose answers come from all pixels of an image, callers that check them, and faults meanwhile."""
 
+import math
 import random
 import signal
 import sys
@@ -189,9 +190,12 @@ def wait_for(outcomes: Outcomes, images: int, timeout_s: float) -> None:
 
 
 def metric(service: Running, name: str, **labels: str) -> float:
-    """Return the value of a metric."""
+    """Return a metric, NaN while no gateway listens: one that is killed often is restarted after a pause."""
     wanted = name + ("{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}" if labels else "")
-    lines = service.client.get("/metrics").text.splitlines()
+    try:
+        lines = service.client.get("/metrics").text.splitlines()
+    except httpx.TransportError:
+        return math.nan
     return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{wanted} ")), 0.0)
 
 
