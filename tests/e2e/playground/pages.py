@@ -79,3 +79,13 @@ def painted(page: Page) -> dict[str, Any]:
         }"""
     )
     return found
+
+
+def detect_unlikely(page: Page) -> None:
+    """Detect objects in the example of a cat, down to a score of 0.05: the detector of the tests is not trained."""
+    choose(page, "Detect")
+    page.get_by_text("Options").click()
+    page.get_by_role("spinbutton", name="Lowest score").fill("0.05")
+    page.keyboard.press("Tab")
+    choose_example(page, "a cat")
+    await_answer(page)

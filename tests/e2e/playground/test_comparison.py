@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.playground.conftest import SECOND, SECOND_DETECTOR
-from tests.e2e.playground.pages import await_answer, choose, choose_example
+from tests.e2e.playground.pages import await_answer, choose, choose_example, detect_unlikely
 from tests.e2e.playground.test_accessibility import findings, needs_axe, unfold
 from tests.e2e.playground.test_flows import CAT
 from tests.e2e.running import Running
@@ -70,12 +70,7 @@ def test_times_and_json_are_there_for_each_model_and_the_code_says_whose_it_is(c
 
 
 def test_each_detector_has_its_boxes_over_the_image_and_its_list(page: Page, playground: Running) -> None:
-    choose(page, "Detect")
-    page.get_by_text("Options").click()
-    page.get_by_role("spinbutton", name="Lowest score").fill("0.05")
-    page.keyboard.press("Tab")
-    choose_example(page, "a cat")
-    await_answer(page)
+    detect_unlikely(page)
     page.get_by_role("checkbox", name=SECOND_DETECTOR).check()
     expect(page.locator("#result-body .stage")).to_have_count(2)
 
