@@ -2,6 +2,8 @@
 
 import os
 
+REFUSED = float(os.environ.get("STRESS_REFUSED", "0.05"))  # the share of requests that may meet `overloaded`
+
 
 def scaled(count: int) -> int:
     """Return the share STRESS_SHARE of `count`, at least one."""
