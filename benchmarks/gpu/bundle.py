@@ -1,7 +1,7 @@
 """`python -m benchmarks.gpu.bundle FILE.tar.xz`: pack what the GPU program needs on a machine without a package index.
 
 The machine has an interpreter of the given version, torch, numpy and Pillow. It needs no Java. The archive has the
-other packages, installed for that interpreter. docs/benchmark-methods.md says how to carry it.
+other packages, installed for that interpreter. docs/benchmarks.md says how to carry it.
 """
 
 import subprocess

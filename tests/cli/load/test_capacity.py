@@ -32,7 +32,7 @@ def test_the_numbers_are_printed_written_and_made_a_component(tmp_path: Path) ->
 
 
 def test_a_bound_that_is_never_kept_is_said_in_one_sentence() -> None:
-    with served(Server(lambda _: TIMED)) as server:
+    with served(Server(lambda _: TIMED, one_at_a_time=True)) as server:
         result = CliRunner().invoke(main, ["capacity", server.url, *BRIEF, "--allow-p95", "1"])
 
     assert result.exit_code == 1

@@ -33,7 +33,7 @@ async def test_the_capacity_is_what_the_server_answers_within_the_bound() -> Non
 
 @pytest.mark.anyio
 async def test_a_server_that_does_not_report_its_stages_is_named() -> None:
-    async with running(Server(lambda _: Answer(DELAY_S))) as server:
+    async with running(Server(lambda _: Answer(DELAY_S), one_at_a_time=True)) as server:
         with pytest.raises(CapacityError, match="stage queue in Server-Timing"):
             await step_test.measure(brief(server.url), 2000, lambda _: None, lambda *_: None)
 
