@@ -3,7 +3,11 @@
 # The class name gives the wire code, so the suffix Error would appear in every code.
 # ruff: noqa: N818
 
+from collections.abc import Iterable
+from typing import Self
+
 from service.errors.base import ServiceError
+from service.errors.wording import first_of
 
 
 class EmptyBody(ServiceError):
@@ -172,6 +176,15 @@ class InvalidParameter(ServiceError):
     status = 422
     title = "A parameter is not valid"
     cure = "See errors for each invalid parameter, and /docs for its allowed values."
+
+    @classmethod
+    def of(cls, found: Iterable[tuple[str, str]], **bounds: int) -> Self:
+        """Return the error about these parameters, from the name of each and what is wrong with it.
+
+        Its detail is the first of them. `bounds` are the limit and the actual value, if there is a limit.
+        """
+        rows = [{"parameter": name, "detail": detail} for name, detail in found]
+        return cls(first_of(rows), errors=rows, **bounds)
 
 
 class ImageCorrupt(ServiceError):

@@ -262,7 +262,7 @@ class Task:
 
 def invalid(parameter: str, detail: str, **bounds: int) -> InvalidParameter:
     """Return the error about one query parameter, with the bound that it broke, if any."""
-    return InvalidParameter(detail, errors=[{"parameter": parameter, "detail": detail}], **bounds)
+    return InvalidParameter.of([(parameter, detail)], **bounds)
 
 
 def class_ids(card: ModelCard, names: Sequence[str]) -> list[int]:

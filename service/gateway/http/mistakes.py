@@ -1,5 +1,6 @@
 """Words pydantic's errors for callers, who know nothing of Python's types."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
@@ -8,6 +9,8 @@ from pydantic_core import ErrorDetails
 
 UNKNOWN: Final = "extra_forbidden"
 NAME_CHARACTERS: Final = 64  # of an unknown name, which is compared with the known ones
+# A name that a program sends, of a parameter or of a form's field. Only such names are repeated to the caller.
+NAME: Final = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 Bounds = Mapping[str, Any]
 
 WHOLE, NUMBER, YES_OR_NO = "It must be a whole number.", "It must be a number.", "It must be true or false."
@@ -15,6 +18,8 @@ WHOLE, NUMBER, YES_OR_NO = "It must be a whole number.", "It must be a number.",
 # By pydantic's type of error. Other types keep pydantic's words.
 WORDS: Final[Mapping[str, str | Callable[[Bounds], str]]] = {
     "missing": "It is missing.",
+    UNKNOWN: "There is no such parameter.",
+    "json_invalid": lambda bounds: f"It is not JSON: {bounds['error']}.",
     "int_parsing": WHOLE,
     "int_type": WHOLE,
     "int_from_float": WHOLE,
@@ -33,6 +38,7 @@ WORDS: Final[Mapping[str, str | Callable[[Bounds], str]]] = {
     "greater_than_equal": lambda bounds: f"It must be at least {bounds['ge']:g}.",
     "less_than": lambda bounds: f"It must be less than {bounds['lt']:g}.",
     "less_than_equal": lambda bounds: f"It must be at most {bounds['le']:g}.",
+    "string_pattern_mismatch": lambda bounds: f"It must match {bounds['pattern']}.",
     "string_too_short": lambda bounds: f"It must have at least {bounds['min_length']} characters.",
     "string_too_long": lambda bounds: f"It must have at most {bounds['max_length']} characters.",
     "too_short": lambda bounds: f"It must be given at least {_times(bounds['min_length'])}.",
@@ -42,7 +48,7 @@ WORDS: Final[Mapping[str, str | Callable[[Bounds], str]]] = {
 
 def describe(error: ErrorDetails) -> str:
     """Return what is wrong with a value, without the value."""
-    words = WORDS.get(error["type"], error["msg"])
+    words = WORDS.get(error["type"], f"{error['msg']}.")
     return words if isinstance(words, str) else words(error.get("ctx", {}))
 
 
@@ -50,7 +56,7 @@ def unknown(name: str, known: Collection[str], holder: str = "This route has") -
     """Return why this name cannot be used: the most similar of the known names, if any, and all of them."""
     similar = get_close_matches(name[:NAME_CHARACTERS].lower(), known, n=1)
     question = f" Did you mean {similar[0]}?" if similar else ""
-    return f"There is no such parameter.{question} {holder} {', '.join(known)}."
+    return f"{WORDS[UNKNOWN]}{question} {holder} {', '.join(known)}."
 
 
 def _times(count: int) -> str:

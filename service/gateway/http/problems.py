@@ -1,6 +1,5 @@
 """Render every failure as a problem document (RFC 9457): the service's, the framework's, and crashes."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -26,7 +25,6 @@ from service.gateway.metrics import PROBES, Metrics
 MEDIA_TYPE = "application/problem+json"
 # Names in a request's state: the protocol sets the first when the client disconnects, and then calls the second.
 DISCONNECTED, ON_DISCONNECT = "disconnected", "on_disconnect"
-PARAMETER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class ClientGoneError(Exception):
@@ -85,14 +83,7 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 
 def invalid_parameters(found: Iterable[tuple[Sequence[int | str], str]]) -> InvalidParameter:
     """Return the error for invalid parameters, from the location of each (its name first) and its description."""
-    rows = [{"parameter": _name(location), "detail": detail} for location, detail in found]
-    names = ", ".join(dict.fromkeys(row["parameter"] for row in rows))
-    return InvalidParameter(f"Not usable as it is: {names}. See errors.", errors=rows)
-
-
-def invalid_parameter(parameter: str, detail: str, **bounds: int) -> InvalidParameter:
-    """Return the error for one parameter that is invalid for the model."""
-    return InvalidParameter(detail, errors=[{"parameter": parameter, "detail": detail}], **bounds)
+    return InvalidParameter.of((_name(location), detail) for location, detail in found)
 
 
 def _respond(request: Request, error: ServiceError, headers: Mapping[str, str] | None = None) -> Response:
@@ -102,7 +93,7 @@ def _respond(request: Request, error: ServiceError, headers: Mapping[str, str] |
 def _name(location: Sequence[int | str]) -> str:
     """Return the parameter's name, or `query` if it does not look like a name."""
     name = ".".join(str(step) for step in location[:1])
-    return name if PARAMETER.fullmatch(name) else "query"
+    return name if mistakes.NAME.fullmatch(name) else "query"
 
 
 def _allowed(methods: str) -> str:

@@ -82,6 +82,43 @@ async def test_an_unknown_parameter_is_told_which_ones_there_are(client: httpx.A
     )
 
 
+@pytest.mark.parametrize("name", ["topk", "top-k", "Top_k"])
+async def test_the_detail_alone_has_the_name_the_mistake_and_what_was_meant(
+    client: httpx.AsyncClient, name: str
+) -> None:
+    body = (await client.post(f"{CLASSIFY}?{name}=3", files=FILE)).json()
+    assert body["detail"].startswith(f"{name}: There is no such parameter. Did you mean top_k? This route has model, ")
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("top_k=x", "top_k: It must be a whole number."),
+        ("top_k=999", "top_k: At most 7, the model's classes."),
+        ("min_score=2&top_k=0&lang=1", "top_k: It must be at least 1. See errors for 2 more."),
+        ("top_k=1&top_k=2", "top_k: It is given more than once."),
+        ("%3Cb%3E=1", "query: There is no such parameter. This route has model, top_k, lang, min_score, unknown."),
+    ],
+)
+async def test_the_detail_has_the_first_mistake_in_words_and_counts_the_others(
+    client: httpx.AsyncClient, query: str, detail: str
+) -> None:
+    response = await client.post(f"{CLASSIFY}?{query}", files=FILE)
+    refused(response)
+    assert response.json()["detail"] == detail
+
+
+async def test_the_detail_of_a_json_body_has_its_first_mistake_and_the_documented_form(
+    client: httpx.AsyncClient,
+) -> None:
+    body = (await client.post(CLASSIFY, json={"image": "AAAA"})).json()
+    assert body["code"] == "malformed_json"
+    assert body["detail"].startswith(
+        "The body is not the documented JSON. images: It is missing. See errors for 1 more."
+    )
+    assert '{"images": [{"content": "<base64>"}]}' in body["detail"]
+
+
 @pytest.mark.parametrize("media_type", ["binary/octet-stream", "application/octet-stream"])
 async def test_the_media_types_for_unknown_bytes_are_read_by_the_first_bytes(
     client: httpx.AsyncClient, media_type: str

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.gateway.http import mistakes
 from service.tasks import endpoints
@@ -19,6 +19,8 @@ class Query(BaseModel):
     text: Annotated[str, Field(max_length=3)] = ""
     once: list[str] = Field(default=[], max_length=1)
     few: list[str] = Field(default=[], max_length=3)
+    word: Annotated[str, Field(pattern="^[a-z]+$")] = "a"
+    model_config = ConfigDict(extra="forbid")
 
 
 WORDS: list[tuple[dict[str, Any], str]] = [
@@ -38,6 +40,8 @@ WORDS: list[tuple[dict[str, Any], str]] = [
     ({"once": ["a", "b"]}, "It must be given at most once."),
     ({"few": ["a"] * 4}, "It must be given at most 3 times."),
     ({"few": {}}, "It must be a list."),
+    ({"word": "A1"}, "It must match ^[a-z]+$."),
+    ({"other": "1"}, "There is no such parameter."),
 ]
 
 
@@ -46,6 +50,13 @@ def test_a_mistake_is_one_sentence_without_a_term_of_python(values: dict[str, An
     with pytest.raises(ValidationError) as found:
         Query.model_validate(values)
     assert [mistakes.describe(error) for error in found.value.errors()] == [words]
+
+
+def test_what_is_no_json_says_where_it_ends_to_be_json() -> None:
+    with pytest.raises(ValidationError) as found:
+        Query.model_validate_json("{")
+    (error,) = found.value.errors()
+    assert mistakes.describe(error) == "It is not JSON: EOF while parsing an object at line 1 column 1."
 
 
 @pytest.mark.parametrize(("name", "meant"), [("topk", "top_k"), ("Top_K", "top_k"), ("min-score", "min_score")])

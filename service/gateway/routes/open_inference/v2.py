@@ -120,8 +120,7 @@ def parameters_of(task: Task, body: TensorBody) -> BaseModel | None:
         return task.v2_parameters.model_validate(body.parameters)
     except ValidationError as error:
         found = [(".".join(map(str, each["loc"])), mistakes.describe(each)) for each in error.errors()]
-        rows = [{"parameter": f"parameters.{name}", "detail": text} for name, text in found]
-        raise InvalidParameter("; ".join(f"{row['parameter']}: {row['detail']}" for row in rows), errors=rows) from None
+        raise InvalidParameter.of((f"parameters.{name}", text) for name, text in found) from None
 
 
 def scores_of_classes(card: ModelCard) -> dict[str, Any]:
@@ -165,4 +164,4 @@ def stacked(names: Iterable[str], outputs: list[ModelOutput]) -> dict[str, Array
 
 def _different_shapes(name: str) -> ServiceError:
     detail = f"The images have outputs {name} of different shapes: send one image in a request."
-    return InvalidParameter(detail, errors=[{"parameter": "inputs", "detail": detail}])
+    return InvalidParameter.of([("inputs", detail)])

@@ -193,13 +193,13 @@ def check_parameters(
     }
     elsewhere = ELSEWHERE.format(own=", ".join(sorted({*own, *KNOWN["parameters."]})))
     errors = [
-        {"parameter": f"{place}{name}", "detail": detail}
+        (f"{place}{name}", detail)
         for place, names in parts.items()
         for name in names
         if (detail := _refusal(name, [*KNOWN[place], *(own if place == "parameters." else ())], elsewhere))
     ]
     if errors:
-        raise InvalidParameter(errors[0]["detail"], errors=errors)
+        raise InvalidParameter.of(errors)
 
 
 def _refusal(name: str, known: Collection[str], elsewhere: str) -> str | None:
@@ -292,4 +292,4 @@ def _invalid_length() -> ServiceError:
 
 
 def _invalid(parameter: str, detail: str) -> ServiceError:
-    return InvalidParameter(detail, errors=[{"parameter": parameter, "detail": detail}])
+    return InvalidParameter.of([(parameter, detail)])

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from starlette.datastructures import Headers
 
 from service.errors import EmptyBody, InvalidBase64, MalformedJson, ServiceError, TooManyImages, UnsupportedMediaType
+from service.errors.wording import first_of
 from service.gateway.http import mistakes
 from service.gateway.http.media_types import JSON, MULTIPART, OCTETS, accepted
 from service.gateway.uploads.multipart import FIELDS, FIELDS_IGNORED, MultipartForm, misplaced
@@ -240,7 +241,7 @@ def from_base64(content: str) -> Upload:
 def malformed_json(error: ValidationError) -> MalformedJson:
     """Return the problem with the first eight errors, without values and unknown names, which are the caller's data."""
     rows = [{"parameter": ".".join(_documented(each)), "detail": _detail(each)} for each in error.errors()[:8]]
-    return MalformedJson("The body is not the documented JSON.", errors=rows)
+    return MalformedJson(f"The body is not the documented JSON. {first_of(rows)} {MalformedJson.cure}", errors=rows)
 
 
 def _documented(error: ErrorDetails) -> list[str]:
