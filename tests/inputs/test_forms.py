@@ -81,6 +81,7 @@ async def test_a_form_that_is_not_read_says_why(client: httpx.AsyncClient, case:
 async def test_no_file_of_a_form_is_lost_without_a_word(client: httpx.AsyncClient, other: str) -> None:
     response = await client.post("/v1/classify", files=[("file", PICTURE), (other, ("b.png", PICTURE))])
     assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+    assert f"There is also a file in the field '{other}'." in response.json()["detail"]
     assert "file or image" in response.json()["detail"]
 
 

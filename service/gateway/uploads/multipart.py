@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
@@ -26,12 +26,21 @@ BINARY = {"", "7bit", "8bit", "binary"}
 PARAMETERS: Final = parameter_names()
 SIMILAR: Final = 0.65  # of a field's name to a parameter's; `topk` and `language` are, `type` and `name` are not
 FIELDS_IGNORED: Final = "form_fields_ignored"
+SEND_AS: Final = f"Send the image in the field '{FIELDS[0]}': with curl, -F {FIELDS[0]}=@photo.jpg."
+
+
+class OtherField(NamedTuple):
+    """A field whose content is dropped, and whether it has a file."""
+
+    name: str
+    has_file: bool
 
 
 class Part:
-    """One part of the form that contains an image."""
+    """One part of the form that contains an image. `field` is its name in the form."""
 
-    def __init__(self, filename: str | None, declared: str | None, *, without_file: bool = False) -> None:
+    def __init__(self, field: str, filename: str | None, declared: str | None, *, without_file: bool = False) -> None:
+        self.field = field
         self.filename = filename
         self.declared = declared
         self.content = bytearray()
@@ -51,8 +60,8 @@ class Part:
 class MultipartForm:
     """Collects the parts named `file` or `image` from the chunks of a body, and drops the content of other parts.
 
-    A part whose name is that of a parameter, or similar to one of the route's `parameters`, is refused, because those
-    belong into the URL. `has_ignored` says whether there were others.
+    A part whose name is that of a parameter is refused, because those belong into the URL. So is a part without a file
+    whose name is similar to one of the route's `parameters`. `has_ignored` says whether there were others.
     """
 
     def __init__(self, content_type: str, max_images: int, parameters: Collection[str] = ()) -> None:
@@ -60,8 +69,7 @@ class MultipartForm:
         self._parameters = parameters
         self._max_images = max_images
         self.has_ignored = False
-        self._others = 0
-        self._lost = False  # whether another field has a file
+        self._others: list[OtherField] = []
         self._delimiters = 0
         self._current: Part | None = None
         self._headers: dict[str, str] = {}
@@ -91,11 +99,29 @@ class MultipartForm:
             raise MalformedMultipart("The body ends before its closing boundary.")
         sent = [part for part in self.parts if not part.is_blank]
         images = [part for part in sent if not part.is_metadata] or sent
-        self.has_ignored = self._others > 0 or len(images) < len(sent)
-        if images and self._lost:
-            detail = f"Another field has a file, too. Name the field of each image {' or '.join(FIELDS)}."
+        self.has_ignored = bool(self._others) or len(images) < len(sent)
+        if images and (lost := self._fields(has_file=True)):
+            detail = f"There is also a file in {lost}. Name the field of each image {' or '.join(FIELDS)}."
             raise InvalidParameter(detail, errors=[{"parameter": FIELDS[0], "detail": detail}])
         return images
+
+    def describe_without_images(self) -> str:
+        """Return what the form has in place of an image, and how to send one."""
+        if files := self._fields(has_file=True):
+            return f"The form has a file in {files}. {SEND_AS}"
+        if self.parts:
+            return f"The field '{self.parts[0].field}' has no file. Choose one before you send the form."
+        if texts := self._fields(has_file=False):
+            return f"The form has no file, only text in {texts}. {SEND_AS}"
+        return f"The form is empty. {SEND_AS}"
+
+    def _fields(self, *, has_file: bool) -> str:
+        """Return the other fields with or without a file by name, as `the field 'img'`. Unusual names are left out."""
+        found = [each.name for each in self._others if each.has_file == has_file]
+        names = [f"'{name}'" for name in dict.fromkeys(found) if mistakes.NAME.fullmatch(name)]
+        if len(names) == 1:
+            return f"the field {names[0]}"
+        return f"the fields {', '.join(names)}" if names else "another field" if found else ""
 
     def _after_preamble(self, chunk: bytes) -> bytes:
         """Return the body from its first delimiter, or nothing yet. The parser takes neither text nor blanks there.
@@ -155,10 +181,8 @@ class MultipartForm:
         _, options = parse_options_header(disposition)
         given = _extended(disposition) or options.get(b"filename")
         name = options.get(b"name", b"").decode("latin-1")
-        if self._parameters and name not in FIELDS and (mistake := misplaced(name, self._parameters)):
-            raise mistake
         if name not in FIELDS:
-            self._skip(name, given)
+            self._skip(OtherField(name, has_file=bool(given)))
             return
         encoding = self._headers.get("content-transfer-encoding", "").strip().lower()
         if encoding not in BINARY:
@@ -170,13 +194,15 @@ class MultipartForm:
                 actual=self._max_images + 1,
             )
         declared = self._headers.get("content-type")
-        self._current = Part(_filename(given), declared, without_file=given == b"")
+        self._current = Part(name, _filename(given), declared, without_file=given == b"")
         self.parts.append(self._current)
 
-    def _skip(self, name: str, filename: bytes | None) -> None:
-        self._lost = self._lost or bool(filename)
-        self._others += 1
-        if self._others > OTHER_PARTS:
+    def _skip(self, other: OtherField) -> None:
+        is_parameter = bool(self._parameters) and (other.name in PARAMETERS or not other.has_file)
+        if is_parameter and (mistake := misplaced(other.name, self._parameters)):
+            raise mistake
+        self._others.append(other)
+        if len(self._others) > OTHER_PARTS:
             raise MalformedMultipart(f"The form has more than {OTHER_PARTS} fields besides the images.")
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -196,7 +222,7 @@ def misplaced(name: str, parameters: Collection[str]) -> InvalidParameter | None
         if folded not in PARAMETERS and not get_close_matches(folded, parameters, 1, SIMILAR):
             return None
         detail = f"{mistakes.unknown(name, parameters)} The body holds only images: send parameters in the URL."
-    return InvalidParameter(detail, errors=[{"parameter": name, "detail": detail}])
+    return InvalidParameter.of([(name, detail)])
 
 
 def _extended(disposition: str) -> bytes | None:

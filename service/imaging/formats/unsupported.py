@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from service.imaging.decompression_bombs import SEGMENT
+from service.imaging.formats.file_names import name_in
 from service.imaging.image_header import tiff_tags
 
 RAW_FILE: Final = "a camera's raw file: export it as a JPEG"
@@ -64,6 +65,8 @@ OTHERS: Final[tuple[tuple[int, bytes, str], ...]] = (
     (0, b"Rar!", "a RAR archive: send the images in it"),
     (0, b'{"', "JSON: send it with Content-Type: application/json"),
     (0, b"HTTP/1.", "an HTTP response with its head: send only its body"),
+    (0, b"http://", "a URL: send the image itself, because the service fetches none"),
+    (0, b"https://", "a URL: send the image itself, because the service fetches none"),
     (0, b"data:", "a data: URI: send it in JSON, or the bytes that it encodes"),
     (0, b"/9j/", "a JPEG in base64: send it in JSON, or the bytes that it encodes"),
     (0, b"iVBORw0KGgo", "a PNG in base64: send it in JSON, or the bytes that it encodes"),
@@ -132,6 +135,8 @@ def format_of(data: bytes) -> str | None:
     for beginning, name in CHANGED:
         if data.startswith(beginning):
             return name
+    if name_in(data):
+        return "the name of a file, not its content: with curl, write @ before the name"
     if FORM.match(data[:SEARCHED_BYTES]):
         return "a form: send it with the Content-Type that your HTTP library makes, which has the boundary"
     if image := BEGINNING.search(data[:SEARCHED_BYTES], 1):

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from service.imaging import decoder
+from service.imaging.formats.file_names import SUFFIXES
 from service.models import text_file
 from service.tasks.scoring_base import Remark
 
-SUFFIXES: Final = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
-)
 MASK_ENDINGS: Final = ("_mask", "-mask", "_gt", "_seg", "_label", "_labels")
 HEAD_BYTES: Final = 300  # of a file whose name does not say that it is an image
 # Folders and files that file systems and tools add. Names that begin with a dot are left out too.

@@ -137,7 +137,9 @@ async def test_nothing_of_a_body_is_told_back(client: httpx.AsyncClient, caplog:
         await client.post("/v1/classify", json={"images": [{"content": private}]}),
         await client.post("/v1/classify", content=private.encode()),
         await client.post("/v1/classify", content=private.encode(), headers=FORM),
-        await client.post("/v1/classify", content=part(private) + END, headers=FORM),
+        await client.post("/v1/classify", content=part(f"{private} of Ann") + END, headers=FORM),
+        await client.post("/v1/classify", content=part("img", content=private.encode()) + END, headers=FORM),
+        await client.post("/v1/classify", files={"file": (None, private)}),
         await client.post("/v1/classify", content=PICTURE, headers={"Content-Type": f"text/{private}"}),
     ]
 

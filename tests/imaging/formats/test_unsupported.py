@@ -20,3 +20,11 @@ def test_a_file_that_is_cut_anywhere_has_none_either(kind: str) -> None:
     data = written(kind)
     assert {unsupported.variant(kind, data[:end]) for end in range(len(data))} == {None}
     assert {unsupported.hidden_image(data[:end]) for end in range(len(data))} == {None}
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"cat.jpg", "the name of a file"), (b"https://example.org/a.png", "a URL"), (b"http://example.org", "a URL")],
+)
+def test_a_text_that_names_an_image_is_called_what_it_is(data: bytes, words: str) -> None:
+    assert str(unsupported.format_of(data)).startswith(words)

@@ -4,6 +4,7 @@ import base64
 from typing import Final
 
 from service.errors import InvalidBase64
+from service.imaging.formats.file_names import MAX_NAME_BYTES, name_in
 
 # Line ends of MIME's encoders (RFC 2045, section 6.8), and the alphabet for URLs (RFC 4648, section 5).
 LINE_ENDS: Final = b"\r\n\t"
@@ -16,6 +17,7 @@ HINTS: Final = (
     (("b'", 'b"'), "The content begins with Python's b'...'. Send the text alone: base64.b64encode(data).decode()."),
     (("<",), "The content is markup, not base64."),
 )
+FILE_NAME: Final = "The content is the name of a file. Send the bytes of that file in base64."
 BLANKS: Final = "The content has blanks in it. They may be plus signs that a form decoder has changed."
 
 
@@ -64,4 +66,6 @@ def _reason(text: str) -> str:
     for beginnings, reason in HINTS:
         if start.startswith(beginnings):
             return reason
+    if name_in(text[: MAX_NAME_BYTES + 1].encode(errors="replace")):
+        return FILE_NAME
     return BLANKS if " " in text.strip() else NOT_BASE64

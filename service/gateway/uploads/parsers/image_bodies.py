@@ -14,9 +14,10 @@ from service.errors import EmptyBody, InvalidBase64, MalformedJson, ServiceError
 from service.errors.wording import first_of
 from service.gateway.http import mistakes
 from service.gateway.http.media_types import JSON, MULTIPART, OCTETS, accepted
-from service.gateway.uploads.multipart import FIELDS, FIELDS_IGNORED, MultipartForm, misplaced
-from service.gateway.uploads.parsers import base64_content
+from service.gateway.uploads.multipart import FIELDS_IGNORED, MultipartForm, Part, misplaced
+from service.gateway.uploads.parsers import base64_content, text_content
 from service.imaging import decoder
+from service.imaging.formats.file_names import name_in
 from service.tasks.shapes import ImagesBody
 
 OTHER_ENCODINGS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
@@ -106,6 +107,8 @@ class UrlencodedBody(RawBody):
 
     def _check(self) -> None:
         start = bytes(self._content[:SNIFFED_BYTES])
+        if name := name_in(start):
+            raise UnsupportedMediaType(text_content.in_place_of_image(name), accepted=accepted())
         if WITHOUT_LINE_ENDS.match(start):
             raise UnsupportedMediaType(WITHOUT_LINE_ENDS_DETAIL, accepted=accepted())
         if decoder.sniff(start) is None:
@@ -127,9 +130,9 @@ class FormBody:
         """Return the images of the form. Raises `EmptyBody` if it has none."""
         parts = self._form.finish()
         if not parts:
-            raise EmptyBody(f"The form has no file in a field named {' or '.join(FIELDS)}.")
+            raise EmptyBody(self._form.describe_without_images())
         warnings = (FIELDS_IGNORED,) if self._form.has_ignored else ()
-        uploads = (upload_of(bytes(part.content), part.filename, part.declared) for part in parts)
+        uploads = map(_upload_of_part, parts)
         return [replace(upload, warnings=warnings) for upload in uploads] if warnings else list(uploads)
 
 
@@ -156,6 +159,8 @@ class JsonBody:
         text = bytes(self._text).removeprefix(codecs.BOM_UTF8)
         if not text:
             raise EmptyBody("The body is empty.")
+        if name := name_in(text):
+            raise MalformedJson(text_content.in_place_of_json(name))
         self._check_brackets(text)
         try:
             sent = ImagesBody.model_validate_json(text).images
@@ -227,6 +232,13 @@ def upload_of(content: bytes, filename: str | None = None, declared: str | None 
     """Return the upload of an image; without bytes it has `EmptyBody` in place of them."""
     declared = declared.partition(";")[0].strip().lower() if declared else None
     return Upload(content or EmptyBody("The image has no bytes."), filename, declared)
+
+
+def _upload_of_part(part: Part) -> Upload:
+    content = bytes(part.content)
+    if part.filename is None and (detail := text_content.in_place_of_file(part.field, content)):
+        return Upload(UnsupportedMediaType(detail, accepted=accepted()), None, part.declared)
+    return upload_of(content, part.filename, part.declared)
 
 
 def from_base64(content: str) -> Upload:
