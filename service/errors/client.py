@@ -79,7 +79,7 @@ class RouteNotFound(ServiceError):
 
     status = 404
     title = "No such path"
-    cure = "See /docs for the paths of this service."
+    cure = "Use the path that detail names, if it names one. /docs has all paths of this service."
 
 
 class ModelNotFound(ServiceError):

@@ -16,7 +16,7 @@ from service import __version__
 from service.config.environment import SettingsError
 from service.config.settings import Settings
 from service.errors import ServiceError
-from service.gateway.access.authorization import AccessMiddleware
+from service.gateway.access.authorization import AccessMiddleware, all_rules
 from service.gateway.access.callers import Authenticator
 from service.gateway.access.from_settings import authenticator_of, longest_request_s, token_buckets_of
 from service.gateway.access.rate_limit import RateLimiter
@@ -31,6 +31,7 @@ from service.gateway.http.middleware import (
     HeadMiddleware,
     LingerMiddleware,
 )
+from service.gateway.http.near_routes import KnownRoute, NearRoutes
 from service.gateway.http.refused_origins import RefusedOriginMiddleware
 from service.gateway.inference.model_changes import ModelChanges
 from service.gateway.inference.registry import ModelRegistry
@@ -41,7 +42,7 @@ from service.gateway.routes import models, problem_pages, swagger
 from service.gateway.routes.fast_path import FastPathMiddleware
 from service.gateway.routes.images import ImageRoute, image_routes, router_of
 from service.gateway.routes.open_inference import triton, v2
-from service.gateway.routes.openapi import describe, operation_id
+from service.gateway.routes.openapi import describe, descriptions, operation_id
 from service.host.gateway_slots import SINGLE_PROCESS, SharedReadiness
 from service.host.served_models.roster import RosterFile
 from service.models import zoo
@@ -50,6 +51,8 @@ from service.tasks import task_of
 
 # The routes beside those of the tasks and the playground.
 ROUTERS: tuple[APIRouter, ...] = (triton.router, v2.router, models.router, problem_pages.router, swagger.router)
+
+PAGES = ("/docs", "/problems", "/openapi.json")
 
 UNMATCHED = "unmatched"
 SETTLE_S = 10.0
@@ -140,7 +143,7 @@ def create_app(
         ),
         exception_handlers=EXCEPTION_HANDLERS,
     )
-    app.state.metrics, app.state.access_log = metrics, access_log
+    app.state.metrics, app.state.access_log, app.state.near_routes = metrics, access_log, near_routes_of(routes)
     for router in (triton.refusals(), *routers):
         app.include_router(router)
     describe(app, registry.names, needs_key=settings.authenticates_callers)
@@ -257,6 +260,14 @@ def _changes(app: FastAPI, components: Components, roster: RosterFile) -> ModelC
     return ModelChanges(
         roster.path, components, lambda: setattr(app, "openapi_schema", None), metrics.reload_failed.set, longest_s
     )
+
+
+def near_routes_of(routes: Sequence[ImageRoute]) -> NearRoutes:
+    """Return the routes to name at an unknown path: the described ones that are not for operators, and the pages."""
+    rules = all_rules()
+    described = [KnownRoute(verb.upper(), path) for path, verb in descriptions() if rules[path].scope != "admin"]
+    pages = [KnownRoute("GET", path) for path in PAGES]
+    return NearRoutes([*described, *pages], [route.endpoint.path for route in routes])
 
 
 def template_finder(routers: Sequence[APIRouter]) -> Callable[[str], str]:

@@ -10,6 +10,7 @@ from service.errors import Forbidden, RouteNotFound, ServiceError, Unauthenticat
 from service.gateway.access.callers import Authenticator, Caller
 from service.gateway.access.client_address import Network, client_of
 from service.gateway.access.rate_limit import Permit, RateLimiter
+from service.gateway.http.near_routes import NOTHING_HERE
 from service.gateway.http.problems import respond
 from service.gateway.metrics import Metrics
 from service.tasks import TASKS
@@ -119,7 +120,7 @@ class AccessMiddleware:
         """Serve one request."""
         rule = self._rule(scope) if scope["type"] == "http" else OPEN
         if rule is None:
-            await self._reject(RouteNotFound("Nothing is served at this path."), {}, scope, receive, send)
+            await self._reject(RouteNotFound(NOTHING_HERE), {}, scope, receive, send)
             return
         if rule.is_open:
             await self.app(scope, receive, send)

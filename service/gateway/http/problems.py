@@ -20,6 +20,7 @@ from service.errors import (
 )
 from service.gateway.http import mistakes
 from service.gateway.http.media_types import accepted
+from service.gateway.http.near_routes import NearRoutes
 from service.gateway.metrics import PROBES, Metrics
 
 MEDIA_TYPE = "application/problem+json"
@@ -68,10 +69,12 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     raised = cast("HTTPException", error)
     headers = dict(raised.headers or {})
     if raised.status_code == 404:
-        return _respond(request, RouteNotFound("Nothing is served at this path."))
+        near_routes: NearRoutes = request.app.state.near_routes
+        return _respond(request, RouteNotFound(near_routes.explain(request.method, request.scope["path"])))
     if raised.status_code == 405:
         allowed = _allowed(headers.get("Allow", ""))
-        return _respond(request, MethodNotAllowed(f"This path allows {allowed}. See /docs."), {"Allow": allowed})
+        detail = f"Use {allowed.replace(', ', ' or ')}: this path allows no other method. See /docs."
+        return _respond(request, MethodNotAllowed(detail), {"Allow": allowed})
     return _respond(request, Internal("The framework rejected the request."))
 
 

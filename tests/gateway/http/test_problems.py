@@ -176,6 +176,16 @@ async def test_a_path_that_is_not_served_is_a_404(method: str, path: str, client
     assert (response.status_code, response.json()["code"]) == (404, "route_not_found")
 
 
+@pytest.mark.parametrize("path", ["/classify", "/v1/classify/", "/V1/Classify", "/api/classify", "/v2/clasify"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_path_that_is_almost_served_names_the_one_that_was_meant(
+    method: str, path: str, client: httpx.AsyncClient
+) -> None:
+    response = await client.request(method, path)
+
+    assert response.json()["detail"] == "Nothing is served at this path. Did you mean POST /v1/classify?"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
@@ -198,3 +208,4 @@ async def test_a_method_that_a_path_has_not_is_a_405_that_says_which_it_has(
     assert (response.status_code, response.headers["allow"]) == (405, allowed)
     if method != "HEAD":
         assert response.json()["code"] == "method_not_allowed"
+        assert response.json()["detail"].startswith(f"Use {allowed.replace(', ', ' or ')}: this path allows no other ")
