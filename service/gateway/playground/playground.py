@@ -4,32 +4,36 @@ import re
 from typing import Final
 
 from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from service.errors import RouteNotFound
+from service.gateway.components import ComponentsDep
+from service.gateway.http.media_types import JSON
 from service.gateway.http.negotiation import preferred
 from service.gateway.playground.page_files import PageFile, read_page_files
+from service.gateway.playground.text_page import address_of, text_page
 
 # No inline script, no inline style, and no string that becomes code or markup (Trusted Types). Previews are blob: URLs.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
 )
+VARY: Final = {"Vary": "Accept"}
 PAGE_HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
     "Cache-Control": "no-cache",
-    "Vary": "Accept",
+    **VARY,
 }
 FOREVER: Final = {"Cache-Control": "public, max-age=31536000, immutable"}  # the URL has the fingerprint of the content
 ONE_DAY: Final = {"Cache-Control": "public, max-age=86400"}
-# A client that accepts anything, such as curl, is redirected as one that accepts no HTML.
-OTHER, HTML = "application/json", "text/html"
+# A client that accepts anything, such as curl, gets the text, and so does one that accepts neither.
+TEXT, HTML = "text/plain", "text/html"
 TAG: Final = re.compile(r'"[^"]*"')
 
 
 def pages_router(*, has_playground: bool) -> APIRouter:
-    """Return the routes. Without the playground `/` redirects every client to the API reference."""
+    """Return the routes. Without the playground `/` redirects browsers to the API reference."""
     router = APIRouter(include_in_schema=False)
     found = read_page_files()
 
@@ -38,10 +42,12 @@ def pages_router(*, has_playground: bool) -> APIRouter:
         return respond(request, found.icon, ONE_DAY)
 
     @router.get("/")
-    async def home(request: Request) -> Response:
-        if has_playground and preferred(request.headers.get("accept"), (OTHER, HTML)) == HTML:
-            return respond(request, found.page, PAGE_HEADERS)
-        return RedirectResponse("docs", headers={"Vary": "Accept"})
+    async def home(request: Request, components: ComponentsDep) -> Response:
+        if preferred(request.headers.get("accept"), (TEXT, JSON, HTML)) != HTML:
+            cards, needs_key = components.registry.cards.values(), components.settings.authenticates_callers
+            text = text_page(address_of(request), cards, has_playground=has_playground, needs_key=needs_key)
+            return PlainTextResponse(text, headers=VARY)
+        return respond(request, found.page, PAGE_HEADERS) if has_playground else RedirectResponse("docs", headers=VARY)
 
     if has_playground:
 

@@ -1,7 +1,7 @@
 """The lines that `run` prints when it is ready: a first request, and what the models know."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from service.host.run_options import RunOptions, is_protected
 from service.models import labels
@@ -10,6 +10,7 @@ from service.tasks import TASKS
 
 SHOWN_MODELS = 5  # whose classes are named when they are ready
 EXAMPLE = "example.jpg"  # in the model store
+PHOTO = "photo.jpg"  # any image of the caller
 
 
 def known(models: Sequence[ModelCard]) -> list[str]:
@@ -21,8 +22,17 @@ def known(models: Sequence[ModelCard]) -> list[str]:
 
 def example(options: RunOptions, models: Sequence[ModelCard]) -> str:
     """Return a command line for a first request, with the store's example image if there is one."""
-    route = next(task for task in TASKS.values() if any(card.task == task.name for card in models)).endpoints[0].path
     image = options.store.resolve() / EXAMPLE
-    file = f"file=@{image if image.is_file() else 'photo.jpg'}"
-    key = '-H "X-API-Key: $KEY" ' if is_protected(options) else ""
-    return f"curl {key}{shlex.join(['-F', file, options.address + route])}"
+    name = str(image) if image.is_file() else PHOTO
+    return first_request(options.address, models, name, needs_key=is_protected(options))
+
+
+def first_request(url: str, models: Collection[ModelCard], image: str = PHOTO, *, needs_key: bool) -> str:
+    """Return a command line that sends an image to the service at a URL, to the first task that has a model.
+
+    If callers need a key, it is in the variable KEY.
+    """
+    served = (task for task in TASKS.values() if any(card.task == task.name for card in models))
+    route = next(served, next(iter(TASKS.values()))).endpoints[0].path
+    key = '-H "X-API-Key: $KEY" ' if needs_key else ""
+    return f"curl {key}{shlex.join(['-F', f'file=@{image}', url + route])}"

@@ -22,13 +22,12 @@ async def test_a_browser_gets_the_page(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "", "text/html;q=0.1,application/json"])
-async def test_a_client_that_does_not_ask_for_html_is_redirected_to_the_api_reference(
-    accept: str, client: httpx.AsyncClient
-) -> None:
+async def test_a_client_that_does_not_ask_for_html_gets_a_text(accept: str, client: httpx.AsyncClient) -> None:
     response = await client.get("/", headers={"Accept": accept})
 
-    assert (response.status_code, response.headers["location"]) == (307, "docs")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/plain; charset=utf-8")
     assert response.headers["vary"] == "Accept"
+    assert "http://gateway/docs" in response.text
 
 
 async def test_the_pages_policy_allows_only_files_of_this_service(client: httpx.AsyncClient) -> None:
@@ -94,7 +93,7 @@ async def test_without_the_playground_home_leads_a_browser_to_the_api_reference(
         home = await client.get("/", headers=BROWSER)
         file = await client.get(f"/playground/{read_page_files().version}/js/main.js")
 
-    assert (home.status_code, home.headers["location"]) == (307, "docs")
+    assert (home.status_code, home.headers["location"], home.headers["vary"]) == (307, "docs", "Accept")
     assert (file.status_code, file.json()["code"]) == (404, "route_not_found")
 
 

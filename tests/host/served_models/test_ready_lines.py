@@ -19,3 +19,9 @@ def test_the_first_request_to_try_fits_the_models_and_names_the_stores_picture(t
     assert ready_lines.example(options, [segmenter]) == (
         f"curl -F file=@{folder.resolve()}/example.jpg http://127.0.0.1:9000/v1/segment"
     )
+
+
+def test_a_first_request_has_the_key_of_the_caller_if_it_needs_one() -> None:
+    assert ready_lines.first_request("https://vision.example", [], needs_key=True) == (
+        'curl -H "X-API-Key: $KEY" -F file=@photo.jpg https://vision.example/v1/classify'
+    )
