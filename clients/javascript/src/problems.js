@@ -1,6 +1,7 @@
 // Errors: what the service answers in place of a result, and what happens if it does not answer.
 
 const EXCERPT = 200; // characters of an answer that is no problem document
+const CHOICES = /** @type {const} */ (["available", "accepted"]); // members that list what to use instead
 
 /**
  * A problem document (RFC 9457). `code` never changes its meaning.
@@ -37,7 +38,7 @@ export class NoAnswerError extends ClientError {
   }
 }
 
-/** The service answered with a problem: branch on `code`. */
+/** The service answered with a problem: branch on `code`. The message has its `detail` and the values to choose from. */
 export class ProblemError extends ClientError {
   name = "ProblemError";
 
@@ -46,7 +47,7 @@ export class ProblemError extends ClientError {
    * @param {number | null} [retry_after_s] seconds after which the service wants the request repeated
    */
   constructor(problem, retry_after_s = null) {
-    super(`${problem.status} ${problem.code}: ${problem.detail}`);
+    super(`${problem.status} ${problem.code}: ${withChoices(problem)}`);
     this.problem = problem;
     this.code = problem.code;
     this.status = problem.status;
@@ -84,6 +85,20 @@ export function errorOf(response, text) {
   const retryAfter = response.headers.get("Retry-After") ?? "";
   const Class = classOf(response.status);
   return new Class(problemOf(response, text), /^\d+$/.test(retryAfter) ? Number(retryAfter) : null);
+}
+
+/**
+ * Return the detail, and the values to choose from.
+ * @param {Problem} problem
+ * @returns {string}
+ */
+function withChoices(problem) {
+  let choices = "";
+  for (const name of CHOICES) {
+    const values = problem[name];
+    if (Array.isArray(values)) choices += `; ${name}: ${values.join(", ") || "none"}`;
+  }
+  return choices ? problem.detail.replace(/\.$/, "") + choices : problem.detail;
 }
 
 /** @param {number} status */

@@ -6,6 +6,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 EXCERPT: Final = 200  # characters of an answer that is no problem document
+CHOICES: Final = ("available", "accepted")  # members that list what to use instead
 
 
 class ParameterError(BaseModel):
@@ -53,12 +54,12 @@ class NoAnswerError(ClientError):
 class ProblemError(ClientError):
     """The service answered with a problem.
 
-    `code` says which one: branch on it. `retry_after_s` is the time in seconds after which the service wants the
-    request repeated, None if it named none.
+    `code` says which one: branch on it. The message has the problem's `detail`, and the values to choose from.
+    `retry_after_s` is the time in seconds after which the service wants the request repeated, None if it named none.
     """
 
     def __init__(self, problem: Problem, retry_after_s: float | None = None) -> None:
-        super().__init__(f"{problem.status} {problem.code}: {problem.detail}")
+        super().__init__(f"{problem.status} {problem.code}: {_with_choices(problem)}")
         self.problem = problem
         self.retry_after_s = retry_after_s
 
@@ -99,6 +100,13 @@ def error_of(response: httpx.Response) -> ProblemError:
     status = response.status_code
     retry_after_s = _seconds(response.headers.get("Retry-After", ""))
     return _class_of(status)(_problem_of(response), retry_after_s)
+
+
+def _with_choices(problem: Problem) -> str:
+    """Return the detail, and the values to choose from."""
+    listed = {name: values for name in CHOICES if (values := getattr(problem, name)) is not None}
+    choices = "".join(f"; {name}: {', '.join(values) or 'none'}" for name, values in listed.items())
+    return f"{problem.detail.removesuffix('.')}{choices}" if choices else problem.detail
 
 
 def _class_of(status: int) -> type[ProblemError]:

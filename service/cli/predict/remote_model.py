@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.query_options import encoded
 from service.errors import DeadlineExceeded, InvalidHeader, InvalidParameter
+from service.errors.wording import with_choices
 from service.tasks.base import Endpoint
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class RemoteModel:
             document: dict[str, Any] = json.loads(body)
             if status < 300:
                 return _answer_of(document) if is_image else document
-            detail, code = str(document["detail"]), str(document["code"])
+            detail, code = with_choices(document), str(document["code"])
         except (ValueError, KeyError, TypeError) as error:
             raise RunFailedError(
                 f"{self._access.url} answered {status} with what is no answer of this service; it may be of a proxy"

@@ -13,6 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 
 from service.errors import BodyTooLarge, every_error
+from service.errors.wording import with_choices
 from service.measure.accuracy.scoring import scoring_of
 from service.measure.accuracy.subjects import Run, Subject
 from service.models.cards import CardError
@@ -147,4 +148,4 @@ def _error_of(url: str, error: HTTPError) -> Exception:
         return _BusyError(detail, min(float(retry_after) if retry_after.isdecimal() else 1.0, MAX_PAUSE_S))
     if code in ERRORS and error.code in REJECTED:
         return ERRORS[code](detail)
-    return CardError(f"{url} answered {error.code}: {detail}")
+    return CardError(f"{url} answered {error.code}: {with_choices(problem)}")

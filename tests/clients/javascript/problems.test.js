@@ -42,6 +42,20 @@ test("the error says what happened, and has the whole problem", () => {
   assert.equal(error.problem.limit, 3);
 });
 
+test("the message has the values to choose from", () => {
+  /** @type {[object, string][]} */
+  const cases = [
+    [{ available: ["a", "b"] }, "404 x: Why; available: a, b"],
+    [{ available: [] }, "404 x: Why; available: none"],
+    [{ accepted: ["image/png"] }, "404 x: Why; accepted: image/png"],
+    [{ available: "a" }, "404 x: Why."],
+  ];
+  for (const [members, message] of cases) {
+    const text = JSON.stringify({ type: "/problems/x", title: "X", detail: "Why.", code: "x", ...members });
+    assert.equal(errorOf(new Response(text, { status: 404 }), text).message, message);
+  }
+});
+
 test("a Retry-After that is no number of seconds is ignored", () => {
   for (const value of ["", "soon", "-1", "1.5"])
     assert.equal(failed(503, { "Retry-After": value }).retry_after_s, null);

@@ -52,6 +52,21 @@ def test_the_exception_says_what_happened_and_has_what_to_quote() -> None:
     assert (error.retry_after_s, error.request_id) == (7.0, "r-1")
 
 
+@pytest.mark.parametrize(
+    ("member", "values", "words"),
+    [
+        ("available", ["a", "b"], "Why; available: a, b"),
+        ("available", [], "Why; available: none"),
+        ("accepted", ["image/png"], "Why; accepted: image/png"),
+    ],
+)
+def test_the_message_has_the_values_to_choose_from(member: str, values: list[str], words: str) -> None:
+    document = problem(404, "model_not_found").json()
+    error = error_of(httpx.Response(404, json={**document, member: values}))
+
+    assert str(error) == f"404 model_not_found: {words}"
+
+
 @pytest.mark.parametrize("value", ["", "soon", "-1", "Wed, 21 Oct 2026 07:28:00 GMT"])
 def test_a_retry_after_that_is_no_number_of_seconds_is_ignored(value: str) -> None:
     assert error_of(problem(503, "overloaded", **{"Retry-After": value})).retry_after_s is None
