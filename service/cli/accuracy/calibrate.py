@@ -4,14 +4,13 @@
 import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from service.cli.accuracy import card_file, domain_file
+from service.cli.accuracy import card_file, domain_file, left_out
 from service.cli.options import path_option, store
 from service.cli.terminal import progress
 from service.config.cores import SLEEPING_THREADS
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from service.cli.train.features import Features
     from service.measure.accuracy.subjects import Run, Subject
     from service.tasks.classification.calibration import Fitted, Known, Rates
+    from service.tasks.classification.domain_head import DomainHead
     from service.tasks.scoring_base import LabelledImage, PipelineOutput
 
 LEAST: Final = 40  # images: a share of 5 % of the fitting half is then one image
@@ -82,10 +82,11 @@ def calibrate(
     if not folders["others"] and (folders["known"] or folders["check_others"]):
         raise click.UsageError("--known and --check-others need --others")
     (card,) = select_models(RunOptions(store, (model,)), click.echo)
-    neutral = _uncalibrated(card)
+    checksums.verify(card.model_copy(update={"calibration": None}))
+    neutral = domain_file.neutral(card)
     task, subject = _task_of(neutral)
     images = _images(neutral, subject, dataset, folders)
-    with _with_domain(neutral, images) as candidate:
+    with domain_file.candidate(card, _domain_head(neutral, images)) as candidate:
         run = _task_of(candidate)[1].open()
         fitted = task.fit(_known(task, subject, run, images.fitting, "fit"), false_alarms)
         known = _known(task, subject, run, images.checking, "check")
@@ -96,7 +97,6 @@ def calibrate(
             click.confirm(f"Write this to the card of {card.name}?", abort=True)
         calibration = _calibration(candidate, fitted)
         _write(card, calibration, {"fitted_on": len(images.fitting), **images.counts, **rates.document()})
-    domain_file.remove_former(card, calibration)
     click.echo(f"Updated {card.folder / 'card.toml'}", err=True)
 
 
@@ -123,8 +123,8 @@ def _images(card: ModelCard, subject: "Subject", dataset: Path, folders: Mapping
     if not folders["others"]:
         _require(card, dataset, len(images))
         return _Images(fitting, checking)
-    others = _listed(folders["others"])
-    check_others = _listed(folders["check_others"]) if folders["check_others"] else others[1::2]
+    others = left_out.images(folders["others"])
+    check_others = left_out.images(folders["check_others"]) if folders["check_others"] else others[1::2]
     fit_others = others if folders["check_others"] else others[::2]
     if not _fits_domain(card, fit_others):
         _require(card, dataset, len(images))
@@ -157,16 +157,12 @@ def _require(card: ModelCard, dataset: Path, images: int) -> None:
         click.echo(f"{images} images make rough rates; {FEW} would be better", err=True)
 
 
-@contextmanager
-def _with_domain(card: ModelCard, images: _Images) -> Iterator[ModelCard]:
-    """Yield the card, with a domain score fitted to the images if there are other things among them."""
+def _domain_head(card: ModelCard, images: _Images) -> "DomainHead | None":
+    """Return a domain head that is fitted to the images, or None if there are no other things among them."""
     if not images.others:
-        yield card
-        return
+        return None
     known = _features(card, [image.path for image in images.known], "known")
-    head = domain_file.fit(known, _features(card, images.others, "others")).head
-    with domain_file.candidate(card, head) as candidate:
-        yield candidate
+    return domain_file.fit(known, _features(card, images.others, "others")).head
 
 
 def _features(card: ModelCard, paths: Sequence[Path], label: str) -> "Features":
@@ -180,13 +176,6 @@ def _features(card: ModelCard, paths: Sequence[Path], label: str) -> "Features":
     for remark in found.left_out:
         click.echo(f"Skipping {text_file.printable(remark.path)}: {remark.reason}", err=True)
     return found.features
-
-
-def _uncalibrated(card: ModelCard) -> ModelCard:
-    """Return the card with a calibration that changes no score, so that the largest logits are returned."""
-    checksums.verify(card.model_copy(update={"calibration": None}))
-    neutral = Calibration(temperature=1.0, min_logit=0.0, made_of=str(card.checksum))
-    return card.model_copy(update={"calibration": neutral})
 
 
 def _task_of(card: ModelCard) -> "tuple[Any, Subject]":
@@ -206,7 +195,7 @@ def _labelled(subject: "Subject", folder: Path) -> "Sequence[LabelledImage]":
     images: Sequence[LabelledImage] = subject.scoring.usable(subject, data)
     used = {image.path for image in images}
     unused = [Remark(image.path, "it has no label") for image in data.images if image.path not in used]
-    _say_left_out([*data.left_out, *unused], folder)
+    left_out.say([*data.left_out, *unused], folder)
     return images
 
 
@@ -215,22 +204,6 @@ def _known(task: Any, subject: "Subject", run: "Run", images: "Sequence[Labelled
     found = list(_outputs(run, list(by_path), subject.batch, label))
     known: Known = task.Known([output for _, output in found], [by_path[path] for path, _ in found])
     return known
-
-
-def _say_left_out(left_out: Sequence[Remark], folder: Path) -> None:
-    from service.measure.accuracy import datasets, listing
-
-    for line in listing.summary(left_out, folder, datasets.SHOWN):
-        click.echo(f"Left out: {line}", err=True)
-
-
-def _listed(folder: Path) -> Sequence[Path]:
-    from service.measure.accuracy import listing
-
-    left_out: list[Remark] = []
-    paths = listing.images(folder, left_out)
-    _say_left_out(left_out, folder)
-    return paths
 
 
 def _outputs(run: "Run", paths: Sequence[Path], batch: int, label: str) -> "Iterator[tuple[Path, PipelineOutput]]":

@@ -11,6 +11,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from service.cli.accuracy import card_file
 from service.cli.train import split
 from service.models.calibration import Calibration, Domain
 from service.models.cards import ModelCard
@@ -65,27 +66,23 @@ def described(head: "DomainHead", min_score: float) -> tuple[Domain, bytes]:
 
 
 @contextlib.contextmanager
-def candidate(card: ModelCard, head: "DomainHead") -> Iterator[ModelCard]:
-    """Write the file beside the card and yield the card that uses it, with a temperature of 1 and a least score of 0.
+def candidate(card: ModelCard, head: "DomainHead | None") -> Iterator[ModelCard]:
+    """Yield the card with a neutral calibration: a temperature of 1, and a least score or least logit of 0.
 
-    Delete the file again if an exception is raised, unless it was there before.
+    With a head, its file is beside the card, in place of that of the card's former calibration. Without one, the former
+    file goes. If an exception is raised, the files are as before.
     """
+    former = card.calibration.domain.file if card.calibration and card.calibration.domain else None
+    if head is None:
+        with card_file.replaced(card.folder, former):
+            yield neutral(card)
+        return
     domain, content = described(head, 0.0)
-    path = card.folder / domain.file
-    is_new = not path.exists()
-    path.write_bytes(content)
-    try:
-        calibration = Calibration(domain=domain, made_of=str(card.checksum))
-        yield card.model_copy(update={"calibration": calibration})
-    except BaseException:
-        if is_new:
-            path.unlink()
-        raise
+    with card_file.replaced(card.folder, former, domain.file, content):
+        yield card.model_copy(update={"calibration": Calibration(domain=domain, made_of=str(card.checksum))})
 
 
-def remove_former(card: ModelCard, calibration: Calibration | None) -> None:
-    """Delete the file of the card's former calibration, unless the new one has the same."""
-    former = card.calibration.domain if card.calibration else None
-    kept = calibration.domain if calibration else None
-    if former and (kept is None or kept.file != former.file):
-        (card.folder / former.file).unlink(missing_ok=True)
+def neutral(card: ModelCard) -> ModelCard:
+    """Return the card with a calibration that changes no score, so that the largest logits are returned."""
+    calibration = Calibration(temperature=1.0, min_logit=0.0, made_of=str(card.checksum))
+    return card.model_copy(update={"calibration": calibration})

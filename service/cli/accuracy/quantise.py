@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli.accuracy import card_file
+from service.cli.accuracy import card_file, left_out
 from service.cli.options import path_option, store
 from service.config.cores import SLEEPING_THREADS
 from service.errors import ServiceError
@@ -68,9 +68,9 @@ def quantise(store: Path, model: str, folder: Path, count: int, *, yes: bool) ->
     quantising.require_installed()
     (card,) = select_models(RunOptions(store, (model,)), _say)
     checksums.verify(card)
-    left_out: list[Remark] = []
-    prepared = list(_preprocess(card, _sample(folder, count, left_out), left_out))
-    told = _say_left_out(left_out, folder)
+    remarks: list[Remark] = []
+    prepared = list(_preprocess(card, _sample(folder, count, remarks), remarks))
+    lines = left_out.say(remarks, folder)
     calibration, validation = prepared[::2], prepared[1::2]
     if not validation:
         raise CardError(f"{folder} has fewer than two readable images")
@@ -83,30 +83,20 @@ def quantise(store: Path, model: str, folder: Path, count: int, *, yes: bool) ->
         click.echo(_table(card, comparison, len(data)))
         if not yes:
             click.confirm(f"Serve {card.name} in int8 from the next start on?", abort=True)
-        _write(candidate, comparison, told)
+        _write(candidate, comparison, lines)
     _say(f"Updated {card.folder / 'card.toml'}")
 
 
-def _sample(folder: Path, count: int, left_out: list[Remark]) -> list[Path]:
+def _sample(folder: Path, count: int, remarks: list[Remark]) -> list[Path]:
     """Return at most `count` images of the folder, evenly spaced in the sorted list of all."""
     from service.measure.accuracy import listing
 
-    found = listing.images(folder, left_out)
+    found = listing.images(folder, remarks)
     count = min(count, len(found))
     return [found[index * len(found) // count] for index in range(count)]
 
 
-def _say_left_out(left_out: Sequence[Remark], folder: Path) -> list[str]:
-    """Print a line for each reason, and return these lines."""
-    from service.measure.accuracy import datasets, listing
-
-    lines = list(listing.summary(left_out, folder, datasets.SHOWN))
-    for line in lines:
-        _say(f"Left out: {line}")
-    return lines
-
-
-def _preprocess(card: ModelCard, paths: Sequence[Path], left_out: list[Remark]) -> "Iterator[Images]":
+def _preprocess(card: ModelCard, paths: Sequence[Path], remarks: list[Remark]) -> "Iterator[Images]":
     for path in paths:
         try:
             decoded = decoder.decode(path.read_bytes(), ImageLimits(), needed=preprocess.needed_side(card.input))
@@ -114,27 +104,18 @@ def _preprocess(card: ModelCard, paths: Sequence[Path], left_out: list[Remark]) 
             reason = (
                 f"it is {error.code()}" if isinstance(error, ServiceError) else f"it cannot be read: {error.strerror}"
             )
-            left_out.append(Remark(path, reason))
+            remarks.append(Remark(path, reason))
             continue
         yield preprocess.prepare(card.input, decoded.image)
 
 
 @contextlib.contextmanager
 def _candidate_card(card: ModelCard, data: bytes) -> Iterator[ModelCard]:
-    """Write the int8 file and yield the card that would use it. Delete the file again if an exception is raised."""
+    """Write the int8 file and yield the card that would use it."""
     digest = hashlib.sha256(data).hexdigest()
-    path = card.folder / f"int8-{digest[:8]}.zip"
-    new = not path.exists()
-    path.write_bytes(data)
-    form = Int8(file=path.name, sha256=digest, made_of=str(card.checksum))
-    try:
+    form = Int8(file=f"int8-{digest[:8]}.zip", sha256=digest, made_of=str(card.checksum))
+    with card_file.replaced(card.folder, card.int8.file if card.int8 else None, form.file, data):
         yield card.model_copy(update={"int8": form, "serving": _serving(card, "int8")})
-    except BaseException:
-        if new:
-            path.unlink()
-        raise
-    if card.int8 and card.int8.file != path.name:
-        (card.folder / card.int8.file).unlink(missing_ok=True)
 
 
 def _serving(card: ModelCard, precision: str) -> Serving:
@@ -193,7 +174,7 @@ def _table(card: ModelCard, comparison: Int8Comparison, size: int) -> str:
     return table(head, [row])
 
 
-def _write(candidate: ModelCard, comparison: Int8Comparison, left_out: Sequence[str]) -> None:
+def _write(candidate: ModelCard, comparison: Int8Comparison, lines: Sequence[str]) -> None:
     """Update the card's file and keep the rest of its text."""
     found = comparison.agreement
     with card_file.edited(candidate.folder) as document:
@@ -203,7 +184,7 @@ def _write(candidate: ModelCard, comparison: Int8Comparison, left_out: Sequence[
             "images": found.images,
             "same": round(found.same, 5),
             "score_difference": round(found.difference, 6),
-            **({"left_out": list(left_out)} if left_out else {}),
+            **({"left_out": list(lines)} if lines else {}),
         }
 
 

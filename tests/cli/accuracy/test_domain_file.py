@@ -10,7 +10,6 @@ import torch
 from service.cli.accuracy import domain_file
 from service.cli.accuracy.domain_file import Features
 from service.models import cards
-from service.models.calibration import Calibration
 from service.models.weights import checksums
 from service.tasks.classification.domain_head import DomainHead
 from tests.stores import add_domain, write_store
@@ -60,12 +59,19 @@ def test_a_candidate_has_its_file_and_keeps_it_only_without_an_exception(tmp_pat
     assert hashlib.sha256(file.read_bytes()).hexdigest()[:8] in file.name
 
 
-def test_the_file_of_the_former_calibration_is_removed_unless_it_is_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", [None, DomainHead(torch.zeros(2, 4), torch.zeros(2))], ids=["without", "with a head"])
+def test_the_file_of_the_former_calibration_goes_with_a_new_one(tmp_path: Path, head: DomainHead | None) -> None:
     folder = write_store(tmp_path, "tiny-classifier", weights=False) / "tiny-classifier"
     add_domain(folder)
     card = cards.read(folder)
+    (former,) = folder.glob("domain-*")
 
-    domain_file.remove_former(card, card.calibration)
-    assert list(folder.glob("domain-*"))
-    domain_file.remove_former(card, Calibration(min_logit=0.0, made_of="0" * 64))
-    assert list(folder.glob("domain-*")) == []
+    with pytest.raises(KeyboardInterrupt), domain_file.candidate(card, head):
+        raise KeyboardInterrupt
+    assert list(folder.glob("domain-*")) == [former]
+
+    with domain_file.candidate(card, head) as candidate:
+        assert candidate.calibration
+        assert (candidate.calibration.domain is None) is (head is None)
+    assert not former.exists()
+    assert len(list(folder.glob("domain-*"))) == (head is not None)
