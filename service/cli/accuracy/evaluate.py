@@ -4,12 +4,14 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from service.cli import terminal
+from service.cli.accuracy import left_out
 from service.cli.options import LazyChoice, LazyDefaultOption, api_key_option, path_option, store
 from service.config.cores import SLEEPING_THREADS
 from service.host.run_options import RunOptions
@@ -93,24 +95,28 @@ def evaluate(
 
     DATASET is a folder of ImageNet, COCO, ADE20K, Cityscapes or Pascal VOC as published, or a folder with a folder for
     each label. It may also have images and masks of the same names, or an index.csv. All models are checked before the
-    first is scored. With --into, a stopped run continues where it was.
+    first is scored. With --into, a stopped run continues where it was, and a folder with the answers of another run is
+    refused.
     """
     os.environ |= SLEEPING_THREADS | os.environ
-    from service.measure.accuracy import datasets
+    from service.measure.accuracy import datasets, runs
 
     data = datasets.read(
         dataset, **{name: settings.pop(name) for name in ("layout", "split", "values", "skip_unknown")}
     )
     usable = [(subject, subject.scoring.usable(subject, data)) for subject in _subjects(store, models, **settings)]
-    left_out = {subject.name: _unused(subject, images, data) for subject, images in usable}
-    _say_left_out(data, [remark for remarks in left_out.values() for remark in remarks])
+    for subject, images in usable if into else ():
+        runs.require_same(subject, images, data.root, _journal(subject, into))
+    unused = {subject.name: _unused(subject, images, data) for subject, images in usable}
+    left_out.say([*data.left_out, *chain(*unused.values())], data.root)
+    left_out.say(data.notes, data.root, "Note")
     if into:
         into.mkdir(parents=True, exist_ok=True)
     found: list[Report] = []
     try:
         for subject, images in usable:
             report = _score(subject, images, data.root, into)
-            found.append(replace(report, left_out=left_out[subject.name]))
+            found.append(replace(report, left_out=unused[subject.name]))
     finally:  # scores took hours: report them even if a later model fails
         if found:
             _report(found, data, form, into)
@@ -132,15 +138,6 @@ def _unused(subject: "Subject", used: "Sequence[LabelledImage]", data: "Dataset"
         Remark(image.path, f"{subject.name} is not scored on {f'the label {image.label!r}' if image.label else 'it'}")
         for image in unused
     )
-
-
-def _say_left_out(data: "Dataset", unused: "Sequence[Remark]") -> None:
-    from service.measure.accuracy import datasets, listing
-
-    for line in listing.summary([*data.left_out, *unused], data.root, datasets.SHOWN):
-        click.echo(f"Left out: {line}", err=True)
-    for line in listing.summary(data.notes, data.root, datasets.SHOWN):
-        click.echo(f"Note: {line}", err=True)
 
 
 def _local(store: Path, models: Sequence[str], quality: str) -> "list[Subject]":
@@ -165,11 +162,16 @@ def _remote(url: str, api_key: str | None, models: Sequence[str], quality: str) 
     return [remote.served(service, name, quality) for name in dict.fromkeys(models)]
 
 
+def _journal(subject: "Subject", into: Path | None) -> Path | None:
+    """Return the file that keeps the answers of a model."""
+    return into / f"answers-{subject.name}.jsonl" if into else None
+
+
 def _score(subject: "Subject", images: "Sequence[LabelledImage]", root: Path, into: Path | None) -> "Report":
     from service.measure.accuracy import reports, runs
     from service.tasks.scoring_base import RejectedImage
 
-    journal = into / f"answers-{subject.name}.jsonl" if into else None
+    journal = _journal(subject, into)
     with terminal.progress(subject.name, len(images), 0) as step:
         found = runs.resumable(subject, images, root, journal, lambda answered: step(answered, 0))
     rejected = tuple(each for each in found if isinstance(each, RejectedImage))

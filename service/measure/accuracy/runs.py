@@ -19,6 +19,13 @@ from service.tasks.scoring_base import LabelledImage, PipelineOutput, RejectedIm
 Outcome = Any  # the outcome of the task's scoring, or a `RejectedImage`
 Progress = Callable[[int], None]
 SHOWN_CODES = 5  # in an error message
+HEAD = {  # members of a journal's first line, with words for an error message
+    "model": "the model",
+    "version": "its version",
+    "identity": "its weights, input or precision, or the service",
+    "images": "the number of images",
+    "digest": "the images, their labels or masks, or the model's labels",
+}
 
 
 def outcomes(subject: Subject, images: Sequence[LabelledImage], run: Run) -> Iterator[Outcome]:
@@ -58,9 +65,10 @@ def resumable(
     """Return all outcomes: those that the `journal` has from an earlier run of the same, and the others.
 
     The others are added to the journal. `progress` is called with the number of further outcomes. The model is loaded
-    only if outcomes are missing. Raises `CardError`.
+    only if outcomes are missing. Raises `CardError`, also for the journal of another run.
     """
     head = _head(subject, images, root)
+    _require_head(journal, head)
     found = _read(journal, head, subject) if journal else []
     progress(len(found))
     if len(found) == len(images):
@@ -71,6 +79,11 @@ def resumable(
             write(outcome)
             progress(1)
     return found
+
+
+def require_same(subject: Subject, images: Sequence[LabelledImage], root: Path, journal: Path | None) -> None:
+    """Raise `CardError` if the journal is of another run, which would be lost, and say what differs."""
+    _require_head(journal, _head(subject, images, root))
 
 
 def outputs(run: Run, paths: Sequence[Path]) -> list[PipelineOutput | ServiceError | OSError]:
@@ -120,14 +133,32 @@ def _state(path: Path, root: Path) -> tuple[str, int, int]:
     return os.path.relpath(path, root), found.st_size, found.st_mtime_ns
 
 
+def _require_head(journal: Path | None, head: dict[str, Any]) -> None:
+    found = _head_of(journal) if journal else None
+    if found is None or found == head:
+        return
+    differing = [words for name, words in HEAD.items() if found.get(name) != head[name]]
+    raise CardError(
+        f"{journal} has the answers of another run, with a difference in {', '.join(differing)}; name another folder "
+        "with --into, or delete the file"
+    )
+
+
+def _head_of(journal: Path) -> dict[str, Any] | None:
+    """Return the first line of a journal, or None for a file that is none."""
+    try:
+        with journal.open(encoding="utf-8") as file:
+            found = json.loads(file.readline())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.keys() == HEAD.keys() else None
+
+
 def _read(journal: Path, head: dict[str, Any], subject: Subject) -> list[Outcome]:
     """Return what an earlier run wrote, up to the first incomplete line."""
-    try:
-        lines = journal.read_text(encoding="utf-8").splitlines()
-        if not lines or json.loads(lines[0]) != head:
-            return []
-    except (OSError, ValueError):
+    if _head_of(journal) != head:
         return []
+    lines = journal.read_text(encoding="utf-8", errors="replace").splitlines()
     kinds = {kind.__name__: kind for kind in (subject.scoring.outcome, RejectedImage)}
     found: list[Outcome] = []
     for line in lines[1:]:

@@ -103,6 +103,22 @@ def test_a_folder_gets_every_report_and_the_plots_and_is_not_computed_twice(
     assert first.stdout != again.stdout
 
 
+def test_a_folder_with_the_answers_of_another_run_is_refused_before_a_model_is_scored(
+    store: Path, photos: Path, tmp_path: Path
+) -> None:
+    into = tmp_path / "report"
+    assert call(store, "tiny-classifier", photos, "--into", into).exit_code == 0
+    before = {path.name: path.read_bytes() for path in into.iterdir()}
+    (photos / "dog" / "0.png").unlink()
+
+    refused = call(store, "tiny-classifier-b", "tiny-classifier", photos, "--into", into)
+
+    assert refused.exit_code == 1
+    assert "answers-tiny-classifier.jsonl has the answers of another run" in refused.stderr
+    assert "the number of images" in refused.stderr
+    assert {path.name: path.read_bytes() for path in into.iterdir()} == before
+
+
 def test_without_matplotlib_every_report_is_written_and_the_plots_are_told_to_be_missing(
     store: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

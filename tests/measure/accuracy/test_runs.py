@@ -21,7 +21,6 @@ from tests.measure.accuracy.made_datasets import (
     CORRUPT,
     fake_classifier,
     fake_detector,
-    fake_segmenter,
     labelled,
     masked,
     with_object,
@@ -182,14 +181,25 @@ def test_a_run_that_is_complete_loads_no_model(classifier: Subject, segmenter: S
 
 
 @pytest.mark.parametrize("change", [{"identity": "other weights"}, {"version": "2.0"}, {"name": "another"}])
-def test_a_run_of_something_else_begins_anew(classifier: Subject, tmp_path: Path, change: dict[str, Any]) -> None:
-    images = labelled(tmp_path, *[("cat", 0)] * 3)
-    journal, batches = tmp_path / "journal.jsonl", list[int]()
+def test_the_answers_of_another_model_are_not_overwritten(
+    classifier: Subject, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    images, journal = labelled(tmp_path, *[("cat", 0)] * 3), tmp_path / "journal.jsonl"
     runs.resumable(classifier, images, tmp_path, journal, lambda _: None)
-    runs.resumable(counting(batches, replace(classifier, **change)), images, tmp_path, journal, lambda _: None)
-    assert batches == [3]
-    runs.resumable(counting(batches, replace(classifier, **change)), images[:2], tmp_path, journal, lambda _: None)
-    assert batches == [3, 2]
+    is_refused(replace(classifier, **change), images, journal)
+    is_refused(classifier, images[:2], journal)
+
+
+def is_refused(subject: Subject, images: Sequence[LabelledImage], journal: Path) -> None:
+    """Check that a run is refused with a sentence, before its model is loaded, and that the journal is as before."""
+    before = journal.read_bytes()
+    with pytest.raises(
+        CardError, match=r"has the answers of another run, with a difference in .*; name another folder"
+    ):
+        runs.resumable(replace(subject, open=never), images, journal.parent, journal, lambda _: None)  # type: ignore[arg-type]
+    with pytest.raises(CardError, match="another run"):
+        runs.require_same(subject, images, journal.parent, journal)
+    assert journal.read_bytes() == before
 
 
 def corrected(subject: Subject) -> Subject:
@@ -199,22 +209,19 @@ def corrected(subject: Subject) -> Subject:
     return replace(subject, classes=classes)
 
 
-def test_corrected_labels_of_the_model_are_what_a_stopped_run_is_scored_by(classifier: Subject, tmp_path: Path) -> None:
+def test_a_run_before_the_models_labels_were_corrected_is_another_one(classifier: Subject, tmp_path: Path) -> None:
     images, journal = labelled(tmp_path, ("cat", 0), ("dog", 0)), tmp_path / "journal.jsonl"
     runs.resumable(classifier, images, tmp_path, journal, lambda _: None)
-    found = runs.resumable(corrected(classifier), images, tmp_path, journal, lambda _: None)
-    assert found == list(runs.outcomes(corrected(classifier), images, fake_classifier))
+    is_refused(corrected(classifier), images, journal)
 
 
-def test_corrected_labels_of_pictures_are_what_a_stopped_run_is_scored_by(classifier: Subject, tmp_path: Path) -> None:
+def test_a_run_before_the_labels_of_images_were_corrected_is_another_one(classifier: Subject, tmp_path: Path) -> None:
     images, journal = labelled(tmp_path, ("cat", 0), ("dog", 0)), tmp_path / "journal.jsonl"
     runs.resumable(classifier, images, tmp_path, journal, lambda _: None)
-    better = [images[0], replace(images[1], label="cat")]
-    found = runs.resumable(classifier, better, tmp_path, journal, lambda _: None)
-    assert found == list(runs.outcomes(classifier, better, fake_classifier))
+    is_refused(classifier, [images[0], replace(images[1], label="cat")], journal)
 
 
-def test_corrected_masks_are_what_a_stopped_run_is_scored_by(segmenter: Subject, tmp_path: Path) -> None:
+def test_a_run_before_masks_were_corrected_is_another_one(segmenter: Subject, tmp_path: Path) -> None:
     image, journal = masked(tmp_path, [[0] * 4] * 2, [[1] * 4] * 2), tmp_path / "journal.jsonl"
     runs.resumable(segmenter, [image], tmp_path, journal, lambda _: None)
     assert image.mask
@@ -222,8 +229,7 @@ def test_corrected_masks_are_what_a_stopped_run_is_scored_by(segmenter: Subject,
     Image.fromarray(np.full((2, 4), 1, np.uint8)).save(image.mask)
     os.utime(image.mask, ns=(written, written + 1))
     for better in (image, replace(image, values=(2, 0, *range(2, 256)))):
-        found = runs.resumable(segmenter, [better], tmp_path, journal, lambda _: None)
-        assert found == list(runs.outcomes(segmenter, [better], fake_segmenter))
+        is_refused(segmenter, [better], journal)
 
 
 def test_the_outcomes_of_a_detector_are_read_from_the_journal_as_they_were(detector: Subject, tmp_path: Path) -> None:
@@ -233,21 +239,18 @@ def test_the_outcomes_of_a_detector_are_read_from_the_journal_as_they_were(detec
     assert again == first == list(runs.outcomes(detector, images, fake_detector))
 
 
-def test_corrected_objects_are_what_a_stopped_run_is_scored_by(detector: Subject, tmp_path: Path) -> None:
+def test_a_run_before_objects_were_corrected_is_another_one(detector: Subject, tmp_path: Path) -> None:
     image, journal = with_object(tmp_path, TrueInstance("cat", (0, 0, 4, 1), 4), 0), tmp_path / "journal.jsonl"
     runs.resumable(detector, [image], tmp_path, journal, lambda _: None)
     for true in (TrueInstance("dog", (0, 0, 4, 1), 4), TrueInstance("cat", (0, 0, 4, 2), 8)):
-        better = [replace(image, instances=(true,))]
-        found = runs.resumable(detector, better, tmp_path, journal, lambda _: None)
-        assert found == list(runs.outcomes(detector, better, fake_detector))
+        is_refused(detector, [replace(image, instances=(true,))], journal)
 
 
-def test_a_picture_that_was_replaced_is_asked_about_again(classifier: Subject, tmp_path: Path) -> None:
+def test_a_run_before_an_image_was_replaced_is_another_one(classifier: Subject, tmp_path: Path) -> None:
     images, journal = labelled(tmp_path, ("cat", 0), ("dog", 0)), tmp_path / "journal.jsonl"
     runs.resumable(classifier, images, tmp_path, journal, lambda _: None)
     images[1].path.write_bytes(bytes([1, 1]))
-    found = runs.resumable(classifier, images, tmp_path, journal, lambda _: None)
-    assert found == list(runs.outcomes(classifier, images, fake_classifier))
+    is_refused(classifier, images, journal)
 
 
 def test_a_file_that_is_missing_is_told_before_the_model_is_asked(classifier: Subject, tmp_path: Path) -> None:
