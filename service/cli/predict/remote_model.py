@@ -16,6 +16,7 @@ from service.cli.predict.failures import RunFailedError
 from service.cli.predict.query_options import encoded
 from service.errors import DeadlineExceeded, InvalidHeader, InvalidParameter
 from service.errors.wording import with_choices
+from service.measure import unreachable
 from service.tasks.base import Endpoint
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ class RemoteModel:
         except _BusyError as error:
             await self._session.close()
             raise RunFailedError(
-                f"{self._access.url} cannot be asked: {error}; start `resnest-service run`, name another service with "
-                "--url, or load the model here with --local"
+                f"{self._access.url} cannot be asked: {error}; {unreachable.WAYS_OUT}, or load the model here with "
+                "--local"
             ) from error
         except RunFailedError:
             await self._session.close()
@@ -156,7 +157,7 @@ class RemoteModel:
             async with self._session.request(method, url, data=upload, headers=headers) as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise _BusyError(str(error) or type(error).__name__) from error
+            raise _BusyError(unreachable.reason(error)) from error
         return self._read(response.status, response.headers.get("Retry-After", ""), body, is_image=upload is not None)
 
     def _read(self, status: int, retry_after: str, body: bytes, *, is_image: bool) -> dict[str, Any]:

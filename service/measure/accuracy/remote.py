@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from service.errors import BodyTooLarge, every_error
 from service.errors.wording import with_choices
+from service.measure import unreachable
 from service.measure.accuracy.scoring import scoring_of
 from service.measure.accuracy.subjects import Run, Subject
 from service.models.cards import CardError
@@ -65,7 +66,9 @@ class Service:
         except HTTPError as error:
             raise _error_of(self.url, error) from error
         except (URLError, OSError, http.client.HTTPException) as error:
-            raise CardError(f"{self.url} cannot be reached: {getattr(error, 'reason', None) or error!r}") from error
+            raise CardError(
+                f"{self.url} cannot be reached: {unreachable.reason(error)}; {unreachable.WAYS_OUT}"
+            ) from error
 
 
 class _BusyError(Exception):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from service.measure.load import generator, usage
 from service.measure.load.arrivals import ARRIVALS
-from service.measure.load.generator import OK, Client
+from service.measure.load.generator import OK, UNREACHED, Client
 from service.measure.load.http_connection import Address, Reply, Request
 from service.measure.load.summary import Summary, Window, summarise
 from service.measure.load.usage import Process, Usage
@@ -82,6 +82,10 @@ async def probe(plan: Plan) -> Reply:
         if sample.outcome != OK:
             body = reply.body[:SHOWN_BYTES].decode(errors="replace") if reply else ""
             where = f"{plan.address.host} port {plan.address.port}"
+            if sample.outcome == UNREACHED:
+                raise ProbeFailedError(
+                    f"{where} cannot be reached; start `resnest-service run` there, or name the URL of one that runs"
+                )
             raise ProbeFailedError(f"{where} does not answer an image: {sample.outcome} {body}".rstrip())
     first = replies[0]
     assert first is not None  # noqa: S101 - for the type checker: the outcome was ok

@@ -69,8 +69,13 @@ async def test_a_key_is_needed_and_sent(listening: Running) -> None:
 
 
 async def test_no_service_is_one_sentence_with_the_ways_out() -> None:
-    with pytest.raises(RunFailedError, match=r"cannot be asked: .* start `resnest-service run`, .* --local"):
-        await model(f"http://127.0.0.1:{free_port()}").__aenter__()
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(RunFailedError) as raised:
+        await model(url).__aenter__()
+    assert str(raised.value) == (
+        f"{url} cannot be asked: Connection refused; start `resnest-service run` there, or name the address of a "
+        "running service with --url, or load the model here with --local"
+    )
 
 
 def test_another_scheme_is_refused() -> None:

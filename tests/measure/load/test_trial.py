@@ -90,7 +90,7 @@ async def test_a_service_that_refuses_the_picture_is_not_measured(request_: Requ
 
 
 async def test_a_service_that_is_not_there_is_told(request_: Request) -> None:
-    with pytest.raises(ProbeFailedError, match=r"does not answer an image: no connection$"):
+    with pytest.raises(ProbeFailedError, match=r"cannot be reached; start `resnest-service run` there"):
         await trial.probe(Plan(Address("127.0.0.1", free_port()), [request_]))
 
 
