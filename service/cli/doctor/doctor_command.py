@@ -21,7 +21,8 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def doctor(*, as_json: bool) -> None:
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of `run --port` to check. Default: the setting.")
+def doctor(port: int | None, *, as_json: bool) -> None:
     """Check this host, the installation, the models and the settings, and say how to correct what is wrong.
 
     The settings are those of the environment, as `gateway` and `run` read them. The exit status is 1 if there is a
@@ -30,7 +31,7 @@ def doctor(*, as_json: bool) -> None:
     os.environ |= SLEEPING_THREADS | os.environ
     from service.cli.doctor import finding  # noqa: PLC0415 - a command imports what it needs when it runs
 
-    found = list(finding.run(_checks()))
+    found = list(finding.run(_checks(port)))
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=2))
     else:
@@ -48,7 +49,8 @@ def _say_cures(found: "Sequence[Finding]") -> None:
     click.echo(f"\n{len(found)} checks, {problems} problems, {len(to_correct) - problems} warnings")
 
 
-def _checks() -> "Iterable[Check]":
+def _checks(port: int | None) -> "Iterable[Check]":
+    """Return the checks. Without a `port` the one of the settings is checked."""
     from service.cli.doctor import host_findings, model_findings  # noqa: PLC0415
     from service.config import environment  # noqa: PLC0415
 
@@ -56,7 +58,7 @@ def _checks() -> "Iterable[Check]":
     yield from (host_findings.memory, host_findings.open_files, host_findings.native_libraries)
     yield from (model_findings.libraries, model_findings.gpu, model_findings.variables)
     try:
-        settings = environment.read()
+        settings = environment.read(**({} if port is None else {"port": port}))
     except SettingsError:  # `variables` has named it; the other checks need settings
         return
     for check in (host_findings.port, host_findings.disks, model_findings.store, model_findings.keys):

@@ -25,6 +25,7 @@ JAVA_S: Final = 20.0
 # Features of x86-64 processors that engines use, in the order of their age.
 FEATURES: Final = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 NOT_SET: Final = "unlimited"
+OTHER_PORT: Final = "choose another port with `run --port` or RESNEST_PORT"
 
 
 def python(version: tuple[int, ...] = sys.version_info[:3]) -> Iterator[Finding]:
@@ -124,9 +125,9 @@ def port(settings: Settings) -> Iterator[Finding]:
         require_free_port(options.host, options.port)
     except StartError as error:
         if health.get(options.address, "/livez")[0]:
-            yield warning("port", f"{options.address} has a server already", "stop it, or set RESNEST_PORT")
+            yield warning("port", f"{options.address} has a server already", f"stop it, or {OTHER_PORT}")
         else:
-            yield problem("port", str(error), "choose another host or port with RESNEST_HOST and RESNEST_PORT")
+            yield problem("port", str(error), f"{OTHER_PORT}, or another host with --host or RESNEST_HOST")
         return
     yield ok("port", f"{options.host} port {options.port} is free")
 

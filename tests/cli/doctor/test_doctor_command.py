@@ -41,6 +41,15 @@ def test_a_problem_has_its_cure_and_ends_with_status_1(store: Path) -> None:
     assert "1 problems" in result.stdout
 
 
+def test_the_port_that_run_would_use_is_checked(store: Path) -> None:
+    port = free_port()
+
+    found = {each["check"]: each for each in json.loads(call(store, "--json", "--port", str(port)).stdout)}
+
+    assert found["port"]["found"] == f"127.0.0.1 port {port} is free"
+    assert call(store, "--port", "0").exit_code == 2
+
+
 def test_settings_of_no_use_do_not_hide_the_other_checks(store: Path) -> None:
     found = json.loads(call(store, "--json", RESNEST_MAX_IMAGES="x").stdout)
 
