@@ -18,8 +18,8 @@ from service.cli.doctor.settings import settings as settings_command
 from service.cli.keys import keys as keys_group
 from service.cli.load.bench import bench
 from service.cli.load.capacity import capacity
-from service.cli.models import models as models_group
-from service.cli.models import pull_absent
+from service.cli.models.models_command import models as models_group
+from service.cli.models.models_command import pull_absent
 from service.cli.options import host_name, names_option, path_option, store
 from service.cli.predict.annotations.export_command import export
 from service.cli.predict.failures import RunFailedError

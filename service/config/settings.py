@@ -76,8 +76,8 @@ class Settings(TraceSettings, LogSettings):
     )
     default_models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
-        description="models that answer requests without a model name, separated by commas, at most one for each task; "
-        "otherwise the first of `models`, or the first by name",
+        description="models that answer requests without a model name, separated by commas, at most one for each task. "
+        "Otherwise it is the first of `models`, or the model of the store that was added first.",
     )
     traffic_file: Path | None = Field(
         default=None,

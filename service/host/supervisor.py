@@ -19,13 +19,14 @@ from service.host.run_options import (
     require_keys,
     require_traffic,
 )
-from service.host.served_models import ready_lines, roster
+from service.host.served_models import default_models, ready_lines, roster
 from service.host.served_models.control import Control
 from service.host.served_models.packaging import Packaged, own_archives, package_all
 from service.host.served_models.reload import Reload, ReloadError, Steps, Tree
 from service.host.served_models.selection import select
 from service.host.served_models.served import ServedModels
 from service.host.torchserve_log import TorchServeLog
+from service.models import model_order
 from service.models.cards import ModelCard
 from service.tasks import shared_image
 
@@ -46,6 +47,8 @@ def run(options: RunOptions, say: Say, logs: Logs | None = None) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. Raises `StartError`, `CardError`, `KeysError`, `TrafficError`."""
     started = time.monotonic()
     require_keys(options)
+    for line in model_order.record(options.store):
+        say(f"In the store {options.store}: {line}")
     selection = select(options.store, options.models)
     selection.tell(say)
     models = selection.cards
@@ -59,6 +62,8 @@ def run(options: RunOptions, say: Say, logs: Logs | None = None) -> None:
         say(f"Packaging {', '.join(f'{card.name} {card.version}' for card in models)}")
         packaged = package_all(models, archives, say, strict=options.strict)
         packaged.unreadable = frozenset(selection.unreadable)
+        for line in default_models.changes(models, [*packaged.loaded, *packaged.refused], options.default_models):
+            say(line)
         tree = ProcessTree(options, packaged, folder, stop_signal, say, os.environ, logs)
         try:
             tree.start()
@@ -214,7 +219,11 @@ class ProcessTree:
         if self._options.strict or not failed or len(self.models) == 1:
             raise StartError(reason)
         log.error("Leaving out a model: %s", reason)
+        before = self._served.shown
         self._served.leave_out(failed)
+        self._served.roster.write(self._served.listed)
+        for line in default_models.changes(before, self._served.shown, self._options.default_models):
+            log.error("%s", line)
         self._log.load_failure = ""
         if self._torchserve:
             self._torchserve.stop(STOP_TORCHSERVE_S, self._stop_signal.to_hurry.is_set)

@@ -95,7 +95,7 @@ def read_zoo(store: Path, check: Check | None = None) -> Zoo:
     for card in read.values():
         known = card if highest[card.name] is card else card.model_copy(update={"name": f"{card.name}@{card.version}"})
         found[known.name] = known
-    # The first card is the default model, so all versions of a name move to the position of its first card.
+    # The order counts where a store does not record one, so all versions of a name move to that of its first card.
     positions = {name: index for index, name in reversed(list(enumerate(card.family for card in found.values())))}
     return Zoo(dict(sorted(found.items(), key=lambda item: (positions[item[1].family], "@" in item[0]))), unreadable)
 

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from service.host.processes import free_port
 from tests.e2e.fleet import WORKER
 from tests.e2e.running import COMMAND, Running, running, until
 from tests.e2e.test_answers import upload
+from tests.e2e.test_gateways import GATEWAY
 from tests.stores import write_store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -62,6 +64,7 @@ def test_models_are_added_replaced_and_removed_and_a_broken_one_is_refused(tmp_p
         add_and_replace(service, store)
         refuse(service, store)
         remove(service, store)
+        keep_the_default(service, store)
         until(lambda: len(service.members(WORKER)) == processes, 30, lambda: service.output)
         assert "does not remove" not in service.output
         assert service.end() == 0
@@ -112,6 +115,47 @@ def remove(service: Running, store: Path) -> None:
     metrics = service.client.get("/metrics").text
     assert "resnest_model_reload_failed 0.0" in metrics
     assert 'resnest_workers_ready{model="tiny-segmenter"}' not in metrics
+
+
+def default(service: Running) -> str:
+    """Return the name of the default classifier, on which all gateway processes agree."""
+    (name,) = {
+        each["name"]
+        for _ in range(LOOKS)
+        for each in ask(service, "GET", "/v1/models").json()["models"]
+        if each["default"] and each["task"] == "classification"
+    }
+    return str(name)
+
+
+def is_back(service: Running, before: list[psutil.Process]) -> bool:
+    """Return whether a process has replaced one of those before, and all answer."""
+    now = service.members(GATEWAY)
+    try:
+        return len(now) == len(before) and now != before and all(models(service) for _ in range(2))
+    except httpx.TransportError:  # the connection was for the process that was killed
+        return False
+
+
+def keep_the_default(service: Running, store: Path) -> None:
+    """Add a classifier whose name sorts first, then replace a gateway process, then remove the default classifier."""
+    write_store(store, "tiny-classifier-b")
+    (store / "tiny-classifier-b").rename(store / "aardvark")
+    card = store / "aardvark" / "card.toml"
+    card.write_text(card.read_text(encoding="utf-8").replace('"tiny-classifier-b"', '"aardvark"'), encoding="utf-8")
+
+    assert "default of" not in reload(service, store)
+    assert default(service) == "tiny-classifier"
+    gateways = service.members(GATEWAY)
+    gateways[-1].kill()
+    until(lambda: is_back(service, gateways), 60, lambda: service.output)
+    assert default(service) == "tiny-classifier"
+
+    shutil.rmtree(store / "newer")
+    line = "default of classify, embed, explain: tiny-classifier -> aardvark"
+    assert line in reload(service, store)
+    assert line in service.output
+    assert default(service) == "aardvark"
 
 
 def test_without_a_service_it_says_so(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ LEFT_OUT: Final = {
     r"printf .* > traffic\.toml|resnest-service run --traffic-file|curl -s \S+/metrics": "tests/e2e/test_rollout.py",
     r"cp model_store/example\.jpg": "the test of the page has an image of its own",
     r"resnest-service run( |$)": "runs until Ctrl-C; tests/e2e starts it with the same options",
-    r"resnest-service models (pull|import|remove|verify) ": "needs published weights; tests/cli/test_models.py",
+    r"resnest-service models (pull|import|remove|verify) ": "needs published weights; tests/cli/models",
     r"resnest-service evaluate ": "needs data sets; tests/cli/accuracy/test_evaluate.py and tests/measure/accuracy",
     r"resnest-service quantise ": "tests/e2e/test_own_models.py and tests/cli/accuracy/test_quantise.py",
     r"resnest-service bench ": "takes minutes; tests/cli/load/test_bench.py",

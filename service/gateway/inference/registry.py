@@ -8,8 +8,9 @@ from service.config.settings import Settings
 from service.errors import ModelNotFound
 from service.gateway.inference.model_watch import State
 from service.gateway.metrics import Transport
+from service.host.served_models import default_models
 from service.imaging import decoder
-from service.models import labels
+from service.models import labels, model_order
 from service.models.cards import CardError, ModelCard
 from service.models.identity import identity
 from service.models.zoo import find
@@ -24,9 +25,7 @@ class ModelRegistry:
 
         `all_of_them` says that another process has chosen, and `settings.models` does not apply.
         """
-        # A published model that was never pulled has no checksum of its weights: no worker has it.
-        names = settings.models or [name for name, card in cards.items() if card.is_default]
-        chosen = list(cards) if all_of_them else names
+        chosen = list(cards) if all_of_them else settings.models or _served_by_default(cards, settings)
         self._settings = settings
         self._candidates = cache(self._find_candidates)
         self._identities: dict[str, str] = {}
@@ -38,13 +37,14 @@ class ModelRegistry:
         served = {card.name: card for card in cards}
         for card in served.values():
             task_of(card)
-        first = _named(served, self._settings.default_models, "default models that are not served:")
+        _named(served, self._settings.default_models, "default models that are not served:")
         if not served:
             raise CardError(f"the model store {self._settings.model_store} has no models with weights")
         # Computed once, because the checksum of weights that were pulled or imported is read from the disk.
         missing = [card for card in served.values() if card.server_name not in self._identities]
         self._identities |= {card.server_name: identity(card) for card in missing}
-        self.cards = {card.name: card for card in (*first, *served.values())}
+        ordered = default_models.in_front(list(served.values()), self._settings.default_models)
+        self.cards = {card.name: card for card in ordered}
         self._candidates.cache_clear()
 
     def forget(self, card: ModelCard) -> None:
@@ -124,6 +124,14 @@ class ModelRegistry:
     def _find_candidates(self, task: str, operation: str) -> dict[str, ModelCard]:
         """Return the cards of a task whose models can run the operation."""
         return {name: card for name, card in self.cards.items() if card.task == task and can_run(card, operation)}
+
+
+def _served_by_default(cards: Mapping[str, ModelCard], settings: Settings) -> list[str]:
+    """Return the names of the models to serve if the operator names none, first added first.
+
+    A published model that was never pulled has no checksum of its weights: no worker has it.
+    """
+    return [card.name for card in model_order.ordered(cards.values(), settings.model_store) if card.is_default]
 
 
 def _not_found(task: str, available: Iterable[str]) -> ModelNotFound:

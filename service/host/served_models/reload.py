@@ -14,11 +14,11 @@ from service.config import traffic
 from service.config.traffic import TrafficError
 from service.host import torchserve
 from service.host.run_options import RunOptions
-from service.host.served_models import memory, packaging
+from service.host.served_models import default_models, memory, packaging
 from service.host.served_models.model_server import ModelServerError
 from service.host.served_models.selection import select
 from service.host.served_models.served import Change, ServedModels
-from service.models import zoo
+from service.models import model_order, zoo
 from service.models.cards import CardError, ModelCard
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Reload:
     def steps(self) -> Steps:
         """Make the change, and yield whenever something is awaited. Raises `ReloadError` if nothing was changed."""
         began = time.monotonic()
-        change = Change([], [], [])
+        change, before = Change([], [], []), self._served.shown
         try:
             change = self._served.change_to(self._select())
             self._check(change)
@@ -86,11 +86,13 @@ class Reload:
             log.error("the models were not reloaded: %s", error, exc_info=not isinstance(error, EXPECTED))
             yield from self._take_back(change)
             raise ReloadError(str(error)) from error
+        self._say_defaults(before)
         yield from self._end_removed(change)
         self._say(f"Reloaded in {time.monotonic() - began:.1f} s: {change.words()}")
 
     def _select(self) -> list[ModelCard]:
         """Return the cards to serve. A card that was readable must still be, or its model would silently go."""
+        model_order.record(self._options.store)  # `_say_defaults` says what follows
         selection = select(self._options.store, self._request.models or self._options.models)
         new = selection.unreadable.keys() - self._served.unreadable
         if new:
@@ -170,6 +172,11 @@ class Reload:
             if time.monotonic() > deadline:
                 raise ReloadError(f"not ready after {self._options.start_timeout_s:g} s: {reason}")
             yield
+
+    def _say_defaults(self, before: list[ModelCard]) -> None:
+        for line in default_models.changes(before, self._served.shown, self._options.default_models):
+            self._say(line)
+            log.warning("%s", line)
 
     def _end_removed(self, change: Change) -> Steps:
         """End the removed models when no request uses them."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.host.run_options import RunOptions
-from service.models import zoo
+from service.models import model_order, zoo
 from service.models.cards import CardError, ModelCard
 from service.models.default_store import is_installed
 from service.tasks import task_of
@@ -30,14 +30,14 @@ class Selection:
 
 
 def select(store: Path, names: Iterable[str]) -> Selection:
-    """Select the models of these names, or without names all whose weights are present.
+    """Select the models of these names, or without names all whose weights are present, first added first.
 
     Raises `CardError` for an unknown name, or if no model has its weights.
     """
     found = zoo.read_nonempty_zoo(store, task_of)
     if names := list(names):
         return Selection(found.select(names))
-    defaults = [card for card in found.values() if card.is_default]
+    defaults = [card for card in model_order.ordered(found.values(), store) if card.is_default]
     present = [card for card in defaults if card.weights_path.is_file()]
     missing = [card for card in defaults if not card.weights_path.is_file()]
     if not present:

@@ -49,6 +49,12 @@ class ServedModels:
         """The models that the gateways list: also those that were left out, if their cards can be read."""
         return [*self.loaded, *filter(_is_readable, self.refused)]
 
+    @property
+    def shown(self) -> list[ModelCard]:
+        """The models of the list that the gateways have now, in its order."""
+        known = {card.server_name: card for card in (*self.loaded, *self.refused)}
+        return [known[entry.server_name] for entry in self.roster.written.served if entry.server_name in known]
+
     def become(self, loaded: list[ModelCard], refused: list[ModelCard], unreadable: frozenset[str]) -> None:
         """Serve these models from now on, and tell the gateways. Raises `OSError`, and then nothing has changed."""
         self.roster.write([*loaded, *filter(_is_readable, refused)])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from service.models import cards, labels, model_folder, text_file, zoo
+from service.models import cards, labels, model_folder, model_order, text_file, zoo
 from service.models.cards import LABEL_SETS, CardError, KeyProfile, Library, Network
 from service.models.labels import Label, LabelsError
 from service.models.text_file import TextError
@@ -82,6 +82,7 @@ def import_checkpoint(store: Path, spec: ImportSpec, file: Path) -> Imported:
         with model_folder.building(store) as building:
             reading = _fill(building, store, spec, file)
             cards.read(building)
+            model_order.record(store)
             building.rename(folder)
     except OSError as error:
         raise WeightsError(f"{spec.name}: {error.filename or store}: {error.strerror}") from error

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from service.models import text_file
+from service.models import model_order, text_file
 from service.models.cards import CardError, KeyProfile, ModelCard, Source
 from service.models.weights import archive, checksums, download
 from service.models.weights.checksums import IncompatibleWeightsError, WeightsError
@@ -202,6 +202,7 @@ def _install(card: ModelCard, source: Source, file: Path, origin: str) -> None:
                 left_out = _convert(card, checkpoint, source.profile, building)
         record = checksum_record(checksums.sha256(building), target.name, origin, left_out)
         recording.write_text(text_file.printable(record), encoding="utf-8")
+        model_order.record(card.folder.parent)
         building.replace(target)
         if card.weights.sha256 is None:
             recording.replace(card.checksum_path)

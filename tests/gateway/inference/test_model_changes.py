@@ -95,6 +95,18 @@ async def test_a_model_is_seen_only_once_it_is_served_and_was_ready_before(
     assert ("resnest_model_ready", frozenset({("model", ADDED)})) in await samples(client)
 
 
+async def test_the_first_model_of_the_list_is_the_default_also_when_only_the_order_changes(
+    client: httpx.AsyncClient, roster: RosterFile, served: dict[str, ModelCard]
+) -> None:
+    for order in ((MODEL, ADDED), (ADDED, MODEL), (MODEL, ADDED)):
+        roster.write([served[name] for name in order])
+        await acknowledged(roster)
+
+        assert (await classify(client)).json()["model"]["name"] == order[0]
+        listed = (await client.get("/v1/models")).json()["models"]
+        assert [each["name"] for each in listed if each["default"]] == [order[0]]
+
+
 async def test_a_removed_model_is_not_found_and_its_gauges_go(
     client: httpx.AsyncClient, roster: RosterFile, served: dict[str, ModelCard]
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from service.config.settings import Settings
 from service.errors import ModelNotFound
 from service.gateway.inference.registry import ModelRegistry
+from service.models import model_order
 from service.models.cards import CardError, ModelCard
 from service.models.labels import Label
 from service.tasks.base import label_row
@@ -75,6 +76,17 @@ def test_a_default_model_answers_its_task_where_none_is_named(served: dict[str, 
 
     assert registry.default("classification").name == "tiny-classifier-b"
     assert set(registry.cards) == set(served)
+
+
+def test_without_a_setting_the_model_that_was_added_first_is_the_default(
+    served: dict[str, ModelCard], tmp_path: Path
+) -> None:
+    (tmp_path / model_order.FILE).write_text('classification = ["tiny-classifier-b"]\n', encoding="utf-8")
+    settings = Settings(model_store=tmp_path)
+
+    assert ModelRegistry(served, settings).default("classification").name == "tiny-classifier-b"
+    named = Settings(model_store=tmp_path, models=("tiny-classifier", "tiny-classifier-b"))
+    assert ModelRegistry(served, named).default("classification").name == "tiny-classifier"
 
 
 def test_a_default_model_that_is_not_served_is_a_card_error(served: dict[str, ModelCard]) -> None:

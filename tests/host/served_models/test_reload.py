@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from service.host.run_options import RunOptions
-from service.host.served_models import memory, packaging
+from service.host.served_models import default_models, memory, packaging
 from service.host.served_models.reload import Reload, ReloadError, ReloadRequest, Tree
 from service.host.served_models.selection import select
 from service.host.served_models.served import ServedModels
+from service.models import model_order
+from service.models.cards import ModelCard
 from tests.stores import write_store
 
 Ask = Callable[..., list[str]]
@@ -121,6 +123,89 @@ def test_what_the_options_of_the_run_name_must_stay(
     with pytest.raises(ReloadError, match="tiny-classifier: no model of that name is served"):
         ask(replace(options, default_models=(), traffic_file=file))
     assert is_as_before(served)
+
+
+class RegisteredServer:
+    """A model server that has every registered model ready at once."""
+
+    def register(self, _card: ModelCard) -> None:
+        """Do nothing."""
+
+    def unregister(self, _card: ModelCard) -> None:
+        """Do nothing."""
+
+    def unready(self, _cards: list[ModelCard]) -> list[str]:
+        return []
+
+
+def add(store: Path, name: str) -> None:
+    """Copy the classifier as another model."""
+    shutil.copytree(store / "tiny-classifier", store / name)
+    card = store / name / "card.toml"
+    text = card.read_text(encoding="utf-8")
+    card.write_text(text.replace('name = "tiny-classifier"', f'name = "{name}"'), encoding="utf-8")
+
+
+def default(served: ServedModels) -> str:
+    return default_models.defaults(served.shown)["classify"]
+
+
+@pytest.fixture
+def registering(served: ServedModels) -> ServedModels:
+    served.server = RegisteredServer()  # type: ignore[assignment]
+    return served
+
+
+def test_a_new_model_whose_name_sorts_first_is_not_the_default(
+    ask: Ask, registering: ServedModels, store: Path
+) -> None:
+    model_order.record(store)  # as `run` does
+    add(store, "aardvark")
+
+    said = ask()
+
+    assert default(registering) == "tiny-classifier"
+    assert [entry.name for entry in registering.roster.written.served] == ["tiny-classifier", "aardvark"]
+    assert not any("default of" in line for line in said)
+    assert [card.name for card in select(store, ()).cards] == ["tiny-classifier", "aardvark"]  # as the next start does
+
+
+def test_the_removal_of_the_default_is_reported_and_logged(
+    ask: Ask, registering: ServedModels, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model_order.record(store)
+    add(store, "aardvark")
+    add(store, "zebra")
+    ask()
+    shutil.rmtree(store / "tiny-classifier")
+
+    said = ask()
+
+    line = "default of classify, embed, explain: tiny-classifier -> aardvark"
+    assert line in said
+    assert line in caplog.messages
+    assert default(registering) == "aardvark"
+
+
+def test_a_setting_changes_the_default_and_that_is_reported(ask: Ask, registering: ServedModels, store: Path) -> None:
+    model_order.record(store)
+    add(store, "aardvark")
+
+    assert "default of classify, embed, explain: tiny-classifier -> aardvark" in ask(
+        models=("aardvark", "tiny-classifier")
+    )
+    assert "default of classify, embed, explain: aardvark -> tiny-classifier" in ask()
+
+
+def test_a_default_that_can_only_come_from_the_names_is_reported(
+    ask: Ask, registering: ServedModels, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a store that cannot be written there is no order of addition, so that the first by name is the default."""
+    monkeypatch.setattr(model_order, "record", lambda _store: [])
+    add(store, "aardvark")
+
+    assert "default of classify, embed, explain: tiny-classifier -> aardvark" in ask()
+    assert default(registering) == "aardvark"
 
 
 def test_an_unknown_name_is_told(ask: Ask, served: ServedModels) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from service.host.run_options import RunOptions
 from service.host.served_models.selection import select, select_models
+from service.models import model_order
 from service.models.cards import CardError
 from tests.stores import write_store
 
@@ -46,6 +47,16 @@ def test_models_that_were_asked_for_are_served_in_that_order_and_once(folder: Pa
         ["tiny-segmenter", "tiny-classifier"],
         [],
     )
+
+
+def test_all_models_are_in_the_order_in_which_they_were_added(tmp_path: Path) -> None:
+    store = write_store(tmp_path, "tiny-classifier-b", weights=False)
+    (store / "tiny-classifier-b" / "weights.safetensors").touch()
+    model_order.record(store)
+    write_store(store, "tiny-classifier", weights=False)
+    (store / "tiny-classifier" / "weights.safetensors").touch()
+
+    assert names(RunOptions(store))[0] == ["tiny-classifier-b", "tiny-classifier"]
 
 
 def test_a_model_that_is_not_by_default_is_served_only_where_it_is_named(tmp_path: Path) -> None:

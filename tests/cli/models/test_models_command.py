@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from service.cli.main import main
 from service.host.processes import free_port
-from service.models import cards, zoo
+from service.models import cards, model_order, zoo
 from tests.models.weights.checkpoints import made_state, pth
 from tests.models.weights.misbehaving import Server, serving
 from tests.stores import write_store
@@ -72,7 +72,7 @@ def test_the_list_tells_of_every_model_what_it_is_and_whether_it_is_here(call: C
 
 
 def test_the_list_of_the_published_models_fits_a_terminal_of_80_columns(call: Call) -> None:
-    listed = call("list", "--store", str(Path(__file__).parents[2] / "model_store")).stdout.splitlines()
+    listed = call("list", "--store", str(Path(__file__).parents[3] / "model_store")).stdout.splitlines()
     assert len(listed) > 50
     assert max(map(len, listed)) <= 80
 
@@ -103,7 +103,11 @@ def test_a_model_is_pulled_verified_and_removed(call: Call, store: Path, server:
     assert call("pull", NAME).stdout.endswith("is here already\n")
     checksum = cards.read(store / NAME).checksum
     assert call("verify").stdout == call("verify", NAME).stdout == f"{NAME}: {checksum}\n"
-    assert call("remove", NAME).exit_code == 0
+    removed = call("remove", NAME)
+    assert removed.stdout.splitlines() == [
+        f"{NAME}: removed {store / NAME / 'weights'}",
+        "A service that runs serves it until: resnest-service models reload",
+    ]
     assert not (store / NAME / "weights").exists()
     assert call("list").stdout.splitlines()[1].endswith("not pulled")
 
@@ -148,12 +152,27 @@ def test_ones_own_checkpoint_becomes_a_model_and_is_deleted_when_asked(
     (tmp_path / "labels.txt").write_text("a\nb\nc\n", encoding="utf-8")
     words = ("import", str(tmp_path / "my.pth"), "--name", "mine", "--network", "resnest14", "--size", "96")
     made = call(*words, "--labels", str(tmp_path / "labels.txt"), "--input", "timm")
-    assert "resnest-service run --models mine" in made.stdout
+    assert "resnest-service run --models mine. If a service runs already: resnest-service models reload" in made.stdout
     assert zoo.read_all(store)["mine"].input.profile == "timm"
     kept = call("remove", "mine", answer="n\n")
     assert (kept.exit_code, (store / "mine").exists()) == (1, True)
     assert call("remove", "mine", answer="y\n").exit_code == 0
     assert not (store / "mine").exists()
+
+
+def test_a_new_model_whose_name_sorts_first_is_not_the_default_until_the_other_is_removed(
+    call: Call, tmp_path: Path, store: Path, checkpoint: bytes
+) -> None:
+    (tmp_path / "my.pth").write_bytes(checkpoint)
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n", encoding="utf-8")
+    call("pull", NAME)
+    words = ("import", str(tmp_path / "my.pth"), "--network", "resnest14", "--labels", str(tmp_path / "labels.txt"))
+
+    assert call(*words, "--name", "aardvark").exit_code == 0
+
+    by_addition = model_order.ordered(zoo.read_all(store).values(), store)
+    assert [card.name for card in by_addition if card.task == "classification"] == [NAME, "aardvark"]
+    assert f"default of classification: {NAME} -> aardvark" in call("remove", NAME).stdout.splitlines()
 
 
 def test_half_of_what_a_new_model_needs_is_a_mistake_of_usage(call: Call, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """`resnest-service models`: list the models, and pull, import, verify and remove their weights."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -9,10 +9,11 @@ import click
 from click.core import ParameterSource
 
 from service.cli import terminal
+from service.cli.models import model_table, next_steps
 from service.cli.options import names_option, store_option
 from service.host.served_models import control, model_archive
 from service.host.served_models.reload import ReloadRequest
-from service.models import text_file, zoo
+from service.models import model_order, text_file, zoo
 from service.models.cards import CardError, KeyProfile, Library, ModelCard
 from service.models.weights import checksums
 from service.models.weights import store as weight_store
@@ -24,7 +25,6 @@ from service.tasks import TASKS, task_of, task_of_network
 if TYPE_CHECKING:
     from service.measure.tables import Table
 
-STATES = {"ready": "ready", "begun": "begun", "absent": "not pulled", "missing": "missing"}
 UNREADABLE = "unreadable"
 PULLABLE = ("absent", "begun")
 PUBLISHED_FILE = ("store", "file", "name")  # the parameters of an import of a published file
@@ -57,12 +57,12 @@ def list_models(store: Path, *, as_json: bool) -> None:
     found = zoo.read_nonempty_zoo(store, task_of)
     if as_json:
         bad = [{"name": name, "state": UNREADABLE, "error": reason} for name, reason in found.unreadable.items()]
-        click.echo(json.dumps([*(_described(card) for card in found.values()), *bad], indent=2))
+        click.echo(json.dumps([*map(model_table.described, found.values()), *bad], indent=2))
         return
     parts: list[Table | str] = []
     for task in TASKS.values():  # a table for each fits 80 columns
         head, published = task.published_score
-        rows = [_row(card, published) for card in found.values() if task_of(card) is task]
+        rows = [model_table.row(card, published) for card in found.values() if task_of(card) is task]
         if rows:
             parts.append(((task.name.upper(), "WEIGHTS", "INPUT", head, "STATE"), rows))
     if found.unreadable:
@@ -77,11 +77,11 @@ def list_models(store: Path, *, as_json: bool) -> None:
 def show(store: Path, name: str, *, as_json: bool) -> None:
     """Show the card of the model NAME."""
     (card,) = _named(store, [name])
-    described = _described(card)
+    described = model_table.described(card)
     if as_json:
         click.echo(json.dumps(described, indent=2))
         return
-    rows = list(_flat(described))
+    rows = list(model_table.flat(described))
     width = max(len(key) for key, _ in rows)
     click.echo("\n".join(f"{key:{width}}  {value}" for key, value in rows))
 
@@ -166,7 +166,8 @@ def import_file(store: Path, file: Path, name: str, **described: Any) -> None:
     click.echo(f"{name}: used {imported.used} of {text_file.printable(file)}")
     if imported.left_out:
         click.echo(f"{name}: left out {text_file.printable(', '.join(imported.left_out))}")
-    click.echo(f"{name}: {imported.folder}; serve it with `resnest-service run --models {name}`")
+    click.echo(f"{name}: {imported.folder}")
+    click.echo(next_steps.after_adding(name, store))
 
 
 def _refuse_unused() -> None:
@@ -210,14 +211,21 @@ def verify(store: Path, names: Sequence[str]) -> None:
 @models.command()
 @existing_store
 @click.argument("names", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Delete imported models without asking.")
+@click.option("--yes", is_flag=True, help="Delete imported and trained models without asking.")
 def remove(store: Path, names: Sequence[str], *, yes: bool) -> None:
-    """Delete the weights of pulled models. An imported model is deleted with its card."""
+    """Delete the weights of pulled models. An imported or trained model is deleted with its card.
+
+    Models that came with the store are not removed.
+    """
     for card in _named(store, names):
-        if weight_store.is_imported(card) and not yes:
-            click.confirm(f"{card.name} was imported and cannot be pulled again. Delete {card.folder}?", abort=True)
+        is_own = weight_store.is_imported(card)
+        if is_own and not yes:
+            click.confirm(f"{card.name} cannot be pulled again. Delete {card.folder}?", abort=True)
         weight_store.remove(card, store / model_archive.ARCHIVES, _say)
-        click.echo(f"{card.name}: removed")
+        click.echo(f"{card.name}: removed {card.folder if is_own else card.weights_path.parent}")
+        for line in model_order.record(store):
+            click.echo(line)
+    click.echo(next_steps.after_removing(store))
 
 
 @models.command("reload")
@@ -233,6 +241,7 @@ def reload_models(store: Path, models: tuple[str, ...], port: int | None, *, ign
     """Make the running service serve what is in the store now, without a restart.
 
     New models and versions are added, changed ones replaced, and missing ones removed. If one fails, nothing changes.
+    The default model of a task stays while it is served. If it changes, a line says so.
     """
     request = ReloadRequest(models, ignore_memory)
     control.reload(control.running(store, port), request, click.echo)
@@ -255,39 +264,8 @@ def _pulled(card: ModelCard) -> bool:
         return weight_store.pull(card, DownloadRules(), progress, _say)
 
 
-def _row(card: ModelCard, published: str) -> tuple[str, ...]:
-    from service.measure.tables import stated  # noqa: PLC0415 - a command imports what it needs
-
-    score = stated(card.published, card.measured, published)
-    return card.name, _memory(card), str(card.input.size), score, STATES[weight_store.state(card)]
-
-
-def _memory(card: ModelCard) -> str:
-    """Return the size of the weights in megabytes. If they are not here, estimate it from four bytes per parameter."""
-    if card.weights_bytes is not None:
-        return f"{card.weights_bytes / 1e6:.0f} MB"
-    return f"~{card.network.parameters * 4 / 1e6:.0f} MB" if card.network.parameters else "-"
-
-
 def _named(store: Path, names: Sequence[str]) -> list[ModelCard]:
     return zoo.read_zoo(store, task_of).select(names)
-
-
-def _described(card: ModelCard) -> dict[str, Any]:
-    here = {"state": weight_store.state(card), "checksum": card.checksum, "weights_bytes": card.weights_bytes}
-    return card.model_dump(mode="json", exclude_none=True) | here
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of tables and lists with their paths."""
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield from _flat(each, f"{path}.{key}" if path else key)
-    elif isinstance(value, list) and value and isinstance(value[0], dict | str):
-        for index, each in enumerate(value):
-            yield from _flat(each, f"{path}.{index + 1}")
-    elif value not in ([], {}, None):
-        yield path, value
 
 
 def _say(what: str) -> None:
