@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from service.cli.accuracy import domain_file
 from service.cli.accuracy.unknown_sign import UnknownSign
 from service.cli.terminal import Step, show_table
 from service.models.cards import ModelCard
@@ -83,8 +84,13 @@ def report_sign(sign: UnknownSign | None) -> None:
         return
     rates = sign.rates
     false = f"{rates['false_alarms']:.1%} of {rates['images']} held-out photos are called unknown"
-    found = f"; of {rates['others']} other images {rates['found']:.1%} are found" if "found" in rates else ""
-    click.echo(f"Unknown images: {false}{found}")
+    if "found" in rates:
+        click.echo(f"Unknown images: {false}; of {rates['others']} other images {rates['found']:.1%} are found")
+        return
+    click.echo(
+        f"Unknown images: {false}. How many images of something else are found was not measured. To measure it, repeat "
+        f"with --replace and --others FOLDER, a folder of at least {2 * domain_file.LEAST} of them"
+    )
 
 
 def _show_confusions(found: Any) -> None:

@@ -34,8 +34,11 @@ def read(root: Path, split: str) -> Labelled:
     return found
 
 
-def require_enough(labelled: Labelled, counts: Mapping[str, int]) -> None:
-    """Raise `CardError` if there are fewer than two labels, or a label has too few photos: how many more it needs."""
+def require_enough(labelled: Labelled, counts: Mapping[str, int], way_out: str = "") -> None:
+    """Raise `CardError` if there are fewer than two labels, or a label has too few photos: how many more it needs.
+
+    `way_out` is a further way out than more photos, for the message.
+    """
     root, labels = labelled.dataset.root, labelled.folders
     if len(labels) < 2:
         raise CardError(
@@ -50,7 +53,7 @@ def require_enough(labelled: Labelled, counts: Mapping[str, int]) -> None:
         others = f", and {len(few) - MAX_NAMED} other labels need more" if len(few) > MAX_NAMED else ""
         raise CardError(
             f"{root} has too few photos to train and to check the result. Each label needs {MIN_PHOTOS} different "
-            f"ones: {named}{others}. Add photos, or remove the folder"
+            f"ones: {named}{others}. Add photos, or remove the folder{way_out and f'; {way_out}'}"
         )
 
 

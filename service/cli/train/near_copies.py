@@ -1,5 +1,8 @@
 """Find photos that show the same: resized, compressed again, or mirrored. They must not be on both sides of a split."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -44,6 +47,53 @@ def groups(prints: Fingerprints) -> npt.NDArray[np.int64]:
             for one, other in np.argwhere(same >= BITS - 2 * MAX_DIFFERENT):
                 _join(parents, start + int(one), int(other))
     return np.array([_root(parents, index) for index in range(count)])
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The number of photos that are near copies of another one, and the indices of two as an example."""
+
+    photos: int
+    example: tuple[int, int]
+
+
+def merged(prints: Fingerprints, found: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, Merged]:
+    """Return, for each label that has near copies, how many of its photos are only another one of a group.
+
+    `found` are the groups `(n,)` of the photos. The example are the two of the largest group that differ least.
+    """
+    members: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, (label, group) in enumerate(zip(labels, found.tolist(), strict=True)):
+        members[label][group].append(index)
+    several = {label: [each for each in members[label].values() if len(each) > 1] for label in sorted(members)}
+    return {
+        label: Merged(sum(len(each) - 1 for each in sets), closest(prints, max(sets, key=len)))
+        for label, sets in several.items()
+        if sets
+    }
+
+
+def across(found: npt.NDArray[np.int64], labels: Sequence[str]) -> Merged | None:
+    """Return the photos in groups with several labels, and two of one group that have different labels."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for index, group in enumerate(found.tolist()):
+        members[group].append(index)
+    mixed = [each for each in members.values() if len({labels[index] for index in each}) > 1]
+    if not mixed:
+        return None
+    first = mixed[0][0]
+    other = next(index for index in mixed[0] if labels[index] != labels[first])
+    return Merged(sum(map(len, mixed)), (first, other))
+
+
+def closest(prints: Fingerprints, indices: Sequence[int]) -> tuple[int, int]:
+    """Return the two of the first `BLOCK` of these images that differ least, one of them mirrored if need be."""
+    indices = indices[:BLOCK]
+    signs = prints[indices].astype(np.float32) * 2 - 1
+    same = np.maximum(signs[:, 0] @ signs[:, 0].T, signs[:, 1] @ signs[:, 0].T)
+    np.fill_diagonal(same, -np.inf)
+    first, second = divmod(int(same.argmax()), len(indices))
+    return min(indices[first], indices[second]), max(indices[first], indices[second])
 
 
 def _root(parents: npt.NDArray[np.int64], index: int) -> int:

@@ -6,15 +6,14 @@ from pathlib import Path
 import click
 import numpy as np
 
+from service.cli.accuracy import left_out
 from service.cli.predict.output import one_line
 from service.cli.terminal import progress
 from service.cli.train import features, suggestions
 from service.cli.train.features import Features
 from service.cli.train.suggestions import Suggestion
-from service.measure.accuracy import datasets, listing
 from service.models import text_file
 from service.models.cards import CardError, ModelCard
-from service.tasks.scoring_base import Remark
 
 
 def suggest(folder: Path, card: ModelCard, operation: str, count: int, labelled: Features | None) -> None:
@@ -26,14 +25,12 @@ def suggest(folder: Path, card: ModelCard, operation: str, count: int, labelled:
 
     if card.network.classes < 2:
         raise CardError(f"{card.name} has one label, so it is sure of every image")
-    left_out: list[Remark] = []
-    paths = listing.images(folder, left_out)
+    paths = left_out.images(folder)
     if not paths:
         raise CardError(f"{folder} has no image")
     with progress("Unlabelled images", len(paths), 0) as step:
         found = features.extract(Pipeline.load(card, operation=operation), paths, step)
-    for line in listing.summary([*left_out, *found.left_out], folder, datasets.SHOWN):
-        click.echo(f"Left out: {line}", err=True)
+    left_out.say(found.left_out, folder)
     probabilities = _probabilities(card, found.features)
     for each in suggestions.choose(found.features, probabilities, count, labelled):
         path = one_line(text_file.printable(paths[found.indices[each.index]]))

@@ -62,6 +62,9 @@ def recipe_options(command: Decorated) -> Decorated:
     exists=True,
     help="Folder of images that show none of the labels. They fit the sign of an unknown image, and measure it.",
 )
+@click.option(
+    "--keep-near-copies", is_flag=True, help="Count photos that look alike as different ones, as drawings may be."
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of all choices.")
 @click.option("--finetune", is_flag=True, help="Train the last stages of the network too. This takes longer.")
 @recipe_options
@@ -106,7 +109,7 @@ def _train(
     recipe = _recipe(options)
     pipeline = Pipeline.load(base, operation=operation)
     chosen = (options["hold_out"], options["seed"], recipe, options["others"])
-    run = training_run.TrainingRun(store, base, where, pipeline, *chosen)
+    run = training_run.TrainingRun(store, base, where, pipeline, *chosen, keeps_copies=options["keep_near_copies"])
     card, found = run.train(labelled)
     return card, found.features if recipe is None else None
 

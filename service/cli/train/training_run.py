@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import numpy as np
 
-from service.cli.accuracy import unknown_sign
+from service.cli.accuracy import left_out, unknown_sign
 from service.cli.accuracy.unknown_sign import UnknownSign
+from service.cli.models import next_steps
 from service.cli.terminal import duration, progress
 from service.cli.train import features, held_out, new_model, training_set
 from service.cli.train.labelled_photos import Labelled
 from service.cli.train.new_model import NewModel, Place
 from service.cli.train.training_set import TrainingSet
 from service.imaging import decoder, preprocess
-from service.measure.accuracy import datasets, listing
+from service.models import model_order
 from service.models.cards import ModelCard
-from service.tasks.scoring_base import Remark
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,7 +46,8 @@ class Trained:
 class TrainingRun:
     """A training from `base`, whose `pipeline` returns features. Without a `recipe` only the last layer is fitted.
 
-    `others` is a folder of images that show none of the labels, which fit the domain score.
+    `others` is a folder of images that show none of the labels, which fit the domain score. With `keeps_copies`, photos
+    that look alike count as different ones.
     """
 
     store: Path
@@ -57,6 +58,7 @@ class TrainingRun:
     seed: int
     recipe: "Recipe | None"
     others: Path | None = None
+    keeps_copies: bool = False
 
     def train(self, labelled: Labelled) -> tuple[ModelCard, TrainingSet]:
         """Add the model to the store, print its scores, and return its card and the photos.
@@ -64,10 +66,13 @@ class TrainingRun:
         Raises `CardError` and `OSError`; the store then has no new file.
         """
         begun = time.monotonic()
-        photos = training_set.prepare(labelled, self.pipeline, self.hold_out, self.seed, say)
+        photos = training_set.prepare(
+            labelled, self.pipeline, self.hold_out, self.seed, say, keeps_copies=self.keeps_copies
+        )
         trained = self._trained(photos)
         counts = {"photos": photos.counts(~photos.held_out), "held_out": photos.counts(photos.held_out)}
-        facts = {"seed": self.seed, **trained.facts, "left_out": photos.left_out, **counts}
+        copies = {"keeps_near_copies": True} if self.keeps_copies else {"near_copies": dict(photos.near_copies)}
+        facts = {"seed": self.seed, **trained.facts, "left_out": photos.left_out, **copies, **counts}
         with NewModel(self.store, self.where) as model:
             tables = new_model.tables(self.where, self.base, photos.labels, facts)
             card = model.write(tables, photos.labels, trained.state, trained.sign)
@@ -75,11 +80,12 @@ class TrainingRun:
             with progress("Held-out photos", len(images), 0) as step:
                 scores = held_out.scores(card, images, step)
             rates = {"calibration": dict(trained.sign.rates)} if trained.sign else {}
+            model_order.record(self.store)
             card = model.finish(held_out.measured(scores) | rates)
         held_out.report(scores, counts["photos"])
         held_out.report_sign(trained.sign)
         click.echo(f"Wrote {card.folder}, version {card.version}, in {duration(time.monotonic() - begun)}")
-        click.echo(f"Serve it: resnest-service run --models {card.name}")
+        click.echo(next_steps.after_adding(card.name, self.store))
         return card, photos
 
     def _trained(self, photos: TrainingSet) -> Trained:
@@ -106,12 +112,10 @@ class TrainingRun:
         """Return the sign of an unknown image, by the features of the photos and of the others."""
         others = None
         if self.others:
-            left_out: list[Remark] = []
-            paths = listing.images(self.others, left_out)
+            paths = left_out.images(self.others)
             with progress("Other images", len(paths), 0) as step:
                 found = features.extract(self.pipeline, paths, step)
-            for line in listing.summary([*left_out, *found.left_out], self.others, datasets.SHOWN):
-                say(f"Left out: {line}")
+            left_out.say(found.left_out, self.others)
             others = found.features
         held_out = photos.held_out
         return unknown_sign.of_training(head, photos.features[~held_out], photos.features[held_out], others)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.cli.accuracy.unknown_sign import UnknownSign
 from service.cli.train import held_out
 from service.tasks.classification import scoring
 from service.tasks.classification.scoring import ClassificationOutcome, ClassificationScores
@@ -26,6 +27,17 @@ def test_a_card_has_the_scores_of_each_label() -> None:
     assert found["mean_recall"] == 0.8333
     assert found["confusion"] == [[2, 1], [0, 1]]
     assert found["calibration_error"] == pytest.approx(0.15)
+
+
+def test_a_found_rate_that_was_not_measured_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    held_out.report_sign(UnknownSign({}, {"images": 40, "false_alarms": 0.05}))
+    assert capsys.readouterr().out == (
+        "Unknown images: 5.0% of 40 held-out photos are called unknown. How many images of something else are found "
+        "was not measured. To measure it, repeat with --replace and --others FOLDER, a folder of at least 40 of them\n"
+    )
+
+    held_out.report_sign(UnknownSign({}, {"images": 40, "false_alarms": 0.05, "others": 20, "found": 0.9}))
+    assert capsys.readouterr().out.endswith("; of 20 other images 90.0% are found\n")
 
 
 def test_few_labels_have_a_table_of_confusions(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,22 @@ def test_a_copy_is_in_the_group_of_its_original(kind: str) -> None:
     assert found.tolist() == [0, 1, 0, 3]
 
 
+def prints_of(images: list[Image.Image]) -> near_copies.Fingerprints:
+    return np.stack([near_copies.fingerprint(np.array(image)) for image in images])
+
+
+def test_the_merged_photos_of_each_label_are_counted_with_the_closest_pair() -> None:
+    images = [photo(1), photo(2), compressed(photo(1), 30), ImageOps.mirror(photo(1)), photo(3), photo(2)]
+    prints = prints_of(images)
+    found = near_copies.groups(prints)
+
+    merged = near_copies.merged(prints, found, ["a", "b", "a", "a", "b", "c"])
+
+    assert merged == {"a": near_copies.Merged(2, (0, 3))}  # a mirror image differs less than a compressed one
+    assert near_copies.across(found, ["a", "b", "a", "a", "b", "c"]) == near_copies.Merged(2, (1, 5))
+    assert near_copies.across(found, ["a", "b", "a", "a", "b", "b"]) is None
+
+
 def test_copies_of_copies_are_one_group_and_many_photos_take_many_blocks() -> None:
     prints = np.random.default_rng(2).random((2 * near_copies.BLOCK + 50, 2, near_copies.BITS)) < 0.5
     step = near_copies.MAX_DIFFERENT * 3 // 4

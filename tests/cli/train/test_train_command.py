@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from service.cli.main import main
-from service.models import cards
+from service.models import cards, model_order, zoo
 from service.models.weights import checksums
 from tests.cli.train.photos import COLOURS, made, write
 from tests.stores import write_store
@@ -61,6 +63,7 @@ def test_the_model_knows_the_labels_and_is_right_about_photos_that_it_never_saw(
     assert card.training["photos"] == {"brick": 12, "grass": 12, "sea": 24}
     assert card.training["seed"] == 3
     assert card.training["left_out"] == 4
+    assert card.training["near_copies"] == {}
     assert card.training["base"]["name"] == "tiny-classifier"
 
 
@@ -71,7 +74,10 @@ def test_the_figures_are_those_that_evaluate_finds_with_the_serving_code(trained
     assert lines[0].split() == ["LABEL", "TRAINED", "ON", "HELD", "OUT", "RECALL", "PRECISION"]
     assert lines[1].split()[:3] == ["brick", "12", "3"]
     assert f"Held-out accuracy: {top1:.1%} of 12 photos" in trained.stdout
-    assert "Serve it: resnest-service run --models mine" in trained.stdout
+    assert trained.stdout.splitlines()[-1] == (
+        f"Serve it: resnest-service run --models mine --store {store}. "
+        f"If a service runs already: resnest-service models reload --store {store}"
+    )
 
 
 def test_the_card_has_a_sign_of_unknown_images(trained: Result, store: Path) -> None:
@@ -82,6 +88,7 @@ def test_the_card_has_a_sign_of_unknown_images(trained: Result, store: Path) -> 
     assert card.calibration.min_logit is not None
     assert card.measured["calibration"]["images"] == 12
     assert "of 12 held-out photos are called unknown" in trained.stdout
+    assert "How many images of something else are found was not measured" in trained.stdout
 
 
 def test_whatever_is_left_out_is_named_with_the_reason(trained: Result) -> None:
@@ -103,6 +110,27 @@ def test_a_seed_gives_the_same_weights_and_another_one_other_photos(trained: Res
     assert mine.checksum == again.checksum
     assert mine.measured == again.measured
     assert other.checksum != mine.checksum
+
+
+def test_a_new_model_is_not_the_default_of_its_store(trained: Result, store: Path) -> None:
+    by_addition = model_order.ordered(zoo.read_all(store).values(), store)
+
+    assert by_addition[0].name == "tiny-classifier"
+
+
+def test_near_copies_are_on_the_card(store: Path, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copies"
+    shutil.copytree(photos, folder)
+    with Image.open(folder / "sea" / "002.png") as opened:
+        opened.save(folder / "sea" / "like-002.jpg", quality=80)
+    words = (folder, "--from", "tiny-classifier", "--name")
+
+    assert call(store, *words, "copies").exit_code == 0
+    assert call(store, *words, "kept", "--keep-near-copies").exit_code == 0
+
+    names = ["sea/002.png", "sea/like-002.jpg"]
+    assert cards.read(store / "copies").training["near_copies"] == {"sea": {"merged": 1, "example": names}}
+    assert cards.read(store / "kept").training["keeps_near_copies"] is True
 
 
 def test_a_model_is_replaced_only_on_request(trained: Result, store: Path, photos: Path) -> None:
