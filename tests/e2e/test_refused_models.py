@@ -43,12 +43,31 @@ def misfit(store: Path, folder: Path) -> None:
     shutil.copy(other, card.with_name("weights.safetensors"))
 
 
-@pytest.mark.parametrize("damage", ["a byte", "another network"])
-def test_run_leaves_a_damaged_model_out_and_serves_the_other(store: Path, tmp_path: Path, damage: str) -> None:
+def spoil(store: Path, folder: Path, damage: str) -> None:
+    """Damage the classifier of the store. `folder` is for other files."""
     if damage == "a byte":
         change_a_byte(store, "tiny-classifier")
     else:
-        misfit(store, tmp_path / "other")
+        misfit(store, folder)
+
+
+@pytest.mark.parametrize("damage", ["a byte", "another network"])
+def test_a_default_model_that_is_left_out_passes_its_requests_on_and_that_is_said(
+    store: Path, tmp_path: Path, damage: str
+) -> None:
+    write_store(store, "tiny-classifier-b")
+    spoil(store, tmp_path / "other", damage)
+    with running(store, tmp_path / "run", free_port()) as service:
+        service.await_ready(2 * START_S)
+        assert "default of classify, embed, explain: tiny-classifier -> tiny-classifier-b" in service.output
+        answered = post(service, "/v1/classify", upload(0))
+        assert (answered.status_code, answered.json()["model"]["name"]) == (200, "tiny-classifier-b")
+        assert service.end() == 0
+
+
+@pytest.mark.parametrize("damage", ["a byte", "another network"])
+def test_run_leaves_a_damaged_model_out_and_serves_the_other(store: Path, tmp_path: Path, damage: str) -> None:
+    spoil(store, tmp_path / "other", damage)
     with running(store, tmp_path / "run", free_port()) as service:
         service.await_ready(2 * START_S)
         assert "Leaving out a model: tiny-classifier: " in service.output
