@@ -227,6 +227,16 @@ def test_run_pulls_the_named_models_that_are_not_here_and_serves_them(run: Run, 
     assert len(server.requests) == asked
 
 
+def test_run_says_that_the_default_model_of_the_store_is_gone(run: Run, call: Call, store: Path) -> None:
+    call("pull", NAME)
+    (store / model_order.FILE).write_text(f'classification = ["gone", "{NAME}"]\n', encoding="utf-8")
+
+    line = f"In the store {store}: default of classification: gone -> {NAME}"
+
+    assert line in run("--models", NAME).stdout.splitlines()
+    assert line not in run("--models", NAME).stdout
+
+
 def test_run_fetches_nothing_that_it_was_not_told_to(run: Run, store: Path, server: Server) -> None:
     kept = run("--models", NAME, "--no-pull")
     assert kept.exit_code == 1
