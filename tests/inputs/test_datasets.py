@@ -95,7 +95,7 @@ FOLDERS: dict[str, tuple[Make, list[str], dict[str, str]]] = {
         {"b.jpg": "in no folder of a label"},
     ),
     "a dead link": (dead_link, ["cat/a.jpg"], {"cat/b.jpg": "links to a file that does not exist, nowhere.jpg"}),
-    "a link to the folder itself": (loop, ["cat/a.jpg"], {}),
+    "a link to the folder itself": (loop, ["cat/a.jpg"], {"cat/again": "a folder that is listed already"}),
     "a name that is not UTF-8": (lambda r: files(r, "cat/caf\udce9.jpg"), ["cat/caf\udce9.jpg"], {}),
     "decomposed names": (
         lambda r: (

@@ -10,12 +10,12 @@ from typing import Final
 
 from service.cli.predict.failures import InputProblemError
 from service.errors import BodyTooLarge
+from service.measure import image_file
 from service.measure.accuracy import listing
 from service.measure.accuracy.listing import Remarks
 from service.models import text_file
 
 STDIN: Final = "-"
-MAX_FILE_BYTES: Final = 1 << 28  # 256 MiB: above every limit of a service, below the memory of a machine
 UNREADABLE: Final = "file_unreadable"
 NOT_FOUND: Final = "file_not_found"
 NO_IMAGES: Final = "folder_without_images"
@@ -65,12 +65,9 @@ def read(file: InputFile) -> bytes:
         if file.path.is_dir():
             os.scandir(file.path).close()  # raises if it cannot be read
             raise InputProblemError(NO_IMAGES, f"{file.name} is a folder without images")
-        if not file.path.is_file():
-            raise InputProblemError(UNREADABLE, f"{file.name} is not a regular file")
-        size = file.path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise InputProblemError(BodyTooLarge.code(), f"{file.name} has {size} bytes; at most {MAX_FILE_BYTES}")
-        return file.path.read_bytes()
+        return image_file.read(file.path)
+    except BodyTooLarge as error:
+        raise InputProblemError(error.code(), f"{file.name} has {error.actual} bytes; at most {error.limit}") from error
     except OSError as error:
         raise InputProblemError(UNREADABLE, f"{file.name} cannot be read: {error.strerror}") from error
 

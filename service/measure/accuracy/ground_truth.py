@@ -14,6 +14,7 @@ from service.tasks.scoring_base import IGNORED, UNCHANGED, LabelledImage, Mask, 
 ORIENTATION: Final = 0x0112  # the EXIF tag
 TURNING: Final = range(5, 9)  # values of the tag that exchange width and height
 CHANGING: Final = range(2, 9)  # values that change the image at all
+IRREGULAR: Final = "is not a regular file"
 TURNED: Final = "was turned alike"
 TAKEN: Final = "was taken as it is, because it has the same size in both positions"
 
@@ -61,6 +62,8 @@ def _replaced(values: Sequence[int], given: Mapping[int, int]) -> tuple[int, ...
 
 def _check_mask(found: Checked, image: LabelledImage, mask: Path) -> None:
     try:
+        if _is_irregular(mask):
+            raise CardError(f"{mask} {IRREGULAR}")
         drawn = mask_values(mask)
         turn, note = _turn(image.path, mask, drawn)
     except CardError as error:
@@ -105,7 +108,14 @@ def _size(shape: Sequence[int]) -> str:
     return f"{shape[1]} x {shape[0]}"
 
 
+def _is_irregular(path: Path) -> bool:
+    """Return whether a path is a pipe, a device or a folder. Opening a pipe would block."""
+    return path.exists() and not path.is_file()
+
+
 def _unreadable(path: Path) -> str | None:
+    if _is_irregular(path):
+        return f"it {IRREGULAR}"
     try:
         with path.open("rb"):
             return None

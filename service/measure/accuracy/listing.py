@@ -1,6 +1,7 @@
 """List the images of a folder, pair them with masks, and name every file that is left out."""
 
 import os
+import stat
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -98,19 +99,31 @@ def _by_name(folder: Path, left_out: list[Remark], endings: Sequence[str]) -> di
 
 
 def _files(folder: Path, left_out: Remarks, seen: set[str]) -> Iterator[Path]:
-    """Yield the files under a folder, sorted. A folder that links to one above it is not entered again."""
+    """Yield the files under a folder, sorted. A folder that was `seen` by another name is not entered again."""
     seen.add(os.path.realpath(folder))
     for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names take a quarter of the memory of paths
         path = folder / name
+        mode = _mode(path)
         if is_foreign(path):
             left_out.append(Remark(path, "it is hidden or of a tool"))
-        elif not path.is_dir():
+        elif mode is None or stat.S_ISREG(mode):
             yield path
-        elif os.path.realpath(path) not in seen:
-            if os.access(path, os.R_OK | os.X_OK):
-                yield from _files(path, left_out, seen)
-            else:
-                left_out.append(Remark(path, "it is a folder that cannot be read"))
+        elif not stat.S_ISDIR(mode):
+            left_out.append(Remark(path, "it is not a regular file"))
+        elif os.path.realpath(path) in seen:
+            left_out.append(Remark(path, "it is a folder that is listed already by another name"))
+        elif os.access(path, os.R_OK | os.X_OK):
+            yield from _files(path, left_out, seen)
+        else:
+            left_out.append(Remark(path, "it is a folder that cannot be read"))
+
+
+def _mode(path: Path) -> int | None:
+    """Return the kind of a file, following links; None if there is none, or only its reader can say why."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return None
 
 
 def is_foreign(path: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import ServiceError
+from service.measure import image_file
 from service.measure.accuracy.subjects import Run, Subject
 from service.models import text_file
 from service.models.cards import CardError
@@ -89,8 +90,8 @@ def require_same(subject: Subject, images: Sequence[LabelledImage], root: Path, 
 def outputs(run: Run, paths: Sequence[Path]) -> list[PipelineOutput | ServiceError | OSError]:
     """Return the outputs of a batch. If an image of it is rejected or cannot be read, run them one by one."""
     try:
-        uploads = [path.read_bytes() for path in paths]
-    except OSError as error:
+        uploads = [image_file.read(path) for path in paths]
+    except (OSError, ServiceError) as error:
         if len(paths) == 1:
             return [error]
     else:

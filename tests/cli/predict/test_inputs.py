@@ -7,6 +7,7 @@ import pytest
 
 from service.cli.predict import inputs
 from service.cli.predict.failures import InputProblemError
+from service.measure import image_file
 from service.tasks.scoring_base import Remark
 from tests.gateway.fixtures.images import image_bytes
 
@@ -75,7 +76,7 @@ def test_a_pipe_is_a_problem_and_does_not_block(tmp_path: Path) -> None:
 
 def test_a_file_beyond_every_limit_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "huge.png").open("wb") as file:
-        file.truncate(inputs.MAX_FILE_BYTES + 1)
+        file.truncate(image_file.MAX_BYTES + 1)
 
     assert problem(tmp_path / "huge.png")["code"] == "body_too_large"
 

@@ -1,5 +1,6 @@
 """Checks of images and masks before scoring: see also `tests/inputs/test_datasets.py`."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,21 @@ def test_an_image_that_cannot_be_opened_is_left_out_with_the_reason(tmp_path: Pa
         [],
         ["it cannot be read: No such file or directory"],
     )
+
+
+def test_a_pipe_is_left_out_and_does_not_block(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    for name in ("a.png", "b.jpg"):
+        os.mkfifo(tmp_path / name)
+    images = [LabelledImage(tmp_path / "a.jpg", mask=tmp_path / "a.png"), LabelledImage(tmp_path / "b.jpg", "cat")]
+
+    found = ground_truth.check(images, None)
+
+    assert not found.images
+    assert [(each.path.name, each.reason) for each in found.left_out] == [
+        ("a.jpg", "its mask is not a regular file"),
+        ("b.jpg", "it is not a regular file"),
+    ]
 
 
 def test_a_label_counts_without_its_mask(tmp_path: Path) -> None:

@@ -47,6 +47,33 @@ def test_images_are_found_one_by_one_and_everything_else_is_left_out(tmp_path: P
     assert {remark.path.name for remark in left_out} == {".hidden.jpg", "notes.txt"}
 
 
+def test_a_pipe_is_left_out_and_does_not_block(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b"):
+        os.mkfifo(tmp_path / name)
+    left_out: list[Remark] = []
+
+    assert listing.images(tmp_path, left_out) == []
+    assert left_out == [Remark(tmp_path / name, "it is not a regular file") for name in ("a.jpg", "b")]
+
+
+def test_a_folder_is_listed_once_and_its_other_names_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.jpg").touch()
+    (tmp_path / "a" / "up").symlink_to("..")
+    (tmp_path / "b").symlink_to("a")
+    left_out: list[Remark] = []
+
+    assert listing.images(tmp_path, left_out) == [tmp_path / "a" / "1.jpg"]
+    reason = "it is a folder that is listed already by another name"
+    assert left_out == [Remark(tmp_path / "a" / "up", reason), Remark(tmp_path / "b", reason)]
+
+
+def test_a_link_to_nothing_is_an_image_whose_reader_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").symlink_to("nowhere.jpg")
+
+    assert listing.images(tmp_path, []) == [tmp_path / "a.jpg"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_folder_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0)
