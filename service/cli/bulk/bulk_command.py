@@ -3,7 +3,8 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,9 +18,8 @@ from service.tasks import endpoints
 
 if TYPE_CHECKING:
     from service.cli.bulk.bulk_run import RequestLimit
-    from service.cli.bulk.input_set import NameSet
+    from service.cli.bulk.input_set import NameSet, Remaining
     from service.cli.bulk.results_file import ResultsFile
-    from service.cli.predict.inputs import InputFile
     from service.cli.predict.runner import Model
 
 LOWEST_PRIORITY: Final = {"Priority": "u=7"}  # RFC 9218; such work yields to that of all other callers
@@ -53,7 +53,10 @@ def _with_model_options(command: Any) -> Any:
     type=click.IntRange(1, 1024),
     help="Most requests in flight. Fewer are used while other callers need the service.",
 )
-@click.option("--retry-failed", is_flag=True, help="Ask again about the inputs that have a problem in --out.")
+@click.option("--retry-failed", is_flag=True, help="Ask again about those of INPUTS that have a problem in --out.")
+@click.option(
+    "--mix-models", is_flag=True, help="Accept answers of another model or version than those that --out has already."
+)
 @_with_model_options
 def bulk(
     inputs: Sequence[str],
@@ -64,6 +67,7 @@ def bulk(
     model: str | None,
     *,
     retry_failed: bool,
+    mix_models: bool,
     **asked: Any,
 ) -> None:
     """Ask a model about very many images, at the lowest priority, and write a line about each to --out.
@@ -72,28 +76,73 @@ def bulk(
     or .csv files with a column file. Run the same command again to continue after a stop, or to add new files. Every
     input has exactly one line: its answer or its problem.
 
-    The exit status is 0 if every input has an answer, 3 if at least one has a problem, 1 if the run failed, and 2 for
+    The exit status is 0 if every input has an answer, 3 if one has a problem or no line, 1 if the run failed, and 2 for
     wrong options.
     """
-    from service.cli.bulk import bulk_run, results_file
+    from service.cli.bulk import bulk_run
     from service.cli.bulk.concurrency_limit import ConcurrencyLimit
 
     endpoint = endpoints()[task]
     query = query_options.pairs_of(endpoint, pairs, model)
     adaptive = ConcurrencyLimit(concurrency)
-    answering = open_model(
-        endpoint, query, **asked, on_busy=adaptive.busy, patience_s=PATIENCE_S, headers=LOWEST_PRIORITY
-    )
+    answering = open_model(endpoint, query, **asked, feedback=adaptive, patience_s=PATIENCE_S, headers=LOWEST_PRIORITY)
     limit: RequestLimit = bulk_run.FixedLimit(answering.concurrency) if asked["local"] else adaptive
-    names, left_out = _names(inputs)
-    run = {"task": task, "query": query, **_folder(inputs, out)}
-    with results_file.opened(out, run, retry_failed=retry_failed) as results:
-        results_file.record_left_out(out, left_out)
-        done = names.count_in(results.done)
-        files = _remaining(inputs, names, results)
-        with progress(task, len(names), done) as step:
-            asyncio.run(_ask_all(answering, files, results, limit, step))
-    _report(out, len(names), done, results.failed)
+    names, left_out = find_names(inputs)
+    described = {"task": task, "query": query, **_folder(inputs, out)}
+    run = BulkRun(inputs, names, left_out, out, described, retry_failed=retry_failed, mix_models=mix_models)
+    if not asyncio.run(run.ask_all(answering, limit)):
+        click.get_current_context().exit(SOME_FAILED)
+
+
+@dataclass(frozen=True)
+class BulkRun:
+    """A run: its inputs with their names, what is left out of them, and the results with the question they answer."""
+
+    inputs: Sequence[str]
+    names: "NameSet"
+    left_out: Sequence[str]
+    out: Path
+    described: Mapping[str, Any]
+    retry_failed: bool
+    mix_models: bool
+
+    async def ask_all(self, model: "Model", limit: "RequestLimit") -> bool:
+        """Ask about every input without a line, and say what the results have. Return whether all have an answer.
+
+        The results stay as they are if the service cannot be reached. Raises `RunFailedError`.
+        """
+        from service.cli.bulk import bulk_run, input_set, results_file
+
+        retried = self.names if self.retry_failed else None
+        async with model:
+            with results_file.opened(self.out, self.described, retried=retried, may_mix=self.mix_models) as results:
+                results_file.record_left_out(self.out, self.left_out)
+                done = self.names.count_in(results.done)
+                remaining = input_set.Remaining(self.inputs, self.names, results.done)
+                with progress(self.described["task"], len(self.names), done) as step:
+                    await bulk_run.run(model, remaining, results, limit, step)
+                self._say_changes(remaining)
+        missing = len(self.names) - done - results.added
+        self._report(results, missing)
+        return not (results.failed or missing)
+
+    def _say_changes(self, read: "Remaining") -> None:
+        """Say which files were added or left out since the start, and record what is left out."""
+        from service.cli.bulk import results_file
+
+        lines = list(read.left_out.lines())
+        if lines != self.left_out:
+            results_file.record_left_out(self.out, lines)
+            for text in lines:
+                click.echo(f"Left out at the end: {text}", err=True)
+        if read.added:
+            click.echo(f"Files were added meanwhile, such as {read.added}: run the command again for them", err=True)
+
+    def _report(self, results: "ResultsFile", missing: int) -> None:
+        counts = f"{len(self.names)} inputs, {results.added} of them now, {results.failed} lines with a problem"
+        click.echo(f"{self.out}: {counts}", err=True)
+        if missing:
+            click.echo(f"Removed before their turn, and without a line: {missing}", err=True)
 
 
 def _folder(inputs: Sequence[str], out: Path) -> dict[str, str]:
@@ -105,14 +154,7 @@ def _folder(inputs: Sequence[str], out: Path) -> dict[str, str]:
     return {"folder": os.path.relpath(Path.cwd(), out.resolve().parent)} if is_relative else {}
 
 
-def _report(out: Path, inputs: int, earlier: int, failed: int) -> None:
-    """Say what the results have, and exit with `SOME_FAILED` if a line has a problem."""
-    click.echo(f"{out}: {inputs} inputs, {inputs - earlier} of them now, {failed} lines with a problem", err=True)
-    if failed:
-        click.get_current_context().exit(SOME_FAILED)
-
-
-def _names(inputs: Sequence[str]) -> "tuple[NameSet, list[str]]":
+def find_names(inputs: Sequence[str]) -> "tuple[NameSet, list[str]]":
     """Return the names of all inputs, and a line for each reason why files are left out, which is printed too."""
     from service.cli.bulk import input_set
 
@@ -122,20 +164,3 @@ def _names(inputs: Sequence[str]) -> "tuple[NameSet, list[str]]":
     for text in lines:
         click.echo(f"Left out: {text}", err=True)
     return names, lines
-
-
-def _remaining(inputs: Sequence[str], names: "NameSet", results: "ResultsFile") -> "Iterator[InputFile]":
-    """Yield each input that has no line yet."""
-    from service.cli.bulk import input_set
-
-    files = input_set.once(input_set.find(inputs, input_set.LeftOut()), names)
-    return (file for file in files if file.name not in results.done)
-
-
-async def _ask_all(
-    model: "Model", files: "Iterator[InputFile]", results: "ResultsFile", limit: "RequestLimit", step: Any
-) -> None:
-    from service.cli.bulk import bulk_run
-
-    async with model:
-        await bulk_run.run(model, files, results, limit, step)

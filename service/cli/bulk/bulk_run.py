@@ -1,15 +1,16 @@
 """Ask a model about inputs, as many at a time as a limit allows, and keep each answer as soon as it is there."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from service.cli.bulk.results_file import ResultsFile
 from service.cli.predict import output, records, runner
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.inputs import InputFile
 from service.cli.predict.runner import Answer, Model
+
+CHECK_S: Final = 1.0  # an image may be set aside while no other is answered
 
 Step = Callable[[int, int], object]
 
@@ -23,10 +24,11 @@ class RequestLimit(Protocol):
 
     @property
     def current(self) -> int:
-        """The limit now."""
+        """The limit now, without the images that are set aside."""
 
-    def answered(self, seconds: float) -> None:
-        """Note the latency of an answer."""
+    @property
+    def most(self) -> int:
+        """The highest limit, which also bounds the images in memory."""
 
 
 class FixedLimit:
@@ -35,39 +37,40 @@ class FixedLimit:
     pause_s = 0.0
 
     def __init__(self, current: int) -> None:
-        self.current = current
-
-    def answered(self, _seconds: float) -> None:
-        """Ignore the latency."""
+        self.current = self.most = current
 
 
 async def run(model: Model, files: Iterable[InputFile], results: ResultsFile, limit: RequestLimit, step: Step) -> None:
     """Append a line about each file to the results. Raises `RunFailedError`, after what is answered is kept.
 
-    At most `limit.current` images are in memory.
+    At most `limit.most` images are in memory. Those that the model has set aside let others be asked meanwhile.
     """
-    waiting: set[asyncio.Task[tuple[InputFile, Answer, float]]] = set()
+    waiting: set[asyncio.Task[tuple[InputFile, Answer]]] = set()
     remaining = iter(files)
     try:
         while True:
-            while len(waiting) < limit.current and (file := next(remaining, None)) is not None:
+            while _has_room(model, limit, len(waiting)) and (file := next(remaining, None)) is not None:
                 await asyncio.sleep(limit.pause_s)
-                waiting.add(asyncio.create_task(_timed(model, file)))
+                waiting.add(asyncio.create_task(_asked(model, file)))
             if not waiting:
                 return
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            failures = [error for task in done if (error := task.exception()) is not None]
+            done, waiting = await asyncio.wait(waiting, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+            failures = []
             for task in done:
-                if task.exception() is None:
-                    file, answer, seconds = task.result()
-                    _keep(results, file, answer, step)
-                    limit.answered(seconds)
+                try:
+                    _keep(results, *task.result(), step)
+                except RunFailedError as error:
+                    failures.append(error)
             if failures:
                 raise failures[0]
     finally:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def _has_room(model: Model, limit: RequestLimit, in_flight: int) -> bool:
+    return in_flight < limit.most and in_flight - model.set_aside < limit.current
 
 
 def _keep(results: ResultsFile, file: InputFile, answer: Answer, step: Step) -> None:
@@ -81,7 +84,5 @@ def _keep(results: ResultsFile, file: InputFile, answer: Answer, step: Step) -> 
     step(1, int(failed))
 
 
-async def _timed(model: Model, file: InputFile) -> tuple[InputFile, Answer, float]:
-    started = time.perf_counter()
-    answer = await runner.ask(model, file)
-    return file, answer, time.perf_counter() - started
+async def _asked(model: Model, file: InputFile) -> tuple[InputFile, Answer]:
+    return file, await runner.ask(model, file)

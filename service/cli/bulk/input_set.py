@@ -29,25 +29,24 @@ class NameSet:
 
     def __init__(self, names: Iterable[str]) -> None:
         hashes = array("Q", (_hash(name) for name in names))
-        every = np.sort(np.frombuffer(hashes, np.uint64)) if hashes else np.empty(0, np.uint64)
-        self.repeated = frozenset(every[1:][every[1:] == every[:-1]].tolist())
+        every = np.frombuffer(hashes, np.uint64) if hashes else np.empty(0, np.uint64)
         self._hashes: npt.NDArray[np.uint64] = np.unique(every)
 
     def __len__(self) -> int:
         return len(self._hashes)
 
     def __contains__(self, name: str) -> bool:
+        return self.index(name) is not None
+
+    def index(self, name: str) -> int | None:
+        """Return the number of a name, from 0, or None if the set lacks it."""
         wanted = np.uint64(_hash(name))
         index = int(np.searchsorted(self._hashes, wanted))
-        return index < len(self._hashes) and bool(self._hashes[index] == wanted)
+        return index if index < len(self._hashes) and self._hashes[index] == wanted else None
 
     def count_in(self, other: "NameSet") -> int:
         """Return how many of these names `other` has too."""
         return len(np.intersect1d(self._hashes, other._hashes, assume_unique=True))
-
-    def repeats(self, name: str) -> bool:
-        """Return whether the names had this one more than once."""
-        return _hash(name) in self.repeated
 
 
 @dataclass
@@ -90,15 +89,31 @@ def find(arguments: Sequence[str], left_out: Remarks) -> Iterator[InputFile]:
             yield from inputs.find([argument], left_out)
 
 
-def once(files: Iterable[InputFile], names: NameSet) -> Iterator[InputFile]:
-    """Yield each file once, although the `names` of the files have some of them several times."""
-    seen: set[str] = set()
-    for file in files:
-        if names.repeats(file.name):
-            if file.name in seen:
-                continue
-            seen.add(file.name)
-        yield file
+class Remaining:
+    """The inputs of a set that have no line yet. The folders are read again for them, because a set has no names.
+
+    Files that were added since the set was made are not yielded; `added` is the name of one of them. After all are
+    yielded, `left_out` has the files that this reading left out.
+    """
+
+    def __init__(self, arguments: Sequence[str], names: NameSet, done: NameSet) -> None:
+        self.added: str | None = None
+        self.left_out = LeftOut()
+        self._arguments = arguments
+        self._names = names
+        self._done = done
+        self._met = np.zeros(len(names), np.bool_)
+
+    def __iter__(self) -> Iterator[InputFile]:
+        """Yield each input once, although several arguments may mean it. Raises `RunFailedError`."""
+        for file in find(self._arguments, self.left_out):
+            index = self._names.index(file.name)
+            if index is None:
+                self.added = self.added or file.name
+            elif not self._met[index]:
+                self._met[index] = True
+                if file.name not in self._done:
+                    yield file
 
 
 def _of_manifest(path: Path) -> Iterator[InputFile]:

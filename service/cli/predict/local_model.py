@@ -43,6 +43,7 @@ class LocalModel:
     """An endpoint with one query and one model in this process."""
 
     concurrency = AT_ONCE
+    set_aside = 0
 
     def __init__(self, card: ModelCard, pipeline: "Pipeline", rendering: Rendering, lang: str | None = None) -> None:
         self._card = card

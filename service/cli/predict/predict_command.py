@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from service.cli.predict.image_files import ImageFiles
     from service.cli.predict.inputs import InputFile
     from service.cli.predict.output import Write
+    from service.cli.predict.remote_model import Feedback
     from service.cli.predict.runner import Model
     from service.tasks.scoring_base import Remark
 
@@ -70,21 +71,25 @@ def open_model(
     api_key: str | None,
     local: bool,
     store: Path,
-    on_busy: Callable[[], object] = lambda: None,
+    feedback: "Feedback | None" = None,
     **access: Any,
 ) -> "Model":
     """Return the model that the options of `MODEL_OPTIONS` name; `access` has further fields of `ServiceAccess`.
 
-    Raises `CardError` and `RunFailedError`.
+    `feedback` hears of the requests to a service. Raises `CardError` and `RunFailedError`.
     """
     if local:
         os.environ |= SLEEPING_THREADS | os.environ
         from service.cli.predict.local_model import LocalModel
 
-        return LocalModel.load(endpoint, query, store, lambda text: click.echo(text, err=True))
+        return LocalModel.load(endpoint, query, store, _say)
     from service.cli.predict.remote_model import RemoteModel, ServiceAccess
 
-    return RemoteModel(ServiceAccess(url, api_key, **access), endpoint, query, on_busy)
+    return RemoteModel(ServiceAccess(url, api_key, **access), endpoint, query, feedback, _say)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def say_left_out(left_out: "Sequence[Remark]") -> None:
@@ -92,7 +97,7 @@ def say_left_out(left_out: "Sequence[Remark]") -> None:
     from service.measure.accuracy import datasets, listing
 
     for text in listing.summary(left_out, Path.cwd(), datasets.SHOWN):
-        click.echo(f"Left out: {text}", err=True)
+        _say(f"Left out: {text}")
 
 
 def _runs(endpoint: Endpoint[Any]) -> Decorated:

@@ -4,17 +4,20 @@
 import asyncio
 import ipaddress
 import json
+import math
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
 
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.query_options import encoded
-from service.errors import DeadlineExceeded, InvalidHeader, InvalidParameter
+from service.cli.terminal import duration
+from service.errors import BodyTooLarge, DeadlineExceeded, InvalidHeader, InvalidParameter, ModelRefused
 from service.errors.wording import with_choices
 from service.measure import unreachable
 from service.tasks.base import Endpoint
@@ -26,9 +29,22 @@ CONCURRENCY: Final = 8  # requests in flight: a batch for the worker
 RESPONSE_S: Final = 900.0  # the slowest models' deadlines are minutes
 CONNECT_S: Final = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
+
+# Rejections after which an image is set aside. With the pauses between them they take some 8 seconds.
+ASIDE_TRIES: Final = 5
+
+# An answer in this time shows that the service is well, and that another image is not.
+EVIDENCE_S: Final = 300.0
+
+SAY_AFTER_S, SAY_AGAIN_S = 30.0, 300.0
 BUSY: Final = frozenset((408, 429, 503))
 OF_THE_IMAGE: Final = frozenset((400, 413, 415, 422))
 OF_THE_QUERY: Final = frozenset((InvalidParameter.code(), InvalidHeader.code()))
+CACHED: Final = re.compile(r";\s*hit\b")  # in Cache-Status (RFC 9211)
+
+# The code of an image without an answer, although others have one.
+NO_ANSWER: Final = "no_answer"
+
 FAILURES: Final = 3  # answers of 5xx, other than 503 and missed deadlines, after which they are the answer to an image
 
 
@@ -51,20 +67,60 @@ class ServiceAccess:
             return host == "localhost"
 
 
+class Feedback(Protocol):
+    """What hears of the requests of a run, to choose how many are in flight."""
+
+    def busy(self) -> None:
+        """Note that the service rejected a request, is away or late."""
+
+    def answered(self, seconds: float) -> None:
+        """Note the latency of an answer that a model computed."""
+
+    def answered_without_work(self) -> None:
+        """Note an answer from the service's cache, or a problem of the image."""
+
+
 class _BusyError(Exception):
     """The service asks for patience, or answers late.
 
-    `pause_s` is from its `Retry-After`; None if there is no such header. `problem` is that of an image that was late.
+    `pause_s` is from its `Retry-After`; None if there is no such header. `problem` is that of the image, if others are
+    answered meanwhile.
     """
 
     def __init__(self, reason: str, pause_s: float | None = None, problem: dict[str, Any] | None = None) -> None:
         super().__init__(reason)
         self.pause_s = pause_s
-        self.problem = problem
+        detail = f"Other images have an answer, and not this one: {reason}"
+        self.problem = problem or {"code": NO_ANSWER, "detail": detail}
+
+
+class _Reply(NamedTuple):
+    """A response: its status, headers and body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass
+class _Waiting:
+    """An image since its first request: when that was, the next pause in seconds, and the rejections so far."""
+
+    begun: float = field(default_factory=time.monotonic)
+    pause_s: float = field(default_factory=lambda: FIRST_PAUSE_S)
+    tries: int = 0
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether it was rejected so often that others are to be asked meanwhile."""
+        return self.tries >= ASIDE_TRIES
 
 
 class RemoteModel:
-    """An endpoint of a running service with one query. `on_busy` is called when the service rejects a request."""
+    """An endpoint of a running service with one query. `feedback` hears of its requests, and `say` why they wait.
+
+    `set_aside` is the number of images that were rejected several times and are asked again after long pauses.
+    """
 
     concurrency = CONCURRENCY
 
@@ -73,16 +129,19 @@ class RemoteModel:
         access: ServiceAccess,
         endpoint: Endpoint[Any],
         query: Mapping[str, Any],
-        on_busy: Callable[[], object] = lambda: None,
+        feedback: Feedback | None = None,
+        say: Callable[[str], object] = lambda _text: None,
     ) -> None:
         if urlsplit(access.url).scheme not in ("http", "https"):
             raise RunFailedError(f"{access.url} is not the URL of a service: it begins with http:// or https://")
+        self.set_aside = 0
         self._access = access
         self._base = access.url.rstrip("/")
         self._url = f"{self._base}{endpoint.path}{encoded(query)}"
-        self._on_busy = on_busy
+        self._feedback = feedback
+        self._say = say
         self._session: aiohttp.ClientSession | None = None  # with the requests of the run
-        self._answers = 0
+        self._answered_at = self._said_at = -math.inf
 
     async def __aenter__(self) -> Self:
         """Connect, and raise `RunFailedError` if the service cannot be reached or refuses the key."""
@@ -99,7 +158,7 @@ class RemoteModel:
             connector=aiohttp.TCPConnector(limit=0),
         )
         try:
-            await self._send("GET", f"{self._base}/v1/models", None)
+            self._read(await self._send("GET", f"{self._base}/v1/models", None), is_image=False)
         except _BusyError as error:
             await self._session.close()
             raise RunFailedError(
@@ -121,33 +180,67 @@ class RemoteModel:
     async def answer(self, upload: bytes) -> dict[str, Any]:
         """Return the members of an image's answer, or `error` with its problem document. Raises `RunFailedError`.
 
-        A request is repeated while the service is busy, late or away, until the patience ends. If only this image was
-        late until then, and others were answered meanwhile, that is its problem.
+        A request is repeated while the service is busy, late or away, until the patience ends. If others have an
+        answer meanwhile, the last rejection is this image's problem.
         """
-        answers = self._answers
-        end, failures, pause_s = time.monotonic() + self._access.patience_s, 0, FIRST_PAUSE_S
-        while True:
-            try:
-                document = await self._send("POST", self._url, upload)
-            except _BusyError as error:
-                self._on_busy()
-                asked_s = error.pause_s or pause_s
-                if time.monotonic() + asked_s > end:
-                    if error.problem and self._answers > answers:
-                        return {"error": error.problem}
-                    raise RunFailedError(f"{self._access.url} does not answer: {error}") from error
-                await asyncio.sleep(asked_s * random.uniform(1, 1.5))  # so that requests do not return together
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-                continue
-            failures += 1
-            if "error" in document and document["error"].get("status", 500) >= 500 and failures < FAILURES:
-                await asyncio.sleep(pause_s)
-                continue
-            self._answers += "error" not in document
-            return document
+        waiting, failures = _Waiting(), 0
+        try:
+            while True:
+                try:
+                    document = await self._ask(upload)
+                except _BusyError as error:
+                    pause_s = error.pause_s or waiting.pause_s
+                    if time.monotonic() + pause_s > waiting.begun + self._access.patience_s:
+                        return {"error": self._problem_of(waiting, error)}
+                    self._note(waiting, error)
+                    await asyncio.sleep(pause_s * random.uniform(1, 1.5))  # so that requests do not return together
+                    continue
+                failures += 1
+                if "error" in document and document["error"].get("status", 500) >= 500 and failures < FAILURES:
+                    await asyncio.sleep(waiting.pause_s)
+                    continue
+                return document
+        finally:
+            self.set_aside -= waiting.is_aside
 
-    async def _send(self, method: str, url: str, upload: bytes | None) -> dict[str, Any]:
-        """Return the answer to one request. Raises `_BusyError` and `RunFailedError`."""
+    def _problem_of(self, waiting: _Waiting, error: _BusyError) -> dict[str, Any]:
+        """Return the problem of an image whose patience ended. Raises `RunFailedError` if no other has an answer."""
+        if self._answered_at > max(waiting.begun, time.monotonic() - EVIDENCE_S):
+            return error.problem
+        raise RunFailedError(f"{self._access.url} does not answer: {error}") from error
+
+    def _note(self, waiting: _Waiting, error: _BusyError) -> None:
+        """Note a rejection. Set an image that is rejected often aside, and say why it waits if that takes long."""
+        if self._feedback and not waiting.is_aside:
+            self._feedback.busy()
+        waiting.tries += 1
+        waiting.pause_s = min(2 * waiting.pause_s, LONGEST_PAUSE_S)
+        self.set_aside += waiting.tries == ASIDE_TRIES
+        now = time.monotonic()
+        if now - waiting.begun >= SAY_AFTER_S and now - self._said_at >= SAY_AGAIN_S:
+            self._said_at = now
+            self._say(
+                f"An image has no answer of {self._access.url} after {duration(now - waiting.begun)}: {error}. It is "
+                f"asked again until {duration(self._access.patience_s)} have passed"
+            )
+
+    async def _ask(self, upload: bytes) -> dict[str, Any]:
+        """Return the document of one answer about an image. Raises `_BusyError` and `RunFailedError`."""
+        begun = time.perf_counter()
+        reply = await self._send("POST", self._url, upload)
+        document = self._read(reply, is_image=True)
+        is_answer = "error" not in document
+        if is_answer:
+            self._answered_at = time.monotonic()
+        if self._feedback and reply.status < 500:
+            if is_answer and not CACHED.search(reply.headers.get("Cache-Status", "")):
+                self._feedback.answered(time.perf_counter() - begun)
+            else:
+                self._feedback.answered_without_work()
+        return document
+
+    async def _send(self, method: str, url: str, upload: bytes | None) -> _Reply:
+        """Return the response to one request. Raises `_BusyError`."""
         import aiohttp
 
         if self._session is None:
@@ -155,28 +248,48 @@ class RemoteModel:
         headers = {"Content-Type": "application/octet-stream"} if upload is not None else {}
         try:
             async with self._session.request(method, url, data=upload, headers=headers) as response:
-                body = await response.read()
+                return _Reply(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _BusyError(unreachable.reason(error)) from error
-        return self._read(response.status, response.headers.get("Retry-After", ""), body, is_image=upload is not None)
 
-    def _read(self, status: int, retry_after: str, body: bytes, *, is_image: bool) -> dict[str, Any]:
+    def _read(self, reply: _Reply, *, is_image: bool) -> dict[str, Any]:
+        """Return the document of a response. Raises `_BusyError` and `RunFailedError`."""
+        status = reply.status
         try:
-            document: dict[str, Any] = json.loads(body)
+            document: dict[str, Any] = json.loads(reply.body)
             if status < 300:
                 return _answer_of(document) if is_image else document
             detail, code = with_choices(document), str(document["code"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunFailedError(
-                f"{self._access.url} answered {status} with what is no answer of this service; it may be of a proxy"
-            ) from error
+        except (ValueError, KeyError, TypeError):
+            return self._read_foreign(reply, is_image=is_image)
+        if code == ModelRefused.code():  # it stays so until the operator acts
+            raise RunFailedError(f"{self._access.url} answered {status} {code}: {detail} Name another with --model")
         if status in BUSY:
-            raise _BusyError(detail, float(retry_after) if retry_after.isdecimal() else None)
+            raise _BusyError(detail, _retry_after(reply), document)
         if code == DeadlineExceeded.code() and is_image:  # other work was before it
             raise _BusyError(detail, problem=document)
         if (status in OF_THE_IMAGE or status >= 500) and code not in OF_THE_QUERY and is_image:
             return {"error": document}
         raise RunFailedError(f"{self._access.url} answered {status} {code}: {detail}")
+
+    def _read_foreign(self, reply: _Reply, *, is_image: bool) -> dict[str, Any]:
+        """Return what a response means that is not of this service: a proxy rejects an image, or its service is away.
+
+        Raises `_BusyError` and `RunFailedError`.
+        """
+        if reply.status in BUSY or reply.status >= 500:
+            raise _BusyError(f"a proxy before the service answered {reply.status}", _retry_after(reply))
+        if reply.status == BodyTooLarge.status and is_image:
+            detail = "A proxy before the service answered 413: the file has more bytes than it lets through."
+            return {"error": {"code": BodyTooLarge.code(), "status": BodyTooLarge.status, "detail": detail}}
+        raise RunFailedError(
+            f"{self._access.url} answered {reply.status} with what is no answer of this service; it may be of a proxy"
+        )
+
+
+def _retry_after(reply: _Reply) -> float | None:
+    text = reply.headers.get("Retry-After", "")
+    return float(text) if text.isdecimal() else None
 
 
 def _answer_of(document: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ class Model(Protocol):
     """What answers uploads, behind a service or in this process."""
 
     concurrency: int
+    set_aside: int  # uploads that were rejected several times, and are asked again after long pauses
 
     async def __aenter__(self) -> Self:
         """Prepare for the first upload."""

@@ -7,13 +7,17 @@ import os
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
+from service.cli.bulk import bulk_command
+from service.cli.bulk.bulk_run import FixedLimit
 from service.cli.main import main
+from service.host.processes import free_port
 from tests.gateway.conftest import (
     Running,
     anyio_backend,
@@ -120,6 +124,22 @@ async def test_problems_can_be_asked_again(listening: Running, photos: Path, tmp
     assert len({each["file"] for each in documents(out)}) == lines(out) == COUNT
 
 
+async def test_problems_keep_their_lines_where_no_service_can_be_asked_again(
+    listening: Running, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "results.jsonl"
+    async with listening() as client:
+        await (await started(str(client.base_url), photos, "--out", out)).communicate()
+    before = out.read_bytes()
+
+    again = await started(f"http://127.0.0.1:{free_port()}", photos, "--out", out, "--retry-failed")
+    _, said = await again.communicate()
+
+    assert again.returncode == 1
+    assert b"cannot be asked" in said
+    assert out.read_bytes() == before
+
+
 async def test_another_question_needs_another_file(listening: Running, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     async with listening() as client:
@@ -158,3 +178,92 @@ def test_a_model_in_this_process_does_the_same(photos: Path, tmp_path: Path) -> 
 
     assert result.exit_code == 3, result.output
     assert lines(tmp_path / "r.jsonl") == COUNT
+
+
+def local(models: Path, out: Path, *inputs: Path | str) -> Result:
+    """Run `bulk` with the segmenter of a store in this process."""
+    words = ["--task", "segment", "--query", "mask=none", "--local", "--store", str(models), "--out", str(out)]
+    return CliRunner().invoke(main, ["bulk", *map(str, inputs), *words])
+
+
+def few_photos(folder: Path) -> Path:
+    folder.mkdir()
+    for name in "abc":
+        (folder / f"{name}.png").write_bytes(image_bytes())
+    return folder
+
+
+def test_answers_of_another_version_end_the_run_and_can_be_accepted(tmp_path: Path) -> None:
+    models, out = write_store(tmp_path / "models", "tiny-segmenter"), tmp_path / "r.jsonl"
+    few = few_photos(tmp_path / "photos")
+    assert local(models, out, few).exit_code == 0
+    card = models / "tiny-segmenter" / "card.toml"
+    card.write_text(card.read_text(encoding="utf-8").replace('version = "1.0"', 'version = "2.0"'), encoding="utf-8")
+    (few / "d.png").write_bytes(image_bytes())
+
+    refused = local(models, out, few)
+
+    assert refused.exit_code == 1
+    assert "the answers are of tiny-segmenter 2.0 now" in refused.output
+    assert "has answers of tiny-segmenter 1.0; name another file" in refused.output
+    assert lines(out) == 3
+    assert local(models, out, few, "--mix-models").exit_code == 0
+    assert [each["model"]["version"] for each in documents(out)] == ["1.0", "1.0", "1.0", "2.0"]
+
+
+class Changing:
+    """A model before whose first answer a folder changes."""
+
+    concurrency = 1
+    set_aside = 0
+
+    def __init__(self, change: Callable[[], object]) -> None:
+        self._change = change
+
+    async def __aenter__(self) -> Self:
+        self._change()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        pass
+
+    async def answer(self, _upload: bytes) -> dict[str, Any]:
+        return {"predictions": []}
+
+
+async def test_files_that_come_and_go_during_a_run_are_counted_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few, out = few_photos(tmp_path / "photos"), tmp_path / "r.jsonl"
+    inputs = [str(few), f"{few}/*.png"]
+    names, left_out = bulk_command.find_names(inputs)
+    run = bulk_command.BulkRun(inputs, names, left_out, out, {"task": "classify"}, retry_failed=False, mix_models=False)
+
+    def change() -> None:
+        (few / "a.png").unlink()
+        (few / "notes.txt").write_text("no image", encoding="utf-8")
+        (few / "new.png").write_bytes(image_bytes())
+
+    complete = await run.ask_all(Changing(change), FixedLimit(1))
+
+    said = capsys.readouterr().err
+    assert not complete
+    assert [each["file"] for each in documents(out)] == [str(few / "b.png"), str(few / "c.png")]
+    assert f"{out}: 3 inputs, 2 of them now, 0 lines with a problem" in said
+    assert "Removed before their turn, and without a line: 1" in said
+    assert f"Files were added meanwhile, such as {few}/new.png: run the command again for them" in said
+    assert "Left out at the end: 1 file, because it is not an image" in said
+    assert "notes.txt" in out.with_name("r.jsonl.left-out.txt").read_text(encoding="utf-8")
+
+
+def test_a_pipe_in_a_folder_does_not_block_the_run(tmp_path: Path) -> None:
+    models, out = write_store(tmp_path / "models", "tiny-segmenter"), tmp_path / "r.jsonl"
+    few = few_photos(tmp_path / "photos")
+    for name in ("x", "y.png"):
+        os.mkfifo(few / name)
+
+    done = local(models, out, few, few / "y.png")
+
+    assert done.exit_code == 3, done.output
+    assert "2 files, because it is not a regular file" in done.output
+    assert [each["error"]["code"] for each in documents(out) if "error" in each] == ["file_unreadable"]

@@ -10,6 +10,7 @@ import pytest
 
 from service.cli.bulk import bulk_run, results_file
 from service.cli.bulk.bulk_run import FixedLimit
+from service.cli.bulk.concurrency_limit import ConcurrencyLimit
 from service.cli.bulk.results_file import ResultsFile
 from service.cli.predict import inputs
 from service.cli.predict.failures import RunFailedError
@@ -27,6 +28,7 @@ class Counting:
     """A model that answers the more slowly the larger the number, and fails at `fails_at`."""
 
     concurrency = 1
+    set_aside = 0
 
     def __init__(self, fails_at: int = -1) -> None:
         self.now = self.most = 0
@@ -111,8 +113,62 @@ async def test_a_full_disk_ends_the_run_with_its_reason(tmp_path: Path) -> None:
             await bulk_run.run(Counting(), files(tmp_path, 1), results, FixedLimit(1), lambda *_step: None)
 
 
-def test_a_fixed_limit_does_not_change() -> None:
-    limit = FixedLimit(3)
-    limit.answered(9.0)
+class Rejecting(Counting):
+    """A model that sets images below `good` aside, and answers them after all others."""
 
-    assert limit.current == 3
+    def __init__(self, good: int, count: int) -> None:
+        super().__init__()
+        self._good = good
+        self._left = count - good
+        self._all_answered = asyncio.Event()
+
+    async def answer(self, upload: bytes) -> dict[str, Any]:
+        if int(upload) >= self._good:
+            self._left -= 1
+            if not self._left:
+                self._all_answered.set()
+            return {"number": int(upload)}
+        self.set_aside += 1
+        await self._all_answered.wait()
+        self.set_aside -= 1
+        return {"error": {"code": "overloaded"}}
+
+
+async def test_images_that_are_set_aside_let_the_others_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_run, "CHECK_S", 0.01)
+    out = tmp_path / "results.jsonl"
+    with results_file.opened(out, {}) as results:
+        async with asyncio.timeout(30):
+            limit = ConcurrencyLimit(8)  # which begins with one request
+            await bulk_run.run(Rejecting(3, 20), files(tmp_path, 20), results, limit, lambda *_step: None)
+
+    found = written(out)
+    assert sorted(each["number"] for each in found if "number" in each) == list(range(3, 20))
+    assert [each["error"]["code"] for each in found if "error" in each] == ["overloaded"] * 3
+
+
+async def test_no_more_images_than_the_most_are_in_memory_whatever_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_run, "CHECK_S", 0.01)
+    model, begun = Rejecting(100, 200), 0
+
+    def counted() -> Iterator[InputFile]:
+        nonlocal begun
+        for file in files(tmp_path, 100):
+            begun += 1
+            yield file
+
+    with results_file.opened(tmp_path / "results.jsonl", {}) as results, pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await bulk_run.run(model, counted(), results, ConcurrencyLimit(2), lambda *_step: None)
+
+    assert begun == 2
+
+
+def test_a_fixed_limit_is_the_most_too() -> None:
+    limit = FixedLimit(3)
+
+    assert (limit.current, limit.most, limit.pause_s) == (3, 3, 0.0)

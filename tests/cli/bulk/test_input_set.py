@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.bulk import input_set
-from service.cli.bulk.input_set import LeftOut, NameSet
+from service.cli.bulk.input_set import LeftOut, NameSet, Remaining
 from service.cli.predict.failures import RunFailedError
 from service.tasks.scoring_base import Remark
 from tests.gateway.fixtures.images import image_bytes
@@ -28,14 +28,46 @@ def test_a_set_counts_what_another_has_too() -> None:
     assert NameSet("abc").count_in(NameSet("bcd")) == 2
 
 
+def test_a_name_has_a_number_of_its_own() -> None:
+    found = NameSet("abca")
+
+    assert sorted(found.index(name) or 0 for name in "abc") == [0, 1, 2]
+    assert found.index("d") is None
+
+
 def test_a_repeated_name_is_one_input(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.jpg\nb.jpg\na.jpg\na.jpg\n", encoding="utf-8")
     found = NameSet(names(tmp_path / "list.txt"))
 
-    files = list(input_set.once(input_set.find([str(tmp_path / "list.txt")], LeftOut()), found))
+    remaining = Remaining([str(tmp_path / "list.txt")], found, NameSet(()))
 
-    assert [file.name for file in files] == [f"{tmp_path}/a.jpg", f"{tmp_path}/b.jpg"]
+    assert [file.name for file in remaining] == [f"{tmp_path}/a.jpg", f"{tmp_path}/b.jpg"]
     assert len(found) == 2
+
+
+def test_inputs_with_a_line_are_not_asked_again(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.jpg").touch()
+    found = NameSet(names(tmp_path))
+
+    remaining = Remaining([str(tmp_path)], found, NameSet([f"{tmp_path}/b.jpg"]))
+
+    assert [file.name for file in remaining] == [f"{tmp_path}/a.jpg", f"{tmp_path}/c.jpg"]
+
+
+def test_files_that_come_and_go_after_the_set_was_made_are_known(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.jpg").touch()
+    found = NameSet(names(tmp_path))
+    (tmp_path / "a.jpg").unlink()
+    for name in ("d.jpg", "notes.txt"):
+        (tmp_path / name).touch()
+
+    remaining = Remaining([str(tmp_path), f"{tmp_path}/*.jpg"], found, NameSet(()))
+
+    assert [file.name for file in remaining] == [f"{tmp_path}/b.jpg", f"{tmp_path}/c.jpg"]
+    assert remaining.added == f"{tmp_path}/d.jpg"
+    assert list(remaining.left_out.lines()) == [f"1 file, because it is not an image: {tmp_path}/notes.txt"]
 
 
 def test_a_manifests_paths_are_relative_to_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from service.cli.bulk import results_file
+from service.cli.bulk.input_set import NameSet
 from service.cli.predict.failures import RunFailedError
 
 RUN: dict[str, Any] = {"task": "classify", "query": {"top_k": "1"}}
@@ -67,11 +68,68 @@ def test_a_cut_line_longer_than_a_block_is_removed(path: Path) -> None:
 
 
 def test_lines_with_a_problem_can_be_asked_again(path: Path) -> None:
-    with results_file.opened(path, RUN, retry_failed=True) as results:
+    with results_file.opened(path, RUN, retried=NameSet(["a.jpg", 'b".jpg'])) as results:
         assert 'b".jpg' not in results.done
         assert results.failed == 0
 
     assert path.read_bytes() == line("a.jpg", predictions=[])
+
+
+def test_problems_of_inputs_that_are_not_asked_again_keep_their_lines(path: Path) -> None:
+    whole = path.read_bytes()
+
+    with results_file.opened(path, RUN, retried=NameSet(["a.jpg", "c.jpg"])) as results:
+        assert results.failed == 1
+
+    assert path.read_bytes() == whole
+
+
+def answer(name: str, version: str, model: str = "mine") -> bytes:
+    return line(name, model={"name": model, "version": version, "task": "classification"}, predictions=[])
+
+
+def compared(name: str, *versions: str) -> bytes:
+    return line(name, models=[{"name": "mine", "version": each, "task": "classification"} for each in versions])
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (answer("1.jpg", "1.0"), answer("2.jpg", "2.0")),
+        (answer("1.jpg", "1.0"), answer("2.jpg", "1.0", "others")),
+        (compared("1.jpg", "1.0", "2.0"), compared("2.jpg", "1.0", "3.0")),
+    ],
+    ids=["version", "name", "one of several"],
+)
+@pytest.mark.parametrize("continued", [False, True], ids=["in a run", "in a run that continues"])
+def test_answers_of_another_model_are_refused_unless_they_are_accepted(
+    first: bytes, other: bytes, tmp_path: Path, *, continued: bool
+) -> None:
+    path = tmp_path / "results.jsonl"
+    with results_file.opened(path, RUN) as results:
+        results.append(first)
+        results.append(line("bad.jpg", error={"code": "image_corrupt"}))
+        if not continued:
+            with pytest.raises(RunFailedError, match=r"the answers are of .* now, .* has answers of mine 1.0"):
+                results.append(other)
+    if continued:
+        with results_file.opened(path, RUN) as results, pytest.raises(RunFailedError, match="--mix-models"):
+            results.append(other)
+    assert path.read_bytes().startswith(first)
+    assert other not in path.read_bytes()
+
+    with results_file.opened(path, RUN, may_mix=True) as results:
+        results.append(other)
+    with results_file.opened(path, RUN) as results:  # both models have lines now
+        assert results.done.count_in(NameSet(["1.jpg", "2.jpg", "bad.jpg"])) == 3
+
+
+def test_a_version_has_two_names_and_is_one_model(tmp_path: Path) -> None:
+    with results_file.opened(tmp_path / "results.jsonl", RUN) as results:
+        results.append(answer("1.jpg", "1.0"))
+        results.append(answer("2.jpg", "1.0", "mine@1.0"))  # since a higher version has the plain name
+
+        assert results.added == 2
 
 
 def test_another_question_does_not_continue_a_run(path: Path) -> None:
@@ -86,7 +144,7 @@ def test_a_file_of_something_else_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("mine\n", encoding="utf-8")
 
-    with pytest.raises(RunFailedError, match="of another run"), results_file.opened(path, RUN):
+    with pytest.raises(RunFailedError, match="does not say of which run"), results_file.opened(path, RUN):
         pass
 
     assert path.read_text(encoding="utf-8") == "mine\n"
@@ -114,6 +172,25 @@ def test_a_run_that_was_killed_before_its_first_line_can_be_another(tmp_path: Pa
 
     with results_file.opened(path, RUN) as results:
         assert len(results.done) == 0
+
+
+@pytest.mark.parametrize("cut", [1, 9, 20])
+def test_a_crash_while_the_run_is_described_again_does_not_lock_the_results(cut: int, path: Path) -> None:
+    described = results_file.description(path)
+    first = described.read_bytes()
+    moved = {**RUN, "folder": "photos"}
+    with results_file.opened(path, moved):
+        second = described.read_bytes()
+    described.write_bytes(second[: len(first) + cut])
+
+    for _ in range(2):
+        with results_file.opened(path, moved) as results:
+            assert len(results.done) == 2
+    with (
+        pytest.raises(RunFailedError, match='with folder "photos"'),
+        results_file.opened(path, {**moved, "folder": "b"}),
+    ):
+        pass
 
 
 def test_what_a_run_leaves_out_is_recorded_beside_its_results(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """A model behind a real gateway with a fake model server."""
 # ruff: noqa: F401, F811 - the fixtures are those of the gateway's tests
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,14 +12,11 @@ from service.cli.predict.remote_model import RemoteModel, ServiceAccess
 from service.config import api_keys
 from service.host.processes import free_port
 from service.tasks import endpoints
-from tests.gateway.conftest import Running, anyio_backend, fake, listening, served, settings, short_folder, store, until
+from tests.cli.predict.scripted_service import Heard, answered, model, problem, scripted
+from tests.gateway.conftest import Running, anyio_backend, fake, listening, served, settings, short_folder, store
 from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
-
-
-def model(url: str, name: str = "classify", query: dict[str, Any] | None = None, **access: Any) -> RemoteModel:
-    return RemoteModel(ServiceAccess(url, **access), endpoints()[name], query or {})
 
 
 async def test_the_answer_is_the_result_of_the_response(listening: Running) -> None:
@@ -83,47 +78,15 @@ def test_another_scheme_is_refused() -> None:
         model("localhost:8000")
 
 
-@pytest.fixture
-async def scripted() -> AsyncIterator[tuple[str, list[web.Response]]]:
-    """Return the URL of a server that answers images with these responses in turn."""
-    responses: list[web.Response] = []
-
-    async def answer(_request: web.Request) -> web.Response:
-        return responses.pop(0)
-
-    async def models(_request: web.Request) -> web.Response:
-        return web.json_response({"models": []})
-
-    app = web.Application()
-    app.add_routes([web.get("/v1/models", models), web.post("/v1/classify", answer)])
-    server = web.AppRunner(app)
-    await server.setup()
-    port = free_port()
-    await web.TCPSite(server, "127.0.0.1", port).start()
-    yield f"http://127.0.0.1:{port}", responses
-    await server.cleanup()
-
-
-def problem(status: int, code: str, **headers: str) -> web.Response:
-    document = {"status": status, "code": code, "detail": "why"}
-    return web.json_response(document, status=status, headers=headers)
-
-
-def answered() -> web.Response:
-    name = {"name": "m", "version": "1", "task": "t"}
-    return web.json_response({"model": name, "results": [{"index": 0, "filename": None, "predictions": []}]})
-
-
 async def test_a_busy_service_is_asked_again_and_the_pauses_are_reported(scripted: tuple[str, Any]) -> None:
     url, responses = scripted
     responses += [problem(503, "overloaded", **{"Retry-After": "0"}), problem(429, "rate_limited"), answered()]
-    busy: list[int] = []
-    asked = RemoteModel(ServiceAccess(url), endpoints()["classify"], {}, lambda: busy.append(1))
+    heard = Heard()
 
-    async with asked:
+    async with RemoteModel(ServiceAccess(url), endpoints()["classify"], {}, heard) as asked:
         assert "predictions" in await asked.answer(b"")
 
-    assert len(busy) == 2
+    assert heard.rejections == 2
 
 
 async def test_patience_ends(scripted: tuple[str, Any]) -> None:
@@ -152,33 +115,55 @@ async def test_a_late_answer_says_that_the_service_is_busy_however_often(
     monkeypatch.setattr(remote_model, "LONGEST_PAUSE_S", 0.01)
     monkeypatch.setattr(remote_model, "FIRST_PAUSE_S", 0.01)
     url, responses = scripted
-    late = 2 * remote_model.FAILURES
+    late = 2 * remote_model.ASIDE_TRIES
     responses += [*[problem(504, "deadline_exceeded") for _ in range(late)], answered()]
-    busy: list[int] = []
+    heard = Heard()
 
-    async with RemoteModel(ServiceAccess(url), endpoints()["classify"], {}, lambda: busy.append(1)) as asked:
+    async with RemoteModel(ServiceAccess(url), endpoints()["classify"], {}, heard) as asked:
         assert "predictions" in await asked.answer(b"")
 
-    assert len(busy) == late
+    assert heard.rejections == remote_model.ASIDE_TRIES, "an image that is set aside does not slow the others down"
 
 
-async def test_an_image_that_alone_is_late_until_patience_ends_has_a_problem(
-    scripted: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(remote_model, "FIRST_PAUSE_S", 1.0)
+async def test_only_answers_that_a_model_computed_say_how_long_the_service_takes(scripted: tuple[str, Any]) -> None:
     url, responses = scripted
-    async with model(url, patience_s=1.9) as asked:
-        responses.append(problem(504, "deadline_exceeded"))
-        late = asyncio.create_task(asked.answer(b""))
-        await until(lambda: not responses)
-        responses += [answered(), problem(504, "deadline_exceeded")]
-        await asked.answer(b"")
-        assert (await late)["error"]["code"] == "deadline_exceeded"
+    cached = answered()
+    cached.headers["Cache-Status"] = "resnest-service; hit"
+    computed = answered()
+    computed.headers["Cache-Status"] = "resnest-service; fwd=miss"
+    responses += [answered(), computed, cached, problem(422, "image_corrupt")]
+    heard = Heard()
 
-    responses.append(problem(504, "deadline_exceeded"))
-    async with model(url, patience_s=0.5) as asked:
-        with pytest.raises(RunFailedError, match="does not answer: why"):
+    async with RemoteModel(ServiceAccess(url), endpoints()["classify"], {}, heard) as asked:
+        for _ in range(4):
             await asked.answer(b"")
+
+    assert (len(heard.latencies), heard.without_work, heard.rejections) == (2, 2, 0)
+    assert all(0 < seconds < 5 for seconds in heard.latencies)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 520])
+async def test_a_proxy_whose_service_is_away_is_asked_again(
+    status: int, scripted: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_model, "FIRST_PAUSE_S", 0.01)
+    url, responses = scripted
+    responses += [web.Response(text="<html>", status=status), answered()]
+    heard = Heard()
+
+    async with RemoteModel(ServiceAccess(url), endpoints()["classify"], {}, heard) as asked:
+        assert "predictions" in await asked.answer(b"")
+
+    assert heard.rejections == 1
+
+
+async def test_a_proxy_that_takes_no_image_of_that_size_rejects_this_one_only(scripted: tuple[str, Any]) -> None:
+    url, responses = scripted
+    responses += [web.Response(text="<html>", status=413), answered()]
+
+    async with model(url) as asked:
+        assert (await asked.answer(b""))["error"]["code"] == "body_too_large"
+        assert "predictions" in await asked.answer(b"")
 
 
 async def test_an_answer_of_something_else_ends_the_run(scripted: tuple[str, Any]) -> None:

@@ -23,6 +23,7 @@ class Slow:
     """A model that answers with the upload, the sooner the larger its number, and counts what is in progress."""
 
     concurrency = 4
+    set_aside = 0
 
     def __init__(self) -> None:
         self.now = self.most = 0
