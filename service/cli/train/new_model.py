@@ -47,6 +47,7 @@ def place(store: Path, name: str, *, replace: bool) -> Place:
         raise CardError(f"{name} is not a model name: {model_folder.NAME_RULE}")
     if not os.access(store, os.W_OK | os.X_OK):
         raise CardError(f"{store} cannot be written, so no model can be added to it; choose another with --store")
+    model_folder.recover(store)
     folder = store / name
     found = zoo.read_zoo(store)
     family = [card for card in found.values() if card.family == name]

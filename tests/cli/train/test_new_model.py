@@ -90,6 +90,16 @@ def test_a_taken_name_is_refused_and_replaced_by_the_next_version_on_request(she
     assert {path.name for path in shelf.iterdir()} == {"tiny-classifier", "mine"}
 
 
+def test_a_replacement_that_was_cut_off_does_not_hide_the_model(shelf: Path) -> None:
+    first = add(shelf)
+    (shelf / "mine").rename(shelf / ".mine.replaced")
+
+    second = add(shelf, replace=True)
+
+    assert (first.version, second.version) == ("1.0", "2.0")
+    assert {path.name for path in shelf.iterdir()} == {"tiny-classifier", "mine"}
+
+
 def test_a_model_that_another_process_added_meanwhile_stays(shelf: Path) -> None:
     where = new_model.place(shelf, "mine", replace=False)
     first = add(shelf)
