@@ -14,6 +14,8 @@ from service.cli.train import near_copies
 from service.cli.train.near_copies import Fingerprints, Pixels
 from service.config.cores import usable_cores
 from service.errors import ServiceError
+from service.measure import image_file
+from service.measure.accuracy import datasets, listing
 from service.models.cards import CardError, ModelCard
 from service.tasks import can_run, task_of
 from service.tasks.scoring_base import Remark
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from service.measure.pipeline import Pipeline
 
 BATCH: Final = 16
+NONE: Final = "there is none"  # the reason where no photo was given
 
 Features = npt.NDArray[np.float32]
 Step = Callable[[int, int], None]
@@ -75,7 +78,7 @@ def extract(pipeline: "Pipeline", paths: Sequence[Path], step: Step) -> Extracte
             read += [(each.index, each.digest) for each in good]
         step(len(batch), len(bad))
     if not read:
-        raise CardError("no photo could be read: " + ", ".join(sorted({each.reason for each in left_out})))
+        raise CardError("no photo could be read: " + (", ".join(sorted({each.reason for each in left_out})) or NONE))
     return Extracted(
         [index for index, _ in read],
         [digest for _, digest in read],
@@ -83,6 +86,18 @@ def extract(pipeline: "Pipeline", paths: Sequence[Path], step: Step) -> Extracte
         np.concatenate(features),
         left_out,
     )
+
+
+def require_readable(pipeline: "Pipeline", folder: Path) -> None:
+    """Raise `CardError` if no image of a folder can be read. At most the images before the first good one are read."""
+    left_out: list[Remark] = []
+    for path in listing.walk(folder, left_out):
+        found = _prepared(pipeline, 0, path)
+        if isinstance(found, _Read):
+            return
+        left_out.append(found)
+    reasons = "; ".join(listing.summary(left_out, folder, datasets.SHOWN)) or NONE
+    raise CardError(f"no image of {folder} can be read: {reasons}")
 
 
 def _batches(pipeline: "Pipeline", paths: Sequence[Path]) -> Iterator[list[_Read | Remark]]:
@@ -105,7 +120,7 @@ def _batches(pipeline: "Pipeline", paths: Sequence[Path]) -> Iterator[list[_Read
 
 def _prepared(pipeline: "Pipeline", index: int, path: Path) -> _Read | Remark:
     try:
-        upload = path.read_bytes()
+        upload = image_file.read(path)
         return _Read(index, hashlib.sha256(upload).hexdigest(), pipeline.prepare(upload).pixels)
     except ServiceError as error:
         return Remark(path, f"it is not a usable image: {error.code()}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from service.measure.accuracy import datasets
+from service.measure.accuracy import datasets, listing
 from service.models import text_file
 from service.models.cards import CardError
 from service.tasks.scoring_base import Dataset, LabelledImage, Remark
@@ -30,14 +30,17 @@ def read(root: Path, split: str) -> Labelled:
     _check_names(folders)
     images = tuple(replace(image, label=text_file.name(image.label)) for image in data.images)
     found = Labelled(replace(data, images=images), tuple(sorted(map(text_file.name, folders))))
-    require_enough(found, Counter(image.label for image in data.images))
+    require_enough(found, Counter(image.label for image in images), data.left_out)
     return found
 
 
-def require_enough(labelled: Labelled, counts: Mapping[str, int], way_out: str = "") -> None:
+def require_enough(
+    labelled: Labelled, counts: Mapping[str, int], left_out: Sequence[Remark] = (), way_out: str = ""
+) -> None:
     """Raise `CardError` if there are fewer than two labels, or a label has too few photos: how many more it needs.
 
-    `way_out` is a further way out than more photos, for the message.
+    The message has the files that were `left_out` and are not named yet. `way_out` is a further way out than more
+    photos.
     """
     root, labels = labelled.dataset.root, labelled.folders
     if len(labels) < 2:
@@ -51,9 +54,11 @@ def require_enough(labelled: Labelled, counts: Mapping[str, int], way_out: str =
             f"{label} has {count} and needs {MIN_PHOTOS - count} more" for label, count in few[:MAX_NAMED]
         )
         others = f", and {len(few) - MAX_NAMED} other labels need more" if len(few) > MAX_NAMED else ""
+        lines = "; ".join(listing.summary(left_out, root, MAX_NAMED))
         raise CardError(
             f"{root} has too few photos to train and to check the result. Each label needs {MIN_PHOTOS} different "
             f"ones: {named}{others}. Add photos, or remove the folder{way_out and f'; {way_out}'}"
+            f"{'. Left out: ' if lines else ''}{lines}"
         )
 
 

@@ -100,7 +100,8 @@ def _train(
     store: Path, photos: Path, base: "ModelCard", operation: str, options: Mapping[str, Any]
 ) -> "tuple[ModelCard, Features | None]":
     """Add the new model to the store. Return its card, and the features of the labelled photos if it has the same."""
-    from service.cli.train import labelled_photos, new_model, training_run
+    from service.cli.train import features, labelled_photos, new_model, training_run
+    from service.host.served_models import memory
     from service.measure.pipeline import Pipeline
 
     where = new_model.place(store, options["name"], replace=options["replace"])
@@ -108,6 +109,10 @@ def _train(
     labelled = labelled_photos.read(photos, options["split"])
     recipe = _recipe(options)
     pipeline = Pipeline.load(base, operation=operation)
+    if recipe and memory.MEMINFO.exists():  # only Linux says what is available
+        training_run.require_memory(pipeline, [image.path for image in labelled.dataset.images], memory.available())
+    if options["others"]:
+        features.require_readable(pipeline, options["others"])
     chosen = (options["hold_out"], options["seed"], recipe, options["others"])
     run = training_run.TrainingRun(store, base, where, pipeline, *chosen, keeps_copies=options["keep_near_copies"])
     card, found = run.train(labelled)

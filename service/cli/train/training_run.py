@@ -2,7 +2,7 @@
 # ruff: noqa: PLC0415 - torch is loaded when a training begins
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,9 +18,11 @@ from service.cli.train import features, held_out, new_model, training_set
 from service.cli.train.labelled_photos import Labelled
 from service.cli.train.new_model import NewModel, Place
 from service.cli.train.training_set import TrainingSet
+from service.errors import ServiceError
 from service.imaging import decoder, preprocess
+from service.measure import image_file
 from service.models import model_order
-from service.models.cards import ModelCard
+from service.models.cards import CardError, ModelCard
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from service.measure.pipeline import Pipeline
 
 LARGER: Final = 1.25  # of the side that the network needs: random crops then lose no detail
+PIXEL_BYTES: Final = 4  # that Pillow takes for RGB
+SAMPLE: Final = 32  # photos whose size in memory is measured
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,9 @@ class TrainingRun:
         examples = fine_tuning.Examples(
             [decoded(self.pipeline, image.path) for image in photos.chosen(fitted)],
             ids[fitted].tolist(),
-            np.stack([self.pipeline.prepare(image.path.read_bytes()).pixels for image in photos.chosen(validation)]),
+            np.stack(
+                [self.pipeline.prepare(image_file.read(image.path)).pixels for image in photos.chosen(validation)]
+            ),
             ids[validation],
         )
         begin = linear_head.fit(photos.features[fitted], ids[fitted], photos.folds[fitted])  # not seen by validation
@@ -153,10 +159,30 @@ class TrainingRun:
         return Trained(found.state, facts)
 
 
+def require_memory(pipeline: "Pipeline", paths: Sequence[Path], available: int) -> None:
+    """Raise `CardError` if a fine-tuning on these photos takes more than the `available` bytes.
+
+    It keeps all of them decoded. Their size is estimated from a sample that is spread over the list.
+    """
+    sizes = []
+    for path in paths[:: max(1, len(paths) // SAMPLE)]:
+        try:
+            image = decoded(pipeline, path)
+        except (ServiceError, OSError):
+            continue  # it will be left out
+        sizes.append(PIXEL_BYTES * image.width * image.height)
+    needed = len(paths) * sum(sizes) / max(1, len(sizes))
+    if needed > available:
+        raise CardError(
+            f"--finetune keeps all photos in memory: {len(paths)} photos take {needed / 1e6:.0f} MB, and "
+            f"{available / 1e6:.0f} MB are available; use fewer photos, or train without --finetune"
+        )
+
+
 def decoded(pipeline: "Pipeline", path: Path) -> "Image.Image":
     """Return an upright RGB image, at most as large as random crops of it need."""
     side = round(LARGER * preprocess.needed_side(pipeline.spec))
-    image = decoder.decode(path.read_bytes(), pipeline.limits, needed=side).image
+    image = decoder.decode(image_file.read(path), pipeline.limits, needed=side).image
     shrink = min(image.size) / side
     if shrink <= 1:
         return image

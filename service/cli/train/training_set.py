@@ -80,7 +80,7 @@ def prepare(
     if keeps_copies:
         say("Near copies count as different photos; if some are copies, the held-out accuracy is too high")
     different = {(image.label, int(group)) for image, group in zip(images, groups, strict=True)}
-    labelled_photos.require_enough(labelled, Counter(label for label, _ in different), WAY_OUT if shown else "")
+    labelled_photos.require_enough(labelled, Counter(label for label, _ in different), way_out=WAY_OUT if shown else "")
     class_ids = np.array([labelled.folders.index(image.label) for image in images])
     held_out = split.deal(class_ids, groups, hold_out, seed) == 0
     folds = np.full(len(images), -1)

@@ -1,11 +1,13 @@
 """Features are those that `/v1/embed` answers, and photos that cannot be used are named."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.cli.train import features
+from service.measure import image_file
 from service.measure.pipeline import Pipeline
 from service.models import cards
 from service.models.cards import CardError
@@ -66,6 +68,38 @@ def test_only_networks_with_features_can_be_trained(shelf: Path) -> None:
             features.operation_of(each)
 
 
+def test_a_pipe_and_a_huge_file_are_left_out(shelf: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with (tmp_path / "b.png").open("wb") as file:
+        file.truncate(image_file.MAX_BYTES + 1)
+    made(COLOURS["sea"], 1).save(tmp_path / "c.png")
+    card = cards.read(shelf / "tiny-classifier")
+    pipeline = Pipeline.load(card, operation=features.operation_of(card))
+
+    found = features.extract(pipeline, sorted(tmp_path.iterdir()), lambda *_: None)
+
+    assert found.indices == [2]
+    assert [each.reason for each in found.left_out] == [
+        "it cannot be read: not a regular file",
+        "it is not a usable image: body_too_large",
+    ]
+
+
+def test_a_folder_without_any_readable_image_is_refused_with_the_reasons(shelf: Path, tmp_path: Path) -> None:
+    card = cards.read(shelf / "tiny-classifier")
+    pipeline = Pipeline.load(card, operation=features.operation_of(card))
+    with pytest.raises(CardError, match="can be read: there is none"):
+        features.require_readable(pipeline, tmp_path)
+    (tmp_path / "a.png").write_bytes(b"no")
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
+
+    with pytest.raises(CardError, match=r"unsupported_media_type: a.png; .* not an image: notes.txt"):
+        features.require_readable(pipeline, tmp_path)
+
+    made(COLOURS["sea"], 1).save(tmp_path / "b.png")
+    features.require_readable(pipeline, tmp_path)
+
+
 def test_a_folder_of_broken_photos_is_an_error(shelf: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no")
     card = cards.read(shelf / "tiny-classifier")
@@ -73,3 +107,5 @@ def test_a_folder_of_broken_photos_is_an_error(shelf: Path, tmp_path: Path) -> N
 
     with pytest.raises(CardError, match="no photo could be read: it is not a usable image"):
         features.extract(pipeline, [tmp_path / "a.png"], lambda *_: None)
+    with pytest.raises(CardError, match="no photo could be read: there is none"):
+        features.extract(pipeline, [], lambda *_: None)

@@ -44,6 +44,28 @@ def test_each_label_with_too_few_photos_is_named_with_how_many_it_needs(tmp_path
     assert "brick" not in message
 
 
+@pytest.mark.parametrize(("on_disk", "label"), [("ro\u0301sa", "rósa"), (" rose ", "rose")])
+def test_a_label_may_be_decomposed_or_have_blanks_around_it_on_disk(on_disk: str, label: str, tmp_path: Path) -> None:
+    write(tmp_path, {"sea": 10, "brick": 10})
+    (tmp_path / "brick").rename(tmp_path / on_disk)
+
+    found = labelled_photos.read(tmp_path, "")
+
+    assert found.folders == (label, "sea")
+    assert Counter(image.label for image in found.dataset.images) == {label: 10, "sea": 10}
+
+
+def test_what_is_left_out_of_a_label_without_photos_is_named(tmp_path: Path) -> None:
+    write(tmp_path, {"sea": 10})
+    (tmp_path / "bay").symlink_to("sea")
+
+    message = refused(tmp_path)
+
+    assert "bay has 10 and needs" not in message
+    assert "sea has 0 and needs 10 more" in message
+    assert "Left out: 1 file, because it is a folder that is listed already by another name: sea" in message
+
+
 def test_one_label_is_refused_with_what_to_add(tmp_path: Path) -> None:
     assert "has one label, sea, and a classifier needs at least two" in refused(write(tmp_path, {"sea": 12}))
 

@@ -59,6 +59,16 @@ def test_the_merged_photos_of_each_label_are_counted_with_the_closest_pair() -> 
     assert near_copies.across(found, ["a", "b", "a", "a", "b", "b"]) is None
 
 
+def test_thousands_of_frames_of_a_fixed_camera_are_one_group() -> None:
+    frames = 3000
+    prints = np.random.default_rng(3).random((frames + 2, 2, near_copies.BITS)) < 0.5
+    prints[1:-1] = prints[1]  # 9 million pairs
+
+    found = near_copies.groups(prints)
+
+    assert found.tolist() == [0, *[1] * frames, frames + 1]
+
+
 def test_copies_of_copies_are_one_group_and_many_photos_take_many_blocks() -> None:
     prints = np.random.default_rng(2).random((2 * near_copies.BLOCK + 50, 2, near_copies.BITS)) < 0.5
     step = near_copies.MAX_DIFFERENT * 3 // 4

@@ -198,6 +198,18 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(
     assert entries(store) == before
 
 
+def test_other_images_that_cannot_be_read_are_refused_before_any_photo_is_computed(
+    store: Path, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
+
+    done = call(store, photos, "--from", "tiny-classifier", "--name", "x", "--others", tmp_path)
+
+    assert done.exit_code == 1
+    assert "can be read: 1 file, because it is not an image: notes.txt" in done.stderr
+    assert "Left out" not in done.stderr, "the photos were computed"
+
+
 def test_without_photos_there_must_be_something_to_suggest_from(store: Path) -> None:
     assert "--suggest" in call(store, "--from", "tiny-classifier").stderr
     assert "needs PHOTOS" in call(store, "--from", "tiny-classifier", "--name", "x", "--suggest", store).stderr
