@@ -22,7 +22,6 @@ from service.host.run_options import RunOptions
 from service.host.served_models.selection import select_models
 from service.imaging import decoder, preprocess
 from service.imaging.decoder import ImageLimits
-from service.measure import image_file
 from service.models.cards import CardError, Int8, ModelCard, Serving
 from service.models.weights import checksums
 from service.tasks.scoring_base import Remark
@@ -98,6 +97,8 @@ def _sample(folder: Path, count: int, remarks: list[Remark]) -> list[Path]:
 
 
 def _preprocess(card: ModelCard, paths: Sequence[Path], remarks: list[Remark]) -> "Iterator[Images]":
+    from service.measure import image_file
+
     for path in paths:
         try:
             decoded = decoder.decode(image_file.read(path), ImageLimits(), needed=preprocess.needed_side(card.input))
