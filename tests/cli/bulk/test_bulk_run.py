@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import pytest
+from aiohttp import web
 
 from service.cli.bulk import bulk_run, results_file
 from service.cli.bulk.bulk_run import FixedLimit
 from service.cli.bulk.concurrency_limit import ConcurrencyLimit
 from service.cli.bulk.results_file import ResultsFile
-from service.cli.predict import inputs
+from service.cli.predict import inputs, remote_model
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.inputs import InputFile
+from service.cli.predict.remote_model import RemoteModel, ServiceAccess
+from service.tasks import endpoints
+from tests.cli.predict.scripted_service import answered, problem, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -147,6 +151,29 @@ async def test_images_that_are_set_aside_let_the_others_be_asked(
     found = written(out)
     assert sorted(each["number"] for each in found if "number" in each) == list(range(3, 20))
     assert [each["error"]["code"] for each in found if "error" in each] == ["overloaded"] * 3
+
+
+async def test_an_image_that_the_service_rejects_for_ever_has_its_problem_and_the_others_have_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("FIRST_PAUSE_S", 0.01), ("LONGEST_PAUSE_S", 0.1)):
+        monkeypatch.setattr(remote_model, name, seconds)
+    monkeypatch.setattr(bulk_run, "CHECK_S", 0.01)
+    out, limit = tmp_path / "results.jsonl", ConcurrencyLimit(8)
+
+    async def answer(request: web.Request) -> web.Response:
+        return problem(503, "overloaded") if await request.read() == b"0" else answered()
+
+    async with serving(answer) as url:
+        model = RemoteModel(ServiceAccess(url, patience_s=2), endpoints()["classify"], {}, limit)
+        async with model:
+            with results_file.opened(out, {}) as results:
+                await bulk_run.run(model, files(tmp_path, 60), results, limit, lambda *_step: None)
+
+    found = written(out)
+    assert len(found) == 60
+    assert [each["file"] for each in found if "error" in each] == [str(tmp_path / "0.png")]
+    assert found[-1]["error"]["code"] == "overloaded"
 
 
 async def test_no_more_images_than_the_most_are_in_memory_whatever_is_set_aside(

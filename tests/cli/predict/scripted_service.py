@@ -1,6 +1,7 @@
 """A server that answers images as a test says, a model behind it, and what a run hears of its requests."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -32,6 +33,23 @@ def model(url: str, name: str = "classify", query: dict[str, Any] | None = None,
     return RemoteModel(ServiceAccess(url, **access), endpoints()[name], query or {})
 
 
+@asynccontextmanager
+async def serving(answer: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """Yield the URL of a server that answers images so."""
+
+    async def models(_request: web.Request) -> web.Response:
+        return web.json_response({"models": []})
+
+    app = web.Application()
+    app.add_routes([web.get("/v1/models", models), web.post("/v1/classify", answer)])
+    server = web.AppRunner(app)
+    await server.setup()
+    port = free_port()
+    await web.TCPSite(server, "127.0.0.1", port).start()
+    yield f"http://127.0.0.1:{port}"
+    await server.cleanup()
+
+
 @pytest.fixture
 async def scripted() -> AsyncIterator[tuple[str, list[web.Response | None]]]:
     """Return the URL of a server that answers images with these responses in turn. None ends the connection."""
@@ -43,17 +61,8 @@ async def scripted() -> AsyncIterator[tuple[str, list[web.Response | None]]]:
             request.transport.abort()
         return response or web.Response()
 
-    async def models(_request: web.Request) -> web.Response:
-        return web.json_response({"models": []})
-
-    app = web.Application()
-    app.add_routes([web.get("/v1/models", models), web.post("/v1/classify", answer)])
-    server = web.AppRunner(app)
-    await server.setup()
-    port = free_port()
-    await web.TCPSite(server, "127.0.0.1", port).start()
-    yield f"http://127.0.0.1:{port}", responses
-    await server.cleanup()
+    async with serving(answer) as url:
+        yield url, responses
 
 
 def problem(status: int, code: str, **headers: str) -> web.Response:
