@@ -2,23 +2,22 @@
 # ruff: noqa: PLC0415 - commands that ask no service load no web library
 
 import asyncio
+import io
 import ipaddress
-import json
 import math
 import random
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
+from service.cli.predict import responses
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.query_options import encoded
+from service.cli.predict.responses import BusyError, ServiceReply
 from service.cli.terminal import duration
-from service.errors import BodyTooLarge, DeadlineExceeded, InvalidHeader, InvalidParameter, ModelRefused
-from service.errors.wording import with_choices
 from service.measure import unreachable
 from service.tasks.base import Endpoint
 
@@ -36,15 +35,10 @@ ASIDE_TRIES: Final = 5
 # An answer in this time shows that the service is well, and that another image is not.
 EVIDENCE_S: Final = 300.0
 
+# Pixels. Without such an answer a made image is asked, because the last image of a run has no other beside it.
+MADE_SIDE: Final = 64
+
 SAY_AFTER_S, SAY_AGAIN_S = 30.0, 300.0
-BUSY: Final = frozenset((408, 429, 503))
-OF_THE_IMAGE: Final = frozenset((400, 413, 415, 422))
-OF_THE_QUERY: Final = frozenset((InvalidParameter.code(), InvalidHeader.code()))
-CACHED: Final = re.compile(r";\s*hit\b")  # in Cache-Status (RFC 9211)
-
-# The code of an image without an answer, although others have one.
-NO_ANSWER: Final = "no_answer"
-
 FAILURES: Final = 3  # answers of 5xx, other than 503 and missed deadlines, after which they are the answer to an image
 
 
@@ -78,28 +72,6 @@ class Feedback(Protocol):
 
     def answered_without_work(self) -> None:
         """Note an answer from the service's cache, or a problem of the image."""
-
-
-class _BusyError(Exception):
-    """The service asks for patience, or answers late.
-
-    `pause_s` is from its `Retry-After`; None if there is no such header. `problem` is that of the image, if others are
-    answered meanwhile.
-    """
-
-    def __init__(self, reason: str, pause_s: float | None = None, problem: dict[str, Any] | None = None) -> None:
-        super().__init__(reason)
-        self.pause_s = pause_s
-        detail = f"Other images have an answer, and not this one: {reason}"
-        self.problem = problem or {"code": NO_ANSWER, "detail": detail}
-
-
-class _Reply(NamedTuple):
-    """A response: its status, headers and body."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass
@@ -158,8 +130,9 @@ class RemoteModel:
             connector=aiohttp.TCPConnector(limit=0),
         )
         try:
-            self._read(await self._send("GET", f"{self._base}/v1/models", None), is_image=False)
-        except _BusyError as error:
+            reply = await self._send("GET", f"{self._base}/v1/models", None)
+            responses.read(reply, self._access.url, is_image=False)
+        except BusyError as error:
             await self._session.close()
             raise RunFailedError(
                 f"{self._access.url} cannot be asked: {error}; {unreachable.WAYS_OUT}, or load the model here with "
@@ -188,10 +161,10 @@ class RemoteModel:
             while True:
                 try:
                     document = await self._ask(upload)
-                except _BusyError as error:
+                except BusyError as error:
                     pause_s = error.pause_s or waiting.pause_s
                     if time.monotonic() + pause_s > waiting.begun + self._access.patience_s:
-                        return {"error": self._problem_of(waiting, error)}
+                        return {"error": await self._problem_of(waiting, error)}
                     self._note(waiting, error)
                     await asyncio.sleep(pause_s * random.uniform(1, 1.5))  # so that requests do not return together
                     continue
@@ -203,13 +176,27 @@ class RemoteModel:
         finally:
             self.set_aside -= waiting.is_aside
 
-    def _problem_of(self, waiting: _Waiting, error: _BusyError) -> dict[str, Any]:
+    async def _problem_of(self, waiting: _Waiting, error: BusyError) -> dict[str, Any]:
         """Return the problem of an image whose patience ended. Raises `RunFailedError` if no other has an answer."""
-        if self._answered_at > max(waiting.begun, time.monotonic() - EVIDENCE_S):
+        is_recent = self._answered_at > max(waiting.begun, time.monotonic() - EVIDENCE_S)
+        if is_recent or await self._answers_a_made_image():
             return error.problem
         raise RunFailedError(f"{self._access.url} does not answer: {error}") from error
 
-    def _note(self, waiting: _Waiting, error: _BusyError) -> None:
+    async def _answers_a_made_image(self) -> bool:
+        """Return whether the service answers about a grey image that is made here. Raises `RunFailedError`."""
+        from PIL import Image
+
+        made = io.BytesIO()
+        Image.new("RGB", (MADE_SIDE, MADE_SIDE), "grey").save(made, "PNG")
+        try:
+            reply = await self._send("POST", self._url, made.getvalue())
+            responses.read(reply, self._access.url, is_image=True)
+        except BusyError:
+            return False
+        return reply.status < 500
+
+    def _note(self, waiting: _Waiting, error: BusyError) -> None:
         """Note a rejection. Set an image that is rejected often aside, and say why it waits if that takes long."""
         if self._feedback and not waiting.is_aside:
             self._feedback.busy()
@@ -225,22 +212,22 @@ class RemoteModel:
             )
 
     async def _ask(self, upload: bytes) -> dict[str, Any]:
-        """Return the document of one answer about an image. Raises `_BusyError` and `RunFailedError`."""
+        """Return the document of one answer about an image. Raises `BusyError` and `RunFailedError`."""
         begun = time.perf_counter()
         reply = await self._send("POST", self._url, upload)
-        document = self._read(reply, is_image=True)
+        document = responses.read(reply, self._access.url, is_image=True)
         is_answer = "error" not in document
         if is_answer:
             self._answered_at = time.monotonic()
         if self._feedback and reply.status < 500:
-            if is_answer and not CACHED.search(reply.headers.get("Cache-Status", "")):
+            if is_answer and not responses.is_cached(reply):
                 self._feedback.answered(time.perf_counter() - begun)
             else:
                 self._feedback.answered_without_work()
         return document
 
-    async def _send(self, method: str, url: str, upload: bytes | None) -> _Reply:
-        """Return the response to one request. Raises `_BusyError`."""
+    async def _send(self, method: str, url: str, upload: bytes | None) -> ServiceReply:
+        """Return the response to one request. Raises `BusyError`."""
         import aiohttp
 
         if self._session is None:
@@ -248,52 +235,6 @@ class RemoteModel:
         headers = {"Content-Type": "application/octet-stream"} if upload is not None else {}
         try:
             async with self._session.request(method, url, data=upload, headers=headers) as response:
-                return _Reply(response.status, response.headers, await response.read())
+                return ServiceReply(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise _BusyError(unreachable.reason(error)) from error
-
-    def _read(self, reply: _Reply, *, is_image: bool) -> dict[str, Any]:
-        """Return the document of a response. Raises `_BusyError` and `RunFailedError`."""
-        status = reply.status
-        try:
-            document: dict[str, Any] = json.loads(reply.body)
-            if status < 300:
-                return _answer_of(document) if is_image else document
-            detail, code = with_choices(document), str(document["code"])
-        except (ValueError, KeyError, TypeError):
-            return self._read_foreign(reply, is_image=is_image)
-        if code == ModelRefused.code():  # it stays so until the operator acts
-            raise RunFailedError(f"{self._access.url} answered {status} {code}: {detail} Name another with --model")
-        if status in BUSY:
-            raise _BusyError(detail, _retry_after(reply), document)
-        if code == DeadlineExceeded.code() and is_image:  # other work was before it
-            raise _BusyError(detail, problem=document)
-        if (status in OF_THE_IMAGE or status >= 500) and code not in OF_THE_QUERY and is_image:
-            return {"error": document}
-        raise RunFailedError(f"{self._access.url} answered {status} {code}: {detail}")
-
-    def _read_foreign(self, reply: _Reply, *, is_image: bool) -> dict[str, Any]:
-        """Return what a response means that is not of this service: a proxy rejects an image, or its service is away.
-
-        Raises `_BusyError` and `RunFailedError`.
-        """
-        if reply.status in BUSY or reply.status >= 500:
-            raise _BusyError(f"a proxy before the service answered {reply.status}", _retry_after(reply))
-        if reply.status == BodyTooLarge.status and is_image:
-            detail = "A proxy before the service answered 413: the file has more bytes than it lets through."
-            return {"error": {"code": BodyTooLarge.code(), "status": BodyTooLarge.status, "detail": detail}}
-        raise RunFailedError(
-            f"{self._access.url} answered {reply.status} with what is no answer of this service; it may be of a proxy"
-        )
-
-
-def _retry_after(reply: _Reply) -> float | None:
-    text = reply.headers.get("Retry-After", "")
-    return float(text) if text.isdecimal() else None
-
-
-def _answer_of(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the members of the only result of a response. Raises `KeyError` if it is not one."""
-    (result,) = document["results"]
-    named = {"model": document["model"]} if "model" in document else {"models": document["models"]}
-    return {**named, **{name: value for name, value in result.items() if name not in ("index", "filename")}}
+            raise BusyError(unreachable.reason(error)) from error

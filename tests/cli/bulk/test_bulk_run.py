@@ -159,21 +159,23 @@ async def test_an_image_that_the_service_rejects_for_ever_has_its_problem_and_th
     for name, seconds in (("FIRST_PAUSE_S", 0.01), ("LONGEST_PAUSE_S", 0.1)):
         monkeypatch.setattr(remote_model, name, seconds)
     monkeypatch.setattr(bulk_run, "CHECK_S", 0.01)
-    out, limit = tmp_path / "results.jsonl", ConcurrencyLimit(8)
+    limit = ConcurrencyLimit(8)
 
     async def answer(request: web.Request) -> web.Response:
         return problem(503, "overloaded") if await request.read() == b"0" else answered()
 
     async with serving(answer) as url:
-        model = RemoteModel(ServiceAccess(url, patience_s=2), endpoints()["classify"], {}, limit)
+        model = RemoteModel(ServiceAccess(url, patience_s=1), endpoints()["classify"], {}, limit)
         async with model:
-            with results_file.opened(out, {}) as results:
-                await bulk_run.run(model, files(tmp_path, 60), results, limit, lambda *_step: None)
+            for name, count in (("all.jsonl", 40), ("alone.jsonl", 1)):
+                with results_file.opened(tmp_path / name, {}) as results:
+                    await bulk_run.run(model, files(tmp_path, count), results, limit, lambda *_step: None)
 
-    found = written(out)
-    assert len(found) == 60
-    assert [each["file"] for each in found if "error" in each] == [str(tmp_path / "0.png")]
-    assert found[-1]["error"]["code"] == "overloaded"
+    for name, count in (("all.jsonl", 40), ("alone.jsonl", 1)):
+        found = written(tmp_path / name)
+        assert len(found) == count
+        problems = [(each["file"], each["error"]["code"]) for each in found if "error" in each]
+        assert problems == [(str(tmp_path / "0.png"), "overloaded")]
 
 
 async def test_no_more_images_than_the_most_are_in_memory_whatever_is_set_aside(

@@ -91,7 +91,7 @@ async def test_a_busy_service_is_asked_again_and_the_pauses_are_reported(scripte
 
 async def test_patience_ends(scripted: tuple[str, Any]) -> None:
     url, responses = scripted
-    responses += [problem(503, "draining", **{"Retry-After": "30"})]
+    responses += [problem(503, "draining", **{"Retry-After": "30"}) for _ in range(2)]
 
     async with model(url, patience_s=5) as asked:
         with pytest.raises(RunFailedError, match="does not answer: why"):
@@ -140,30 +140,6 @@ async def test_only_answers_that_a_model_computed_say_how_long_the_service_takes
 
     assert (len(heard.latencies), heard.without_work, heard.rejections) == (2, 2, 0)
     assert all(0 < seconds < 5 for seconds in heard.latencies)
-
-
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 520])
-async def test_a_proxy_whose_service_is_away_is_asked_again(
-    status: int, scripted: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(remote_model, "FIRST_PAUSE_S", 0.01)
-    url, responses = scripted
-    responses += [web.Response(text="<html>", status=status), answered()]
-    heard = Heard()
-
-    async with RemoteModel(ServiceAccess(url), endpoints()["classify"], {}, heard) as asked:
-        assert "predictions" in await asked.answer(b"")
-
-    assert heard.rejections == 1
-
-
-async def test_a_proxy_that_takes_no_image_of_that_size_rejects_this_one_only(scripted: tuple[str, Any]) -> None:
-    url, responses = scripted
-    responses += [web.Response(text="<html>", status=413), answered()]
-
-    async with model(url) as asked:
-        assert (await asked.answer(b""))["error"]["code"] == "body_too_large"
-        assert "predictions" in await asked.answer(b"")
 
 
 async def test_an_answer_of_something_else_ends_the_run(scripted: tuple[str, Any]) -> None:

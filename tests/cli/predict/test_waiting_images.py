@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from service.cli.predict import remote_model
+from service.cli.predict import responses as responses_of
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.remote_model import RemoteModel, ServiceAccess
 from service.tasks import endpoints
@@ -24,8 +25,8 @@ ALONE: dict[str, tuple[Callable[[], web.Response | None], str]] = {
     "slow to upload": (lambda: problem(408, "upload_timeout"), "upload_timeout"),
     "killed in its decoder": (lambda: problem(503, "overloaded"), "overloaded"),
     "fatal to its worker": (lambda: problem(503, "backend_unavailable"), "backend_unavailable"),
-    "late for a proxy": (lambda: web.Response(text="<html>", status=504), remote_model.NO_ANSWER),
-    "fatal to the connection": (lambda: None, remote_model.NO_ANSWER),
+    "late for a proxy": (lambda: web.Response(text="<html>", status=504), responses_of.NO_ANSWER),
+    "fatal to the connection": (lambda: None, responses_of.NO_ANSWER),
 }
 
 
@@ -44,10 +45,21 @@ async def test_an_image_that_alone_has_no_answer_until_patience_ends_has_a_probl
         await asked.answer(b"")
         assert (await late)["error"]["code"] == code
 
-    responses.append(rejected())
-    async with model(url, patience_s=0.3) as asked:
+
+@pytest.mark.parametrize("what", ALONE)
+async def test_the_last_image_has_a_problem_only_if_a_made_image_has_an_answer(
+    what: str, scripted: tuple[str, Any]
+) -> None:
+    rejected, code = ALONE[what]
+    url, responses = scripted
+    async with model(url, patience_s=0.2) as asked:
+        responses += [rejected(), answered()]
+        assert (await asked.answer(b""))["error"]["code"] == code
+
+        responses += [rejected(), rejected()]
         with pytest.raises(RunFailedError, match="does not answer: "):
             await asked.answer(b"")
+    assert not responses
 
 
 async def test_answers_long_ago_do_not_show_that_only_this_image_is_at_fault(
@@ -60,7 +72,7 @@ async def test_answers_long_ago_do_not_show_that_only_this_image_is_at_fault(
         responses.append(problem(503, "overloaded"))
         late = asyncio.create_task(asked.answer(b""))
         await until(lambda: not responses)
-        responses += [answered(), problem(503, "overloaded")]
+        responses += [answered(), *[problem(503, "overloaded") for _ in range(2)]]
         await asked.answer(b"")
         with pytest.raises(RunFailedError, match="does not answer: why"):
             await late
