@@ -50,7 +50,7 @@ def read(reply: ServiceReply, url: str, *, is_image: bool) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(reply.body)
         if status < 300:
             return _answer_of(document) if is_image else document
-        detail, code = with_choices(document), str(document["code"])
+        code, detail = str(document["code"]), with_choices(document)
     except (ValueError, KeyError, TypeError):
         return _read_foreign(reply, url, is_image=is_image)
     if code == ModelRefused.code():  # it stays so until the operator acts
