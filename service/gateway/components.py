@@ -14,12 +14,13 @@ from service.gateway.access.callers import Authenticator
 from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.access.rejection_cache import RejectionCache
 from service.gateway.backend.torchserve import Backend
-from service.gateway.inference.inference import Inference, Result
+from service.gateway.inference.inference import Inference
 from service.gateway.inference.model_watch import ModelWatch
 from service.gateway.inference.models_in_use import ModelsInUse
 from service.gateway.inference.readiness import Readiness
 from service.gateway.inference.registry import ModelRegistry
 from service.gateway.inference.response_cache import ResponseCache
+from service.gateway.inference.result import Result
 from service.gateway.inference.shadow import ShadowTraffic
 from service.gateway.inference.versions import Shares, Versions
 from service.gateway.metrics import Metrics, Transport

@@ -3,14 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from service.errors import BackendBadResponse, BackendUnavailable, DeadlineExceeded, Internal, ServiceError
 from service.gateway.backend.torchserve import Backend
 from service.gateway.inference.response_cache import ResponseCache, digest_of
-from service.gateway.metrics import CALLER_DEADLINE, CacheOutcome, Metrics
+from service.gateway.inference.result import Result
+from service.gateway.metrics import CALLER_DEADLINE, Metrics
 from service.gateway.scheduling.admission import Admission
 from service.gateway.scheduling.background import is_background
 from service.gateway.scheduling.model_queue import Expectation, ModelQueue
@@ -19,63 +20,13 @@ from service.gateway.uploads.decode_queue import DecodeQueue
 from service.gateway.uploads.parsers.image_bodies import Upload
 from service.models.cards import ModelCard
 from service.tasks import queue_name
-from service.tasks.base import DecodedFacts, ModelOutput
+from service.tasks.base import ModelOutput
 from service.tasks.shared_image import InputImage, release
 
 log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 Work = Callable[[], Coroutine[Any, Any, Value]]
-
-OVERHEAD_BYTES = 1024  # of a cached result, besides its arrays
-
-
-@dataclass(frozen=True)
-class Result:
-    """The result of one image: its facts, and for each model its output or the error that it failed with.
-
-    `facts` is an error if the image could not be decoded; then there are no outputs. `decode_s` is the time until the
-    image was decoded, in seconds. `digest` is empty if the response cache is off or the upload is an error.
-    """
-
-    upload: Upload
-    facts: DecodedFacts | ServiceError
-    outputs: tuple[ModelOutput | ServiceError, ...] = ()
-    decode_s: float = 0.0
-    digest: bytes = b""
-    cache_outcome: CacheOutcome = "miss"
-
-    @property
-    def failure(self) -> ServiceError | None:
-        """The error of the image if no model returned an output, else None."""
-        if isinstance(self.facts, ServiceError):
-            return self.facts
-        failures = [output for output in self.outputs if isinstance(output, ServiceError)]
-        return failures[0] if len(failures) == len(self.outputs) else None
-
-    @property
-    def stages(self) -> dict[str, float]:
-        """The seconds of each stage. If there are several models, those of the slowest."""
-        outputs = [output for output in self.outputs if isinstance(output, ModelOutput)]
-        return {
-            "decode": self.decode_s,
-            "queue": max((output.queue_s for output in outputs), default=0.0),
-            "inference": max((output.inference_s for output in outputs), default=0.0),
-        }
-
-    def cacheable(self) -> Self | None:
-        """Return the result as a later hit returns it: without the upload, its times 0. None if any part failed."""
-        outputs = [
-            replace(output, inference_s=0.0, queue_s=0.0) for output in self.outputs if isinstance(output, ModelOutput)
-        ]
-        if isinstance(self.facts, ServiceError) or len(outputs) < len(self.outputs):
-            return None
-        return replace(self, upload=Upload(b""), outputs=tuple(outputs), decode_s=0.0)
-
-    def size(self) -> int:
-        """Return the bytes of the arrays, plus `OVERHEAD_BYTES`."""
-        outputs = [output for output in self.outputs if isinstance(output, ModelOutput)]
-        return OVERHEAD_BYTES + sum(array.nbytes for output in outputs for array in output.arrays.values())
 
 
 class Inference:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from service.errors import ServiceError
 from service.gateway.backend.torchserve import Backend
-from service.gateway.inference.inference import Result
 from service.gateway.inference.models_in_use import ModelsInUse
+from service.gateway.inference.result import Result
 from service.gateway.metrics import Metrics
 from service.gateway.scheduling.background import BACKGROUND
 from service.gateway.scheduling.model_queue import ModelQueue

@@ -19,7 +19,7 @@ from service.gateway.http import etag
 from service.gateway.http.media_types import JSON, media_type
 from service.gateway.http.negotiation import preferred
 from service.gateway.http.problems import DISCONNECTED, ON_DISCONNECT, ClientGoneError
-from service.gateway.inference.inference import Result
+from service.gateway.inference.result import Result
 from service.gateway.inference.versions import HEADER as VERSION
 from service.gateway.metrics import STAGES
 from service.gateway.scheduling import request_terms
@@ -168,7 +168,7 @@ def slowest_stages(results: Sequence[Result]) -> dict[str, float]:
 
 def checked_tag(request: Request, models: Sequence[str], results: Sequence[Result], terms: RequestTerms) -> str | None:
     """Return the entity tag if every result can be cached, else None. Raises `PreconditionFailed`."""
-    if not all(result.digest and result.cacheable() for result in results):
+    if not all(result.digest and result.is_complete for result in results):
         return None
     parts = [part.encode() for part in (terms.operation, *models)]
     tag = etag.entity_tag(request, [*parts, *(result.digest for result in results)])

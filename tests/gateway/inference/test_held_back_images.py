@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.gateway.inference.inference import Inference, Result
+from service.gateway.inference.inference import Inference
 from service.gateway.inference.response_cache import ResponseCache
+from service.gateway.inference.result import Result
 from service.gateway.scheduling.background import BACKGROUND, BackgroundLimit
 from service.gateway.scheduling.model_queue import ModelQueue
 from service.gateway.scheduling.request_terms import RequestTerms

@@ -9,7 +9,8 @@ import pytest
 
 from service.errors import BackendUnavailable, DeadlineExceeded, ImageCorrupt, Overloaded, ServiceError
 from service.gateway.backend.torchserve import Workers
-from service.gateway.inference.inference import Inference, Result
+from service.gateway.inference.inference import Inference
+from service.gateway.inference.result import Result
 from service.gateway.metrics import Metrics
 from service.gateway.scheduling.admission import Admission
 from service.gateway.scheduling.model_queue import ModelQueue

@@ -6,7 +6,7 @@ import pytest
 from starlette.datastructures import State
 
 from service.gateway.http.problems import DISCONNECTED, ON_DISCONNECT, ClientGoneError
-from service.gateway.inference.inference import Result
+from service.gateway.inference.result import Result
 from service.gateway.routes.image_results import ImageResults, document_of, unless_gone
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads.parsers.image_bodies import Upload
