@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from service.config.log_settings import LogSettings
 from service.config.logs import Logs
-from service.errors import Internal
+from service.errors import DeadlineExceeded, Internal
 from service.models.cards import CardError, ModelCard
 from service.tasks import frame
 from service.tasks.frame import Array, UnpackedFrame
@@ -24,6 +24,13 @@ class RejectedImageError(ValueError):
     def __init__(self, detail: str, code: str = INTERNAL) -> None:
         super().__init__(detail)
         self.code = code
+
+
+class ExpiredImageError(RejectedImageError):
+    """An image whose deadline passed before a pass began with it."""
+
+    def __init__(self) -> None:
+        super().__init__("The deadline passed before the image's pass began.", DeadlineExceeded.code())
 
 
 def opened(request: dict[str, Any]) -> list[UnpackedFrame | RejectedImageError]:

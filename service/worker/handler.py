@@ -22,7 +22,6 @@ from service.config.logs import Logs
 from service.config.tracing.trace_settings import TraceSettings
 from service.engines import Engine, Images, eager
 from service.engines.cuda import batch_sizes
-from service.errors import DeadlineExceeded
 from service.host.torchserve_log import CANNOT_LOAD
 from service.models import cards
 from service.models.cards import CardError, ModelCard
@@ -33,7 +32,7 @@ from service.worker import drain, exchange
 from service.worker.batches import batch
 from service.worker.batches.batch import BatchedOutput
 from service.worker.batches.engine_queue import EngineQueue
-from service.worker.exchange import NO_IMAGE, RejectedImageError
+from service.worker.exchange import NO_IMAGE, ExpiredImageError, RejectedImageError
 from service.worker.resources.memory import resident_bytes
 from service.worker.shared_images import SharedImages
 
@@ -46,6 +45,7 @@ Loader = Callable[[ModelCard, str | None], Engine]
 EagerRun = Callable[[str, Images], BatchArrays]
 EagerLoader = Callable[[ModelCard, str | None], EagerRun]
 Alike = tuple[str, tuple[int, ...]]  # the operation and the shape of images that a batch may hold together
+Timed = tuple[Images, float]  # an image, and the Unix time in seconds after which its result is not needed
 
 
 class BatchHandler:
@@ -76,7 +76,7 @@ class BatchHandler:
         self._shared = SharedImages(shared_memory or shared_image.folder(os.environ))
         self._logs: Logs | None = None
         self._spans: BatchSpans | None = None
-        self._queue = EngineQueue(self._pass, 1)
+        self._queue = EngineQueue(self._pass, 1, clock)
         self._eager_turn = threading.Lock()
 
     def initialize(self, context: Any) -> None:
@@ -112,18 +112,20 @@ class BatchHandler:
 
     def _outcomes(self, opened: Sequence[UnpackedFrame | RejectedImageError]) -> dict[int, BatchedOutput | Exception]:
         outcomes: dict[int, BatchedOutput | Exception] = {}
-        alike: dict[Alike, dict[int, Images]] = defaultdict(dict)
+        alike: dict[Alike, dict[int, Timed]] = defaultdict(dict)
         for index, each in enumerate(opened):
             try:
-                operation, image = self._requested(each)
-                alike[operation, image.shape][index] = image
+                operation, image, expires = self._requested(each)
+                alike[operation, image.shape][index] = image, expires
             except RejectedImageError as error:
-                log.warning("refused an image: %s", error, extra={"model": self.card.name, "code": error.code})
                 outcomes[index] = error
         for kind, images in alike.items():
             indices, size = list(images), operation_of(self.card, kind[0]).batch_size(self.card)
             for start in range(0, len(indices), size):  # TorchServe may have joined the batches of several gateways
                 outcomes |= self._run(kind, {index: images[index] for index in indices[start : start + size]}, size)
+        for outcome in outcomes.values():
+            if isinstance(outcome, RejectedImageError):
+                log.warning("refused an image: %s", outcome, extra={"model": self.card.name, "code": outcome.code})
         return outcomes
 
     def _start(self, folder: Path, gpu: int | None) -> None:
@@ -132,13 +134,13 @@ class BatchHandler:
         # TorchServe counts GPUs by `nvidia-smi`, and without it, or on a slice of a GPU, names none.
         self._device = None if gpu is None else f"cuda:{gpu}"
         self.engine = self._load(self.card, self._device)
-        self._queue = EngineQueue(self._pass, engines.calls_at_once(self.engine))
+        self._queue = EngineQueue(self._pass, engines.calls_at_once(self.engine), self._clock)
         side = self.card.input.square
         for count in batch_sizes.sizes(operation_of(self.card, PREDICT).batch_size(self.card)):
             outputs = self.engine(np.zeros((count, side, side, 3), np.uint8))
         exchange.check_types(self.card, outputs)
 
-    def _requested(self, opened: UnpackedFrame | RejectedImageError) -> tuple[str, Images]:
+    def _requested(self, opened: UnpackedFrame | RejectedImageError) -> tuple[str, Images, float]:
         if isinstance(opened, RejectedImageError):
             raise opened
         head, arrays = opened
@@ -154,8 +156,8 @@ class BatchHandler:
         if not operation_of(self.card, operation).input(self.card).accepts(image.shape[0], image.shape[1]):
             raise RejectedImageError(f"The image's sides {image.shape[:2]} do not fit this model.")
         if self._clock() > expires:
-            raise RejectedImageError("The deadline passed before the image's batch began.", DeadlineExceeded.code())
-        return operation, image
+            raise ExpiredImageError
+        return operation, image, expires
 
     def _engine(self, operation: str) -> Engine:
         """Return what runs an operation. Others than `predict` share a network that is loaded at the first request."""
@@ -170,9 +172,14 @@ class BatchHandler:
     def _pass(self, kind: Alike, images: Images) -> list[BatchedOutput | Exception]:
         return batch.run(self._engine(kind[0]), images)
 
-    def _run(self, kind: Alike, images: dict[int, Images], size: int) -> dict[int, BatchedOutput | Exception]:
-        outcomes = dict(zip(images, self._queue.outcomes(kind, list(images.values()), size), strict=True))
-        failed = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, Exception)}
+    def _run(self, kind: Alike, images: dict[int, Timed], size: int) -> dict[int, BatchedOutput | Exception]:
+        pixels, expires = zip(*images.values(), strict=True)
+        outcomes = dict(zip(images, self._queue.outcomes(kind, pixels, expires, size), strict=True))
+        failed = {
+            index: outcome
+            for index, outcome in outcomes.items()
+            if isinstance(outcome, Exception) and not isinstance(outcome, RejectedImageError)
+        }
         if failed:
             first = next(iter(failed.values()))
             fields = {"model": self.card.name, "failed": list(failed), "images": len(images)}

@@ -231,17 +231,6 @@ def test_answers_are_copied_out_of_the_batch(folder: Path) -> None:
     assert scores(first) == [5]
 
 
-def test_a_picture_that_nobody_waits_for_any_more_is_not_computed_and_its_neighbours_are(folder: Path) -> None:
-    engine = FakeEngine()
-    ends = (NOW + 5, NOW - 0.1, NOW)
-
-    replies = started(folder, engine).handle([request(flat(7), expires=end) for end in ends], None)
-
-    assert [head["ok"] for head in heads(replies)] == [True, False, True]
-    assert heads(replies)[1]["code"] == "deadline_exceeded"
-    assert heads(replies)[0]["batch"] == 2
-
-
 def operation_request(operation: str, grey: int) -> dict[str, Any]:
     return {"body": bytearray(frame.pack({"operation": operation}, {"image": flat(grey)}))}
 

@@ -1,5 +1,6 @@
 """Batches that wait for the engine are merged, each keeps its own outcomes, and the oldest is never passed over."""
 
+import math
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pytest
 from service.engines import Images
 from service.worker.batches.batch import BatchedOutput
 from service.worker.batches.engine_queue import EngineQueue, Outcome
+from service.worker.exchange import ExpiredImageError
 from tests.e2e.running import until
 from tests.worker.requests import flat
 
@@ -42,13 +44,16 @@ class Waiting:
 
     def __init__(self, pool: ThreadPoolExecutor, calls: int = 1) -> None:
         self.engine = ManualEngine()
-        self.queue = EngineQueue(self.engine.run, calls)
+        self.now = 0.0
+        self.expires: dict[int, float] = {}  # by the grey level of an image
+        self.queue = EngineQueue(self.engine.run, calls, lambda: self.now)
         self._pool = pool
         self.first = self.add("predict", [0])
         self.engine.await_pass(1)
 
     def add(self, kind: str, greys: list[int], most: int = 8) -> "Future[Sequence[Outcome]]":
-        return self._pool.submit(self.queue.outcomes, kind, [flat(grey) for grey in greys], most)
+        expires = [self.expires.get(grey, math.inf) for grey in greys]
+        return self._pool.submit(self.queue.outcomes, kind, [flat(grey) for grey in greys], expires, most)
 
     def add_waiting(self, kind: str, greys: list[int]) -> "Future[Sequence[Outcome]]":
         """Add a batch, and return when it waits."""
@@ -154,6 +159,42 @@ def test_an_engine_that_takes_two_calls_gets_two_passes_at_the_same_time() -> No
     assert waiting.engine.passes == [[0], [1], [2, 3]]
 
 
+def test_an_image_that_expires_while_it_waits_is_in_no_pass_and_its_neighbours_are(waiting: Waiting) -> None:
+    waiting.expires = {11: 5.0, 20: 5.0, 21: 5.0}
+    neighbours, late = (waiting.add_waiting("predict", each) for each in ([10, 11, 12], [20, 21]))
+    waiting.now = 6.0
+    waiting.engine.go(2)
+
+    assert [type(each) for each in late.result(TIMEOUT_S)] == [ExpiredImageError] * 2
+    assert [type(each) for each in neighbours.result(TIMEOUT_S)] == [BatchedOutput, ExpiredImageError, BatchedOutput]
+    assert greys(neighbours) == [10, 12]
+    assert waiting.engine.passes == [[0], [10, 12]]
+
+
+def test_images_that_have_all_expired_begin_no_pass_and_the_next_batch_does(waiting: Waiting) -> None:
+    waiting.expires = {10: 5.0}
+    late = waiting.add_waiting("predict", [10])
+    other = waiting.add_waiting("embed", [30])
+    waiting.now = 6.0
+    waiting.engine.go(2)
+
+    assert [type(each) for each in late.result(TIMEOUT_S)] == [ExpiredImageError]
+    assert greys(other) == [30]
+    assert waiting.engine.passes == [[0], [30]]
+
+
+def test_the_image_of_a_pass_that_has_begun_does_not_expire(waiting: Waiting) -> None:
+    waiting.expires = {10: 5.0}
+    begun = waiting.add_waiting("predict", [10])
+    waiting.engine.go()
+    waiting.engine.await_pass(2)
+    waiting.now = 6.0
+    waiting.add_waiting("predict", [11])
+    waiting.engine.go(2)
+
+    assert greys(begun) == [10]
+
+
 def test_batches_from_many_threads_all_come_back_as_they_were_sent() -> None:
     def run(_kind: str, images: Images) -> list[Outcome]:
         return [BatchedOutput({"grey": image[0, 0, :1]}, len(images), 0.1) for image in images]
@@ -161,6 +202,8 @@ def test_batches_from_many_threads_all_come_back_as_they_were_sent() -> None:
     queue = EngineQueue(run, 2)
     sent = np.random.default_rng(0).integers(0, 255, (200, 3))
     with ThreadPoolExecutor(16) as pool:
-        futures = [pool.submit(queue.outcomes, "predict", [flat(int(grey)) for grey in row], 8) for row in sent]
+        futures = [
+            pool.submit(queue.outcomes, "predict", [flat(int(grey)) for grey in row], [math.inf] * 3, 8) for row in sent
+        ]
 
     assert [greys(future) for future in futures] == sent.tolist()
