@@ -122,8 +122,9 @@ def eager(network: MultiGraph, half: torch.dtype | None) -> dict[str, RunGraph]:
 
 def compiled(card: ModelCard) -> dict[str, RunGraph]:
     """Return the graphs as the service compiles them."""
-    network = multi_graph.of_card(card, graph.build(card, conversion.fastest_form()).network, CPU)
     settings = openvino_engine.settings_of(card)
+    form = conversion.fastest_form(settings["INFERENCE_PRECISION_HINT"])
+    network = multi_graph.of_card(card, graph.build(card, form).network, CPU)
     core = openvino_runtime.core()
     return {
         name: CompiledPart(core.compile_model(conversion.convert_part(card, part), "CPU", settings), None)

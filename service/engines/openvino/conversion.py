@@ -30,13 +30,16 @@ class ConversionError(RuntimeError):
     """OpenVINO cannot convert or compile the network; PyTorch may still run it."""
 
 
-def load_model(card: ModelCard) -> Any:
-    """Return the model in the precision of the card. Raises `CardError` and `ConversionError`."""
-    return read_int8_model(card) if card.serving.precision == "int8" else convert(card)
+def load_model(card: ModelCard, precision: str) -> Any:
+    """Return the int8 model of a card that asks for it, else the network in the fastest form for `precision`.
+
+    `precision` is "f32" or "bf16". Raises `CardError` and `ConversionError`.
+    """
+    return read_int8_model(card) if card.serving.precision == "int8" else convert(card, fastest_form(precision))
 
 
-def convert(card: ModelCard, form: Form | None = None) -> Any:
-    """Return the network with its float32 weights, in this processor's form unless another one is given.
+def convert(card: ModelCard, form: Form = FORM) -> Any:
+    """Return the network with its float32 weights in a form, by default the same one on every processor.
 
     The batch size is dynamic, and so are the sides of a segmenter.
 
@@ -44,7 +47,7 @@ def convert(card: ModelCard, form: Form | None = None) -> Any:
     """
     if head_of(card).multi_graph is not None:
         raise CardError(f"{card.name}: its network consists of several graphs, which are not one model")
-    module = graph.build(card, form or fastest_form())
+    module = graph.build(card, form)
     side = TRACE_SIDE if card.network.library == "own" else card.input.size
     free_or_size = card.input.size if head_of(card).has_fixed_size else -1  # -1: dynamic
     example = torch.zeros((2, side, side, 3), dtype=torch.uint8)
@@ -72,12 +75,14 @@ def _converted(card: ModelCard, module: torch.nn.Module, example: torch.Tensor, 
     return converted
 
 
-def fastest_form() -> Form:
-    """Return the form that OpenVINO runs fastest on this processor.
+def fastest_form(precision: str) -> Form:
+    """Return the form that OpenVINO runs fastest on this processor in a precision, "f32" or "bf16".
 
-    Its dilated convolutions reach a tenth of the speed of 1x1 convolutions on AMX, but all of it on AVX-512.
+    In bfloat16 its dilated convolutions reach a tenth of the speed of 1x1 convolutions on AMX, but all of it on
+    AVX-512. In single precision AMX is not used.
     """
-    return replace(FORM, taps=torch.cpu.get_capabilities().get("amx_bf16", False) is True)
+    has_amx = torch.cpu.get_capabilities().get("amx_bf16", False) is True
+    return replace(FORM, taps=has_amx and precision == "bf16")
 
 
 def _traced(module: torch.nn.Module, example: torch.Tensor) -> Any:

@@ -150,7 +150,7 @@ def settings_of(card: ModelCard) -> dict[str, Any]:
 
 def compile_model(card: ModelCard, settings: dict[str, Any]) -> Any:
     """Return the compiled model of a card. Raises `CardError` and `ConversionError` as `load` does."""
-    model = conversion.load_model(card)
+    model = conversion.load_model(card, settings["INFERENCE_PRECISION_HINT"])
     try:
         return openvino_runtime.core().compile_model(model, "CPU", settings)
     except RuntimeError as error:

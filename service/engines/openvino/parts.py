@@ -74,7 +74,8 @@ def _cache_name(card: ModelCard, part: str) -> str:
 
 def _compile(card: ModelCard, settings: dict[str, Any]) -> Mapping[str, memoryview]:
     """Return the file of each compiled graph. Raises as `load` does."""
-    network = multi_graph.of_card(card, graph.build(card, conversion.fastest_form()).network, CPU)
+    form = conversion.fastest_form(settings["INFERENCE_PRECISION_HINT"])
+    network = multi_graph.of_card(card, graph.build(card, form).network, CPU)
     found = {}
     for name, part in network.parts.items():
         stream = io.BytesIO()

@@ -32,7 +32,8 @@ def quantise(card: ModelCard, images: Sequence[Images]) -> bytes:
 
     Weights get one scale per channel and use half of the int8 range: with the whole range, processors without VNNI
     clamp sums of two products (decision 0014). Activations get one scale per tensor. Biases are corrected for the
-    quantisation error (NNCF's default "fast bias correction"). Raises `CardError` and `ConversionError` as
+    quantisation error (NNCF's default "fast bias correction"). The network has the form that is the same on every
+    processor, since the file may be served by another one. Raises `CardError` and `ConversionError` as
     `conversion.convert` does.
     """
     openvino_runtime.package()  # first, because it also disables the telemetry of NNCF

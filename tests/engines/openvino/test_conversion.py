@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from service import networks
 from service.engines import graph
 from service.engines.heads import head_of
-from service.engines.openvino import conversion
+from service.engines.openvino import conversion, quantise
+from service.engines.openvino import engine as openvino_engine
 from service.engines.openvino import runtime as openvino_runtime
 from service.engines.openvino.conversion import ConversionError
 from service.models import cards
@@ -25,7 +26,7 @@ from tests.stores import serving, write_store
 
 @pytest.mark.parametrize(("name", "shape"), [("tiny-classifier", "[?,64,64,3]"), ("tiny-segmenter", "[?,?,?,3]")])
 def test_the_batch_is_free_and_a_segmenters_sides_are_too(store: Path, name: str, shape: str) -> None:
-    model = conversion.load_model(cards.read(store / name))
+    model = conversion.load_model(cards.read(store / name), "f32")
     assert str(model.input(0).get_partial_shape()) == shape
     assert model.input(0).get_element_type().get_type_name() == "u8"
 
@@ -37,13 +38,43 @@ def test_a_network_with_several_outputs_is_refused(store: Path, monkeypatch: pyt
 
     monkeypatch.setattr(graph, "build", lambda _card, _form: Two())
     with pytest.raises(ConversionError, match="tiny-classifier: the network has 2 outputs"):
-        conversion.load_model(cards.read(store / "tiny-classifier"))
+        conversion.load_model(cards.read(store / "tiny-classifier"), "f32")
 
 
-@pytest.mark.parametrize("has_amx", [True, False])
-def test_only_a_processor_with_amx_gets_cropped_taps(monkeypatch: pytest.MonkeyPatch, *, has_amx: bool) -> None:
+@pytest.mark.parametrize(
+    ("has_amx", "precision", "taps"),
+    [(True, "bf16", True), (True, "f32", False), (False, "bf16", False), (False, "f32", False)],
+)
+def test_only_bfloat16_on_a_processor_with_amx_gets_cropped_taps(
+    monkeypatch: pytest.MonkeyPatch, *, has_amx: bool, precision: str, taps: bool
+) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_amx})
-    assert conversion.fastest_form() == replace(conversion.FORM, taps=has_amx)
+    assert conversion.fastest_form(precision) == replace(conversion.FORM, taps=taps)
+
+
+class _BuiltError(Exception):
+    """A network was to be built; its form is the argument."""
+
+
+@pytest.mark.parametrize(("precision", "taps"), [("auto", True), ("bf16", True), ("fp32", False), ("int8", False)])
+def test_the_form_on_a_processor_with_amx_is_that_of_the_cards_precision_and_int8_has_one_everywhere(
+    store: Path, monkeypatch: pytest.MonkeyPatch, precision: str, *, taps: bool
+) -> None:
+    def build(_card: ModelCard, form: Form) -> graph.Graph:
+        raise _BuiltError(form)
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    monkeypatch.setattr(graph, "build", build)
+    card = serving(cards.read(store / "tiny-segmenter"), precision=precision)
+
+    def make() -> object:
+        if precision == "int8":
+            return quantise.quantise(card, [np.zeros((64, 64, 3), np.uint8)])
+        return openvino_engine.compile_model(card, openvino_engine.settings_of(card))
+
+    with pytest.raises(_BuiltError) as caught:
+        make()
+    assert caught.value.args[0] == replace(conversion.FORM, taps=taps)
 
 
 @pytest.fixture(scope="module")
@@ -80,4 +111,4 @@ def test_an_int8_file_that_holds_no_network_is_told(tmp_path: Path) -> None:
     (card.folder / "int8.zip").write_bytes(b"nothing")
     form = Int8(file="int8.zip", sha256=hashlib.sha256(b"nothing").hexdigest(), made_of=str(card.checksum))
     with pytest.raises(CardError, match="its int8 file cannot be read"):
-        conversion.load_model(serving(card.model_copy(update={"int8": form}), precision="int8"))
+        conversion.load_model(serving(card.model_copy(update={"int8": form}), precision="int8"), "f32")
