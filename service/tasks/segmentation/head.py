@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from service.models.cards import CardError, ModelCard
 from service.networks.segmentation import Segmenter
 from service.tasks.segmentation.likeliest_head import Upsample, likeliest
-from service.tasks.segmentation.masks_head import class_scores, confident, sampled_scores, sampling_step
+from service.tasks.segmentation.masks_head import (
+    class_scores,
+    confident,
+    likelihood,
+    sampled_scores,
+    sampling_step,
+)
 from service.tasks.segmentation.multiscale_head import multiscale
 from service.tasks.torch_head import Forward, ImageSize, LoadedNetwork, Outputs, Postprocess, TorchHead, stack
 
@@ -53,8 +59,12 @@ def segment(upsample: Upsample, coarse: Tensor, size: ImageSize) -> Outputs:
 
 
 def confidence(loaded: LoadedNetwork, x: Tensor) -> Outputs:
-    """Return `mask`, `class_scores` and `confidence` (n, h, w) uint8, 255 times the mask's probability."""
-    return stack([_confidence(logits) for logits in loaded.network(x).float()])
+    """Return `mask`, `class_scores` and `confidence` (n, h, w) uint8, 255 times the mask's probability.
+
+    All are those of `segment`, but the scores are means over all pixels.
+    """
+    network, size = loaded.network, (x.shape[2], x.shape[3])
+    return stack([_confidence(network.upsample, each.float().contiguous(), size) for each in network.coarse(x)])
 
 
 def _segment(upsample: Upsample, logits: Tensor, size: ImageSize) -> dict[str, Tensor]:
@@ -62,9 +72,13 @@ def _segment(upsample: Upsample, logits: Tensor, size: ImageSize) -> dict[str, T
     if sampling_step(len(logits), size[0] * size[1]) == 1:
         mask, scores = _whole(upsample, logits, size)
     else:
-        mask = likeliest(upsample, logits, size) if logits.is_cpu else upsampled_argmax(upsample, logits, size)
+        mask = _mask(upsample, logits, size)
         scores = sampled_scores(upsample, logits, mask)
     return {"mask": mask, "class_scores": scores + (logits * 0).sum()}
+
+
+def _mask(upsample: Upsample, logits: Tensor, size: ImageSize) -> Tensor:
+    return likeliest(upsample, logits, size) if logits.is_cpu else upsampled_argmax(upsample, logits, size)
 
 
 def _whole(upsample: Upsample, logits: Tensor, size: ImageSize) -> tuple[Tensor, Tensor]:
@@ -89,9 +103,16 @@ def upsampled_argmax(upsample: Upsample, logits: Tensor, size: ImageSize) -> Ten
     return mask.to(torch.uint8)
 
 
-def _confidence(logits: Tensor) -> dict[str, Tensor]:
-    """Return one image's outputs from its logits `(classes, h, w)`."""
-    return confident(logits.argmax(dim=0), logits.softmax(dim=0).amax(dim=0), len(logits))
+def _confidence(upsample: Upsample, logits: Tensor, size: ImageSize) -> dict[str, Tensor]:
+    """Return one image's outputs from its logits `(classes, h/s, w/s)`."""
+    classes = len(logits)
+    if sampling_step(classes, size[0] * size[1]) == 1:
+        upsampled = upsample(logits[None], size)[0]
+        found = confident(upsampled.argmax(dim=0), upsampled.softmax(dim=0).amax(dim=0), classes)
+    else:
+        mask = _mask(upsample, logits, size).long()
+        found = confident(mask, likelihood(upsample, logits, mask), classes)
+    return {**found, "class_scores": found["class_scores"] + (logits * 0).sum()}
 
 
 # Measured, milliseconds per image on one core in both memory formats: deeplab_resnest14 at 160 px 128 and 99 (channels

@@ -32,8 +32,7 @@ def sampled_scores(upsample: Upsample, logits: Tensor, mask: Tensor) -> Tensor:
     classes = len(logits)
     step = sampling_step(classes, mask.numel())
     grid = [torch.arange(step // 2, length, step, device=mask.device) for length in mask.shape]
-    lengths = zip(logits.shape[1:], mask.shape, strict=True)
-    axes = [taps(upsample, length, target, logits.device) for length, target in lengths]
+    axes = _axes(upsample, logits, mask)
     chosen, likely = _grid_likelihood(axes, logits, mask, *grid)
     flat = mask.flatten()
     missing = torch.bincount(chosen.flatten(), minlength=classes) < torch.bincount(flat, minlength=classes).clamp(max=1)
@@ -43,6 +42,21 @@ def sampled_scores(upsample: Upsample, logits: Tensor, mask: Tensor) -> Tensor:
     parts = [_likelihood(axes, logits, mask, part) for part in pixels.split(SAMPLED // classes)]
     chosen = torch.cat([chosen.flatten(), flat[pixels].long()])
     return class_scores(chosen, torch.cat([likely.flatten(), *parts]), classes)
+
+
+def likelihood(upsample: Upsample, logits: Tensor, mask: Tensor) -> Tensor:
+    """Return the probability of its class in the mask at each pixel, `(h, w)` float32, in the memory of some blocks.
+
+    `logits` (classes, h/s, w/s) are the network's, `mask` (h, w) has each pixel's class.
+    """
+    rows, columns = (torch.arange(length, device=mask.device) for length in mask.shape)
+    return _grid_likelihood(_axes(upsample, logits, mask), logits, mask, rows, columns)[1]
+
+
+def _axes(upsample: Upsample, logits: Tensor, mask: Tensor) -> list[Taps]:
+    """Return the taps down and across."""
+    lengths = zip(logits.shape[1:], mask.shape, strict=True)
+    return [taps(upsample, length, target, logits.device) for length, target in lengths]
 
 
 def _grid_likelihood(

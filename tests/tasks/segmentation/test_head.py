@@ -1,6 +1,7 @@
 """Logits to outputs, compared with a direct computation, and in bounded memory."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from service.engines import eager, graph, torch_cpu
 from service.imaging import decoder, preprocess
@@ -17,6 +19,7 @@ from service.networks import build
 from service.networks.segmentation import Segmenter
 from service.tasks.classification import head as classification_head
 from service.tasks.segmentation import head
+from service.tasks.torch_head import LoadedNetwork
 
 Pixels = npt.NDArray[np.uint8]
 SIZE = (90, 70)
@@ -123,6 +126,67 @@ def test_a_network_is_finished_by_its_task() -> None:
         "scores"
     ]
     torch.testing.assert_close(scores, torch.tensor([[0.25, 0.25, 0.5]]))
+
+
+class Coarse:
+    """A segmenter whose logits are given."""
+
+    def __init__(self, coarse: Tensor) -> None:
+        self._coarse = coarse
+        self.upsample = upsample
+
+    def coarse(self, _x: Tensor) -> Tensor:
+        return self._coarse
+
+
+class LargestTensor(TorchDispatchMode):
+    """Records the bytes of the largest tensor that any operation returns."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for each in found if isinstance(found, tuple | list) else (found,):
+            if isinstance(each, Tensor):
+                self.largest = max(self.largest, each.untyped_storage().nbytes())
+        return found
+
+
+def confidence_of(coarse: Tensor, size: tuple[int, int]) -> dict[str, Any]:
+    card = cards.read(STORE / "starter-segmenter")
+    loaded = LoadedNetwork(Coarse(coarse), card, torch.zeros(1, 3, 1, 1))
+    return head.HEAD.operations["predict_confidence"](loaded, torch.zeros(len(coarse), 3, *size))
+
+
+@pytest.mark.parametrize("size", [SIZE, (264, 200)])
+@pytest.mark.parametrize("classes", [1, 3, 150, 255])
+def test_the_confidence_is_that_of_the_whole_softmax(classes: int, size: tuple[int, int]) -> None:
+    found = confidence_of(logits(classes), size)
+
+    likely, mask = upsample(logits(classes), size).softmax(dim=1).max(dim=1)
+    assert torch.equal(found["mask"], mask.to(torch.uint8))
+    assert (found["confidence"].int() - (likely * 255).round().int()).abs().max() <= 1
+    assert (found["confidence"] == (likely * 255).round()).float().mean() > 0.99
+    for index in range(2):
+        own = [likely[index][mask[index] == each] for each in range(classes)]
+        expected = torch.stack([each.mean() if len(each) else torch.zeros(()) for each in own])
+        torch.testing.assert_close(found["class_scores"][index], expected, atol=1e-5, rtol=0)
+
+
+def test_the_confidence_of_many_classes_takes_no_more_memory_than_there_is_room() -> None:
+    coarse, size = logits(150, 2), (512, 1024)
+    with LargestTensor() as seen:  # type: ignore[no-untyped-call]
+        confidence_of(coarse, size)
+
+    assert 4 * 150 * size[0] * size[1] > 10 * head.ROOM, "all upsampled logits of one image"
+    assert 0 < seen.largest <= head.ROOM
+
+
+def test_a_confidence_of_logits_that_are_not_finite_makes_every_score_nan() -> None:
+    coarse = logits(150, 1)
+    coarse[0, 3, 4, 5] = np.nan
+
+    assert confidence_of(coarse, (264, 200))["class_scores"].isnan().all()
 
 
 def test_the_confidence_is_that_of_the_engines_mask(store: Path, images: Pixels) -> None:
