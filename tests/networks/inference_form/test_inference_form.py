@@ -13,7 +13,7 @@ from service.networks.detection.spec import DETECTORS
 from service.networks.inference_form import REFERENCE, Form, rewrite
 from service.networks.inference_form.atrous import CroppedTaps
 from service.networks.split_attention import SplitAttentionConv2d
-from tests.networks.inference_form.comparison import assert_equal, random_map, randomised
+from tests.networks.inference_form.comparison import assert_close, assert_equal, random_map, randomised
 
 FORMS = {
     "folded": Form(fold=True),
@@ -66,16 +66,21 @@ def test_the_graphs_of_a_detector_give_the_same(name: str, form: Form) -> None:
     torch.manual_seed(0)
     network = randomised(Detector(spec, 7))
     assert isinstance(network, Detector)
-    image, regions, larger = random_map(1, 3, 64, 96), random_map(3, 16, 7, 7), random_map(3, 16, 14, 14)
+    image, features, larger = random_map(1, 3, 64, 96), random_map(3, 16, 7, 7), random_map(3, 16, 14, 14)
 
-    def run() -> list[torch.Tensor]:
-        boxes = [each for head in network.box_heads for each in head(regions)]
-        return [*network.trunk(image), *boxes, *(head(larger) for head in network.mask_heads)]
+    def run() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Return the logits of classes, and everything else."""
+        answers = [head(features) for head in network.box_heads]
+        masks = [head(larger) for head in network.mask_heads]
+        return [logits for logits, _ in answers], [*network.trunk(image), *(deltas for _, deltas in answers), *masks]
 
-    expected = run()
+    expected_logits, expected = run()
     rewrite(network, form)
-    for found, before in zip(run(), expected, strict=True):
-        torch.testing.assert_close(found, before, rtol=1e-4, atol=1e-4 * float(before.abs().max()))
+    found_logits, found = run()
+    for one, before in zip(found_logits, expected_logits, strict=True):
+        assert_equal(one, before)
+    for one, before in zip(found, expected, strict=True):
+        assert_close(one, before)
     if form.fold:
         assert not [each for each in network.modules() if isinstance(each, nn.BatchNorm2d)]
 
