@@ -212,11 +212,14 @@ class ImageTooCostly(ServiceError):
 
 
 class MasksTooLarge(ServiceError):
-    """The masks of the detections are wider together, or have more pixels, than the service renders for one image."""
+    """The masks are wider together, have more pixels, or take more time or memory to render than allowed."""
 
     status = 422
     title = "The masks are too large together"
-    cure = "Raise min_score, lower max_detections, name fewer classes, or leave the masks out with mask=none."
+    cure = (
+        "Leave the masks out with mask=none, ask for mask=rle, or scale the image down. "
+        "For detections, you can also raise min_score, lower max_detections, or name fewer classes."
+    )
 
 
 class ImageModeUnsupported(ServiceError):

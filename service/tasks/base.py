@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,6 @@ from service.tasks.shared_image import InputImage
 
 Arrays = dict[str, Array]
 Pixels = shared_image.Pixels
-Layer = Callable[[Image.Image], bytes]
 QueryModel = TypeVar("QueryModel", bound=BaseModel)
 
 PREDICT: Final = "predict"  # the operation that every model of every task has
@@ -57,6 +56,16 @@ class ModelOutput:
     worker_bytes: int | None = None
 
 
+class Layer(NamedTuple):
+    """Something to draw over an upload: `draw` returns the file of both.
+
+    `pixels` are computed besides those of the upload, such as the pixels of masks.
+    """
+
+    draw: Callable[[Image.Image], bytes]
+    pixels: int = 0
+
+
 class Painting(Protocol):
     """Masks to render from arrays alone: what decode processes do for large ones. It can be pickled."""
 
@@ -76,22 +85,6 @@ class Drawn:
     painted: Any = None
 
 
-def _card_input(card: ModelCard) -> Input:
-    return card.input
-
-
-def _card_deadline_s(card: ModelCard) -> float:
-    return card.serving.deadline_s
-
-
-def _card_batch_size(card: ModelCard) -> int:
-    return card.serving.batch_size
-
-
-def _one_pass(_card: ModelCard) -> float:
-    return 1.0
-
-
 @dataclass(frozen=True)
 class Operation:
     """Something that a worker can be asked to do with an image, and what that takes.
@@ -106,10 +99,10 @@ class Operation:
     name: str
     fits: Callable[[ModelCard, InputImage, Arrays], bool]
     response_bytes: Callable[[ModelCard], int]
-    input: Callable[[ModelCard], Input] = _card_input
-    cost: Callable[[ModelCard], float] = _one_pass
-    deadline_s: Callable[[ModelCard], float] = _card_deadline_s
-    batch_size: Callable[[ModelCard], int] = _card_batch_size
+    input: Callable[[ModelCard], Input] = lambda card: card.input
+    cost: Callable[[ModelCard], float] = lambda _card: 1.0
+    deadline_s: Callable[[ModelCard], float] = lambda card: card.serving.deadline_s
+    batch_size: Callable[[ModelCard], int] = lambda card: card.serving.batch_size
     slots: int = 1
     max_images: int | None = None
     has_own_queue: bool = False
@@ -124,7 +117,7 @@ class Rendering:
 
     `operation` is the name of the operation to run. `media_types` are what a response to one image can be instead of
     JSON. `file` runs in threads of the gateway, and `members` does too, except for light endpoints.
-    `layers` and `painting` run in the event loop and return work for decode processes. Comparisons have neither.
+    `layers` and `painting` run in the event loop and return work for decode processes. Comparisons have no layers.
     """
 
     operation: str = PREDICT
@@ -142,11 +135,11 @@ class Rendering:
         raise NotImplementedError
 
     def layers(self, _card: ModelCard, _facts: DecodedFacts, _output: ModelOutput) -> list[Layer]:
-        """Return what to draw over the decoded upload, as functions that return files. Raises `ServiceError`."""
+        """Return what to draw over the decoded upload, a file for each. Raises `ServiceError`."""
         return []
 
     def painting(self, _card: ModelCard, _facts: DecodedFacts, _output: ModelOutput) -> Painting | None:
-        """Return what to paint in a decode process if it is large; None if there is nothing. Raises `ServiceError`."""
+        """Return what to paint, in a decode process unless it is small; None for nothing. Raises `ServiceError`."""
         return None
 
     def alone(self, _media_type: str) -> "Rendering":

@@ -46,4 +46,4 @@ def draw(data: bytes, limits: decoder.ImageLimits, layers: Sequence[Layer]) -> l
     model.
     """
     image = decoder.decode(data, limits).image
-    return [layer(image) for layer in layers]
+    return [layer.draw(image) for layer in layers]

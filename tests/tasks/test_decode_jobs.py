@@ -10,6 +10,7 @@ from service.imaging import decoder, preprocess
 from service.imaging.drawing import heatmap
 from service.models.cards import ModelCard
 from service.models.inputs import Input
+from service.tasks.base import Layer
 from service.tasks.decode_jobs import draw, prepare
 from tests.gateway.fixtures.images import image_bytes, rotated_jpeg
 
@@ -30,7 +31,9 @@ def test_a_picture_gives_each_model_the_pixels_it_gets_when_asked_alone(served: 
 def test_layers_are_drawn_over_the_whole_upright_picture() -> None:
     layer = partial(heatmap.overlay, values=np.eye(2, dtype=np.float32), window=(0, 0, 300, 400))
 
-    png, webp = draw(rotated_jpeg((400, 300)), decoder.ImageLimits(), [layer, partial(layer, kind="WEBP")])
+    png, webp = draw(
+        rotated_jpeg((400, 300)), decoder.ImageLimits(), [Layer(layer), Layer(partial(layer, kind="WEBP"))]
+    )
 
     assert [(image.size, image.format) for image in map(Image.open, (io.BytesIO(png), io.BytesIO(webp)))] == [
         ((300, 400), "PNG"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from service.errors import DeadlineExceeded, ImageTooLarge
+from service.errors import DeadlineExceeded, ImageCorrupt, ImageTooCostly, ImageTooLarge, MasksTooLarge
 from service.gateway.scheduling.background import is_background
 from service.gateway.scheduling.request_terms import DEFAULT_URGENCY, RequestTerms
 from service.gateway.uploads.arena import Arena
@@ -31,12 +31,16 @@ NICE: Final = 10
 # The pixels of one unit of cost. No image costs less, because the transfer to the process takes time too.
 COST_PIXELS: Final = 1_000_000
 RETRY_START_S: Final = 2.0  # if no process can be started
-DRAW_COST: Final = 4  # times the cost of decoding: the image is decoded at full scale, and a file is written
+LATE: Final = "The image was not decoded before the deadline."
+FILE_COST: Final = 3  # of each file that is drawn, times the cost of decoding, which is done once for all of them
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One piece of work: whose it is, its cost, its deadline on the loop's clock, and its blocks of shared memory."""
+    """One piece of work: whose it is, its deadline on the loop's clock, and its blocks of shared memory.
+
+    Its cost is that of `pixels`, those of an upload times `cost_factor`, and of the `pasted` pixels of its masks.
+    """
 
     pixels: int
     cost_factor: int
@@ -45,6 +49,11 @@ class _Job:
     deadline: float
     urgency_gain: int = 0
     lease: Lease | None = None
+    pasted: int = 0
+
+    @property
+    def cost(self) -> float:
+        return self.cost_factor * max(1.0, self.pixels / COST_PIXELS) + self.pasted / COST_PIXELS
 
 
 class DecodeQueue:
@@ -121,36 +130,43 @@ class DecodeQueue:
 
         `deadline` is on the loop's clock. Raises `ServiceError`.
         """
-        job = _Job(self._pixels(upload), DRAW_COST, card, terms, deadline, urgency_gain=1)
+        pasted, factor = sum(layer.pixels for layer in layers), 1 + FILE_COST * len(layers)
+        job = _Job(self._pixels(upload), factor, card, terms, deadline, urgency_gain=1, pasted=pasted)
         return await self._decode(job, decode_jobs.draw, upload, layers)
 
     async def paint(self, plan: Painting, card: ModelCard, terms: RequestTerms, deadline: float) -> Any:
-        """Render masks, with the same priority as `draw`. Raises `ServiceError`."""
+        """Render masks, with the same priority as `draw`.
+
+        Raises `MasksTooLarge` where the masks take more time or memory than a process has, and other `ServiceError`.
+        """
         job = _Job(plan.pixels, 1, card, terms, deadline, urgency_gain=1)
-        return await self._run(job, plan.paint)
+        try:
+            return await self._run(job, plan.paint, late="The masks were not rendered before the deadline.")
+        except (ImageTooCostly, ImageCorrupt):  # a process without memory may also crash
+            raise MasksTooLarge("The masks take more time or memory to render than allowed.") from None
 
     async def _decode(self, job: _Job, work: Callable[..., Result], upload: bytes, wanted: Any) -> Result:
         """Run `work` on an upload; if it is larger than its header declares, again in a process for large images."""
-        if not is_large(job.pixels):
+        if not is_large(job.pixels + job.pasted):
             try:
                 return await self._run(job, work, upload, self._limits_of_small, wanted)
             except ImageTooLarge:
                 job = replace(job, pixels=self._limits.max_pixels)
         return await self._run(job, work, upload, self._limits, wanted)
 
-    async def _run(self, job: _Job, work: Callable[..., Result], *args: Any) -> Result:
+    async def _run(self, job: _Job, work: Callable[..., Result], *args: Any, late: str = LATE) -> Result:
         try:
             async with asyncio.timeout_at(job.deadline):
-                return await self._pool(job.pixels, job.terms.urgency).run(
+                return await self._pool(job.pixels + job.pasted, job.terms.urgency).run(
                     work,
                     *args,
                     caller=(job.terms.caller, job.card.task),
                     urgency=job.terms.urgency - job.urgency_gain,
-                    cost=job.cost_factor * max(1.0, job.pixels / COST_PIXELS),
+                    cost=job.cost,
                     lease=job.lease,
                 )
         except TimeoutError:
-            raise DeadlineExceeded("The image was not decoded before the deadline.") from None
+            raise DeadlineExceeded(late) from None
 
     def _pixels(self, upload: bytes) -> int:
         """Return the pixels that the header declares; the limit if it cannot be read."""

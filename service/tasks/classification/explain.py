@@ -64,7 +64,7 @@ class HeatMaps(Rendering):
         window = preprocess.window(card.input, facts.width, facts.height)
         drawing = partial(heatmap.overlay, window=window, kind=self.overlay.upper())
         maps = output.arrays["maps"]
-        return [partial(drawing, values=maps[each]) for each in self.chosen(output.arrays["scores"])]
+        return [Layer(partial(drawing, values=maps[each])) for each in self.chosen(output.arrays["scores"])]
 
     def members(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput, drawn: Drawn) -> dict[str, Any]:
         """Return the part of an `ExplainedImage` that is about the network."""

@@ -31,7 +31,8 @@ from service.tasks.overlays import OverlayKind, check_webp
 # Digits after the point of a box, in pixels.
 BOX_DIGITS: Final = 2
 
-# The largest width of all masks of an image together in pixels, and in widths of a larger image.
+# The largest width of all masks of an image together in pixels, and for run lengths in widths of a larger image.
+# Polygons take ten times as long (`COLUMN_COST`): 64,000 columns are 6 s of a process that may take ten.
 MAX_COLUMNS, MAX_WIDTHS = 64_000, 16
 
 # The largest area of all masks of an overlay in pixels, and in areas of a larger image.
@@ -103,8 +104,7 @@ class DetectionRendering(Rendering):
             return []
         check_webp(self.overlay, facts)
         found = self.chosen(card, facts, output)
-        if found.masks is not None:
-            check_pixels(found.boxes, facts)
+        pasted = 0 if found.masks is None else check_pixels(found.boxes, facts)
         instances = [
             DrawnInstance(box, f"{drawable(label.label, label.class_id)} {score:.2f}", colour, mask)
             for box, score, label, colour, mask in zip(
@@ -116,7 +116,7 @@ class DetectionRendering(Rendering):
                 strict=True,
             )
         ]
-        return [partial(instance_overlay.overlay, instances=instances, kind=self.overlay.upper())]
+        return [Layer(partial(instance_overlay.overlay, instances=instances, kind=self.overlay.upper()), pasted)]
 
     def painting(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput) -> InstancePlan | None:
         """Return the masks to render; None where none are requested. Raises `MasksTooLarge`."""
@@ -125,7 +125,7 @@ class DetectionRendering(Rendering):
         found = self.chosen(card, facts, output)
         if found.masks is None or self.form is None:
             return None
-        check_columns(found.boxes, facts)
+        check_columns(found.boxes, facts, self.form)
         return InstancePlan(facts.width, facts.height, found.boxes, found.masks, self.form, self.tolerance)
 
     def file(self, _card: ModelCard, _facts: DecodedFacts, _output: ModelOutput, drawn: Drawn) -> bytes:
@@ -162,22 +162,23 @@ class DetectionRendering(Rendering):
         return {"overlay": {"format": self.overlay, "encoding": "base64", **size, "data": data}}
 
 
-def check_columns(boxes: Sequence[Box], facts: DecodedFacts) -> None:
-    """Raise `MasksTooLarge` where the masks of these boxes are too wide together to be encoded."""
-    limit = max(MAX_COLUMNS, MAX_WIDTHS * facts.width)
+def check_columns(boxes: Sequence[Box], facts: DecodedFacts, form: InstanceForm) -> None:
+    """Raise `MasksTooLarge` where the masks of these boxes are too wide together to be encoded in this form."""
+    limit = max(MAX_COLUMNS, MAX_WIDTHS * facts.width) if form == "rle" else MAX_COLUMNS
     actual = mask_columns(boxes, facts.width, facts.height)
     if actual > limit:
-        detail = f"{len(boxes)} masks are {actual} pixels wide together; at most {limit} are encoded for this image."
+        detail = f"{len(boxes)} masks are {actual} pixels wide together; at most {limit} are encoded as {form}."
         raise MasksTooLarge(detail, limit=limit, actual=actual)
 
 
-def check_pixels(boxes: Sequence[Box], facts: DecodedFacts) -> None:
-    """Raise `MasksTooLarge` where the masks of these boxes have too many pixels together to be drawn."""
+def check_pixels(boxes: Sequence[Box], facts: DecodedFacts) -> int:
+    """Return the pixels of the masks of these boxes. Raises `MasksTooLarge` where they are too many to be drawn."""
     limit = max(MAX_PIXELS, MAX_AREAS * facts.width * facts.height)
     actual = pasted_pixels(boxes, facts.width, facts.height)
     if actual > limit:
         detail = f"{len(boxes)} masks have {actual} pixels together; at most {limit} are drawn over this image."
         raise MasksTooLarge(detail, limit=limit, actual=actual)
+    return actual
 
 
 def detection(label: Label, box: Box, score: float, colour: Colour) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class MaskRendering(Rendering):
             mask = masks.select_classes(mask, self.classes)
         palette = [label.color for label in card.classes]
         clear = [each.class_id for each in card.classes if each.label.casefold() == BACKGROUND or each.color == BLACK]
-        return [partial(masks.overlay, mask=mask, palette=palette, clear=clear, kind=self.overlay.upper())]
+        return [Layer(partial(masks.overlay, mask=mask, palette=palette, clear=clear, kind=self.overlay.upper()))]
 
     def painting(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput) -> MaskPlan | None:
         """Return what to paint of the mask; None where the response is only an overlay."""

@@ -6,6 +6,7 @@ import os
 import struct
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from service.errors import (
     ImageCorrupt,
     ImageTooCostly,
     ImageTooLarge,
+    MasksTooLarge,
     ServiceError,
     UnsupportedMediaType,
 )
@@ -27,6 +29,8 @@ from service.gateway.uploads.process_pool import ProcessPool
 from service.imaging import decoder, image_header
 from service.imaging.mask_painting import MaskForm, MaskPlan, paint
 from service.models.cards import ModelCard
+from service.tasks.base import Layer
+from tests.gateway.fixtures import hostile_work
 from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
@@ -84,7 +88,7 @@ async def test_a_picture_that_is_larger_than_its_header_declares_is_decoded_amon
     assert image_header.pixels("GIF", upload) == 96 * 72
 
     facts, _ = await decode_queue.prepare(upload, [card], RequestTerms(), later())
-    (found,) = await decode_queue.draw(upload, [niceness], card, RequestTerms(), later())
+    (found,) = await decode_queue.draw(upload, [Layer(niceness)], card, RequestTerms(), later())
 
     assert (facts.width, facts.height) == (2100, 2100)
     assert int(found) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICE, 19)
@@ -106,7 +110,7 @@ async def test_a_small_picture_is_decoded_while_every_process_for_large_ones_is_
     decode_queue: DecodeQueue, served: dict[str, ModelCard]
 ) -> None:
     card = served["tiny-classifier"]
-    held = asyncio.create_task(decode_queue.draw(LARGE, [nap], card, RequestTerms(), later()))
+    held = asyncio.create_task(decode_queue.draw(LARGE, [Layer(nap)], card, RequestTerms(), later()))
     await asyncio.sleep(0)
     assert not decode_queue.has_room_for_background
 
@@ -121,7 +125,7 @@ async def test_a_small_picture_is_decoded_while_every_process_for_large_ones_is_
 async def test_background_work_gives_way_too(decode_queue: DecodeQueue, served: dict[str, ModelCard]) -> None:
     terms = RequestTerms(urgency=BACKGROUND)
 
-    (found,) = await decode_queue.draw(SMALL, [niceness], served["tiny-segmenter"], terms, later())
+    (found,) = await decode_queue.draw(SMALL, [Layer(niceness)], served["tiny-segmenter"], terms, later())
 
     assert int(found) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICE, 19)
 
@@ -130,9 +134,61 @@ async def test_background_work_gives_way_too(decode_queue: DecodeQueue, served: 
 async def test_the_processes_for_large_pictures_give_way(
     upload: bytes, nice: int, decode_queue: DecodeQueue, served: dict[str, ModelCard]
 ) -> None:
-    (found,) = await decode_queue.draw(upload, [niceness], served["tiny-segmenter"], RequestTerms(), later())
+    (found,) = await decode_queue.draw(upload, [Layer(niceness)], served["tiny-segmenter"], RequestTerms(), later())
 
     assert int(found) == min(os.getpriority(os.PRIO_PROCESS, 0) + nice, 19)
+
+
+async def test_a_small_picture_with_many_pixels_to_paste_is_drawn_among_the_large_ones(
+    decode_queue: DecodeQueue, served: dict[str, ModelCard]
+) -> None:
+    layers = [Layer(niceness, pixels=4_000_001)]
+
+    (found,) = await decode_queue.draw(SMALL, layers, served["tiny-detector"], RequestTerms(), later())
+
+    assert int(found) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICE, 19)
+
+
+async def test_the_pixels_that_are_pasted_and_each_file_are_a_part_of_the_cost(
+    decode_queue: DecodeQueue, served: dict[str, ModelCard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs: list[float] = []
+
+    async def run(_pool: ProcessPool, *_args: object, cost: float, **_others: object) -> list[bytes]:
+        costs.append(cost)
+        return []
+
+    monkeypatch.setattr(ProcessPool, "run", run)
+    for layers in ([Layer(niceness)], [Layer(niceness), Layer(niceness)], [Layer(niceness, 64_000_000)]):
+        await decode_queue.draw(SMALL, layers, served["tiny-detector"], RequestTerms(), later())
+
+    assert costs == [4, 7, 4 + 64]
+
+
+@dataclass(frozen=True)
+class Painted:
+    """Masks whose painting does what a function of `hostile_work` does."""
+
+    harm: str
+    pixels: int = 5_000_000
+
+    def paint(self) -> None:
+        getattr(hostile_work, self.harm)()
+
+
+@pytest.mark.parametrize("harm", ["crash", "exhaust"])
+async def test_masks_that_a_process_cannot_paint_are_too_large_and_no_fault_of_the_service(
+    harm: str, decode_queue: DecodeQueue, served: dict[str, ModelCard]
+) -> None:
+    with pytest.raises(MasksTooLarge, match="more time or memory"):
+        await decode_queue.paint(Painted(harm), served["tiny-detector"], RequestTerms(), later())
+
+
+async def test_masks_that_are_not_painted_in_time_are_late(
+    decode_queue: DecodeQueue, served: dict[str, ModelCard]
+) -> None:
+    with pytest.raises(DeadlineExceeded, match="masks were not rendered"):
+        await decode_queue.paint(Painted("hang"), served["tiny-detector"], RequestTerms(), later(0.2))
 
 
 @pytest.mark.parametrize("form", ["png", "rle", "polygons"])
@@ -158,7 +214,7 @@ async def test_a_picture_that_is_drawn_on_goes_before_the_callers_new_ones(
 
     waiting = [asyncio.create_task(new()) for _ in range(6)]
     await asyncio.sleep(0)
-    await decode_queue.draw(LARGE, [len_of], card, RequestTerms(), later())
+    await decode_queue.draw(LARGE, [Layer(len_of)], card, RequestTerms(), later())
     order.append("drawn")
     await asyncio.gather(*waiting)
 

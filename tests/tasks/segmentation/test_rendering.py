@@ -19,5 +19,5 @@ def test_an_overlay_leaves_a_background_of_any_name_as_it_is(served: dict[str, M
 
     (layer,) = MaskRendering(overlay="png").layers(card, DecodedFacts(8, 8, "PNG", "RGB", ()), output)
 
-    with Image.open(io.BytesIO(layer(Image.new("RGB", (8, 8), (200, 100, 50))))) as drawn:
+    with Image.open(io.BytesIO(layer.draw(Image.new("RGB", (8, 8), (200, 100, 50))))) as drawn:
         assert drawn.convert("RGB").getcolors() == [(64, (200, 100, 50))]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from service.errors import MasksTooLarge
+from service.imaging.drawing.instance_masks import COLUMN_COST, InstanceForm
 from service.models.cards import ModelCard
 from service.tasks.base import DecodedFacts, ModelOutput
 from service.tasks.detection.detect import plan
@@ -21,21 +22,20 @@ from tests.stores import write_store
 pytestmark = pytest.mark.anyio
 
 CONTENT = image_bytes(1, size=(150, 90))
-BOXES = "faster_rcnn_resnest50"
+BOXES, MASKS = "faster_rcnn_resnest50", "starter_mask_rcnn_resnest14"
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store with a detector with masks, and one without."""
+    """Return a store with two detectors with masks, and one without."""
     folder = write_store(tmp_path_factory.mktemp("store"), "tiny-detector", weights=False)
-    other = folder / "boxes-only"
-    other.mkdir()
-    for path in (folder / "tiny-detector").iterdir():
-        text = path.read_text(encoding="utf-8")
-        text = text.replace('name = "tiny-detector"', 'name = "boxes-only"').replace(
-            "starter_mask_rcnn_resnest14", BOXES
-        )
-        (other / path.name).write_text(text, encoding="utf-8")
+    for name, network in (("boxes-only", BOXES), ("tiny-detector-b", MASKS)):
+        other = folder / name
+        other.mkdir()
+        for path in (folder / "tiny-detector").iterdir():
+            text = path.read_text(encoding="utf-8")
+            text = text.replace('name = "tiny-detector"', f'name = "{name}"').replace(MASKS, network)
+            (other / path.name).write_text(text, encoding="utf-8")
     return folder
 
 
@@ -91,14 +91,51 @@ def test_masks_of_more_pixels_than_are_drawn_are_refused_with_a_way_out() -> Non
     check_pixels([(0.0, 0.0, 9000.0, 5000.0)] * 4, DecodedFacts(9000, 5000, "PNG", "RGB", ()))
 
 
-def test_masks_that_are_wider_together_than_is_encoded_are_refused() -> None:
+@pytest.mark.parametrize("form", ["rle", "polygons"])
+def test_masks_that_are_wider_together_than_is_encoded_are_refused(form: InstanceForm) -> None:
     facts = DecodedFacts(3000, 3000, "PNG", "RGB", ())
     whole = (0.0, 0.0, 3000.0, 3000.0)
-    check_columns([whole] * 21, facts)
+    check_columns([whole] * 21, facts, form)
     with pytest.raises(MasksTooLarge) as caught:
-        check_columns([whole] * 22, facts)
+        check_columns([whole] * 22, facts, form)
     assert (caught.value.problem()["limit"], caught.value.problem()["actual"]) == (64_000, 66_000)
-    check_columns([(0.0, 0.0, 9000.0, 5000.0)] * 16, DecodedFacts(9000, 5000, "PNG", "RGB", ()))
+    assert form in caught.value.detail
+    assert "mask=rle" in caught.value.cure
+
+
+def test_polygons_take_ten_times_as_long_as_run_lengths_and_a_wide_image_gets_no_more_of_them() -> None:
+    facts, whole = DecodedFacts(16_384, 3000, "JPEG", "RGB", ()), (0.0, 0.0, 16_384.0, 3000.0)
+    assert COLUMN_COST["polygons"] == 10 * COLUMN_COST["rle"]
+    check_columns([whole] * 16, facts, "rle")
+    with pytest.raises(MasksTooLarge) as caught:
+        check_columns([whole] * 7, facts, "polygons")
+    assert (caught.value.problem()["limit"], caught.value.problem()["actual"]) == (64_000, 114_688)
+
+
+def test_an_overlay_says_how_many_pixels_it_pastes(served: dict[str, ModelCard]) -> None:
+    card, facts = served["tiny-detector"], DecodedFacts(800, 800, "PNG", "RGB", ())
+    arrays = expected_detections(card, np.zeros((8, 8, 3), np.uint8))
+    arrays["boxes"][:] = [0, 0, 1, 0.5]
+    query = DetectQuery(min_score=0, overlay="png")
+    (layer,) = plan([card], query).layers(card, facts, ModelOutput(arrays, 1, 0.0))
+    assert layer.pixels == 5 * 800 * 400
+    (without,) = plan([card], query.model_copy(update={"mask": "none"})).layers(
+        card, facts, ModelOutput(arrays, 1, 0.0)
+    )
+    assert without.pixels == 0
+
+
+async def test_masks_of_large_photos_side_by_side_are_those_of_each_model_alone(client: httpx.AsyncClient) -> None:
+    content = image_bytes(3, size=(2600, 1800), kind="JPEG")
+    names = ["tiny-detector", "tiny-detector-b"]
+    query: dict[str, Any] = {"min_score": 0, "mask": "polygons", "tolerance": 2}
+    response = await client.post("/v1/detect", params={"model": names, **query}, content=content)
+    CompareDetectionsResponse.model_validate(response.json())
+    (result,) = response.json()["results"]
+    for name, block in zip(names, result["models"], strict=True):
+        alone = await client.post("/v1/detect", params={"model": name, **query}, content=content)
+        assert block["model"]["name"] == name
+        assert block["detections"] == alone.json()["results"][0]["detections"]
 
 
 def test_a_response_that_is_the_overlay_encodes_no_masks(served: dict[str, ModelCard]) -> None:

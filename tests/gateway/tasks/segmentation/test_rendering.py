@@ -48,5 +48,5 @@ def test_an_overlay_leaves_a_black_background_of_any_name_as_it_is(tmp_path: Pat
         card.model_copy(update={"classes": classes}), DecodedFacts(8, 8, "PNG", "RGB", ()), output
     )
 
-    with Image.open(io.BytesIO(layer(image))) as overlay:
+    with Image.open(io.BytesIO(layer.draw(image))) as overlay:
         assert overlay.convert("RGB").getcolors() == [(64, (200, 100, 50))]
