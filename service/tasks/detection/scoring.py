@@ -1,6 +1,5 @@
 """Scores of detectors: the average precision of boxes and of masks, as COCO defines it."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -9,10 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from service.imaging import rle
 from service.models.cards import CardError
 from service.models.labels import distinct
-from service.tasks.base import Arrays
 from service.tasks.detection.coco.average_precision import (
     AREAS,
     RECALLS,
@@ -23,6 +20,7 @@ from service.tasks.detection.coco.average_precision import (
 from service.tasks.detection.coco.cropped_masks import cropped
 from service.tasks.detection.coco.detections import found_in
 from service.tasks.detection.coco.overlaps import box_overlaps, mask_overlaps, nearest_box
+from service.tasks.detection.coco.served import ask
 from service.tasks.scoring_base import (
     Batch,
     BatchComparison,
@@ -31,15 +29,11 @@ from service.tasks.scoring_base import (
     EvaluatedModel,
     LabelledImage,
     PipelineOutput,
-    RunningService,
     Scoring,
     TrueInstance,
 )
 
-PATH: Final = "/v1/detect"
-MIN_SCORE: Final = 0.05  # of the detections of the published figures, and the least that models return
 CONFIDENT: Final = 0.5  # the least score of the detections that a comparison of two outputs counts
-COMPARED: Final = ("boxes", "scores", "class_ids")
 SAME_IOU: Final = 0.5  # of two boxes that are the same detection
 Floats = npt.NDArray[np.float64]
 
@@ -202,26 +196,6 @@ def precision_recall(axes: Any, found: DetectionScores) -> None:
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     if found.boxes.curves:
         axes.legend(loc="lower left")
-
-
-def ask(service: RunningService, query: str, upload: bytes, _classes: int) -> PipelineOutput:
-    """Return the detections of a running service, with the run lengths of their masks if the model has masks."""
-    response = json.loads(service.ask(f"{PATH}{query}&min_score={MIN_SCORE}", upload))
-    (result,) = response["results"]
-    width, height = result["image"]["width"], result["image"]["height"]
-    rows = result["detections"]
-    boxes = np.array([each["bbox"] for each in rows], np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    arrays: Arrays = {
-        "boxes": boxes / [width, height, width, height],
-        "scores": np.array([each["score"] for each in rows], np.float32),
-        "class_ids": np.array([each["class_id"] for each in rows], np.int64),
-    }
-    if all(each.get("mask") for each in rows):
-        runs = [rle.lengths(each["mask"]["counts"]) for each in rows]
-        joined = np.concatenate([np.zeros(0, np.int64), *runs])
-        arrays = {**arrays, "runs": joined, "lengths": np.array([len(each) for each in runs], np.int64)}
-    return PipelineOutput(arrays, width, height)
 
 
 def compare(first: Batch, second: Batch) -> BatchComparison:

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from service.models.cards import CardError
 from service.tasks.detection import scoring
-from service.tasks.detection.coco.detections import found_in
 from service.tasks.detection.scoring import DetectionOutcome
 from service.tasks.scoring_base import Dataset, LabelledImage, PipelineOutput, TrueInstance
 
@@ -157,47 +155,6 @@ def test_a_label_means_the_one_that_it_can_only_mean_as_in_folders(name: str) ->
     (found,) = scoring.usable(Model(), dataset(image(TrueInstance(name, (1, 1, 5, 5), 25))))
     assert found.instances is not None
     assert [each.label for each in found.instances] == ["cat"]
-
-
-@dataclass
-class Service:
-    """A service with a fixed response, which keeps what it was asked."""
-
-    response: dict[str, Any]
-    asked: list[str] = field(default_factory=list)
-
-    def ask(self, path: str, upload: bytes | None = None, accept: str = "application/json") -> bytes:
-        self.asked.append(path)
-        return json.dumps(self.response).encode()
-
-
-def response(*detections: dict[str, Any]) -> dict[str, Any]:
-    return {"results": [{"image": {"width": WIDTH, "height": HEIGHT}, "detections": list(detections)}]}
-
-
-def test_a_services_boxes_and_run_lengths_give_the_outcome_of_the_model_itself() -> None:
-    counts = coco_mask.encode(np.asfortranarray(rectangle((10, 10, 40, 30)).astype(np.uint8)))["counts"].decode()
-    mask = {"format": "rle", "size": [HEIGHT, WIDTH], "counts": counts}
-    row = {"label": "cat", "class_id": 0, "score": 0.9, "bbox": [10.0, 10.0, 40.0, 30.0], "mask": mask}
-    service = Service(response(row, {**row, "class_id": 1, "score": 0.3}))
-
-    answer = scoring.ask(service, "?model=pets", b"upload", 2)
-
-    true = image(cat((10, 10, 40, 30)))
-    here = scoring.outcome_of(Model(), true, output((0, 0.9, (10, 10, 50, 40)), (1, 0.3, (10, 10, 50, 40))))
-    there = scoring.outcome_of(Model(), true, answer)
-    assert service.asked == ["/v1/detect?model=pets&min_score=0.05"]
-    assert there.masks
-    for name in ("scores", "box_areas", "box_overlaps", "mask_areas", "mask_overlaps"):
-        assert getattr(there, name) == pytest.approx(getattr(here, name))
-
-
-def test_a_service_without_masks_or_without_detections_is_understood() -> None:
-    row = {"label": "cat", "class_id": 0, "score": 0.9, "bbox": [10.0, 10.0, 40.0, 30.0]}
-    nothing = scoring.outcome_of(Model(), image(cat((1, 1, 5, 5))), scoring.ask(Service(response()), "", b"", 2))
-
-    assert found_in(scoring.ask(Service(response(row)), "", b"", 2)).masks is None
-    assert (nothing.predicted, nothing.masks) == ((), True)
 
 
 def test_two_outputs_are_compared_by_their_confident_detections() -> None:
