@@ -1,7 +1,7 @@
 """Every engine agrees with PyTorch in single precision, on the starter models and on real photographs."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from service.engines import Load, torch_cpu
+from service.engines import Load, by_openvino, by_torch, torch_cpu
 from service.engines.cuda import engine as cuda_engine
 from service.engines.cuda.device import Cpu
 from service.engines.openvino import engine as openvino_engine
@@ -20,6 +20,7 @@ from service.imaging import preprocess
 from service.measure.accuracy.scoring import scoring_of
 from service.models import cards
 from service.tasks.classification.domain import sign_of
+from service.tasks.detection.scoring import CONFIDENT
 from service.tasks.torch_head import BatchArrays
 from tests.engines import numerics
 from tests.stores import serving
@@ -38,6 +39,9 @@ MODELS = [
 ]
 # PyTorch takes 5 to 10 s for one image in bfloat16 on a processor that does not multiply it.
 SLOW_COUNT = {"starter-classifier": 4, "starter-segmenter": 2}
+DETECTOR, DETECTOR_IMAGES = "starter-detector", 8
+# Of confident detections: the least share that both find, the largest mean difference of scores and of masks (of 1).
+DETECTIONS = {"fp32": (0.995, 1e-4, 1e-3), "bf16": (0.95, 5e-3, 0.03)}
 LOGIT_TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}  # of the mean difference; the largest logits are 1 to 6
 ENGINES: dict[str, Load] = {
     "openvino": openvino_engine.load,
@@ -62,11 +66,14 @@ ENGINES_AND_PRECISIONS = [
 ]
 
 
-def sources(count: int) -> Iterator[Image.Image]:
-    """Yield photographs of the test split if they are here, and else parts of the example, rotated and darkened."""
+def sources(count: int, labels: Collection[str]) -> Iterator[Image.Image]:
+    """Yield photographs of these labels if they are here, and else parts of the example, rotated and darkened.
+
+    They are of the test split.
+    """
     if PHOTOS.is_dir():
         with (PHOTOS / "index.csv").open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+            rows = [row for row in csv.DictReader(file) if row["split"] == "test" and row["label"] in labels]
         for row in rows[:: len(rows) // count][:count]:
             with Image.open(PHOTOS / row["image"]) as opened:
                 yield opened.convert("RGB")
@@ -77,7 +84,9 @@ def sources(count: int) -> Iterator[Image.Image]:
 @cache
 def prepared(name: str, images: int) -> tuple[Pixels, ...]:
     card = cards.read(STORE / name)
-    return tuple(preprocess.prepare(card.input, image) for image in sources(images))
+    shown = cards.read(STORE / (DETECTOR if name == DETECTOR else CLASSIFIER)).classes
+    found = sources(images, {each.label for each in shown})
+    return tuple(preprocess.prepare(card.input, image) for image in found)
 
 
 @cache
@@ -117,6 +126,32 @@ def test_an_image_is_unknown_in_each_engine_alike(engine: str, precision: str) -
     differences = np.abs(numbers(ours, "max_logit") - numbers(theirs, "max_logit"))
     assert differences.mean() <= LOGIT_TOLERANCE[precision]
     assert ((numbers(ours, sign) < least) == (numbers(theirs, sign) < least)).mean() >= 0.98
+
+
+@pytest.mark.parametrize("precision", DETECTIONS)
+def test_a_detector_finds_the_objects_and_masks_that_torch_finds_in_single_precision(precision: str) -> None:
+    card = cards.read(STORE / DETECTOR)
+    engine, reference = by_openvino(serving(card, precision=precision), "cpu"), expected_detections()
+    ours = tuple(engine(image[None]) for image in prepared(DETECTOR, DETECTOR_IMAGES))
+    found = numerics.compare(ours, reference, scoring_of(card.task))
+    same, difference, of_masks = DETECTIONS[precision]
+
+    assert sum(int((each["scores"][0] >= CONFIDENT).sum()) for each in reference) >= DETECTOR_IMAGES // 2
+    assert found.equal >= same, found
+    assert found.difference <= difference, found
+    assert max(mask_differences(ours, reference)) <= of_masks
+
+
+@cache
+def expected_detections() -> tuple[BatchArrays, ...]:
+    engine = by_torch(serving(cards.read(STORE / DETECTOR), precision="fp32"), "cpu")
+    return tuple(engine(image[None]) for image in prepared(DETECTOR, DETECTOR_IMAGES))
+
+
+def mask_differences(ours: Sequence[BatchArrays], theirs: Sequence[BatchArrays]) -> list[float]:
+    """Return the mean difference of the masks, as probabilities, of the best detection in each image with any."""
+    pairs = [(one["masks"][0], other["masks"][0]) for one, other in zip(ours, theirs, strict=True)]
+    return [float(np.abs(one[0] / 255 - other[0] / 255).mean()) for one, other in pairs if len(other)]
 
 
 def test_the_pictures_have_several_labels_and_shapes() -> None:
