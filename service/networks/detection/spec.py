@@ -18,7 +18,8 @@ class Rules:
     `clamp_shrinking` limits how far a delta may shrink a box. `stage_weights` divide the deltas of each stage. Of a
     cascade's stages `average` says what is averaged. `level_epsilon` is added before the level's logarithm.
     `scale_first` means that boxes are scaled to the upload before they suppress each other; otherwise afterwards, and
-    clipped to it. `resize` is the filter that makes the network's input.
+    clipped to it. It shows only where the upload has another size than the network's input: workers return fractions
+    of the input, which the gateway scales. `resize` is the filter that makes the network's input, as cards name it.
     """
 
     clamp_shrinking: bool
@@ -26,7 +27,7 @@ class Rules:
     average: Literal["probabilities", "logits"]
     level_epsilon: float
     scale_first: bool
-    resize: Literal["pillow_bilinear", "opencv_linear"]
+    resize: Literal["bilinear", "opencv_linear"]
 
 
 AUTHORS = Rules(
@@ -35,7 +36,7 @@ AUTHORS = Rules(
     average="probabilities",
     level_epsilon=4 * 2.0**-52,  # the epsilon of float64, inside a logarithm of a quarter of the ratio
     scale_first=False,
-    resize="pillow_bilinear",
+    resize="bilinear",
 )
 MMDET = Rules(
     clamp_shrinking=True,

@@ -27,11 +27,14 @@ LEVELS: Final = 255  # of a mask, which stand for a probability of 1
 
 
 def check(card: ModelCard, network: nn.Module) -> None:
-    """Raise `CardError` where the network is no detector, or its name does not say whether it has masks."""
+    """Raise `CardError` where the network is no detector, or does not have the masks or the filter of the card."""
     if not isinstance(network, Detector):
         raise CardError(f"{card.name}: its network {card.network.name} is not for {card.task}")
     if bool(network.spec.masks) is not has_masks(card):
         raise CardError(f"{card.name}: only networks with mask_rcnn in their names have masks")
+    if card.input.interpolation != (resize := network.spec.rules.resize):
+        name = card.network.name
+        raise CardError(f'{card.name}: {name} was trained on images that were resized by "{resize}"; set interpolation')
 
 
 def postprocess(_card: ModelCard, _network: nn.Module) -> Postprocess:
@@ -73,13 +76,13 @@ def _networks(graphs: Mapping[str, RunGraph]) -> Networks:
         _require_finite("region proposals", found.objectness, found.deltas)
         return found
 
-    def box_head(graph: RunGraph, regions: Tensor) -> tuple[Tensor, Tensor]:
-        logits, deltas = graph(regions)
+    def box_head(graph: RunGraph, features: Tensor) -> tuple[Tensor, Tensor]:
+        logits, deltas = graph(features)
         _require_finite("boxes", logits, deltas)
         return logits, deltas
 
-    def mask_head(graph: RunGraph, regions: Tensor) -> Tensor:
-        (logits,) = graph(regions)
+    def mask_head(graph: RunGraph, features: Tensor) -> Tensor:
+        (logits,) = graph(features)
         _require_finite("masks", logits)
         return logits
 
