@@ -101,8 +101,8 @@ def mask_and_segments(card: ModelCard, output: PipelineOutput) -> Json:
     """Return the mask at the upload's size as an indexed PNG, and the classes in it."""
     mask = mask_of(output)
     png = masks.png(mask, [label.color for label in card.classes])
-    regions = masks.regions(mask, output.arrays["class_scores"])
-    segments = [{"class_id": each.class_id, "score": each.score, "pixels": each.pixels} for each in regions]
+    found = masks.segments(mask, output.arrays["class_scores"])
+    segments = [{"class_id": each.class_id, "score": each.score, "pixels": each.pixels} for each in found]
     return {"mask": base64.b64encode(png).decode("ascii"), "segments": segments}
 
 

@@ -89,7 +89,7 @@ def _renderings(
     width, height = image.size
     return {
         "resize": partial(masks.resize, mask, width, height),
-        "regions": partial(masks.regions, large, np.zeros(256)),
+        "segments": partial(masks.segments, large, np.zeros(256)),
         "png": partial(masks.png, large, palette),
         "rle": partial(rle.encode, large),
         "polygons": partial(polygons.polygons, mask, width, height),

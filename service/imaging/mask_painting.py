@@ -31,7 +31,7 @@ class MaskPlan:
     classes: frozenset[int] | None = None
     tolerance: float = 0.0
     confidence: masks.Mask | None = None
-    regions: bool = True
+    segments: bool = True
 
     @property
     def pixels(self) -> int:
@@ -45,13 +45,13 @@ class MaskPlan:
 
 @dataclass(frozen=True)
 class Painted:
-    """A rendered mask: the regions of its classes and, on request, files by name, run lengths or polygons by class id.
+    """A rendered mask: the segments of its classes and, on request, files by name, run lengths or polygons by class id.
 
     Polygons are the JSON of their coordinates. To read the coordinates themselves from another process would take the
     gateway's event loop ten times as long as to send the JSON.
     """
 
-    regions: list[masks.Region] = field(default_factory=list)
+    segments: list[masks.MaskSegment] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     run_lengths: dict[int, str] = field(default_factory=dict)
     polygons: dict[int, bytes] = field(default_factory=dict)
@@ -64,12 +64,12 @@ def paint(plan: MaskPlan) -> Painted:
         painted.polygons.update(_polygons(plan))
     if plan.confidence is not None:
         painted.files["confidence"] = masks.grey(masks.resize(plan.confidence, plan.width, plan.height))
-    if not (plan.regions or plan.form in {"png", "rle"}):
+    if not (plan.segments or plan.form in {"png", "rle"}):
         return painted
     shown = plan.mask if plan.classes is None else masks.select_classes(plan.mask, plan.classes)
     mask = masks.resize(shown, plan.width, plan.height)
-    if plan.regions:
-        painted.regions.extend(masks.regions(mask, plan.scores))
+    if plan.segments:
+        painted.segments.extend(masks.segments(mask, plan.scores))
     if plan.form == "png":
         painted.files["mask"] = masks.png(mask, plan.palette)
     if plan.form == "rle":

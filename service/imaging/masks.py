@@ -1,4 +1,4 @@
-"""Renders a mask of class ids, uint8 (h, w): as a PNG, as an overlay on an image, and as regions and runs.
+"""Renders a mask of class ids, uint8 (h, w): as a PNG, as an overlay on an image, and as segments and runs.
 
 A mask of a 50-megapixel photo is as large as the photo, so every function except `resize` works in bands of rows.
 """
@@ -17,7 +17,7 @@ Mask = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 Indices = npt.NDArray[np.int64]
 
-# To find the regions of a band of noise takes about 85 bytes of memory for each of its pixels.
+# To find the segments of a band of noise takes about 85 bytes of memory for each of its pixels.
 BAND_PIXELS: Final = 1 << 18
 
 # The id of pixels whose class was not requested. A model has at most 255 classes, so no class has this id.
@@ -34,7 +34,7 @@ ENCODER_OPTIONS: Final[dict[str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True)
-class Region:
+class MaskSegment:
     """The pixels of one class in a mask: their number, their share, and their box (x, y, width, height) in pixels."""
 
     class_id: int
@@ -110,8 +110,8 @@ def overlay(
     return _encode(blended, kind)
 
 
-def regions(mask: Mask, scores: Sequence[float] | npt.NDArray[np.floating]) -> list[Region]:
-    """Return the regions of the classes in the mask except `VOID`, largest first; `scores` has one per class id."""
+def segments(mask: Mask, scores: Sequence[float] | npt.NDArray[np.floating]) -> list[MaskSegment]:
+    """Return the segments of the classes in the mask except `VOID`, largest first; `scores` has one per class id."""
     pixels = np.zeros(256, np.int64)
     first = np.full((2, 256), max(mask.shape), np.int64)
     last = np.zeros((2, 256), np.int64)
@@ -124,10 +124,10 @@ def regions(mask: Mask, scores: Sequence[float] | npt.NDArray[np.floating]) -> l
     present = np.flatnonzero(pixels[:VOID])
     boxes = np.concatenate([first, last - first])[:, present].T.tolist()
     found = [
-        Region(class_id, count, count / mask.size, tuple(box), float(scores[class_id]))
+        MaskSegment(class_id, count, count / mask.size, tuple(box), float(scores[class_id]))
         for class_id, count, box in zip(present.tolist(), pixels[present].tolist(), boxes, strict=True)
     ]
-    return sorted(found, key=lambda region: (-region.pixels, region.class_id))
+    return sorted(found, key=lambda segment: (-segment.pixels, segment.class_id))
 
 
 def runs(band: Mask) -> tuple[Mask, Indices, Indices, Indices]:

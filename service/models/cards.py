@@ -44,7 +44,7 @@ class Network(CardTable):
 
     `library` "own" is `service.networks`; "timm" is any classifier of timm, which is an optional extra. A segmenter's
     head may be narrower than the published one (`head_channels`), and may lack the auxiliary head used in training.
-    `proposals` is the largest number of regions that a detector classifies, by default the published 1000.
+    `proposals` is the largest number of proposals that a detector classifies, by default the published 1000.
     """
 
     name: str

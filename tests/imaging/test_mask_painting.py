@@ -23,7 +23,7 @@ def opened(png: bytes) -> masks.Mask:
 
 
 def test_the_figures_are_those_of_the_mask_at_the_pictures_size() -> None:
-    assert paint(PLAN) == Painted(masks.regions(masks.resize(MASK, 30, 20), PLAN.scores))
+    assert paint(PLAN) == Painted(masks.segments(masks.resize(MASK, 30, 20), PLAN.scores))
 
 
 def test_each_form_is_made_of_the_mask_at_the_pictures_size() -> None:
@@ -41,7 +41,7 @@ def test_of_some_classes_alone_nothing_else_is_told(form: MaskForm) -> None:
     painted = paint(replace(PLAN, form=form, classes=frozenset({0, 2, 7})))
 
     shown = masks.resize(masks.select_classes(MASK, {0, 2}), 30, 20)
-    assert painted.regions == masks.regions(shown, PLAN.scores)
+    assert painted.segments == masks.segments(shown, PLAN.scores)
     if form == "png":
         assert np.array_equal(opened(painted.files["mask"]), shown)
     else:
@@ -56,5 +56,5 @@ def test_the_confidence_is_a_grey_picture_beside_the_mask() -> None:
 
 
 def test_what_nobody_asked_for_is_not_made() -> None:
-    assert paint(replace(PLAN, regions=False)) == Painted()
-    assert paint(replace(PLAN, regions=False, form="png")).files == paint(replace(PLAN, form="png")).files
+    assert paint(replace(PLAN, segments=False)) == Painted()
+    assert paint(replace(PLAN, segments=False, form="png")).files == paint(replace(PLAN, form="png")).files

@@ -1,4 +1,4 @@
-"""Masks against reference arithmetic: size, indexed PNG, overlay, regions."""
+"""Masks against reference arithmetic: size, indexed PNG, overlay, segments."""
 
 import io
 import tracemalloc
@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from service.imaging import masks
-from service.imaging.masks import VOID, Region, overlay, png, regions, resize, select_classes
+from service.imaging.masks import VOID, MaskSegment, overlay, png, resize, segments, select_classes
 
 Mask = npt.NDArray[np.uint8]
 
@@ -140,15 +140,15 @@ def test_bands_leave_no_seam() -> None:
 # Regions ---------------------------------------------------------------------------------------------------------
 
 
-def slow_regions(mask: Mask, scores: list[float]) -> list[Region]:
-    """Return the regions, with one pass over the whole mask for each class."""
+def slow_segments(mask: Mask, scores: list[float]) -> list[MaskSegment]:
+    """Return the segments, with one pass over the whole mask for each class."""
     found = []
     for class_id in np.unique(mask).tolist():
         rows, columns = np.nonzero(mask == class_id)
         box = (columns.min(), rows.min(), columns.max() - columns.min() + 1, rows.max() - rows.min() + 1)
         share = len(rows) / mask.size
-        found.append(Region(class_id, len(rows), share, tuple(int(side) for side in box), scores[class_id]))  # type: ignore[arg-type]
-    return sorted(found, key=lambda region: (-region.pixels, region.class_id))
+        found.append(MaskSegment(class_id, len(rows), share, tuple(int(side) for side in box), scores[class_id]))  # type: ignore[arg-type]
+    return sorted(found, key=lambda segment: (-segment.pixels, segment.class_id))
 
 
 SCORES = [0.5, 0.25, 0.125, 1.0]
@@ -156,37 +156,37 @@ SCORES = [0.5, 0.25, 0.125, 1.0]
 
 @given(MASKS)
 def test_the_figures_are_those_of_a_look_at_every_class(mask: Mask) -> None:
-    assert regions(mask, SCORES) == slow_regions(mask, SCORES)
+    assert segments(mask, SCORES) == slow_segments(mask, SCORES)
 
 
 @pytest.mark.parametrize("shape", [(4_000, 200), (200, 4_000), (3, 400_000), (400_000, 3), (1, 600_000), (600_000, 1)])
 def test_figures_of_many_bands_are_put_together(shape: tuple[int, int]) -> None:
     mask = np.random.default_rng(0).choice(4, shape, p=[0.9, 0.09, 0.00999, 0.00001]).astype(np.uint8)
     assert mask.size > 2 * masks.BAND_PIXELS
-    assert regions(mask, SCORES) == slow_regions(mask, SCORES)
-    assert regions(np.asfortranarray(mask), SCORES) == slow_regions(mask, SCORES)
+    assert segments(mask, SCORES) == slow_segments(mask, SCORES)
+    assert segments(np.asfortranarray(mask), SCORES) == slow_segments(mask, SCORES)
 
 
 def test_the_figures_of_a_known_mask() -> None:
     mask = np.zeros((10, 20), np.uint8)
     mask[2:5, 3:13] = 2
     mask[9, 19] = 254
-    assert regions(mask, np.linspace(0, 1, 256, dtype=np.float32)) == [
-        Region(0, 169, 0.845, (0, 0, 20, 10), 0.0),
-        Region(2, 30, 0.15, (3, 2, 10, 3), float(np.float32(2 / 255))),
-        Region(254, 1, 0.005, (19, 9, 1, 1), float(np.float32(254 / 255))),
+    assert segments(mask, np.linspace(0, 1, 256, dtype=np.float32)) == [
+        MaskSegment(0, 169, 0.845, (0, 0, 20, 10), 0.0),
+        MaskSegment(2, 30, 0.15, (3, 2, 10, 3), float(np.float32(2 / 255))),
+        MaskSegment(254, 1, 0.005, (19, 9, 1, 1), float(np.float32(254 / 255))),
     ]
 
 
 def test_classes_of_as_many_pixels_come_in_the_order_of_their_ids() -> None:
-    assert [region.class_id for region in regions(np.array([[3, 1], [2, 0]], np.uint8), [0.0] * 4)] == [0, 1, 2, 3]
+    assert [segment.class_id for segment in segments(np.array([[3, 1], [2, 0]], np.uint8), [0.0] * 4)] == [0, 1, 2, 3]
 
 
 def test_the_figures_are_plain_numbers() -> None:
-    (region,) = regions(np.zeros((2, 2), np.uint8), np.zeros(1, np.float32))
-    plain = (region.class_id, region.pixels, *region.bbox)
+    (segment,) = segments(np.zeros((2, 2), np.uint8), np.zeros(1, np.float32))
+    plain = (segment.class_id, segment.pixels, *segment.bbox)
     assert {type(number) for number in plain} == {int}
-    assert {type(region.share), type(region.score)} == {float}
+    assert {type(segment.share), type(segment.score)} == {float}
 
 
 @pytest.mark.parametrize("noisy", [False, True], ids=["blocks", "noise"])
@@ -196,11 +196,11 @@ def test_the_figures_of_a_large_mask_take_little_memory(*, noisy: bool) -> None:
         mask = np.random.default_rng(0).integers(0, 150, (3_000, 4_000), np.uint8)
     tracemalloc.start()
     try:
-        found = regions(mask, [0.0] * 150)
+        found = segments(mask, [0.0] * 150)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert sum(region.pixels for region in found) == mask.size
+    assert sum(segment.pixels for segment in found) == mask.size
     assert peak < 40e6  # eight bytes for each pixel of the mask alone would be 96 MB
 
 
@@ -211,7 +211,7 @@ def test_only_the_classes_asked_for_are_kept() -> None:
     mask = mask_of(4)
     selected = select_classes(mask, {1, 3})
     np.testing.assert_array_equal(selected, np.where(np.isin(mask, [1, 3]), mask, VOID))
-    assert regions(selected, SCORES) == [each for each in regions(mask, SCORES) if each.class_id in {1, 3}]
+    assert segments(selected, SCORES) == [each for each in segments(mask, SCORES) if each.class_id in {1, 3}]
 
 
 def test_what_was_not_asked_for_is_transparent_in_the_png_and_clear_in_the_overlay() -> None:

@@ -113,7 +113,7 @@ class ModelDetail(ModelSummary):
     )
     masks: bool | None = Field(default=None, description="Whether the model returns masks. Only for detectors.")
     proposals: int | None = Field(
-        default=None, description="Largest number of regions that the model classifies. Only for detectors."
+        default=None, description="Largest number of proposals that the model classifies. Only for detectors."
     )
     languages: list[str] = Field(description="Values of `lang`. The labels listed here are in the first language.")
     labels: list[LabelRow]

@@ -85,11 +85,11 @@ class Detector(nn.Module):
 def detect(
     networks: Networks, rules: Rules, image: Tensor, geometry: ImageGeometry, proposals: int = MAX_PROPOSALS
 ) -> Instances:
-    """Return the instances in an image `(1, 3, h, w)`, with at most `proposals` regions."""
+    """Return the instances in an image `(1, 3, h, w)`, from at most `proposals` proposals."""
     found = networks.trunk(image)
     maps = pyramid(tuple(each.float() for each in found[:4]), anchors.STRIDES[:4])
-    regions = propose(found, geometry.size, rules, proposals)
-    decoded, probabilities = _classified(networks.box_heads, rules, maps, regions, geometry.size)
+    rois = propose(found, geometry.size, rules, proposals)
+    decoded, probabilities = _classified(networks.box_heads, rules, maps, rois, geometry.size)
     if rules.scale_first:
         factors = _factors(decoded, geometry)
         chosen = results.select(decoded * factors, probabilities)
@@ -107,21 +107,21 @@ def _factors(like: Tensor, geometry: ImageGeometry) -> Tensor:
 
 
 def _classified(
-    heads: Sequence[BoxNetwork], rules: Rules, maps: Pyramid, regions: Tensor, size: tuple[int, int]
+    heads: Sequence[BoxNetwork], rules: Rules, maps: Pyramid, rois: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """Return the last stage's boxes `(n, k, 4)` and the probabilities `(n, classes + 1)` of all stages together.
 
-    The boxes of a stage of a cascade are the regions of the next one (arXiv 1712.00726, section 4.1).
+    The boxes of a stage of a cascade are the proposals of the next one (arXiv 1712.00726, section 4.1).
     """
     stages: list[Tensor] = []
     for head, weights in zip(heads, rules.stage_weights, strict=False):
-        logits, deltas = head(roi_align(maps, regions, BOX_BINS, epsilon=rules.level_epsilon))
+        logits, deltas = head(roi_align(maps, rois, BOX_BINS, epsilon=rules.level_epsilon))
         stages.append(logits.float())
-        own = deltas.float().view(len(regions), deltas.shape[1] // 4, 4)
-        decoded = boxes.decode(regions, own, weights, clamp_shrinking=rules.clamp_shrinking)
+        own = deltas.float().view(len(rois), deltas.shape[1] // 4, 4)
+        decoded = boxes.decode(rois, own, weights, clamp_shrinking=rules.clamp_shrinking)
         decoded = boxes.clip(decoded.flatten(0, 1), *size).view_as(decoded)
         if len(heads) > 1:
-            regions = decoded[:, 0]
+            rois = decoded[:, 0]
     if rules.average == "logits":
         return decoded, torch.stack(stages).mean(dim=0).softmax(dim=1)
     return decoded, torch.stack([each.softmax(dim=1) for each in stages]).mean(dim=0)
@@ -131,7 +131,7 @@ def _masks(heads: Sequence[MaskNetwork], rules: Rules, maps: Pyramid, found: Det
     """Return the mean mask of the heads, `(n, 28, 28)` probabilities, of each detection's own class."""
     if not heads:
         return None
-    regions = roi_align(maps, found.boxes, MASK_BINS, epsilon=rules.level_epsilon)
-    each = torch.arange(len(found.class_ids), device=regions.device)
-    masks = [head(regions).float()[each, found.class_ids].sigmoid() for head in heads]
+    rois = roi_align(maps, found.boxes, MASK_BINS, epsilon=rules.level_epsilon)
+    each = torch.arange(len(found.class_ids), device=rois.device)
+    masks = [head(rois).float()[each, found.class_ids].sigmoid() for head in heads]
     return torch.stack(masks).mean(dim=0)

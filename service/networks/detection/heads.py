@@ -1,10 +1,10 @@
-"""The heads that run on each region: scores and box deltas, and masks."""
+"""The heads that run on each proposal: scores and box deltas, and masks."""
 
 from torch import Tensor, nn
 
 from service.networks.detection.layers import ConvNorm
 
-BOX_BINS = 7  # rows and columns of a region's features in a box head
+BOX_BINS = 7  # rows and columns of a proposal's features in a box head
 MASK_BINS = 14  # the same in a mask head, whose masks are twice as large
 
 
@@ -29,12 +29,12 @@ class BoxHead(nn.Module):
         self.deltas = nn.Linear(hidden, 4 * (classes if per_class else 1))
         self.relu = nn.ReLU(inplace=True)
 
-    def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map `(n, c, 7, 7)` to logits `(n, classes + 1)`, and deltas `(n, 4)` or `(n, 4 * classes)`.
 
         Background is the last logit. Deltas are ordered by class.
         """
-        x = self.convs(regions).flatten(1)
+        x = self.convs(features).flatten(1)
         for layer in self.fcs:
             x = self.relu(layer(x))
         return self.scores(x), self.deltas(x)
@@ -55,7 +55,7 @@ class MaskHead(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.logits = nn.Conv2d(channels, classes, 1)
 
-    def forward(self, regions: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         """Map `(n, c, 14, 14)` to the logits of masks `(n, classes, 28, 28)`."""
-        logits: Tensor = self.logits(self.relu(self.upsample(self.convs(regions))))
+        logits: Tensor = self.logits(self.relu(self.upsample(self.convs(features))))
         return logits

@@ -12,7 +12,7 @@ from service.networks.detection.trunk import TrunkOutput
 RPN_WEIGHTS: Weights = (1, 1, 1, 1)
 MAX_PROPOSALS = 1000  # the published number, of each level before suppression and of all levels after it
 IOU = 0.7
-ANCHORS_OF_REGION = 4  # anchors of a level that compete for each region, if regions are few
+ANCHORS_OF_PROPOSAL = 4  # anchors of a level that compete for each proposal, if proposals are few
 
 
 def propose(
@@ -22,12 +22,12 @@ def propose(
     most: int = MAX_PROPOSALS,
     of_level: int | None = None,
 ) -> Tensor:
-    """Return at most `most` regions `(n, 4)` in pixels of the network's input, the likeliest object first.
+    """Return at most `most` proposals `(n, 4)` in pixels of the network's input, the likeliest object first.
 
-    `size` is height and width of the image without padding, to which regions are clipped. `of_level` is the number of
-    each level's best anchors that suppression sees, by default the published 1000 or, for few regions, less.
+    `size` is height and width of the image without padding, to which they are clipped. `of_level` is the number of
+    each level's best anchors that suppression sees, by default the published 1000 or, for few proposals, less.
     """
-    of_level = of_level or min(MAX_PROPOSALS, ANCHORS_OF_REGION * most)
+    of_level = of_level or min(MAX_PROPOSALS, ANCHORS_OF_PROPOSAL * most)
     kept_boxes, kept_scores, start = [], [], 0
     for rows, columns, stride in _levels(found):
         cells = anchors.level_anchors(rows, columns, stride, found.objectness.device)

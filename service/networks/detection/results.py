@@ -1,4 +1,4 @@
-"""From class probabilities and boxes of the regions to detections (Fast R-CNN, arXiv 1504.08083, section 2.3)."""
+"""From class probabilities and boxes of the proposals to detections (Fast R-CNN, arXiv 1504.08083, section 2.3)."""
 
 from typing import NamedTuple
 
@@ -22,10 +22,10 @@ class Detections(NamedTuple):
 
 
 def select(boxes: Tensor, probabilities: Tensor) -> Detections:
-    """Return at most `MAX_DETECTIONS` detections of n regions.
+    """Return at most `MAX_DETECTIONS` detections of n proposals.
 
     `boxes` are `(n, k, 4)` and `probabilities` `(n, classes + 1)`. k is the number of classes, or 1 where all classes
-    share a box. Background, the last column, is no detection. A region may be detected as several classes. Boxes
+    share a box. Background, the last column, is no detection. A proposal may be detected as several classes. Boxes
     suppress each other within a class.
     """
     finite = boxes.isfinite().all(dim=2).all(dim=1) & probabilities.isfinite().all(dim=1)

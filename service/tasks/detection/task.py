@@ -32,7 +32,7 @@ def label(row: Label) -> dict[str, Any]:
 
 
 def details(card: ModelCard) -> dict[str, Any]:
-    """Return whether the model has masks, and how many regions it classifies."""
+    """Return whether the model has masks, and how many proposals it classifies."""
     return {"masks": has_masks(card), "proposals": card.network.proposals or PROPOSALS}
 
 

@@ -20,15 +20,15 @@ def segment() -> tuple[dict[str, Any], ...]:
     mask = np.asarray(image)
     rows = [
         {
-            "class_id": region.class_id,
-            "label": LABELS[region.class_id],
-            "color": "#{:02x}{:02x}{:02x}".format(*PALETTE[region.class_id]),
-            "pixels": region.pixels,
-            "share": round(region.share, 6),
-            "bbox": list(region.bbox),
-            "score": region.score,
+            "class_id": segment.class_id,
+            "label": LABELS[segment.class_id],
+            "color": "#{:02x}{:02x}{:02x}".format(*PALETTE[segment.class_id]),
+            "pixels": segment.pixels,
+            "share": round(segment.share, 6),
+            "bbox": list(segment.bbox),
+            "score": segment.score,
         }
-        for region in masks.regions(mask, (0.98, 0.93))
+        for segment in masks.segments(mask, (0.98, 0.93))
     ]
     found = sample.result(mask=sample.file("png", masks.png(mask, PALETTE)), segments=rows)
     return (sample.response(model=MODEL, results=[found]),)

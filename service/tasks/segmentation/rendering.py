@@ -1,4 +1,4 @@
-"""Render a mask: in the requested form, as an overlay, and as regions of the classes in it."""
+"""Render a mask: in the requested form, as an overlay, and as the segments of its classes."""
 
 import base64
 from dataclasses import dataclass, replace
@@ -21,14 +21,14 @@ BLACK: Final = (0, 0, 0)
 
 @dataclass(frozen=True)
 class MaskRendering(Rendering):
-    """What to make of a mask. `classes` None means all of them; without `regions` there are no segments."""
+    """What to make of a mask. `classes` None means all of them; `segments` says whether to list them."""
 
     mask: MaskForm | None = None
     overlay: OverlayKind | None = None
     classes: frozenset[int] | None = None
     tolerance: float = 0.0
     confidence: bool = False
-    regions: bool = True
+    segments: bool = True
     operation: str = PREDICT
 
     @property
@@ -40,7 +40,7 @@ class MaskRendering(Rendering):
 
     def alone(self, _media_type: str) -> "MaskRendering":
         """Return the same for its file of the first of the media types, and nothing else."""
-        return replace(self, mask=None if self.overlay else self.mask, confidence=False, regions=False)
+        return replace(self, mask=None if self.overlay else self.mask, confidence=False, segments=False)
 
     def layers(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput) -> list[Layer]:
         """Return the overlay, if requested. Raises `ImageTooLarge` for a WebP larger than its format allows."""
@@ -56,7 +56,7 @@ class MaskRendering(Rendering):
 
     def painting(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput) -> MaskPlan | None:
         """Return what to paint of the mask; None where the response is only an overlay."""
-        if self.overlay is not None and not self.regions:
+        if self.overlay is not None and not self.segments:
             return None
         return self._plan(card, facts, output)
 
@@ -79,7 +79,7 @@ class MaskRendering(Rendering):
             rendered["mask"] = {"format": "rle", **size, **_run_lengths(painted, facts)}
         if self.mask == "polygons":
             rendered["mask"] = {"format": "polygons", **size, **_polygons(card, painted)}
-        return {**rendered, "segments": [_segment(card, region) for region in painted.regions]}
+        return {**rendered, "segments": [_segment(card, segment) for segment in painted.segments]}
 
     def _painted(self, card: ModelCard, facts: DecodedFacts, output: ModelOutput, drawn: Drawn) -> Painted:
         return drawn.painted or paint(self._plan(card, facts, output))
@@ -95,19 +95,19 @@ class MaskRendering(Rendering):
             self.classes,
             self.tolerance,
             output.arrays["confidence"] if self.confidence else None,
-            self.regions,
+            self.segments,
         )
 
 
-def _segment(card: ModelCard, region: masks.Region) -> dict[str, Any]:
-    label = card.classes[region.class_id]
+def _segment(card: ModelCard, segment: masks.MaskSegment) -> dict[str, Any]:
+    label = card.classes[segment.class_id]
     return {
         **label_row(label),
         "color": label.hex_color,
-        "pixels": region.pixels,
-        "share": round(region.share, DIGITS),
-        "bbox": region.bbox,
-        "score": round(min(max(region.score, 0.0), 1.0), DIGITS),
+        "pixels": segment.pixels,
+        "share": round(segment.share, DIGITS),
+        "bbox": segment.bbox,
+        "score": round(min(max(segment.score, 0.0), 1.0), DIGITS),
     }
 
 

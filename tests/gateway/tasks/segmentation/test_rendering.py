@@ -29,7 +29,7 @@ def test_an_overlay_colours_every_class_but_one_named_background(
     answer = ModelOutput({"mask": np.zeros((8, 8), np.uint8), "class_scores": np.ones(3, np.float32)}, 1, 0.0, 0.0)
 
     facts = DecodedFacts(SIDE, SIDE, "PNG", "RGB", ())
-    card, rendering = cards.read(folder), MaskRendering(overlay="png", regions=False)
+    card, rendering = cards.read(folder), MaskRendering(overlay="png", segments=False)
     layers = rendering.layers(card, facts, answer)
     overlay = rendering.file(card, facts, answer, Drawn(draw(out.getvalue(), ImageLimits(), layers)))
 
