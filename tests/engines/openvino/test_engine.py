@@ -140,7 +140,7 @@ def test_threads_may_call_it_at_the_same_time_and_each_gets_its_own_answers(stor
 def test_a_network_that_cannot_be_compiled_is_told_with_its_reason(card: ModelCard) -> None:
     wrong = card.model_copy(update={"input": card.input.model_copy(update={"size": 0})})
     with pytest.raises(ConversionError, match=r"tiny-classifier: OpenVINO cannot run resnest14: \w+"):
-        openvino_engine.compile_model(wrong, {})
+        openvino_engine.compile_model(wrong, openvino_engine.settings_of(wrong))
 
 
 @pytest.mark.parametrize("count", [1, 2])
