@@ -107,6 +107,6 @@ COPY --from=worker-venv /opt/venv /opt/venv
 COPY model_store /srv/model_store
 USER 10001:10001
 EXPOSE 8080 8081 8082
-HEALTHCHECK --interval=5s --timeout=5s --start-period=120s --retries=3 CMD ["python", "-m", "service.host.health"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=120s --retries=3 CMD ["python", "-m", "service.host.health", "--all-for", "60"]
 ENTRYPOINT ["tini", "--", "resnest-service"]
 CMD ["worker", "--inference-address", "http://0.0.0.0:8080", "--management-address", "http://0.0.0.0:8081", "--metrics-address", "http://0.0.0.0:8082"]

@@ -214,7 +214,6 @@ def worker(
     packaged = packaging.package_all(served, folder / model_archive.ARCHIVES, click.echo, strict=strict)
     addresses = torchserve.Addresses(inference_address, management_address, metrics_address)
     torchserve.prepare(folder, packaged.loaded, folder / model_archive.ARCHIVES, addresses, in_json=logs.is_json)
-    packaging.write_refused(folder, packaged.refused)
     drain.clear(folder)
     if warning := host_checks.java(os.environ)[1]:
         click.echo(f"Warning: {warning}", err=True)

@@ -7,10 +7,12 @@ nothing else: 0.08 s of a core instead of 0.9 (AMD EPYC), every five seconds in 
 import argparse
 import http.client
 import json
+import math
 import os
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -21,7 +23,6 @@ from service.host import run_folders
 TIMEOUT_S = 3.0
 WORKER_FOLDER = "resnest-worker"  # in the temporary folder: `worker` writes there what this module reads
 CONFIGURATION = "config.properties"
-REFUSED = "refused"  # the models that a worker left out, one in each line
 
 Requirement = Literal["any", "all"]
 
@@ -71,11 +72,6 @@ def reasons_of_gateway(address: str, left_out: Collection[str] = ()) -> str:
     return str(problem["detail"])
 
 
-def has_given_up(inference: str) -> bool:
-    """Return whether TorchServe no longer restarts a worker, after 300 s of failures: only then its /ping is a 500."""
-    return get(inference, "/ping")[0] == 500
-
-
 def worker_folder() -> Path:
     """Return the folder of the `worker` of this container."""
     return Path(tempfile.gettempdir()) / WORKER_FOLDER
@@ -88,12 +84,9 @@ def read_configuration(folder: Path) -> tuple[str, list[str]]:
     return properties["management_address"].replace("//0.0.0.0:", "//127.0.0.1:"), properties["load_models"].split(",")
 
 
-def read_refused(folder: Path) -> list[str]:
-    """Return the names of the models that a worker left out."""
-    try:
-        return (folder / REFUSED).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
+def started_s_ago(folder: Path) -> float:
+    """Return how many seconds ago the worker of this folder wrote its configuration, just before TorchServe started."""
+    return time.time() - (folder / CONFIGURATION).stat().st_mtime
 
 
 def local_address(host: str, port: int) -> str:
@@ -102,10 +95,14 @@ def local_address(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def unready(environment: Mapping[str, str], folder: Path | None, require: Requirement) -> list[str]:
+def unready(
+    environment: Mapping[str, str], folder: Path | None, require: Requirement, all_for_s: float = math.inf
+) -> list[str]:
     """Return what is not ready: models of the worker in `folder` or of this container, or the gateway's address.
 
-    Raise `ValueError` if `RESNEST_PORT` is no port number.
+    A model that the worker left out at its start does not count, because waiting does not bring it back. More than
+    `all_for_s` seconds after the start of a worker, any of its models is enough. Raise `ValueError` if `RESNEST_PORT`
+    is no port number.
     """
     if folder is None and run_folders.has_owner(worker_folder()):
         folder = worker_folder()
@@ -113,18 +110,26 @@ def unready(environment: Mapping[str, str], folder: Path | None, require: Requir
         address = local_address(environment.get("RESNEST_HOST", "127.0.0.1"), _port(environment))
         return [] if gateway_is_ready(address, require) else [address]
     management, loaded = read_configuration(folder)
-    refused = read_refused(folder)
-    found = unready_models(management, loaded) + refused
-    return [] if require == "any" and len(found) < len(loaded + refused) else found
+    found = unready_models(management, loaded)
+    any_is_enough = require == "any" or started_s_ago(folder) > all_for_s
+    return [] if any_is_enough and len(found) < len(loaded) else found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Exit with 0 if the `worker` or `gateway` of this container is ready, otherwise with 1."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--require", choices=["any", "all"], default="all", help="models that must be able to answer")
+    parser.add_argument(
+        "--all-for",
+        type=float,
+        default=math.inf,
+        metavar="SECONDS",
+        help="so long after a worker's start all models are required, and then any",
+    )
+    options = parser.parse_args(arguments)
     try:
-        found = unready(os.environ, None, parser.parse_args(arguments).require)
-    except ValueError as error:
+        found = unready(os.environ, None, options.require, options.all_for)
+    except (OSError, ValueError) as error:
         sys.exit(str(error))
     if found:
         sys.exit(f"not ready: {', '.join(found)}")
@@ -136,6 +141,13 @@ def unready_models(management: str, models: Iterable[str], *, whole: bool = Fals
     TorchServe at the address `management` reports them.
     """
     return [name for name in models if not _has_ready_workers(management, name, whole=whole)]
+
+
+def waiting_requests(management: str, model: str) -> int:
+    """Return how many requests wait in TorchServe for a process of this model; 0 if it does not answer."""
+    status, body = get(management, f"/models/{model}")
+    versions = json.loads(body) if status == 200 else []
+    return sum(int(version.get("jobQueueStatus", {}).get("pendingRequests", 0)) for version in versions)
 
 
 def _has_ready_workers(management: str, model: str, *, whole: bool) -> bool:

@@ -20,8 +20,7 @@ class StartError(RuntimeError):
 class RunOptions:
     """What to serve and where. Without `models`, all models that have their weights are served.
 
-    If a model has no ready worker for `start_timeout_s`, a start has failed, and a running TorchServe is restarted.
-    Without that, TorchServe would give up on a worker for good 300 s after its death.
+    If no model has a ready worker for `start_timeout_s`, a start has failed, and a running TorchServe is restarted.
     """
 
     store: Path

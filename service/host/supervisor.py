@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from service.config.environment import read as read_settings
 from service.config.logs import Logs
 from service.host import health, host_checks, torchserve
 from service.host.gateways import SHARED, GatewayError, GatewayProcesses
@@ -34,9 +35,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.2
 CHECK_INTERVAL_S = 2.0  # between two checks of the workers
-# Restarts of TorchServe in a row during which it is never ready; also restarts because it gave up on a worker.
-RESTARTS = 3
-STOP_GATEWAY_S = 45.0  # its requests in flight have 30 s
+RESTARTS = 3  # of TorchServe in a row, during which no model ever has a ready worker
 STOP_TORCHSERVE_S = 15.0  # measured: 2.4 s
 FORM = "RESNEST_LOG_FORMAT"
 
@@ -113,7 +112,7 @@ class ProcessTree:
         self._torchserve: Child | None = None
         self._gateways: GatewayProcesses | None = None
         self._restarts = 0
-        self._restarts_for_workers = 0
+        self._unready: list[str] = []  # models that had no ready worker at the last check
 
     @property
     def models(self) -> list[ModelCard]:
@@ -134,7 +133,10 @@ class ProcessTree:
         self._gateways.start()
 
     def wait_until_ready(self) -> bool:
-        """Wait until every model can answer; return False if a signal came first. Raises `StartError`."""
+        """Wait until every model can answer; return False if a signal came first.
+
+        After `start_timeout_s` go on with the models that can answer, unless strict. Raises `StartError` if none can.
+        """
         deadline = time.monotonic() + self._options.start_timeout_s
         while not self._stop_signal.to_stop.wait(TICK_S):
             self._follow_logs()
@@ -148,13 +150,17 @@ class ProcessTree:
             if not reason:
                 return True
             if time.monotonic() > deadline:
-                waited = f"{self._options.start_timeout_s:g} s"
-                raise StartError(f"not ready after {waited}: {reason}{self._log.last_error}")
+                waited = f"not ready after {self._options.start_timeout_s:g} s: {reason}{self._log.last_error}"
+                if self._options.strict or not health.gateway_is_ready(self._options.address, "any"):
+                    raise StartError(waited)
+                self._say(f"Going on without a model, which TorchServe goes on starting: {waited}")
+                return True
         return False
 
     def watch(self) -> None:
-        """Restart gateways that end, and TorchServe if it ends or gives up on a worker. Return when asked to stop.
+        """Restart gateways that end, and TorchServe if it ends or has no ready worker. Return when asked to stop.
 
+        A model that fails alone is no reason: TorchServe goes on starting its workers, and the others are served.
         Meanwhile, reload the models whenever an operator asks for it. Raises `StartError` if restarts do not help.
         """
         self._control = Control(self._folder, self._options.store, self._options.address, self._say)
@@ -163,14 +169,12 @@ class ProcessTree:
             self._follow_logs()
             self._restart_gateways()
             self._reload_models(self._control)
-            gave_up = False
             if time.monotonic() - checked_at > CHECK_INTERVAL_S:
                 checked_at = time.monotonic()
-                ready, gave_up = self._check_workers()
-                if ready:
+                if self._any_model_is_ready():
                     ready_at, self._restarts = checked_at, 0
-            if self._has_ended() or gave_up or time.monotonic() - ready_at > self._options.start_timeout_s:
-                self._restart_torchserve(gave_up=gave_up)
+            if self._has_ended() or time.monotonic() - ready_at > self._options.start_timeout_s:
+                self._restart_torchserve()
                 ready_at = time.monotonic()
 
     def stop(self) -> None:
@@ -180,7 +184,7 @@ class ProcessTree:
             self._control.close()
         if self._gateways:
             self._say("Stopping")
-            self._gateways.stop(STOP_GATEWAY_S, hurry)
+            self._gateways.stop(read_settings().shutdown_timeout_s, hurry)
             shared_image.remove_abandoned(shared_image.folder(self._environment))  # of gateways that were killed
         if self._torchserve:
             self._torchserve.stop(STOP_TORCHSERVE_S, hurry)
@@ -236,31 +240,30 @@ class ProcessTree:
         except GatewayError as error:
             raise StartError(str(error)) from error
 
-    def _check_workers(self) -> tuple[bool, bool]:
-        """Return whether every model has a ready worker, and whether a restart should bring back a given-up worker."""
+    def _any_model_is_ready(self) -> bool:
+        """Return whether any model has a ready worker, and log which models have none any more, or again one."""
         names = self._served.server_names()
-        if health.unready_models(self._addresses.management, names):
-            return False, False
-        if not health.has_given_up(self._addresses.inference):
-            if not health.unready_models(self._addresses.management, names, whole=True):
-                self._restarts_for_workers = 0
-            return True, False
-        if self._restarts_for_workers == RESTARTS:
-            return True, False  # fewer workers are better than a restart every few minutes
-        self._restarts_for_workers += 1
-        return True, True
+        unready = health.unready_models(self._addresses.management, names)
+        if len(unready) == len(names):
+            return False
+        for name in sorted({*unready} - {*self._unready}):
+            log.warning("%s has no ready worker process; other models are served", name)
+        for name in sorted({*self._unready} - {*unready}):
+            log.info("%s has a ready worker process again", name)
+        self._unready = unready
+        return True
 
     def _has_ended(self) -> bool:
         return self._torchserve is not None and self._torchserve.exit_code is not None
 
-    def _restart_torchserve(self, *, gave_up: bool) -> None:
+    def _restart_torchserve(self) -> None:
         if self._restarts == RESTARTS:
             raise StartError(f"TorchServe is still not ready after {RESTARTS} restarts{self._log.last_error}")
         self._restarts += 1
         if self._torchserve:
-            why = "A model has had no ready worker for too long"
-            if gave_up or self._has_ended():
-                why = f"TorchServe {'gave up on a worker' if gave_up else ending(self._torchserve.exit_code)}"
+            why = "No model has had a ready worker for too long"
+            if self._has_ended():
+                why = f"TorchServe {ending(self._torchserve.exit_code)}"
             log.warning("%s; restarting TorchServe", why)
             self._torchserve.stop(STOP_TORCHSERVE_S, self._stop_signal.to_hurry.is_set)
         self._torchserve = self._start_torchserve()

@@ -10,7 +10,6 @@ from service import __version__
 from service.config import cores
 from service.config.settings import Settings
 from service.gateway.uploads.decode_queue import SMALL_PIXELS
-from service.worker import drain
 from tests.deploy import reading
 from tests.deploy.reading import OVERLAYS, bytes_of, of_kind, pods, rendered
 
@@ -167,12 +166,22 @@ def test_workers_scale_on_a_metric_that_the_adapter_makes() -> None:
     assert metric["external"]["target"]["type"] == "AverageValue"
 
 
-def test_a_worker_starts_with_all_its_models_and_stays_ready_with_any_of_them() -> None:
+def test_a_worker_waits_for_all_its_models_for_a_bounded_time_and_stays_ready_with_any_of_them() -> None:
     (worker,) = pods("base")["worker"]["containers"]
     probe = ["python", "-m", "service.host.health"]
-    assert worker["startupProbe"]["exec"]["command"] == probe
+    *command, seconds = worker["startupProbe"]["exec"]["command"]
+    allowed_s = worker["startupProbe"]["periodSeconds"] * worker["startupProbe"]["failureThreshold"]
+    assert command == [*probe, "--all-for"]
+    assert int(seconds) <= allowed_s / 2, "the pod must become ready before it is killed"
     assert worker["readinessProbe"]["exec"]["command"] == [*probe, "--require", "any"]
-    assert worker["livenessProbe"]["httpGet"] == {"path": "/ping", "port": "inference"}
+
+
+@every_overlay
+def test_no_state_of_a_model_restarts_a_worker(overlay: str) -> None:
+    """A restart ends every model of the pod. `/ping` fails once one of them has failed for long."""
+    (worker,) = pods(overlay)["worker"]["containers"]
+
+    assert worker["livenessProbe"]["httpGet"] == {"path": "/models?limit=1", "port": "management"}
 
 
 def test_the_gateway_is_ready_by_readyz_and_alive_by_livez() -> None:
@@ -183,22 +192,16 @@ def test_the_gateway_is_ready_by_readyz_and_alive_by_livez() -> None:
 
 
 @every_overlay
-def test_the_gateway_has_the_time_to_drain_that_its_settings_give_it(
-    overlay: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    set_to = settings(overlay, monkeypatch)
+def test_where_prometheus_runs_its_alerts_are_sent(overlay: str) -> None:
+    if "prometheus" not in of_kind(overlay, "Deployment"):
+        return
+    (names,) = [
+        each["dns_sd_configs"] for each in reading.load("deploy/prometheus/prometheus.yml")["alerting"]["alertmanagers"]
+    ]
+    services = of_kind(overlay, "Service")
 
-    assert pods(overlay)["gateway"]["terminationGracePeriodSeconds"] > set_to.shutdown_timeout_s
-    assert set_to.drain_s >= 10, "two failed readiness probes, 5 s apart"
-
-
-@every_overlay
-def test_the_worker_is_told_to_stop_only_after_its_time_to_finish(overlay: str) -> None:
-    pod = pods(overlay)["worker"]
-    (worker,) = pod["containers"]
-    *program, seconds = worker["lifecycle"]["preStop"]["exec"]["command"]
-    assert program == ["python", "-m", drain.__name__]
-    assert pod["terminationGracePeriodSeconds"] > int(seconds) >= 10
+    assert {name for each in names for name in each["names"]} <= services.keys()
+    assert {each["port"] for each in names} == {port["port"] for port in services["alertmanager"]["spec"]["ports"]}
 
 
 @every_overlay

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from service.host.processes import free_port
+from service.host.served_models import model_archive
 from service.tasks import frame
 from tests.e2e.running import COMMAND, PROCESS_PAUSE_S, START_S, Running, leader_of, running, until
 from tests.e2e.test_answers import post, upload
@@ -89,6 +90,7 @@ def test_a_model_whose_worker_is_killed_again_and_again_leaves_the_others_in_ser
         shutil.copytree(served_store / name, store / name)
     with running(store, tmp_path / "run", free_port()) as service:
         service.await_ready()
+        (java,) = service.members(JAVA)
         seen: list[tuple[int, int, int]] = []
 
         def is_down() -> bool:
@@ -103,6 +105,7 @@ def test_a_model_whose_worker_is_killed_again_and_again_leaves_the_others_in_ser
         assert {(ready, answered) for _, ready, answered in seen} == {(200, 200)}
         until(lambda: service.client.get("/readyz?require=all").status_code == 200, 120, lambda: service.output)
         assert post(service, "/v1/segment", upload(0)).status_code == 200
+        assert service.members(JAVA) == [java], "a restart of TorchServe ends the other models' workers too"
 
 
 def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, tmp_path: Path) -> None:
@@ -125,6 +128,10 @@ def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, 
         answer = httpx.post(f"{urls['inference']}/predictions/tiny-classifier", content=request, timeout=60)
         assert frame.unpack(answer.content)[0]["ok"] is True
         assert "ts_inference_requests_total" in httpx.get(f"{urls['metrics']}/metrics").text
+        (state,) = httpx.get(f"{urls['management']}/models/tiny-classifier").json()
+        assert state["maxRetryTimeoutInSec"] == model_archive.RETRY_S
+        # Kubernetes asks this whether the server lives.
+        assert httpx.get(f"{urls['management']}/models?limit=1").status_code == 200
         assert not (one_model / "archives").exists()
     finally:
         worker.terminate()

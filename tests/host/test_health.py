@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -24,7 +25,6 @@ ANSWERS: dict[str, tuple[int, Any]] = {
     "/models/whole": (200, [{"minWorkers": 2, "workers": [{"status": "READY"}, {"status": "READY"}]}]),
     "/models/down": (200, [{"minWorkers": 1, "workers": [{"status": "UNLOADED"}]}]),
     "/models/none": (200, [{"minWorkers": 1, "workers": []}]),
-    "/ping": (500, {"status": "Partial Healthy"}),
     "/models/gone": (404, {}),
 }
 
@@ -74,14 +74,7 @@ def test_a_model_waits_for_all_of_its_workers_where_the_whole_is_asked_for(addre
     assert health.unready_models(address, ["up", "whole", "gone"], whole=True) == ["up", "gone"]
 
 
-def test_torchserve_has_given_up_when_its_ping_is_a_500(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert health.has_given_up(address)
-    monkeypatch.setitem(ANSWERS, "/ping", (200, {"status": "Healthy"}))
-    assert not health.has_given_up(address)
-
-
 def test_a_door_that_is_not_there_is_not_ready(tmp_path: Path) -> None:
-    assert not health.has_given_up(f"unix:{tmp_path / 'none'}")
     assert not health.gateway_is_ready(f"http://127.0.0.1:{free_port()}")
     assert health.unready_models(f"unix:{tmp_path / 'none'}", ["up"]) == ["up"]
 
@@ -113,15 +106,41 @@ def test_the_probe_names_what_is_not_ready_and_fails(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, f"not ready: http://127.0.0.1:{port}\n")
 
 
+def write_worker(folder: Path, management: str, models: str, started_s_ago: float = 0.0) -> None:
+    """Write what `worker` writes into its folder, so long ago."""
+    file = folder / health.CONFIGURATION
+    file.write_text(f"management_address={management}\nload_models={models}\n", encoding="utf-8")
+    started = time.time() - started_s_ago
+    os.utime(file, (started, started))
+
+
 def test_a_worker_is_ready_with_any_of_its_models_or_with_all_that_it_did_not_leave_out(
     address: str, tmp_path: Path
 ) -> None:
-    configuration = f"management_address={address}\nload_models=up,down\n"
-    (tmp_path / health.CONFIGURATION).write_text(configuration, encoding="utf-8")
-    (tmp_path / health.REFUSED).write_text("refused\n", encoding="utf-8")
+    write_worker(tmp_path, address, "up,down")
 
     assert health.unready({}, tmp_path, "any") == []
-    assert health.unready({}, tmp_path, "all") == ["down", "refused"]
+    assert health.unready({}, tmp_path, "all") == ["down"]
+
+    write_worker(tmp_path, address, "up,whole")
+    assert health.unready({}, tmp_path, "all") == []
+
+
+def test_a_model_that_does_not_load_holds_the_start_of_a_worker_up_for_a_bounded_time(
+    address: str, tmp_path: Path
+) -> None:
+    """Otherwise one damaged model keeps every pod that is started from becoming ready, and all models with it."""
+    write_worker(tmp_path, address, "up,down", started_s_ago=290)
+    assert health.unready({}, tmp_path, "all", all_for_s=300) == ["down"]
+
+    write_worker(tmp_path, address, "up,down", started_s_ago=310)
+    assert health.unready({}, tmp_path, "all", all_for_s=300) == []
+
+
+def test_a_worker_without_any_model_never_becomes_ready(address: str, tmp_path: Path) -> None:
+    write_worker(tmp_path, address, "down,none", started_s_ago=3600)
+
+    assert health.unready({}, tmp_path, "all", all_for_s=300) == ["down", "none"]
 
 
 def test_a_port_that_is_none_is_told_by_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

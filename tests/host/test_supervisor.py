@@ -5,14 +5,15 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from service.config.api_keys import KeysError
 from service.config.traffic import TrafficError
-from service.host import supervisor
+from service.host import health, supervisor
+from service.host.gateways import GatewayProcesses
 from service.host.processes import StopSignal, free_port, free_ports
 from service.host.run_options import RunOptions, StartError, require_free_port, require_traffic
 from service.host.served_models import model_archive
@@ -125,10 +126,9 @@ def test_a_torchserve_that_does_not_start_is_told_with_its_last_words(
     assert caplog.messages.count("TorchServe ended with code 1; restarting TorchServe") == supervisor.RESTARTS
 
 
-def test_a_model_without_a_worker_for_too_long_has_torchserve_started_again(
+def test_torchserve_is_started_again_if_no_model_has_a_worker_for_too_long(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """TorchServe gives up on a worker that died too often. Here it never had one."""
     options = RunOptions(folder, ("tiny-classifier",), port=free_port(), start_timeout_s=0.5)
     (tmp_path / "run").mkdir()
     java = fake_java(tmp_path, "exec sleep 60")
@@ -141,59 +141,117 @@ def test_a_model_without_a_worker_for_too_long_has_torchserve_started_again(
             tree.watch()
     finally:
         tree.stop()
-    restart = "A model has had no ready worker for too long; restarting TorchServe"
+    restart = "No model has had a ready worker for too long; restarting TorchServe"
     assert caplog.messages.count(restart) == supervisor.RESTARTS
 
 
-GIVEN_UP = """\
+ONE_READY = """\
 import json, os, socketserver, sys
 from http.server import BaseHTTPRequestHandler
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        workers = [{"status": "READY", "pid": 1}]
-        ping = self.path == "/ping"
-        self.send_response(500 if ping else 200)
+        status = "READY" if self.path == "/models/tiny-classifier" else "UNLOADED"
+        self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps([{"minWorkers": 2, "workers": workers}]).encode())
+        self.wfile.write(json.dumps([{"minWorkers": 1, "workers": [{"status": status, "pid": 1}]}]).encode())
     def address_string(self):
         return "client"
     def log_message(self, *_):
         pass
 
-for name in ("inference", "management"):
-    server = socketserver.ThreadingUnixStreamServer(os.path.join(sys.argv[1], name), Handler)
-    if os.fork() == 0:
-        server.serve_forever()
+server = socketserver.ThreadingUnixStreamServer(os.path.join(sys.argv[1], "management"), Handler)
 server.serve_forever()
 """
 
 
-def test_a_worker_that_was_given_up_on_is_worth_some_new_starts_and_not_the_other_workers(
-    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """This TorchServe always has one ready worker of two, and reports that it no longer starts the other."""
-    options = RunOptions(folder, ("tiny-classifier",), port=free_port())
+@pytest.fixture
+def one_ready(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[supervisor.ProcessTree, StopSignal]]:
+    """A tree of two models. The segmenter never has a ready worker, the classifier always has one."""
+    (folder / "tiny-segmenter" / "weights.safetensors").touch()
+    monkeypatch.setattr(supervisor, "CHECK_INTERVAL_S", 0.1)
+    options = RunOptions(folder, port=free_port(), start_timeout_s=0.5)
     run = tmp_path / "r"
     run.mkdir()
-    script = tmp_path / "given_up.py"
-    script.write_text(GIVEN_UP, encoding="utf-8")
-    asked = StopSignal()
+    script = tmp_path / "one_ready.py"
+    script.write_text(ONE_READY, encoding="utf-8")
     java = fake_java(tmp_path, f"exec '{sys.executable}' '{script}' '{run}'")
+    asked = StopSignal()
     tree = supervisor.ProcessTree(options, packaged(options), run, asked, print, java)
-    restart = "TorchServe gave up on a worker; restarting TorchServe"
-    watching = threading.Thread(target=tree.watch)
     try:
         tree.start()
+        yield tree, asked
+    finally:
+        tree.stop()
+
+
+def test_a_model_without_a_worker_for_too_long_does_not_end_the_others(
+    one_ready: tuple[supervisor.ProcessTree, StopSignal], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a restart of TorchServe, or the end of `run`, one broken model would take all of them out of service."""
+    tree, asked = one_ready
+    down = "tiny-segmenter has no ready worker process; other models are served"
+    watching = threading.Thread(target=tree.watch)
+    try:
         watching.start()
-        until(lambda: caplog.messages.count(restart) == supervisor.RESTARTS, 120, lambda: caplog.text)
-        time.sleep(2 * supervisor.CHECK_INTERVAL_S)
+        until(lambda: down in caplog.messages, 30, lambda: caplog.text)
+        time.sleep(6 * 0.5)  # six times the timeout
         assert watching.is_alive()
-        assert caplog.messages.count(restart) == supervisor.RESTARTS
+        assert caplog.messages.count(down) == 1
+        assert not [each for each in caplog.messages if "restarting TorchServe" in each]
     finally:
         asked.to_stop.set()
         watching.join()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_start_goes_on_without_a_model_that_gets_no_worker_unless_it_is_strict(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, strict: bool
+) -> None:
+    """Its worker is killed before it can say why, for example for its memory."""
+    said: list[str] = []
+    (tmp_path / "run").mkdir()
+    options = RunOptions(folder, ("tiny-classifier",), port=free_port(), start_timeout_s=0.5, strict=strict)
+    java = fake_java(tmp_path, "exec sleep 60")
+    tree = supervisor.ProcessTree(options, packaged(options), tmp_path / "run", StopSignal(), said.append, java)
+    monkeypatch.setattr(health, "reasons_of_gateway", lambda *_: "tiny-segmenter cannot answer")
+    monkeypatch.setattr(health, "gateway_is_ready", lambda _, require: require == "any")
+    try:
+        tree.start()
+        if strict:
+            with pytest.raises(StartError, match=r"^not ready after 0\.5 s: tiny-segmenter cannot answer$"):
+                tree.wait_until_ready()
+        else:
+            assert tree.wait_until_ready()
+            assert said[-1].endswith("not ready after 0.5 s: tiny-segmenter cannot answer")
+    finally:
         tree.stop()
+
+
+def test_gateways_have_the_time_to_end_that_their_settings_give_them(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESNEST_GRACEFUL_TIMEOUT_S", "120")
+    allowed: list[float] = []
+
+    def stop(gateways: GatewayProcesses, timeout_s: float, _hurry: Callable[[], bool]) -> None:
+        allowed.append(timeout_s)
+        original(gateways, 5, lambda: True)
+
+    original = GatewayProcesses.stop
+    monkeypatch.setattr(GatewayProcesses, "stop", stop)
+    options = RunOptions(folder, ("tiny-classifier",), port=free_port())
+    (tmp_path / "run").mkdir()
+    java = fake_java(tmp_path, "exec sleep 60")
+    tree = supervisor.ProcessTree(options, packaged(options), tmp_path / "run", StopSignal(), print, java)
+    try:
+        tree.start()
+    finally:
+        tree.stop()
+
+    assert min(allowed) > 120
 
 
 def test_a_signal_ends_the_waiting_without_an_error(folder: Path, tmp_path: Path) -> None:

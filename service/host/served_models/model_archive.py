@@ -23,6 +23,9 @@ JOB_QUEUE_SIZE = 256
 # TorchServe kills the worker if a batch takes longer than this. No live request gets there, because the gateway's
 # deadline comes first.
 HANG_FACTOR, HANG_FLOOR_S = 3, 30
+# For so long TorchServe starts a worker process that ends again and again, every 55 s at last. Then it gives up; by
+# default after 300 s. 23 days are nearly the most that its 32 bits of milliseconds hold (decision 0087).
+RETRY_S = 2_000_000
 
 
 def package(card: ModelCard, archives: Path) -> Path:
@@ -75,6 +78,7 @@ def _files(card: ModelCard) -> dict[str, bytes]:
         "batchSize": serving.batch_size if serving.max_batch_delay_ms else 1,  # requests; each is a gateway's batch
         "maxBatchDelay": serving.max_batch_delay_ms or 1,
         "responseTimeout": _hang_s(card),
+        "maxRetryTimeoutInSec": RETRY_S,
         "jobQueueSize": JOB_QUEUE_SIZE,
     }
     files = {

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.host.health import REFUSED
 from service.host.run_folders import locked_folder
 from service.host.served_models import model_archive
 from service.models.cards import CardError, ModelCard
@@ -76,8 +75,3 @@ def writable_archives(store: Path, folder: Path, say: Say) -> Path:
         return archives
     say(f"{archives} cannot be written. The archives of this run are in its own folder.")
     return folder / model_archive.ARCHIVES
-
-
-def write_refused(folder: Path, cards: Iterable[ModelCard]) -> None:
-    """Write the names of the models that were left out into a worker's folder."""
-    (folder / REFUSED).write_text("".join(f"{card.name}\n" for card in cards), encoding="utf-8")

@@ -151,9 +151,13 @@ class Reload:
             yield
         yield from self._await(lambda: self._loading(change))
         self._served.roster.write(self._served.listed, change.added)
-        yield from self._await(lambda: self._served.roster.pending(self._tree.gateways()))
+        yield from self._await(self._acknowledging)
         for card in change.added:
             self._say(f"{card.name} {card.version} is ready")
+
+    def _acknowledging(self) -> str:
+        processes = self._tree.gateways()
+        return self._served.roster.pending(processes) if processes else "no gateway process runs"
 
     def _loading(self, change: Change) -> str:
         failure = self._tree.load_failure()
@@ -166,9 +170,12 @@ class Reload:
     def _await(self, pending: Callable[[], str]) -> Steps:
         """Wait until nothing is pending. Raises `ReloadError` after the time that a start may take."""
         deadline = time.monotonic() + self._options.start_timeout_s
-        while reason := pending():
+        while True:
+            # First: a model server that was started again has the old models, whatever was acknowledged before.
             if self._tree.starts() != self._starts:
                 raise ReloadError("the model server was started again meanwhile")
+            if not (reason := pending()):
+                return
             if time.monotonic() > deadline:
                 raise ReloadError(f"not ready after {self._options.start_timeout_s:g} s: {reason}")
             yield

@@ -71,6 +71,15 @@ def test_a_setting_gives_more_connections(card: ModelCard, tmp_path: Path, monke
     assert (Terms.read(archive).followers, settings["minWorkers"], settings["maxWorkers"]) == (11, 12, 12)
 
 
+def test_torchserve_never_gives_a_worker_process_up(card: ModelCard, tmp_path: Path) -> None:
+    """It would then serve the model no more, and a liveness probe or supervisor had to restart all others with it."""
+    archive = model_archive.package(card, tmp_path / "archives")
+    settings = yaml.safe_load((archive / "model-config.yaml").read_bytes())
+
+    milliseconds = 1000 * settings["maxRetryTimeoutInSec"]
+    assert 20 * 86_400_000 < milliseconds < 1 << 31, "Java multiplies 32 bits"
+
+
 @pytest.mark.parametrize(("delay", "batch_size", "wait"), [(7, 3, 7), (0, 1, 1)])
 def test_the_serving_table_becomes_torchserves_own(tmp_path: Path, delay: int, batch_size: int, wait: int) -> None:
     """Without a delay TorchServe takes each of the gateway's batches at once; its smallest delay is 1 ms."""

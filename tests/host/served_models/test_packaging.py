@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from service.host import health
 from service.host.served_models import packaging
 from service.models import zoo
 from service.models.cards import CardError, ModelCard
@@ -47,9 +46,3 @@ def test_without_any_sound_model_every_reason_is_given(cards: list[ModelCard], t
     gone.weights_path.unlink()
     with pytest.raises(CardError, match=r"tiny-classifier: .*; tiny-segmenter: "):
         packaging.package_all([*bad, gone], tmp_path / "archives", print, strict=False)
-
-
-def test_what_was_left_out_is_read_from_the_folder_of_the_worker(cards: list[ModelCard], tmp_path: Path) -> None:
-    assert health.read_refused(tmp_path) == []
-    packaging.write_refused(tmp_path, cards)
-    assert health.read_refused(tmp_path) == [card.name for card in cards]

@@ -1,5 +1,6 @@
 """Reloads that are refused before any process is started. tests/e2e/test_reload.py has the others."""
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 from service.host.run_options import RunOptions
 from service.host.served_models import default_models, memory, packaging
 from service.host.served_models.reload import Reload, ReloadError, ReloadRequest, Tree
+from service.host.served_models.roster import Acknowledgement
 from service.host.served_models.selection import select
 from service.host.served_models.served import ServedModels
 from service.models import model_order
@@ -17,7 +19,24 @@ from service.models.cards import ModelCard
 from tests.stores import write_store
 
 Ask = Callable[..., list[str]]
-TREE = Tree(list, lambda: 1, lambda: "")
+
+
+class Gateways:
+    """One gateway process that acknowledges each list of models at once, unless a test makes it late or gone."""
+
+    def __init__(self, served: ServedModels) -> None:
+        self._roster = served.roster
+        self.late = self.gone = False
+        self.starts = 1  # of the model server
+
+    def pids(self) -> list[int]:
+        if not self.late:
+            self._roster.acknowledge(Acknowledgement(generation=self._roster.written.generation, pending=""))
+        return [] if self.gone else [os.getpid()]
+
+    @property
+    def tree(self) -> Tree:
+        return Tree(self.pids, lambda: self.starts, lambda: "")
 
 
 @pytest.fixture
@@ -42,7 +61,7 @@ def ask(served: ServedModels, store: Path) -> Ask:
     def reload(options: RunOptions | None = None, **request: object) -> list[str]:
         said: list[str] = []
         asked = ReloadRequest(**request)  # type: ignore[arg-type]
-        for _ in Reload(asked, served, TREE, options or RunOptions(store), said.append).steps():
+        for _ in Reload(asked, served, Gateways(served).tree, options or RunOptions(store), said.append).steps():
             pass
         return said
 
@@ -58,6 +77,33 @@ def is_as_before(served: ServedModels) -> bool:
 def test_without_a_change_nothing_is_started(ask: Ask, served: ServedModels) -> None:
     (line,) = ask()
     assert line.endswith("0 added, 0 replaced, 0 removed")
+    assert not served.roster.written.reload_failed
+
+
+def test_a_model_server_that_starts_again_as_the_last_gateway_acknowledges_takes_the_reload_back(
+    served: ServedModels, store: Path
+) -> None:
+    """It starts with the old models, so the gateways must not serve the new list."""
+    gateways = Gateways(served)
+    gateways.late = True
+    steps = Reload(ReloadRequest(), served, gateways.tree, RunOptions(store), print).steps()
+    next(steps)
+    gateways.late, gateways.starts = False, 2
+
+    with pytest.raises(ReloadError, match="the model server was started again meanwhile"):
+        list(steps)
+    assert is_as_before(served)
+
+
+def test_a_reload_waits_for_a_gateway_while_all_are_between_two_starts(served: ServedModels, store: Path) -> None:
+    gateways = Gateways(served)
+    gateways.gone = True
+    steps = Reload(ReloadRequest(), served, gateways.tree, RunOptions(store), print).steps()
+    for _ in range(5):
+        next(steps)
+    gateways.gone = False
+
+    list(steps)
     assert not served.roster.written.reload_failed
 
 
