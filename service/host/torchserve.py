@@ -78,7 +78,7 @@ def configuration(
         # The system metrics start a Python interpreter every minute.
         "disable_system_metrics": "true",
         "metrics_mode": "prometheus",
-        # The gauges of service.worker.resources.gpu_report.
+        # The gauges of service.worker.resources.
         "model_metrics_auto_detect": "true",
         "async_logging": "true",
         "prefer_direct_buffer": "true",

@@ -9,17 +9,18 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from io import BufferedReader
 from types import SimpleNamespace
 from typing import Any, NoReturn, Protocol, cast
 
 from service.models.cards import CardError
-from service.worker import election, messages
+from service.worker import drain, election, messages
 from service.worker.election import Leader, Terms
 from service.worker.messages import BatchRequest, LoadMessage
-from service.worker.resources import gpu_report
+from service.worker.resources import gauges, gpu_report
 
 log = logging.getLogger("service.worker")
 
@@ -42,7 +43,9 @@ def lead(
         service = Connections(new_handler(load.handler), load, terms)
         _start(service.take_followers, leader.listener)
         gpu_report.start()
+        started = time.monotonic()
         service.load()
+        gauges.report_load_time(load.model, time.monotonic() - started)
         service.serve(connection, stream)
     os._exit(0)
 
@@ -73,13 +76,14 @@ class Connections:
     def serve(self, connection: socket.socket, stream: BufferedReader) -> None:
         """Say that the model is loaded, once it is, and answer batches until the connection ends."""
         self._loaded.wait()
-        with suppress(EOFError, ConnectionError), connection:
+        with suppress(EOFError, ConnectionError), connection, closing(drain.BatchMark()) as in_progress:
             connection.sendall(messages.reply(200, f"loaded model {self._model}"))
             while True:
                 batch = messages.read(stream)
                 if isinstance(batch, LoadMessage):
                     raise TypeError("TorchServe sent a second model")
-                connection.sendall(self._answer(batch))
+                with in_progress:
+                    connection.sendall(self._answer(batch))
 
     def take_followers(self, listener: socket.socket) -> None:
         """Serve the connections of followers, and refuse followers for which there is no place."""

@@ -11,6 +11,7 @@ import pytest
 
 from service.host.processes import free_port
 from service.host.run_folders import short_folder
+from service.worker.resources.gauges import LOAD_TIME
 from service.worker.resources.gpu_report import GAUGES
 from tests.e2e.fleet import Server
 from tests.e2e.running import START_S, until
@@ -62,3 +63,12 @@ def test_prometheus_reads_the_state_of_a_workers_gpus_from_torchserve(metrics_ad
     assert values['resnest_gpu_utilization_ratio{gpu="GPU-0",}'] == 0.25
     assert values['resnest_gpu_memory_limit_bytes{gpu="GPU-0",}'] == 80 << 30
     assert values['resnest_gpu_throttled{gpu="GPU-0",reason="power_brake",}'] == 0
+
+
+def test_prometheus_reads_how_long_a_worker_took_to_load_its_model(metrics_address: str) -> None:
+    until(lambda: LOAD_TIME[0] in read(metrics_address), START_S, lambda: read(metrics_address))
+
+    (seconds,) = re.findall(
+        rf'^{LOAD_TIME[0]}{{.*model="tiny-classifier".*}} (\S+)$', read(metrics_address), re.MULTILINE
+    )
+    assert 0 < float(seconds) < START_S

@@ -1,9 +1,15 @@
 """A worker that will stop says so in each response, until it is started again."""
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -31,6 +37,96 @@ def test_the_hook_marks_the_worker_of_its_container_and_waits(worker: Path) -> N
     assert drain.has_begun()
     drain.clear(worker)
     assert not drain.has_begun()
+
+
+@pytest.fixture
+def waiting(worker: Path) -> Iterator[dict[str, int]]:
+    """Return how many requests wait at the worker's TorchServe, a fake, by model. The worker has two models."""
+    counts = {"one": 0, "two": 0}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.removeprefix("/models/")
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps([{"jobQueueStatus": {"pendingRequests": counts[name]}}]).encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    configuration = f"management_address=http://127.0.0.1:{server.server_port}\nload_models=one,two\n"
+    (worker / health.CONFIGURATION).write_text(configuration, encoding="utf-8")
+    yield counts
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_worker_is_idle_without_a_batch_and_without_a_request_that_waits(
+    worker: Path, waiting: dict[str, int]
+) -> None:
+    first, second = drain.BatchMark(), drain.BatchMark()
+    assert drain.is_idle(worker)
+    with first:
+        with second:
+            assert not drain.is_idle(worker)
+        assert not drain.is_idle(worker)
+    assert drain.is_idle(worker)
+    waiting["two"] = 1
+    assert not drain.is_idle(worker)
+    for mark in (first, second):
+        mark.close()
+
+
+def test_the_hook_waits_for_the_batch_in_progress_and_then_no_longer(
+    worker: Path, waiting: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TorchServe drops it 0.2 s after SIGTERM, which follows the hook."""
+    monkeypatch.setattr(drain, "CALM_S", 0.1)
+    monkeypatch.setattr(drain, "POLL_S", 0.02)
+    monkeypatch.setattr(health, "worker_folder", lambda: worker)  # the hook runs beside the worker
+    hook = threading.Thread(target=drain.main, args=(["0", "--at-most", "60"],))
+    with closing(drain.BatchMark()) as mark:
+        with mark:
+            hook.start()
+            hook.join(0.5)
+            assert hook.is_alive()
+        hook.join(10)
+        assert not hook.is_alive()
+
+
+def test_the_hook_ends_at_its_bound_while_requests_wait(
+    worker: Path, waiting: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "worker_folder", lambda: worker)
+    waiting["one"] = 3
+    started = time.monotonic()
+    drain.main(["0", "--at-most", "0.5"])
+
+    assert 0.5 <= time.monotonic() - started < 10
+
+
+def test_a_batch_of_a_process_that_died_holds_nothing_up(worker: Path, waiting: dict[str, int]) -> None:
+    (worker / drain.BATCHES).touch()
+    lock = "import fcntl, sys, time; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_SH)"
+    program = f"{lock}; print(flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", program, str(worker / drain.BATCHES)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        was_idle = drain.is_idle(worker)
+        process.kill()
+    assert not was_idle
+
+    assert drain.is_idle(worker)
+
+
+def test_outside_a_worker_no_batch_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    with closing(drain.BatchMark()) as mark, mark:
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_container_without_a_worker_only_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

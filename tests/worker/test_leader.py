@@ -1,18 +1,21 @@
 """The leader's connections: each is answered in its own thread, by one handler."""
 
 import socket
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service.host import health
 from service.host.served_models.model_archive import HANDLER
-from service.worker import messages
+from service.worker import drain, messages
 from service.worker.election import Terms
 from service.worker.handler import BatchHandler
 from service.worker.leader import Connections, new_handler
 from service.worker.messages import LoadMessage
+from tests.e2e.running import until
 from tests.worker.torchserve_side import END, batch_message, load_message
 
 
@@ -66,6 +69,28 @@ def test_connections_wait_for_the_model_and_are_then_answered_at_the_same_time()
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_a_batch_is_in_progress_until_its_answer_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the hook before a worker's end waits for it."""
+    configuration = tmp_path / health.CONFIGURATION
+    configuration.write_text("management_address=http://127.0.0.1:1\nload_models=model\n", encoding="utf-8")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    handler = SlowHandler()
+    handler.may_load.set()
+    service = connections(handler)
+    service.load()
+    thread, other = served(service)
+    other.recv(100)
+    assert drain.is_idle(tmp_path)
+    other.sendall(batch_message(b"body"))
+    until(lambda: handler.both.n_waiting == 1, 10)
+    assert not drain.is_idle(tmp_path)
+    handler.both.wait()
+    assert other.recv(200).endswith(b"body" + END)
+    until(lambda: drain.is_idle(tmp_path), 10)
+    other.close()
+    thread.join(10)
 
 
 def test_a_second_model_on_a_connection_is_an_error() -> None:

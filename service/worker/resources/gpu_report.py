@@ -1,8 +1,4 @@
-"""Report the state of GPUs to TorchServe, which serves it to Prometheus at its metrics address.
-
-TorchServe takes a line `[METRICS]name.unit:value|#label:value|#type:GAUGE|#hostname:host,time` on a worker's standard
-output as a gauge. Worker processes with the same GPU report the same series.
-"""
+"""Report the state of GPUs as gauges. Worker processes with the same GPU report the same series."""
 
 import logging
 import socket
@@ -12,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from service.worker.resources import gpu
+from service.worker.resources import gauges, gpu
 from service.worker.resources.gpu import Gpus, GpuState
 
 log = logging.getLogger("service.worker")
@@ -32,16 +28,15 @@ GAUGES: Final = (READABLE, UTILIZATION, MEMORY_USED, MEMORY_LIMIT, THROTTLED)
 def lines(states: Iterable[GpuState], host: str, now: float) -> Iterator[str]:
     """Yield a line for each value that is known. `now` is the Unix time in seconds."""
 
-    def line(gauge: tuple[str, str], value: float, labels: str) -> str:
-        return f"[METRICS]{'.'.join(gauge)}:{value}|#{labels}|#type:GAUGE|#hostname:{host},{int(now)}"
-
     for state in states:
         labels = f"gpu:{state.uuid}"
-        yield line(READABLE, int(state.is_readable), labels)
+        yield gauges.line(READABLE, int(state.is_readable), labels, host, now)
         values = {UTILIZATION: state.utilization, MEMORY_USED: state.memory_used, MEMORY_LIMIT: state.memory_limit}
-        yield from (line(gauge, value, labels) for gauge, value in values.items() if value is not None)
+        yield from (
+            gauges.line(gauge, value, labels, host, now) for gauge, value in values.items() if value is not None
+        )
         for reason, is_throttled in (state.throttled or {}).items():
-            yield line(THROTTLED, int(is_throttled), f"{labels},reason:{reason}")
+            yield gauges.line(THROTTLED, int(is_throttled), f"{labels},reason:{reason}", host, now)
 
 
 def start(
