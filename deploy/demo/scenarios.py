@@ -63,8 +63,6 @@ SCENARIOS: Final = (
         "4 callers upload 1 byte/s, 4 set a deadline of 1 ms",
         45,
         slow_callers,
-        # The time of a request includes its upload, so many slow ones open a ticket. They must not page.
-        may=frozenset(("HighLatency",)),
         pages=0,
     ),
     Scenario(

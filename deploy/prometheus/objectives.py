@@ -58,7 +58,7 @@ def _group(name: str, objective: dict[str, Any]) -> str:
 def _records(name: str, objective: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the names and expressions of an objective's rules, each after those that it reads."""
     budget = round(1 - objective["target"], 6)
-    total, bad = (objective[part].replace("$window", SHORTEST) for part in ("total", "bad"))
+    total, bad = (_rate(objective, part, SHORTEST) for part in ("total", "bad"))
     this = f'{{objective="{name}"}}'
     yield "objective:resnest_events:rate5m", total
     # Without a failure so far there is no series of failures: zero of what there is.
@@ -74,12 +74,22 @@ def _records(name: str, objective: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"objective:resnest_burn:rate{window}", f"{ratio} / {budget:g}"
     for severity, pairs in ALERTS.items():
         guard = GUARDS[severity]
-        failures = f"avg_over_time(objective:resnest_bad_events:rate5m{this}[{guard}]) * {_seconds(guard)}"
+        # Of the counters themselves: an average of the rates is one over the minutes that a young series has.
+        failures = f"(\n{_rate(objective, 'bad', guard)}\n) * {_seconds(guard)}"
         first, second = (_urgency(pair, this) for pair in pairs)
         yield (
             f"objective:resnest_burn:{severity}",
-            (f"((\n{first}\n>\n{second}\n)\nor\n{second})\n* ({failures} >= bool {FEWEST_FAILURES})"),
+            f"((\n{first}\n>\n{second}\n)\nor\n{second})\n"
+            f"* on ({', '.join(objective['by'])}) ({failures} >= bool {FEWEST_FAILURES})",
         )
+
+
+def _rate(objective: dict[str, Any], part: str, window: str) -> str:
+    """Return the rate of an objective's events, or of its bad ones, without those that are excused."""
+    total = objective["total"]
+    # Without an excused event so far there is no series of them: zero of what there is.
+    excused = [f"- ({each} or 0 * {total})" for each in objective.get("excused", ())]
+    return "\n".join([objective[part], *excused]).replace("$window", window)
 
 
 def _windows() -> list[str]:

@@ -1,4 +1,4 @@
-"""Serve the metrics of GPUs as TorchServe and DCGM do, for a real Prometheus. No test machine has a GPU."""
+"""Serve what others expose to a real Prometheus: GPUs as TorchServe and DCGM do, kube-state-metrics, and Prometheus."""
 
 import re
 import threading
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+from service.worker.resources import gauges
 from service.worker.resources.gpu import Gpus
 from service.worker.resources.gpu_report import lines
 from tests.worker.resources.fake_pynvml import FakeNvml
@@ -23,12 +24,27 @@ DCGM = {
 }
 
 
+AUTOSCALER = 'namespace="resnest",horizontalpodautoscaler="worker"'
+# Of an autoscaler that works, below its maximum, and of a Prometheus that reaches its Alertmanager.
+KUBE_STATE = f"""\
+kube_horizontalpodautoscaler_status_current_replicas{{{AUTOSCALER}}} 2
+kube_horizontalpodautoscaler_spec_max_replicas{{{AUTOSCALER}}} 8
+kube_horizontalpodautoscaler_status_condition{{{AUTOSCALER},condition="ScalingActive",status="false"}} 0
+"""
+PROMETHEUS = """\
+prometheus_rule_evaluation_failures_total{rule_group="resnest-alerts"} 0
+prometheus_notifications_alertmanagers_discovered 1
+prometheus_notifications_dropped_total 0
+"""
+
+
 def of_worker() -> str:
     """Return the gauges that a worker reports, as TorchServe serves them (tests/e2e/test_gpu_metrics.py)."""
-    found = [
-        re.fullmatch(r"\[METRICS\](\w+)\.\w+:(\S+?)\|#([^|]*)\|.*", line)
-        for line in lines(Gpus(FakeNvml()).states(), "node", 0)
+    written = [
+        *lines(Gpus(FakeNvml()).states(), "node", 0),
+        gauges.line(gauges.LOAD_TIME, 2.5, "model:tiny-classifier", "node", 0),
     ]
+    found = [re.fullmatch(r"\[METRICS\](\w+)\.\w+:(\S+?)\|#([^|]*)\|.*", line) for line in written]
     assert all(found)
     return "".join(f"{each[1]}{{{_quoted(each[3])}}} {each[2]}\n" for each in found if each)
 

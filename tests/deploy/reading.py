@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from service.gateway.metrics import Metrics
+from service.worker.resources.gauges import LOAD_TIME
 from service.worker.resources.gpu_report import GAUGES
 from tests.deploy.programs import TOP, run
 
@@ -96,7 +97,7 @@ def series_of(name: str, kind: str) -> list[str]:
 
 def metrics() -> dict[str, list[str]]:
     """Return the metrics of gateways and workers, each with the names of its series."""
-    of_workers = {name: [name] for name, _ in GAUGES}
+    of_workers = {name: [name] for name, _ in (*GAUGES, LOAD_TIME)}
     return of_workers | {each.name: series_of(each.name, each.type) for each in Metrics().registry.collect()}
 
 

@@ -210,10 +210,23 @@ def test_what_capacity_writes_sets_the_numbers_of_a_deployment(
 def test_the_operators_rules_are_those_of_the_files() -> None:
     file = reading.KUBERNETES / "components/prometheus-operator/rules.yaml"
 
-    assert file.read_text(encoding="utf-8") == operator_rules.document()
-    assert sum(len(group["rules"]) for group in yaml.safe_load(operator_rules.document())["spec"]["groups"]) == len(
+    written = operator_rules.document(operator_rules.links())
+    assert file.read_text(encoding="utf-8") == written, "run make objectives"
+    assert sum(len(group["rules"]) for group in yaml.safe_load(written)["spec"]["groups"]) == len(
         [*reading.rules("alert"), *reading.rules("record")]
     )
+
+
+def test_the_operators_alerts_have_links_without_a_label_of_the_clusters_prometheus() -> None:
+    addresses = {"RUNBOOKS_URL": "https://runbooks.example/alerts.md", "DASHBOARDS_URL": "https://grafana.example"}
+    groups = yaml.safe_load(operator_rules.document(addresses))["spec"]["groups"]
+    alerts = [rule["annotations"] for group in groups for rule in group["rules"] if "alert" in rule]
+
+    assert operator_rules.links().keys() == addresses.keys()
+    assert len(alerts) == len(reading.rules("alert"))
+    assert {each["runbook_url"].partition("#")[0] for each in alerts} == {addresses["RUNBOOKS_URL"]}
+    assert {each["dashboard_url"].partition("/d/")[0] for each in alerts} == {addresses["DASHBOARDS_URL"]}
+    assert "externalLabels" not in operator_rules.document(addresses)
 
 
 @pytest.mark.parametrize("pods", SCALED)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from deploy.prometheus import operator_rules
 from tests.deploy import reading
 from tests.deploy.programs import TOP, run
 
@@ -78,7 +79,7 @@ def test_every_alert_has_its_section_in_the_runbook(alert: dict[str, Any]) -> No
 
     assert page == "{{ $externalLabels.runbooks }}"
     assert anchor == alert["alert"].lower()
-    assert anchor in headings(links()["RUNBOOKS_URL"])
+    assert anchor in headings(operator_rules.links()["RUNBOOKS_URL"])
 
 
 @pytest.mark.parametrize("alert", ALERTS)
@@ -94,15 +95,8 @@ def test_the_beginnings_of_links_are_labels_that_no_alert_is_sent_with() -> None
     (relabelling,) = configuration["alerting"]["alert_relabel_configs"]
     labels = configuration["global"]["external_labels"]
 
-    assert {value.strip("${}") for value in labels.values()} == links().keys()
+    assert {value.strip("${}") for value in labels.values()} == operator_rules.links().keys()
     assert (relabelling["action"], relabelling["regex"]) == ("labeldrop", "|".join(labels))
-
-
-def links() -> dict[str, str]:
-    """Return the variables of the file in which an operator sets the beginnings of links."""
-    lines = (reading.PROMETHEUS / "links.env").read_text(encoding="utf-8").splitlines()
-    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
-    return {name: value for name, _, value in pairs}
 
 
 def test_the_runbook_has_no_section_of_an_alert_that_is_gone() -> None:

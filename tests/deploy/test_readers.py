@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from service.errors import every_error
-from service.gateway.metrics import STAGES
-from service.gateway.metrics import definitions as metrics_module
+from service.gateway.metrics import STAGES, definitions, request_metrics
 from service.gateway.metrics.series import SECONDS
-from service.worker.resources import gpu_report
+from service.worker.resources import gauges, gpu_report
 from tests.deploy import reading
 from tests.deploy.programs import TOP
 
 FILES = [*reading.PROMETHEUS.rglob("*.yml"), *reading.GRAFANA.glob("dashboards/*.json")]
+MODULES = (definitions, request_metrics, gauges, gpu_report)
 QUERIES = [pytest.param(query, id=name) for name, query in reading.queries()]
 
 
@@ -44,7 +44,7 @@ def test_a_recorded_series_has_a_reader(rule: str) -> None:
 
 
 def test_the_rows_that_metrics_name_as_their_readers_are_on_a_dashboard() -> None:
-    source = "".join(Path(str(each.__file__)).read_text(encoding="utf-8") for each in (metrics_module, gpu_report))
+    source = "".join(Path(str(each.__file__)).read_text(encoding="utf-8") for each in MODULES)
     named = {row for line in re.findall(r"# Read by:.*", source) for row in re.findall(r'"([\w ]+)"', line)}
     boards = reading.dashboards().values()
     rows = {panel["title"] for board in boards for panel in board["panels"] if panel["type"] == "row"}

@@ -12,7 +12,8 @@ BY_MODEL = "{{model}}"
 # Of the knee, at which the autoscaler adds a server: docs/operations/scale.md.
 PLANNED = 0.7
 SERVERS = f"max by (model) (sum by (instance, model) ({selected('resnest_circuit_breakers', MODEL)}))"
-OFFERED = total(rate("resnest_images_total", MODEL), "model")
+# Admitted or rejected, without those that are in the response cache.
+OFFERED = total(rate("resnest_images_offered_total", MODEL), "model")
 # Each image of a batch is one sample. Images from the response cache are none.
 COMPUTED = total(rate("resnest_batch_size_count", MODEL), "model")
 ANSWERED = total(rate("resnest_images_total", MODEL, 'outcome="ok"'), "model")
@@ -29,9 +30,10 @@ LOAD = Row(
     "Load",
     Graph(
         "Load against the knee",
-        "Images a second that were admitted and answered. The knee is the text box times the servers.",
+        "Images a second that callers offered, admitted or rejected, and that were answered, from the response cache "
+        "too. The knee is the text box times the servers.",
         "ops",
-        Query(OFFERED, f"{BY_MODEL} admitted"),
+        Query(OFFERED, f"{BY_MODEL} offered"),
         Query(ANSWERED, f"{BY_MODEL} answered"),
         Query(f"$knee * {SERVERS}", f"{BY_MODEL} knee"),
         dashed="knee",
@@ -58,7 +60,7 @@ LOAD = Row(
     ),
     Graph(
         "Rejected for lack of capacity",
-        "Share of the requests that were rejected as overloaded, over all models. No other panel here has them.",
+        "Share of the requests that were rejected as overloaded, over all models.",
         "percentunit",
         Query(share(OVERLOADED, PREDICTED), "rejected"),
     ),

@@ -2,7 +2,7 @@
 
 from deploy.grafana.boards import gpus
 from deploy.grafana.boards.panels import Board, Graph, Query, Row
-from deploy.grafana.boards.promql import MODEL, mean, quantile, rate, selected, share, total
+from deploy.grafana.boards.promql import MODEL, WORKERS, mean, quantile, rate, selected, share, total
 
 BY_MODEL = "{{model}}"
 NOT_CLOSED = 'state!="closed"'
@@ -49,6 +49,12 @@ HEALTH = Row(
             f"time() - max by (model) ({selected('resnest_model_last_success_timestamp_seconds', MODEL)} > 0)",
             BY_MODEL,
         ),
+    ),
+    Graph(
+        "Time to load",
+        "Time that a worker process took to load its model, with its first batches. A new worker answers after it.",
+        "s",
+        Query(f"max by (model) (resnest_model_load_seconds{{{WORKERS}}})", BY_MODEL),
     ),
     Graph(
         "Models and engines",

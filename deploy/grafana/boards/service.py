@@ -15,6 +15,7 @@ from deploy.grafana.boards.promql import (
 )
 
 DURATION = "resnest_http_request_duration_seconds"
+PROCESSING = "resnest_http_request_processing_seconds"
 STAGE = "resnest_stage_duration_seconds"
 # An image's upload has no model.
 ANY_MODEL = 'model=~"$model|"'
@@ -46,17 +47,17 @@ OVERVIEW = Row(
     Stat(
         "Failed predictions",
         "Share of predictions answered with 5xx, including rejections for lack of capacity. "
-        "GatewayErrors fires above 5 %.",
+        "GatewayErrors fires above 5 %, without these rejections.",
         "percentunit",
         Query(share(f"({FAILED} or vector(0))", PREDICTED), "failed"),
         steps=Steps(("green", None), ("orange", 0.01), ("red", 0.05)),
     ),
     Stat(
         "p99 latency",
-        "99th percentile of the time from the start of a request to the end of its response, for predictions. "
-        "HighLatency fires above 5 s on one route.",
+        "99th percentile of the time from the end of a request's body until its response is complete, for "
+        "predictions: without the caller's network. HighLatency fires above 5 s on one route.",
         "s",
-        Query(quantile(0.99, DURATION, (), PREDICTIONS), "p99"),
+        Query(quantile(0.99, PROCESSING, (), PREDICTIONS), "p99"),
         steps=Steps(("green", None), ("orange", 1), ("red", 5)),
     ),
     Stat(
@@ -110,13 +111,14 @@ REQUESTS = Row(
     Graph(
         "Problems per request, by code",
         "Problem responses of each code, divided by all requests to the prediction routes. docs/problems.md lists "
-        "the codes. Overloaded fires above 1 % of overloaded.",
+        "the codes. Overloaded fires above 1 % of overloaded, without background requests.",
         "percentunit",
         Query(f"{PROBLEMS} / on () group_left () ({PREDICTED} > 0)", "{{code}}"),
     ),
     Graph(
         "Latency",
-        "Percentiles of the duration of whole requests over the chosen routes. A dot is a request with its trace.",
+        "Percentiles of the duration of whole requests over the chosen routes, with their uploads. A dot is a request "
+        "with its trace.",
         "s",
         *(Query(quantile(each / 100, DURATION, (), ROUTE), f"p{each}", has_exemplars=True) for each in (50, 95, 99)),
     ),
@@ -140,11 +142,12 @@ REQUESTS = Row(
         Query(total(rate("resnest_caller_requests_total"), "caller", "outcome"), "{{caller}} {{outcome}}"),
     ),
     Graph(
-        "Deadlines of callers",
-        "Requests answered 504 at a deadline that the caller had set, shorter than the model's. Alerts and "
-        "objectives leave them out.",
+        "Failures that callers cause",
+        "Requests answered 504 at a deadline that the caller had set, shorter than the model's, and background "
+        "requests that were rejected as overloaded and are sent again. Alerts and objectives leave them out.",
         "reqps",
-        Query(total(rate("resnest_caller_deadlines_total"), "route"), "{{route}}"),
+        Query(total(rate("resnest_caller_deadlines_total"), "route"), "deadline {{route}}"),
+        Query(total(rate("resnest_background_rejections_total"), "route"), "background {{route}}"),
     ),
 )
 

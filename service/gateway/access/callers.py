@@ -1,8 +1,10 @@
 """Identify the caller of a request by the API key or token in its headers."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -47,6 +49,14 @@ class Keyring:
     def keys(self) -> tuple[Key, ...]:
         """The valid keys."""
         return self._fixed + (self._file.value if self._file else ())
+
+    def next_expiry(self, today: date | None = None) -> float:
+        """Return the Unix time at which the next of the keys that are still valid expires, infinity if none does."""
+        day = today or datetime.now(UTC).date()
+        last_days = [key.expires for key in self.keys if key.expires is not None and key.expires >= day]
+        if not last_days:
+            return math.inf
+        return datetime.combine(min(last_days) + timedelta(days=1), time(), UTC).timestamp()
 
     def find(self, secret: str) -> Key | None:
         """Return the key with this secret, or None."""

@@ -21,6 +21,8 @@ def authenticator_of(settings: Settings, metrics: Metrics) -> Authenticator:
     has_keys = settings.keys.strip() or settings.keys_file
     set_stale = metrics.keys_stale.labels("keys").set
     keyring = Keyring(settings.keys, settings.keys_file, set_stale) if has_keys else None
+    if keyring:
+        metrics.set_at_scrape(metrics.next_key_expiry, keyring.next_expiry)
     return Authenticator(keyring, token_verifier_of(settings, metrics) if settings.jwt_keys else None)
 
 

@@ -5,7 +5,7 @@ several times as much CPU time (decision 0046).
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -42,6 +42,8 @@ class CachedRejection:
     caller: str
     route: str
     method: str
+    models: Sequence[str]
+    is_background: bool
     problem: Mapping[str, object]
     headers: Lines
 
@@ -53,8 +55,9 @@ class CachedRejection:
         """Count and log the repeated rejection as the application would have."""
         metrics.callers.labels(self.caller, ADMITTED).inc()
         metrics.problems.labels(self.problem["code"]).inc()
-        metrics.requests.labels(self.route, self.method, str(self.problem["status"])).inc()
-        metrics.duration.labels(self.route, self.method).observe(took_s)
+        metrics.count_request(self.route, self.method, Overloaded.status, took_s, took_s)
+        metrics.count_excused(self.route, Overloaded.code(), ends_early=False, is_background=self.is_background)
+        metrics.count_offered(self.models)
         access_log.record_early(self.route, self.method, Overloaded.status, Overloaded.code(), request_id)
 
 
@@ -68,8 +71,8 @@ class RejectionCache:
         self._entries: dict[bytes, CachedRejection] = {}
         self._released_before = 0
 
-    def add(self, scope: Scope, error: Overloaded) -> None:
-        """Cache the rejection of a request of which only the head was read.
+    def add(self, scope: Scope, error: Overloaded, models: Sequence[str]) -> None:
+        """Cache the rejection of a request to these models of which only the head was read.
 
         Do nothing for callers with limits, which also count rejected requests, or if the model was chosen at random.
         """
@@ -95,6 +98,8 @@ class RejectionCache:
             permit.caller.label,
             state["route"],
             scope["method"],
+            models,
+            state["is_background"],
             document(scope["path"], error, ""),
             [(name.lower().encode(), value.encode()) for name, value in headers_of(error).items()],
         )

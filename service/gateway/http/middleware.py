@@ -12,7 +12,7 @@ from typing import Any
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLarge, DeadlineExceeded, Internal
+from service.errors import BodyTooLarge, Internal
 from service.gateway.http.access_log import AccessLog, record_of
 from service.gateway.http.cors import DEFAULT_HEADERS
 from service.gateway.http.problems import ClientGoneError, respond
@@ -133,6 +133,8 @@ class ContextMiddleware:
             if message["type"] == "http.response.start":
                 state["status"] = message["status"]
                 self._add_headers(message, state)
+            elif not message.get("more_body", False):
+                state["answered"] = time.perf_counter()
             await send(message)
 
         in_flight = self._metrics.in_flight.labels(route)
@@ -142,11 +144,16 @@ class ContextMiddleware:
         finally:
             in_flight.dec()
             method = scope["method"] if scope["method"] in METHODS else "other"
-            status, seconds = state.get("status", CLIENT_GONE), time.perf_counter() - started
-            self._metrics.requests.labels(route, method, str(status)).inc()
-            self._metrics.duration.labels(route, method).observe(seconds)
-            if status == DeadlineExceeded.status and state.get("ends_early"):
-                self._metrics.caller_deadlines.labels(route).inc()
+            status, ended = state.get("status", CLIENT_GONE), time.perf_counter()
+            seconds, processing_s = ended - started, state.get("answered", ended) - state.get("body_ended", started)
+            self._metrics.count_request(route, method, status, seconds, processing_s)
+            if code := state.get("code"):
+                self._metrics.count_excused(
+                    route,
+                    code,
+                    ends_early=state.get("ends_early", False),
+                    is_background=state.get("is_background", False),
+                )
             if self._access_log.wants(route, status):
                 self._access_log.record(record_of(scope, status, seconds))
         # Popped, because it holds uploads and the state lives as long as the connection.

@@ -93,6 +93,7 @@ class Inference:
         terms: RequestTerms,
     ) -> list[Result]:
         """Return what each of `works` returns, all of which hold slots until the last ends. Raises `Overloaded`."""
+        self._metrics.count_offered([card.name for card in cards], len(works))
         try:
             with self._admission.enter(cards, terms, len(works)):
                 return await run_concurrently([work() for work in works])

@@ -3,6 +3,7 @@
 A comment names the readers of each metric. Label values come only from routes, cards, key names and error classes.
 """
 
+import math
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -10,16 +11,17 @@ from pathlib import Path
 
 from service import __version__
 from service.config.settings import Settings
-from service.errors import ServiceError, every_error
+from service.errors import every_error
 from service.gateway.metrics import label_values as values
 from service.gateway.metrics.current_series import labels_of
-from service.gateway.metrics.series import BATCH_SIZES, BYTES, LATEST, MAX, SECONDS, SUM, Series
+from service.gateway.metrics.request_metrics import RequestMetrics
+from service.gateway.metrics.series import BATCH_SIZES, LATEST, MAX, SECONDS, SUM
 from service.gateway.metrics.tracing import NO_SPANS, Tracing
 from service.models.cards import ModelCard
 from service.tasks import TASKS
 
 
-class Metrics(Series):
+class Metrics(RequestMetrics):
     """The metrics of one app."""
 
     def __init__(self, shared: Path | None = None, spans: Tracing = NO_SPANS, *, counts_restarts: bool = True) -> None:
@@ -29,32 +31,12 @@ class Metrics(Series):
         """
         super().__init__(shared, spans)
         self._counts_restarts = counts_restarts
-        self._define_request_metrics()
+        self._define_access_metrics()
         self._define_image_metrics()
         self._define_model_metrics()
         self._define_version_metrics()
         self._define_process_metrics()
         self._define_limits()
-
-    def _define_request_metrics(self) -> None:
-        # Read by: dashboard "Requests" (rate, errors), dashboard "Objectives", alerts on the share of 5xx.
-        self.requests = self._counter(
-            "resnest_http_requests_total", "HTTP requests completed", ["route", "method", "status"]
-        )
-        # Read by: dashboard "Requests" (latency), alert on the 99th percentile.
-        self.duration = self._histogram(
-            "resnest_http_request_duration_seconds",
-            "Time from the start of a request to the end of its response",
-            ["route", "method"],
-            SECONDS,
-        )
-        # Read by: dashboard "Requests" (callers). The label is the name of the API key: one series a key.
-        self.callers = self._counter(
-            "resnest_caller_requests_total",
-            "Requests by caller and by whether access was granted",
-            ["caller", "outcome"],
-        )
-        self._define_access_metrics()
 
     def _define_access_metrics(self) -> None:
         # Read by: alert on keys that cannot be reloaded.
@@ -63,6 +45,14 @@ class Metrics(Series):
         )
         for source in ("keys", "tokens"):
             self.keys_stale.labels(source)
+        # Read by: alert on keys that expire soon.
+        self.next_key_expiry = self._gauge(
+            "resnest_next_key_expiry_timestamp_seconds",
+            "Unix time at which the next API key expires, +Inf if none does",
+            [],
+            LATEST,
+        )
+        self.next_key_expiry.set(math.inf)
         # Read by: alert on a traffic file that cannot be reloaded.
         self.traffic_stale = self._gauge(
             "resnest_traffic_stale", "1 if the traffic file is invalid and the previous shares stay in force", [], MAX
@@ -78,26 +68,18 @@ class Metrics(Series):
             [],
             MAX,
         )
-        # Read by: dashboard "Requests" (saturation).
-        self.in_flight = self._gauge("resnest_http_requests_in_flight", "HTTP requests in progress", ["route"], SUM)
-        # Read by: dashboard "Requests" (problems by code).
-        self.problems = self._counter(
-            "resnest_problems_total", "Problem documents returned, except to probes, by problem code", ["code"]
-        )
-        # Read by: objectives and alerts, which leave these failures out; dashboard "Requests" (deadlines).
-        self.caller_deadlines = self._counter(
-            "resnest_caller_deadlines_total",
-            "Requests answered 504 at a deadline that the caller had set, shorter than the model's",
-            ["route"],
-        )
 
     def _define_image_metrics(self) -> None:
         # Read by: dashboard "Stages" (where the time goes).
         self.stages = self._histogram(
             "resnest_stage_duration_seconds", "Time an image spends in each stage", ["model", "stage"], SECONDS
         )
-        # Read by: dashboard "Stages" (upload sizes).
-        self.upload_bytes = self._histogram("resnest_upload_bytes", "Size of a request body in bytes", ["route"], BYTES)
+        # Read by: the horizontal autoscaler of the workers, dashboards "Load", "Replicas" (offered).
+        self.images_offered = self._counter(
+            "resnest_images_offered_total",
+            "Images for a model, admitted or rejected, that are not in the response cache; 1 for a body not yet read",
+            ["model"],
+        )
         # Read by: dashboards "Stages" (outcomes), "Load" and "Cost" (throughput), alert on failed images.
         self.images = self._counter("resnest_images_total", "Images by model and outcome", ["model", "outcome"])
         # Read by: dashboard "Model servers" (images by transport).
@@ -227,11 +209,6 @@ class Metrics(Series):
         self.cache_limit.set(settings.cache_bytes)
         self.shared_memory_limit.set(settings.shared_memory_bytes)
 
-    def count_rejected(self, error: ServiceError) -> None:
-        """Count a request that was rejected before it reached the application, and so before its route was known."""
-        self.problems.labels(error.code()).inc()
-        self.requests.labels("unparsed", "other", str(error.status)).inc()
-
     def start_at_zero(self) -> None:
         """Create the series of all known label values with value 0, so that `rate()` counts the first event."""
         for found in values.CACHE_OUTCOMES:
@@ -242,6 +219,7 @@ class Metrics(Series):
             self.problems.labels(error.code())
         for route in (endpoint.path for task in TASKS.values() for endpoint in task.endpoints):
             self.caller_deadlines.labels(route)
+            self.background_rejections.labels(route)
             for status in values.STATUSES:
                 self.requests.labels(route, "POST", status)
 
@@ -257,7 +235,13 @@ class Metrics(Series):
             self.worker_restarts.labels(model, cause)
         for metric in (self.inference_in_flight, self.workers_ready, self.workers_configured, self.busy_seconds):
             metric.labels(model)
+        self.images_offered.labels(model)
         self.model_info.labels(*labels_of(card).values()).set(1)
+
+    def count_offered(self, models: Iterable[str], images: int = 1) -> None:
+        """Count images for models that are not in the response cache, before they are admitted or rejected."""
+        for model in models:
+            self.images_offered.labels(model).inc(images)
 
     def count_success(self, model: str, inference_s: float, batch: int) -> None:
         """Count an image that a model has computed in a batch of that size, in `inference_s` seconds."""
@@ -273,11 +257,11 @@ class Metrics(Series):
     def serve(self, cards: Iterable[ModelCard], share: Callable[[ModelCard], float]) -> None:
         """Report these models, and the share of each version at each scrape. Create the series of new ones."""
         self._current.set_models(cards := list(cards))
-        self._set_at_scrape.clear()
+        self._models_at_scrape.clear()
         for card in cards:
             self._start_model_at_zero(card)
             labels = card.name, card.family, card.version
-            self._set_at_scrape.append((self.version_share.labels(*labels), partial(share, card)))
+            self._models_at_scrape.append((self.version_share.labels(*labels), partial(share, card)))
             self.shadow_agreement.labels(card.family, card.version)
             for outcome in values.SHADOW_OUTCOMES:
                 self.shadow_images.labels(card.family, card.version, outcome)

@@ -40,6 +40,7 @@ class Series:
         self._histogram_type = Histogram if tracing.exemplar is None else _exemplified(tracing.exemplar)
         # Not `set_function`: its values are not written to the files that processes share.
         self._set_at_scrape: list[tuple[Gauge, Callable[[], float]]] = []
+        self._models_at_scrape: list[tuple[Gauge, Callable[[], float]]] = []  # until other models are served
         self._current = CurrentSeries()
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the _created series have no reader
         self.registry = CollectorRegistry()
@@ -54,7 +55,7 @@ class Series:
         Only OpenMetrics has exemplars, and only of a single process: the files that processes share have no place for
         them.
         """
-        for gauge, value in self._set_at_scrape:
+        for gauge, value in (*self._set_at_scrape, *self._models_at_scrape):
             gauge.set(value())
         encode, media_type = choose_encoder(accept)
         if self._shared is None:
@@ -63,6 +64,10 @@ class Series:
             return encode(self._reported(_merged(self._shared))), media_type
         except FileNotFoundError:  # a new process took over the files of an ended one meanwhile
             return encode(self._reported(_merged(self._shared))), media_type
+
+    def set_at_scrape(self, gauge: Gauge, value: Callable[[], float]) -> None:
+        """Set a gauge to what the function returns whenever the metrics are read."""
+        self._set_at_scrape.append((gauge, value))
 
     def set_groups(self, groups: Iterable[str]) -> None:
         """Report the readiness of these groups only."""

@@ -23,6 +23,8 @@ from service.gateway.inference.result import Result
 from service.gateway.inference.versions import HEADER as VERSION
 from service.gateway.metrics import STAGES
 from service.gateway.scheduling import request_terms
+from service.gateway.scheduling.admission import Reservation
+from service.gateway.scheduling.background import is_background
 from service.gateway.scheduling.request_terms import RequestTerms
 from service.gateway.uploads import body as bodies
 from service.gateway.uploads.parsers import image_bodies
@@ -108,19 +110,12 @@ async def infer_images(
     """
     state, terms = request.state, request_terms.of(request, components.settings.max_request_timeout_s, operation)
     facts = state.facts = requested(cards)
-    state.ends_early = any(map(terms.ends_early, cards))
+    state.ends_early, state.is_background = any(map(terms.ends_early, cards)), is_background(terms.urgency)
     _check(request, components, cards, terms)
-    started = time.perf_counter()
     with components.in_use.hold(cards), components.body_buffer.reserve() as reservation:
         body = body or image_bodies.parser_of(request.headers, components.settings.max_images, parameters)
-        with components.metrics.tracing.stage("upload"):
-            uploads, size = await bodies.read(
-                request.receive, request.headers, components.settings, reservation, components.encoders, body, terms.end
-            )
-        uploaded = time.perf_counter() - started
+        uploads, size, uploaded = await _read(request, components, reservation, body, terms)
         facts |= {"bytes": size, "images": len(uploads)}
-        components.metrics.upload_bytes.labels(state.route).observe(size)
-        components.metrics.stages.labels("", "upload").observe(uploaded)
         if check is not None:
             check(len(uploads))
         await state.permit.acquire(len(uploads) * len(cards))
@@ -135,13 +130,37 @@ async def infer_images(
             state.afterwards = partial(components.shadows.start, copies, state.request_id)
 
 
+async def _read(
+    request: Request,
+    components: Components,
+    reservation: Reservation,
+    body: image_bodies.BodyParser,
+    terms: RequestTerms,
+) -> tuple[list[image_bodies.Upload], int, float]:
+    """Return the uploads, the size of the body in bytes, and the seconds in which it arrived. Raises `ServiceError`."""
+    state, metrics, settings = request.state, components.metrics, components.settings
+    started = time.perf_counter()
+    try:
+        with metrics.tracing.stage("upload"):
+            uploads, size = await bodies.read(
+                request.receive, request.headers, settings, reservation, components.encoders, body, terms.end
+            )
+    finally:
+        state.body_ended = time.perf_counter()
+    metrics.upload_bytes.labels(state.route).observe(size)
+    metrics.stages.labels("", "upload").observe(state.body_ended - started)
+    return uploads, size, state.body_ended - started
+
+
 def _check(request: Request, components: Components, cards: Sequence[ModelCard], terms: RequestTerms) -> None:
     """Raise `ModelRefused` or `Overloaded` if the models cannot take the request; repeat the latter for its like."""
     components.readiness.check_loaded(cards)
     try:
         components.inference.check(cards, terms)
     except Overloaded as error:
-        components.rejections.add(request.scope, error)
+        models = [card.name for card in cards]
+        components.metrics.count_offered(models)
+        components.rejections.add(request.scope, error, models)
         raise
 
 

@@ -1,7 +1,9 @@
 """Callers: API keys in headers, and the reload of a file of keys."""
 
 import logging
+import math
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from service.gateway.access.callers import Authenticator, Caller, Keyring
 from tests.gateway.conftest import until
 from tests.gateway.fixtures.running_tasks import running_task
 
+EXPIRING = {"old": "2026-11-29", "next": "2026-12-24", "later": "2027-01-31"}
 LINE = f"web classify {digest('s3cret')}\n"
 
 
@@ -40,6 +43,17 @@ def test_a_key_comes_as_a_bearer_token_or_in_a_header_of_its_own(headers: dict[s
     found = Authenticator(ring()).identify(Headers(headers), "")
 
     assert (found.name, found.label, found.scopes) == ("web", "web", frozenset({"classify"}))
+
+
+def test_the_next_key_to_expire_does_so_at_the_end_of_its_last_day() -> None:
+    """An alert reads this. A key that has expired already is not the next one."""
+    lines = [f"{name} classify {digest(name)} expires={day}" for name, day in EXPIRING.items()]
+    keys = ring("\n".join([LINE.strip(), *lines]))
+
+    assert keys.next_expiry(date(2026, 11, 30)) == datetime(2026, 12, 25, tzinfo=UTC).timestamp()
+    assert keys.next_expiry(date(2026, 12, 24)) == datetime(2026, 12, 25, tzinfo=UTC).timestamp()
+    assert keys.next_expiry(date(2026, 12, 25)) == datetime(2027, 2, 1, tzinfo=UTC).timestamp()
+    assert keys.next_expiry(date(2027, 2, 1)) == math.inf
 
 
 def test_a_caller_has_the_limits_of_its_key() -> None:

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.anyio
 COUNTS = {
     "resnest_http_requests_total",
     "resnest_http_request_duration_seconds_count",
+    "resnest_http_request_processing_seconds_count",
+    "resnest_images_offered_total",
     "resnest_problems_total",
     "resnest_caller_requests_total",
 }

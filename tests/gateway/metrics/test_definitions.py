@@ -21,15 +21,19 @@ pytestmark = pytest.mark.anyio
 NAMES = {
     "resnest_http_requests": {"route", "method", "status"},
     "resnest_http_request_duration_seconds": {"route", "method"},
+    "resnest_http_request_processing_seconds": {"route", "method"},
     "resnest_http_requests_in_flight": {"route"},
     "resnest_caller_requests": {"caller", "outcome"},
     "resnest_keys_stale": {"of"},
+    "resnest_next_key_expiry_timestamp_seconds": set(),
     "resnest_rate_limit_store_unavailable": set(),
     "resnest_stage_duration_seconds": {"model", "stage"},
     "resnest_upload_bytes": {"route"},
     "resnest_images": {"model", "outcome"},
     "resnest_problems": {"code"},
     "resnest_caller_deadlines": {"route"},
+    "resnest_background_rejections": {"route"},
+    "resnest_images_offered": {"model"},
     "resnest_decode_processes_lost": {"reason"},
     "resnest_gateway_restarts": set(),
     "resnest_batch_size": {"model"},
@@ -233,6 +237,8 @@ async def test_pictures_refused_at_the_door_are_counted(running: Running, fake: 
 
     assert value(found, "resnest_images_total", model="tiny-classifier", outcome="overloaded") == 2
     assert value(found, "resnest_images_total", model="tiny-classifier", outcome="ok") == 2
+    assert value(found, "resnest_images_offered_total", model="tiny-classifier") == 4
+    assert value(found, "resnest_images_offered_total", model="tiny-segmenter") == 0
     assert value(found, "resnest_problems_total", code="overloaded") == 1
 
 
