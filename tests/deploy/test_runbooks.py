@@ -71,6 +71,30 @@ def tried(command: list[str], **environment: str) -> str:
     return done.stdout + done.stderr
 
 
+def test_a_command_of_a_page_reads_only_metrics_that_there_are() -> None:
+    exposed = {series for each in reading.metrics().values() for series in each}
+    texts = [text for page in PAGES for text in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), re.DOTALL)]
+    read = {name for text in texts for name in re.findall(r"\b(resnest_\w+)[ .]*[{[]", text)}
+
+    assert read
+    assert read <= exposed
+
+
+def test_a_page_finds_deployments_by_their_label_and_so_those_of_single_models_too() -> None:
+    """`deployment/worker` does not exist where each model has its own workers."""
+    found = [
+        (page.name, each)
+        for page in PAGES
+        if page.name in {"incident.md", "alerts.md"}
+        for each in re.findall(r"kubectl [^`\n]*deployments?[/ ]worker\b", page.read_text("utf-8"))
+    ]
+
+    assert found == []
+    for name in ("gateway", "worker"):
+        labels = reading.of_kind("base", "Deployment")[name]["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == name
+
+
 def test_the_check_notices_a_command_that_does_not_exist() -> None:
     said = tried([program("docker-compose"), "logs", "--sinse", "1h"], DOCKER_HOST=f"tcp://{NOWHERE}")
 
