@@ -130,6 +130,7 @@ def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, 
         assert "ts_inference_requests_total" in httpx.get(f"{urls['metrics']}/metrics").text
         (state,) = httpx.get(f"{urls['management']}/models/tiny-classifier").json()
         assert state["maxRetryTimeoutInSec"] == model_archive.RETRY_S
+        assert state["jobQueueStatus"]["pendingRequests"] == 0, "the hook before a worker's end reads it"
         # Kubernetes asks this whether the server lives.
         assert httpx.get(f"{urls['management']}/models?limit=1").status_code == 200
         assert not (one_model / "archives").exists()
