@@ -13,13 +13,7 @@ from service.host import health, host_checks, torchserve
 from service.host.gateways import SHARED, GatewayError, GatewayProcesses
 from service.host.processes import Child, StopSignal, ending, free_ports, stop_signals
 from service.host.run_folders import short_folder
-from service.host.run_options import (
-    RunOptions,
-    StartError,
-    require_free_port,
-    require_keys,
-    require_traffic,
-)
+from service.host.run_options import RunOptions, StartError, require_free_port, require_keys, require_traffic
 from service.host.served_models import default_models, ready_lines, roster
 from service.host.served_models.control import Control
 from service.host.served_models.packaging import Packaged, own_archives, package_all
