@@ -106,6 +106,14 @@ def test_keda_scales_workers_alone_with_the_numbers_of_the_autoscaler_that_it_re
     assert {each["metadata"]["ignoreNullValues"] for each in spec["triggers"]} == {"false"}, "else no metric is no load"
 
 
+def test_the_release_of_keda_that_is_asked_for_knows_the_fallback() -> None:
+    """An older one ignores `behavior`, and removes workers while Prometheus does not answer."""
+    places = (reading.KUBERNETES / "components/keda/kustomization.yaml", TOP / "docs/operations/scale.md")
+    named = [re.findall(r"KEDA (\d+)\.(\d+) or newer", path.read_text(encoding="utf-8")) for path in places]
+
+    assert [[tuple(map(int, release)) for release in found] for found in named] == [[(2, 17)], [(2, 17)]]
+
+
 def test_keda_and_the_adapter_ask_for_the_same() -> None:
     asked = [
         each["metadata"]["query"] for each in one(with_component("keda"), "ScaledObject", "worker")["spec"]["triggers"]

@@ -13,9 +13,11 @@ import numpy as np
 import psutil
 import pytest
 
+from service.host import health
 from service.host.processes import free_port
 from service.host.served_models import model_archive
 from service.tasks import frame
+from service.worker import drain
 from tests.e2e.running import COMMAND, PROCESS_PAUSE_S, START_S, Running, leader_of, running, until
 from tests.e2e.test_answers import post, upload
 from tests.stores import write_store
@@ -130,6 +132,9 @@ def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, 
         assert "ts_inference_requests_total" in httpx.get(f"{urls['metrics']}/metrics").text
         (state,) = httpx.get(f"{urls['management']}/models/tiny-classifier").json()
         assert state["maxRetryTimeoutInSec"] == model_archive.RETRY_S
+        folder = tmp_path / health.WORKER_FOLDER
+        assert (folder / drain.BATCHES).exists(), "the batch was marked while it was in progress"
+        assert drain.is_idle(folder)
         assert state["jobQueueStatus"]["pendingRequests"] == 0, "the hook before a worker's end reads it"
         # Kubernetes asks this whether the server lives.
         assert httpx.get(f"{urls['management']}/models?limit=1").status_code == 200
