@@ -5,7 +5,10 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,32 @@ def test_a_page_finds_deployments_by_their_label_and_so_those_of_single_models_t
     for name in ("gateway", "worker"):
         labels = reading.of_kind("base", "Deployment")[name]["metadata"]["labels"]
         assert labels["app.kubernetes.io/name"] == name
+
+
+def test_a_gateways_answer_is_printed_whatever_its_status() -> None:
+    """`/readyz` is 503 while a gateway is not ready, and its document then says why."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(f"not ready: {self.path}".encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    page = (TOP / "docs/operations/incident.md").read_text(encoding="utf-8")
+    programs = set(re.findall(r"python -c '([^']*)' \"\$1\"", page))
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            (code,) = programs
+            here = code.replace("9000", str(server.server_port))
+            assert here != code
+            assert tried([sys.executable, "-c", here, "/readyz"]) == "not ready: /readyz\n"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_the_check_notices_a_command_that_does_not_exist() -> None:

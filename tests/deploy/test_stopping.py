@@ -1,4 +1,4 @@
-"""Pods that are stopped have the time for every answer that a card allows."""
+"""Pods that stop have the time for every answer that a card allows."""
 
 import pytest
 
