@@ -98,7 +98,8 @@ def series_of(name: str, kind: str) -> list[str]:
 def metrics() -> dict[str, list[str]]:
     """Return the metrics of gateways and workers, each with the names of its series."""
     of_workers = {name: [name] for name, _ in (*GAUGES, LOAD_TIME)}
-    return of_workers | {each.name: series_of(each.name, each.type) for each in Metrics().registry.collect()}
+    defined = [each for each in Metrics().registry.collect() if each.name.startswith("resnest_")]
+    return of_workers | {each.name: series_of(each.name, each.type) for each in defined}
 
 
 @cache

@@ -194,6 +194,20 @@ MEMORY = Row(
         *SHARED,
         dashed="limit",
     ),
+    Graph(
+        "Memory of gateways",
+        "Memory of each gateway process, without its decode processes. Empty with several gateway processes on a host.",
+        "bytes",
+        Query(f"max by (instance) ({selected('process_resident_memory_bytes')})", "{{instance}}"),
+    ),
+    Graph(
+        "Open files of gateways",
+        "Open files and connections of each gateway process, and how many it may have.",
+        "short",
+        Query(f"max by (instance) ({selected('process_open_fds')})", "{{instance}}"),
+        Query(f"max by (instance) ({selected('process_max_fds')})", "{{instance}} limit"),
+        dashed="limit",
+    ),
 )
 
 

@@ -5,7 +5,14 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -44,6 +51,10 @@ class Series:
         self._current = CurrentSeries()
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the _created series have no reader
         self.registry = CollectorRegistry()
+        if shared is None:
+            # The usual series of a process: memory, processor time, open files. Several processes would mix theirs.
+            # Read by: dashboard "Memory" (gateway process, open files).
+            ProcessCollector(registry=self.registry)
 
     def text(self) -> bytes:
         """Return the metrics in Prometheus's text format 0.0.4, over all processes if they share a folder."""

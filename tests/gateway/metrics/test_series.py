@@ -25,6 +25,15 @@ def test_two_registries_of_one_process_do_not_share_values() -> None:
     assert b'events_total{kind="a"} 5.0' in other.text()
 
 
+def test_a_single_process_reports_its_memory_and_open_files_and_one_of_several_does_not(tmp_path: Path) -> None:
+    """A scrape reaches any of several processes, so their values would alternate."""
+    alone, shared = Counted().text().decode(), Counted(tmp_path).text().decode()
+
+    for name in ("process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"):
+        assert f"\n{name} " in alone
+    assert "process_" not in shared
+
+
 def test_the_series_of_a_label_value_is_made_once() -> None:
     counted = Counted()
 
