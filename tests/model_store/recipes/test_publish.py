@@ -32,6 +32,7 @@ sha256 = "{zeros}"
 [input]
 profile = "{profile}"
 size = 64
+interpolation = "bilinear"
 
 [measured]
 """
