@@ -22,7 +22,7 @@ from service.tasks.segmentation import head
 from service.tasks.torch_head import LoadedNetwork
 
 Pixels = npt.NDArray[np.uint8]
-SIZE = (90, 70)
+SIZE = (90, 68)  # all its pixels count in the scores of 255 classes
 STORE = Path(__file__).parents[3] / "model_store"
 
 

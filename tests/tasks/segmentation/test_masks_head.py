@@ -59,7 +59,7 @@ def test_few_classes_score_the_mean_of_all_their_pixels() -> None:
 
 def test_many_classes_score_the_mean_of_every_nth_pixel_of_every_nth_row() -> None:
     mask, likely = probabilities(smooth(150), (264, 200))
-    step = 2  # 150 * 264 * 200 / 2 ** 2 is below `SAMPLED`
+    step = 3  # 150 * 264 * 200 / 3 ** 2 is below `SAMPLED`
     grid = (slice(1, None, step), slice(1, None, step))
 
     found = sampled_scores(upsample, smooth(150), mask.to(torch.uint8))
@@ -86,7 +86,7 @@ def test_a_class_that_the_sample_misses_scores_the_mean_of_all_its_pixels(
 ) -> None:
     monkeypatch.setattr(masks_head, "SAMPLED", sampled)
     logits = smooth(150)
-    pixels = ([10, 10, 20], [10, 12, 30])  # the sample has odd rows and columns
+    pixels = ([11, 11, 21], [11, 12, 30])  # the sample has the rows 1, 4, 7 ..., or 26, 78 ...
     mask = torch.zeros(264, 200, dtype=torch.uint8)
     mask[pixels] = 7
 
