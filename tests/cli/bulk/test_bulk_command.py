@@ -56,6 +56,13 @@ async def started(url: str, *arguments: str | Path) -> asyncio.subprocess.Proces
     )
 
 
+async def ended(url: str, *arguments: str | Path) -> tuple[int | None, bytes]:
+    """Return the exit code and the standard error of a run that nothing disturbs."""
+    process = await started(url, *arguments)
+    _, said = await process.communicate()
+    return process.returncode, said
+
+
 def lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
@@ -98,13 +105,12 @@ async def test_a_run_that_is_complete_asks_nothing_and_new_files_are_added(
 ) -> None:
     out = tmp_path / "results.jsonl"
     async with listening() as client:
-        await (await started(str(client.base_url), photos, "--out", out)).communicate()
+        await ended(str(client.base_url), photos, "--out", out)
         before = out.read_bytes()
-        again = await started(str(client.base_url), photos, "--out", out)
-        await again.communicate()
+        await ended(str(client.base_url), photos, "--out", out)
         assert out.read_bytes() == before
         (photos / "new.png").write_bytes(image_bytes())
-        await (await started(str(client.base_url), photos, "--out", out)).communicate()
+        await ended(str(client.base_url), photos, "--out", out)
 
     assert out.read_bytes().startswith(before)
     assert documents(out)[-1]["file"] == str(photos / "new.png")
@@ -114,13 +120,12 @@ async def test_a_run_that_is_complete_asks_nothing_and_new_files_are_added(
 async def test_problems_can_be_asked_again(listening: Running, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     async with listening() as client:
-        await (await started(str(client.base_url), photos, "--out", out)).communicate()
+        await ended(str(client.base_url), photos, "--out", out)
         for number in range(0, COUNT, 20):
             (photos / f"{number:03}.png").write_bytes(image_bytes(number))
-        again = await started(str(client.base_url), photos, "--out", out, "--retry-failed")
-        await again.communicate()
+        code, _ = await ended(str(client.base_url), photos, "--out", out, "--retry-failed")
 
-    assert again.returncode == 0
+    assert code == 0
     assert len({each["file"] for each in documents(out)}) == lines(out) == COUNT
 
 
@@ -129,13 +134,12 @@ async def test_problems_keep_their_lines_where_no_service_can_be_asked_again(
 ) -> None:
     out = tmp_path / "results.jsonl"
     async with listening() as client:
-        await (await started(str(client.base_url), photos, "--out", out)).communicate()
+        await ended(str(client.base_url), photos, "--out", out)
     before = out.read_bytes()
 
-    again = await started(f"http://127.0.0.1:{free_port()}", photos, "--out", out, "--retry-failed")
-    _, said = await again.communicate()
+    code, said = await ended(f"http://127.0.0.1:{free_port()}", photos, "--out", out, "--retry-failed")
 
-    assert again.returncode == 1
+    assert code == 1
     assert b"cannot be asked" in said
     assert out.read_bytes() == before
 
@@ -143,11 +147,10 @@ async def test_problems_keep_their_lines_where_no_service_can_be_asked_again(
 async def test_another_question_needs_another_file(listening: Running, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     async with listening() as client:
-        await (await started(str(client.base_url), photos, "--out", out)).communicate()
-        other = await started(str(client.base_url), photos, "--out", out, "--query", "top_k=1")
-        _, said = await other.communicate()
+        await ended(str(client.base_url), photos, "--out", out)
+        code, said = await ended(str(client.base_url), photos, "--out", out, "--query", "top_k=1")
 
-    assert other.returncode == 1
+    assert code == 1
     assert b"has the results of another run" in said
 
 

@@ -30,6 +30,16 @@ ALONE: dict[str, tuple[Callable[[], web.Response | None], str]] = {
 }
 
 
+async def overtaken(asked: RemoteModel, responses: list[Any], first: Any, later: list[Any]) -> asyncio.Task[Any]:
+    """Return the answer to come of an image that is rejected `first`, and after another one had an answer, `later`."""
+    responses.append(first)
+    late = asyncio.create_task(asked.answer(b""))
+    await until(lambda: not responses)
+    responses += [answered(), *later]
+    await asked.answer(b"")
+    return late
+
+
 @pytest.mark.parametrize("what", ALONE)
 async def test_an_image_that_alone_has_no_answer_until_patience_ends_has_a_problem(
     what: str, scripted: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -38,11 +48,7 @@ async def test_an_image_that_alone_has_no_answer_until_patience_ends_has_a_probl
     monkeypatch.setattr(remote_model, "FIRST_PAUSE_S", 0.4)
     url, responses = scripted
     async with model(url, patience_s=0.8) as asked:
-        responses.append(rejected())
-        late = asyncio.create_task(asked.answer(b""))
-        await until(lambda: not responses)
-        responses += [answered(), rejected()]
-        await asked.answer(b"")
+        late = await overtaken(asked, responses, rejected(), [rejected()])
         assert (await late)["error"]["code"] == code
 
 
@@ -69,11 +75,9 @@ async def test_answers_long_ago_do_not_show_that_only_this_image_is_at_fault(
     monkeypatch.setattr(remote_model, "EVIDENCE_S", 0.1)
     url, responses = scripted
     async with model(url, patience_s=0.7) as asked:
-        responses.append(problem(503, "overloaded"))
-        late = asyncio.create_task(asked.answer(b""))
-        await until(lambda: not responses)
-        responses += [answered(), *[problem(503, "overloaded") for _ in range(2)]]
-        await asked.answer(b"")
+        late = await overtaken(
+            asked, responses, problem(503, "overloaded"), [problem(503, "overloaded") for _ in range(2)]
+        )
         with pytest.raises(RunFailedError, match="does not answer: why"):
             await late
 
