@@ -124,8 +124,8 @@ def ours(current: Round) -> None:
         _compare(entry, current, "ours")
         measures["first answer"] = entry.first_answer_s
         lone = _printed("lone_request", entry.contest, entry.contest.uploads, entry.url, current.schedule.lone)
-        _add_figures(current, "lone", lone["served"])
-        _add_figures(current, "in-process", lone["in_process"])
+        _add_figures(current, "lone", lone["served"]["all"])
+        _add_figures(current, "in-process", lone["in_process"]["all"])
         usual = entry.measure(CALLERS)
         measures["ours"] = measures[f"ours {CALLERS.amount:g}"] = usual.summary.images_per_s
         _add_memory(current, usual, "")

@@ -1,7 +1,7 @@
 """Single requests and the model in process take turns, and only successes are timed."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -20,6 +20,7 @@ class Server(BaseHTTPRequestHandler):
         self.seen.append((self.path, body))
         self.send_response(200 if body in UPLOADS else 503)
         self.send_header("Content-Length", "2")
+        self.send_header("Server-Timing", "decode;dur=1.5, inference;dur=20")
         self.end_headers()
         self.wfile.write(b"{}")
 
@@ -39,19 +40,29 @@ def url() -> Iterator[str]:
 
 def test_both_sides_take_turns_until_each_has_the_images_that_were_asked_for() -> None:
     order: list[str] = []
-    sides = {name: lambda _, name=name: order.append(name) for name in ("served", "in_process")}
-    times = times_in_turn(sides, UPLOADS, WINDOW + 1)
 
-    assert {side: len(found) for side, found in times.items()} == {"served": 2 * WINDOW, "in_process": 2 * WINDOW}
+    def side(name: str) -> Callable[[bytes], dict[str, float]]:
+        def answer(_: bytes) -> dict[str, float]:
+            order.append(name)
+            return {"decode": 2.0}
+
+        return answer
+
+    times = times_in_turn({name: side(name) for name in ("served", "in_process")}, UPLOADS, WINDOW + 1)
+
+    for found in times.values():
+        assert found.pop("decode") == [2.0] * 2 * WINDOW
+        assert len(found.pop("all")) == 2 * WINDOW
+        assert not found
     assert order == (["served"] * (WARM_UP + WINDOW) + ["in_process"] * (WARM_UP + WINDOW)) * 2
 
 
 def test_a_caller_sends_images_to_the_path_and_query_over_one_connection(url: str) -> None:
     caller = Caller(url)
-    for upload in UPLOADS:
-        caller(upload)
+    stages = [caller(upload) for upload in UPLOADS]
     caller.close()
 
+    assert stages == [{"decode": 1.5, "inference": 20.0}] * 2
     assert Server.seen == [("/v1/classify?model=mine", upload) for upload in UPLOADS]
 
 
