@@ -15,19 +15,19 @@ from tests.deploy.test_components import COMPONENTS, NEEDS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("scaled"), pytest.mark.timeout(900)]
 
-# Each adds Grafana's files: for a Prometheus of one's own, or for the operator's.
-EXCLUSIVE = frozenset(("monitoring", "prometheus-operator"))
+# Each adds Grafana's files, for a Prometheus of one's own or for the operator's. A worker asks for one kind of share.
+EXCLUSIVE = (frozenset(("monitoring", "prometheus-operator")), frozenset(("gpu-mig", "gpu-time-slicing")))
 Chosen = tuple[str, tuple[str, ...]]
 
 
 def chosen() -> Iterator[Chosen]:
     """Yield each overlay, and the base with each component, each pair of them, and all, with those that they need."""
     yield from ((overlay, ()) for overlay in OVERLAYS)
-    operators = [name for name in COMPONENTS if name not in {"monitoring", "prometheus-volume"}]
-    own = [name for name in COMPONENTS if name != "prometheus-operator"]
+    operators = [name for name in COMPONENTS if name not in {"monitoring", "prometheus-volume", "gpu-mig"}]
+    own = [name for name in COMPONENTS if name not in {"prometheus-operator", "gpu-time-slicing"}]
     for names in (*((name,) for name in COMPONENTS), *combinations(COMPONENTS, 2), operators, own):
         needed = {each for name in names for each in (*NEEDS.get(name, ()), name)}
-        if not needed >= EXCLUSIVE:
+        if not any(needed >= pair for pair in EXCLUSIVE):
             yield "base", tuple(sorted(needed))
 
 
