@@ -93,13 +93,14 @@ def test_the_first_page_finds_who_loses_answers_since_when_and_which_process_die
         assert found["since"] <= found["last"]
         assert 'resnest_problems_total{code="overloaded"}' in shell.run("ask /metrics")
 
-        worker = leader_of(service.members(WORKER))
-        worker.send_signal(signal.SIGKILL)
+        killed = set(service.members(WORKER))
+        leader_of(killed).send_signal(signal.SIGKILL)
         died = "logs_of worker" + changed.partition("logs_of worker")[2]
         until(lambda: bool(shell.run(died)), 60, lambda: service.output)
         deaths = shell.objects(died)  # the follower ends with its leader
         assert {each["model"] for each in deaths} == {MODEL}
         assert any("SIGKILL" in each["event"] for each in deaths)
+        until(lambda: bool(set(service.members(WORKER)) - killed), 60, lambda: service.output)  # the state is older
         until(
             lambda: shell.objects(readiness)[0]["models"][MODEL]["state"] == "ready", 60, lambda: shell.run(readiness)
         )

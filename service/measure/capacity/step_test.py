@@ -18,7 +18,7 @@ Measure = Callable[[SessionOptions], list[Trial]]
 
 
 class CapacityError(RuntimeError):
-    """The service never kept the latency bound. The message is one sentence for the user."""
+    """The service answered no image, or never within the bound. The message is one sentence for the user."""
 
 
 def options_of(
@@ -64,6 +64,8 @@ def _best_within(trials: Sequence[Trial], p95_ms: float) -> Trial:
 
 def _waits(trial: Trial) -> list[float]:
     """Return the mean milliseconds of the stages between decoding and the answer. Raises `CapacityError`."""
+    if not trial.summary.images_per_s:
+        raise CapacityError("no image was answered while the load was measured; measure longer, with --duration")
     return [_mean(trial, stage) for stage in ("queue", "inference")]
 
 

@@ -10,7 +10,7 @@ from service.cli.main import main
 from tests.measure.load.serving import Answer, Server
 from tests.measure.load.threads import served
 
-BRIEF = ("--duration", "0.2", "--warm-up", "0.1", "--size", "64x48")
+BRIEF = ("--duration", "0.5", "--warm-up", "0.1", "--size", "64x48")
 TIMED = Answer(0.002, headers=("Server-Timing: queue;dur=5, inference;dur=10",))
 
 

@@ -38,6 +38,12 @@ async def test_a_server_that_does_not_report_its_stages_is_named() -> None:
             await step_test.measure(brief(server.url), 2000, lambda _: None, lambda *_: None)
 
 
+def test_a_load_without_any_answer_is_too_short_to_tell_the_stages() -> None:
+    trial = make_trial(100, 0, 0.01)
+    with pytest.raises(CapacityError, match="no image was answered"):
+        step_test.measured(trial, trial)
+
+
 def test_only_the_processes_of_the_gateway_count_as_its_cpu_time() -> None:
     trial = make_trial(100, 100, 0.01)
     trial.summary.stages_ms.update({stage: {"mean": 1.0} for stage in ("queue", "inference")})

@@ -86,6 +86,7 @@ def test_a_beginning_of_another_file_is_thrown_away(server: Server, part: Path, 
     assert part.read_bytes() == DATA
 
 
+PATIENT = replace(HASTY, timeout_s=10)
 FAULTS = {
     "403": "answered 403 Forbidden",
     "404": "answered 404 Not Found",
@@ -103,12 +104,14 @@ FAULTS = {
     "loop": "redirect error",
     "to-a-file": "answered 302",
 }
+SLOW = ("silent", "stalled", "slow")  # faults that end by a time limit
 
 
 @pytest.mark.parametrize("behaviour", FAULTS)
 def test_what_an_address_does_wrong_is_told_in_words(server: Server, part: Path, behaviour: str) -> None:
+    rules = replace(HASTY if behaviour in SLOW else PATIENT, attempts=1)
     with pytest.raises(UnavailableError) as caught:
-        fetch([server.url(behaviour)], part, only(DATA), replace(HASTY, attempts=1), seen)
+        fetch([server.url(behaviour)], part, only(DATA), rules, seen)
     assert f"{server.url(behaviour)} " in str(caught.value)
     assert FAULTS[behaviour] in str(caught.value)
 
