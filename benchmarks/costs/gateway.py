@@ -4,7 +4,7 @@ The service runs with the null model, so that nearly all CPU time is the cost of
 of another checkout runs too, and both get each load in turn. The order changes from round to round, and the first round
 is a warm-up. CPU times come from /proc, which counts what a process used, not what it waited for. Yet other work on the
 cores makes caches cold, so compare two checkouts by one interleaved run. With `--against-setting` the second service is
-this checkout, or the other one, with that variable.
+this checkout, or the other one, with that variable. With `--against-scrapes` its metrics are read under each load.
 """
 
 import asyncio
@@ -14,11 +14,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -41,6 +43,7 @@ from service.tasks import TASKS
 ROOT = Path(__file__).parents[2]
 START_S = 180.0
 TIMEOUT_S = 60.0
+OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
 PARTS = ("gateway", "decoders", "Java", "worker")
 HEAD = ("checkout", *(f"{part} ms" for part in PARTS), "p50 ms", "p99 ms", "images/s", "outcomes")
 
@@ -77,13 +80,17 @@ def ratios(ours: Sequence[float], other: Sequence[float]) -> str:
 
 @dataclass(frozen=True)
 class Load:
-    """Callers who send to a path, with so many images of a size in a request, for some seconds."""
+    """Callers who send to a path, with so many images of a size in a request, for some seconds.
+
+    The metrics are read every `scrape_s` seconds, if given.
+    """
 
     path: str
     size: str = "335x500"
     images: int = 1
     callers: int = 16
     seconds: float = 4.0
+    scrape_s: float | None = None
 
     def requests_to(self, port: int) -> list[Request]:
         """Return four requests with an image as the body, or one with a form of several images."""
@@ -157,10 +164,32 @@ def part_of(command: Sequence[str], parent: str) -> str:
     return "gateway" if "gateway" in text else parent
 
 
+@contextmanager
+def scraping(port: int, pause_s: float) -> Iterator[None]:
+    """Read the metrics of a service in a thread, over one connection and as OpenMetrics, like Prometheus."""
+    ended = threading.Event()
+
+    def scrape() -> None:
+        connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+        while not ended.wait(pause_s):
+            connection.request("GET", "/metrics", headers={"Accept": OPEN_METRICS})
+            connection.getresponse().read()
+        connection.close()
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def measure(checkout: Checkout, load: Load) -> None:
     """Apply a load, and add its figures to those of the checkout."""
     before, begun = cpu_s(checkout.pid), time.perf_counter()
-    samples = generator.run(_samples(checkout.port, load, begun + load.seconds))
+    with scraping(checkout.port, load.scrape_s) if load.scrape_s else nullcontext():
+        samples = generator.run(_samples(checkout.port, load, begun + load.seconds))
     elapsed = time.perf_counter() - begun
     after = cpu_s(checkout.pid)
     images = sum(sample.images for sample in samples)
@@ -196,6 +225,9 @@ async def _samples(port: int, load: Load, until: float) -> list[Sample]:
 @click.option("--images", default=Load.images, show_default=True, help="Images in a request.")
 @click.option("--callers", default=Load.callers, show_default=True)
 @click.option("--seconds", default=Load.seconds, show_default=True, help="Seconds of each load.")
+@click.option(
+    "--against-scrapes", "scrape_s", type=click.FloatRange(0.05), metavar="SECONDS", help="Scrape the second so often."
+)
 def main(
     against: Path | None,
     store: Path,
@@ -213,19 +245,21 @@ def main(
     environment |= _variables(settings)
     load = Load(path or TASKS[cards.read(store / model).task].endpoints[0].path, **given)
     with ExitStack() as stack:
-        second = against or (ROOT if others else None)
+        second = against or (ROOT if others or load.scrape_s else None)
         trees = [(ROOT, environment), *([(second, environment | _variables(others))] if second else [])]
         running = [stack.enter_context(serving(tree.resolve(), store, model, each)) for tree, each in trees]
-        for checkout in running:
-            measure(Checkout(checkout.name, checkout.port, checkout.pid), replace(load, seconds=2 * load.seconds))
+        pairs = list(zip(running, (replace(load, scrape_s=None), load), strict=False))
+        for checkout, each in pairs:
+            measure(Checkout(checkout.name, checkout.port, checkout.pid), replace(each, seconds=2 * load.seconds))
         for index in range(rounds):
-            for checkout in running if index % 2 == 0 else reversed(running):
-                measure(checkout, load)
+            for pair in pairs if index % 2 == 0 else reversed(pairs):
+                measure(*pair)
     click.echo(table(HEAD, [checkout.row() for checkout in running]))
     if len(running) > 1:
-        ours, other = (checkout.cpu_ms for checkout in running)
+        first, other = running
+        found = [f"{part} {ratios(first.cpu_ms[part], other.cpu_ms[part])}" for part in PARTS]
         click.echo("\nRatios within a round, median (least to most):")
-        click.echo(", ".join(f"{part} {ratios(ours[part], other[part])}" for part in PARTS))
+        click.echo(", ".join([*found, f"images/s {ratios(first.images_per_s, other.images_per_s)}"]))
 
 
 if __name__ == "__main__":

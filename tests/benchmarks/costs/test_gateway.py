@@ -1,7 +1,9 @@
 """Tests of the costs of serving: whose process is which, and a measurement of a real service with the null model."""
 
+import re
 from pathlib import Path
 
+import httpx
 import pytest
 
 from benchmarks.costs import gateway
@@ -39,10 +41,13 @@ def test_each_part_of_a_service_uses_processor_time_for_an_image(tmp_path: Path)
     store = write_store(tmp_path, "tiny-classifier")
 
     with gateway.serving(gateway.ROOT, store, "tiny-classifier", {"BENCH_KIND": "null"}) as checkout:
-        gateway.measure(checkout, Load("/v1/classify", "64x48", callers=4, seconds=3))
+        gateway.measure(checkout, Load("/v1/classify", "64x48", callers=4, seconds=3, scrape_s=0.5))
+        metrics = httpx.get(f"http://127.0.0.1:{checkout.port}/metrics").text
 
     row = dict(zip(gateway.HEAD, checkout.row(), strict=True))
     assert all(sum(checkout.cpu_ms[part]) > 0 for part in PARTS)
     assert set(checkout.outcomes) == {"ok"}
+    (scrapes,) = re.findall(r'^resnest_http_requests_total\{.*route="/metrics".*\} (.*)$', metrics, re.MULTILINE)
+    assert float(scrapes) >= 3
     assert 0 < float(row["p50 ms"]) <= float(row["p99 ms"])
     assert sum(checkout.outcomes.values()) == len(checkout.latency_ms)
