@@ -78,7 +78,7 @@ class LocalModel:
     ) -> None:
         """Do nothing: the model ends with the process."""
 
-    async def answer(self, upload: bytes) -> dict[str, Any]:
+    async def answer(self, upload: bytes, name: str = "") -> dict[str, Any]:
         """Return the members of an image's answer, or `error` with its problem document."""
         return await asyncio.to_thread(self._answer, upload)
 

@@ -78,6 +78,7 @@ class Feedback(Protocol):
 class _Waiting:
     """An image since its first request: when that was, the next pause in seconds, and the rejections so far."""
 
+    name: str
     begun: float = field(default_factory=time.monotonic)
     pause_s: float = field(default_factory=lambda: FIRST_PAUSE_S)
     tries: int = 0
@@ -150,13 +151,13 @@ class RemoteModel:
         if self._session:
             await self._session.close()
 
-    async def answer(self, upload: bytes) -> dict[str, Any]:
+    async def answer(self, upload: bytes, name: str = "An image") -> dict[str, Any]:
         """Return the members of an image's answer, or `error` with its problem document. Raises `RunFailedError`.
 
         A request is repeated while the service is busy, late or away, until the patience ends. If others have an
         answer meanwhile, the last rejection is this image's problem.
         """
-        waiting, failures = _Waiting(), 0
+        waiting, failures = _Waiting(name), 0
         try:
             while True:
                 try:
@@ -207,8 +208,8 @@ class RemoteModel:
         if now - waiting.begun >= SAY_AFTER_S and now - self._said_at >= SAY_AGAIN_S:
             self._said_at = now
             self._say(
-                f"An image has no answer of {self._access.url} after {duration(now - waiting.begun)}: {error}. It is "
-                f"asked again until {duration(self._access.patience_s)} have passed"
+                f"{waiting.name} has no answer of {self._access.url} after {duration(now - waiting.begun)}: {error}. "
+                f"It is asked again until {duration(self._access.patience_s)} have passed"
             )
 
     async def _ask(self, upload: bytes) -> dict[str, Any]:

@@ -27,8 +27,8 @@ class Model(Protocol):
     ) -> None:
         """End."""
 
-    async def answer(self, upload: bytes) -> Mapping[str, Any]:
-        """Return the members of an image's answer, or `error` with its problem document."""
+    async def answer(self, upload: bytes, name: str = "An image") -> Mapping[str, Any]:
+        """Return the members of an image's answer, or `error` with its problem document. Messages have its `name`."""
 
 
 async def ask(model: Model, file: InputFile) -> Answer:
@@ -37,7 +37,7 @@ async def ask(model: Model, file: InputFile) -> Answer:
         upload = await asyncio.to_thread(inputs.read, file)
     except InputProblemError as error:
         return {"error": error.problem}
-    return dict(await model.answer(upload))
+    return dict(await model.answer(upload, file.name))
 
 
 async def in_order(model: Model, files: Iterable[InputFile]) -> AsyncIterator[tuple[InputFile, Answer]]:

@@ -230,7 +230,7 @@ class Changing:
     async def __aexit__(self, *_error: object) -> None:
         pass
 
-    async def answer(self, _upload: bytes) -> dict[str, Any]:
+    async def answer(self, _upload: bytes, name: str = "") -> dict[str, Any]:
         return {"predictions": []}
 
 

@@ -44,7 +44,7 @@ class Counting:
     async def __aexit__(self, *_error: object) -> None:
         pass
 
-    async def answer(self, upload: bytes) -> dict[str, Any]:
+    async def answer(self, upload: bytes, name: str = "") -> dict[str, Any]:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
@@ -126,7 +126,7 @@ class Rejecting(Counting):
         self._left = count - good
         self._all_answered = asyncio.Event()
 
-    async def answer(self, upload: bytes) -> dict[str, Any]:
+    async def answer(self, upload: bytes, name: str = "") -> dict[str, Any]:
         if int(upload) >= self._good:
             self._left -= 1
             if not self._left:

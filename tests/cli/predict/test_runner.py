@@ -34,7 +34,7 @@ class Slow:
     async def __aexit__(self, *_error: object) -> None:
         pass
 
-    async def answer(self, upload: bytes) -> dict[str, Any]:
+    async def answer(self, upload: bytes, name: str = "") -> dict[str, Any]:
         self.now += 1
         self.most = max(self.most, self.now)
         try:

@@ -118,7 +118,7 @@ async def test_why_an_image_waits_is_said_now_and_then(
     said: list[str] = []
 
     async with RemoteModel(ServiceAccess(url), endpoints()["classify"], {}, say=said.append) as asked:
-        await asked.answer(b"")
+        await asked.answer(b"", "photos/cat.jpg")
 
     (text,) = said
-    assert text.startswith(f"An image has no answer of {url} after 0:00: why. It is asked again until 2:00")
+    assert text.startswith(f"photos/cat.jpg has no answer of {url} after 0:00: why. It is asked again until 2:00")
