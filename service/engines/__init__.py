@@ -15,6 +15,7 @@ from service.engines.openvino import parts as openvino_parts
 from service.engines.openvino import runtime as openvino_runtime
 from service.engines.openvino.conversion import ConversionError
 from service.models.cards import ModelCard
+from service.tasks.frame import Runtime
 from service.tasks.torch_head import BatchArrays
 
 log = logging.getLogger("service.worker")
@@ -78,6 +79,22 @@ def chosen(card: ModelCard, device: str) -> str:
 def calls_at_once(engine: Engine) -> int:
     """Return how many threads may call the engine at the same time, where more than one is faster."""
     return 2 if isinstance(engine, openvino_engine.OpenVinoEngine) and engine.streams else 1
+
+
+def runtime_of(engine: Engine) -> Runtime | None:
+    """Return the name and the device of an engine that `load` has returned; None of another one."""
+    known = (
+        openvino_engine.OpenVinoEngine,
+        multi_graph.MultiGraphEngine,
+        torch_cpu.TorchEngine,
+        cuda_engine.CudaEngine,
+    )
+    return engine.runtime if isinstance(engine, known) else None
+
+
+def is_halved(engine: Engine, images: Images) -> bool:
+    """Return whether an engine computes these images in smaller passes, because memory has run out before."""
+    return isinstance(engine, cuda_engine.CudaEngine) and engine.is_halved(images)
 
 
 def on_cpu(card: ModelCard, fastest: Load = by_openvino) -> Engine:

@@ -16,6 +16,7 @@ from service.engines.heads import head_of
 from service.engines.torch_cpu import refuse_int8
 from service.models.cards import ModelCard
 from service.networks.inference_form import Form
+from service.tasks.frame import Runtime
 from service.tasks.torch_head import BatchArrays, MultiGraph, RunGraph, to_arrays
 
 FORM = Form(fold=True, split_attention=True, split_first=True)
@@ -28,7 +29,11 @@ class MultiGraphEngine:
     It runs image by image, so that no image changes the outputs of another.
     """
 
-    def __init__(self, network: MultiGraph, graphs: Mapping[str, RunGraph], device: torch.device) -> None:
+    def __init__(
+        self, network: MultiGraph, graphs: Mapping[str, RunGraph], device: torch.device, engine: str = "torch"
+    ) -> None:
+        """Take a `network` whose `graphs` an `engine` runs, on a device."""
+        self.runtime = Runtime(engine, device.type)
         self._network = network
         self._graphs = graphs
         self._device = device

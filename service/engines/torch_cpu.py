@@ -13,6 +13,7 @@ from service.engines import graph
 from service.engines.heads import head_of
 from service.models.cards import CardError, ModelCard
 from service.networks.inference_form import Form
+from service.tasks.frame import Runtime
 from service.tasks.torch_head import BatchArrays, Postprocess, to_arrays
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class TorchEngine:
     def __init__(
         self, network: nn.Module, postprocess: Postprocess, device: torch.device, *, bf16: bool = False
     ) -> None:
+        self.runtime = Runtime("torch", device.type)
         self._graph = network
         self._postprocess = postprocess
         self._device = device

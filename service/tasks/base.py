@@ -19,7 +19,7 @@ from service.models.cards import ModelCard
 from service.models.inputs import Input
 from service.models.labels import Label, ids_by_name
 from service.tasks import shared_image
-from service.tasks.frame import Array
+from service.tasks.frame import Array, Runtime
 from service.tasks.shared_image import InputImage
 
 Arrays = dict[str, Array]
@@ -46,7 +46,8 @@ class DecodedFacts:
 class ModelOutput:
     """A model's output for one image: arrays by name, the size of its batch, and seconds in the model and in queues.
 
-    `worker_bytes` is the resident memory of the worker, None where the worker does not report it.
+    `worker_bytes` is the resident memory of the worker, and `runtime` what runs the model there, None where the worker
+    does not report it. `is_halved` says that the batch did not fit into memory, and was computed in smaller passes.
     """
 
     arrays: Arrays
@@ -54,6 +55,8 @@ class ModelOutput:
     inference_s: float
     queue_s: float = 0.0
     worker_bytes: int | None = None
+    runtime: Runtime | None = None
+    is_halved: bool = False
 
 
 class Layer(NamedTuple):

@@ -12,15 +12,16 @@ result is no longer needed, and the `operation` (`service.tasks.base.Operation`)
 image's request is traced, it has `traceparent` and possibly `tracestate` (W3C Trace Context).
 
 The head of a response frame has `ok`. If `ok` is true, the frame has the task's arrays. Its head has `batch` (images in
-the forward pass), `inference_ms`, and `worker_bytes` (resident memory of the worker, null if unknown). If `ok` is
-false, the head has `code` and `detail` of an error.
+the forward pass), `inference_ms`, `worker_bytes` (resident memory of the worker, null if unknown), and `engine` and
+`device` (what runs the model). It has `halved`, true, if the batch did not fit into memory, and `draining`, true, if
+the worker will stop. If `ok` is false, the head has `code` and `detail` of an error.
 """
 
 import math
 import struct
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,16 @@ DTYPES = {"uint8", "uint16", "float32"}
 Array = npt.NDArray[Any]
 Bytes = bytes | bytearray | memoryview
 UnpackedFrame = tuple[dict[str, Any], dict[str, Array]]
+
+
+class Runtime(NamedTuple):
+    """What runs a model at a worker: the engine, as cards name it, and the kind of its device."""
+
+    engine: str
+    device: str
+
+
+RUNTIMES: Final = (Runtime("openvino", "cpu"), Runtime("torch", "cpu"), Runtime("torch", "cuda"))
 
 
 def pack(head: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> bytes:

@@ -9,7 +9,7 @@ from service.config.logs import Logs
 from service.errors import DeadlineExceeded, Internal
 from service.models.cards import CardError, ModelCard
 from service.tasks import frame
-from service.tasks.frame import Array, UnpackedFrame
+from service.tasks.frame import Array, Runtime, UnpackedFrame
 from service.worker.batches.batch import BatchedOutput
 
 log = logging.getLogger("service.worker")
@@ -41,20 +41,28 @@ def opened(request: dict[str, Any]) -> list[UnpackedFrame | RejectedImageError]:
         return [RejectedImageError(NO_IMAGE)]
 
 
-def reply(outcome: BatchedOutput | Exception, resident: int | None, *, draining: bool = False) -> bytes:
+def reply(
+    outcome: BatchedOutput | Exception, resident: int | None, runtime: Runtime | None = None, *, draining: bool = False
+) -> bytes:
     """Return the frame of one image's outcome.
 
-    It has the resident memory of this process in bytes, if known, and says whether the worker is `draining`.
+    It has the resident memory of this process in bytes and what runs the model, if known. It says whether the worker is
+    `draining`.
     """
     if isinstance(outcome, RejectedImageError):
         return failure(str(outcome), outcome.code)
     if isinstance(outcome, Exception):
         return failure("The model failed on this image.")
-    head = {"ok": True, "batch": outcome.batch, "inference_ms": round(outcome.inference_ms, 3)}
+    head = {
+        "ok": True,
+        "batch": outcome.batch,
+        "inference_ms": round(outcome.inference_ms, 3),
+        "worker_bytes": resident,
+    }
+    facts = runtime._asdict() if runtime else {}
+    flags = {name: True for name, holds in (("halved", outcome.is_halved), ("draining", draining)) if holds}
     try:
-        return frame.pack(
-            {**head, "worker_bytes": resident, **({"draining": True} if draining else {})}, outcome.arrays
-        )
+        return frame.pack({**head, "worker_bytes": resident, **facts, **flags}, outcome.arrays)
     except ValueError:
         log.exception("the outputs cannot be sent")
         return failure("The model's outputs cannot be sent.")

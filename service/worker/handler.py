@@ -26,7 +26,7 @@ from service.host.torchserve_log import CANNOT_LOAD
 from service.models import cards
 from service.models.cards import CardError, ModelCard
 from service.tasks import PREDICT, can_run, operation_of, shared_image, task_of
-from service.tasks.frame import UnpackedFrame
+from service.tasks.frame import Runtime, UnpackedFrame
 from service.tasks.torch_head import BatchArrays
 from service.worker import drain, exchange
 from service.worker.batches import batch
@@ -76,6 +76,7 @@ class BatchHandler:
         self._shared = SharedImages(shared_memory or shared_image.folder(os.environ))
         self._logs: Logs | None = None
         self._spans: BatchSpans | None = None
+        self._runtime: Runtime | None = None
         self._queue = EngineQueue(self._pass, 1, clock)
         self._eager_turn = threading.Lock()
 
@@ -108,7 +109,9 @@ class BatchHandler:
         if self._spans is not None:
             self._spans.record(opened, outcomes, begun_ns)
         resident, draining = resident_bytes(), drain.has_begun()
-        return [exchange.reply(outcomes[index], resident, draining=draining) for index in range(len(opened))]
+        return [
+            exchange.reply(outcomes[index], resident, self._runtime, draining=draining) for index in range(len(opened))
+        ]
 
     def _outcomes(self, opened: Sequence[UnpackedFrame | RejectedImageError]) -> dict[int, BatchedOutput | Exception]:
         outcomes: dict[int, BatchedOutput | Exception] = {}
@@ -134,6 +137,7 @@ class BatchHandler:
         # TorchServe counts GPUs by `nvidia-smi`, and without it, or on a slice of a GPU, names none.
         self._device = None if gpu is None else f"cuda:{gpu}"
         self.engine = self._load(self.card, self._device)
+        self._runtime = engines.runtime_of(self.engine)
         self._queue = EngineQueue(self._pass, engines.calls_at_once(self.engine), self._clock)
         side = self.card.input.square
         for count in batch_sizes.sizes(operation_of(self.card, PREDICT).batch_size(self.card)):

@@ -25,6 +25,7 @@ from service.gateway.backend.torchserve import Workers
 from service.models.cards import ModelCard
 from service.tasks import PREDICT, frame
 from service.tasks.base import ModelOutput, Pixels
+from service.tasks.frame import Runtime
 from service.tasks.shared_image import InputImage
 from tests.deploy import reading
 from tests.deploy.programs import program
@@ -53,7 +54,7 @@ class Model:
             raise Overloaded("full")
         if image.min() == 255:
             raise BackendUnavailable("dead")
-        return ModelOutput(answers(card, image), batch=2, inference_s=0.001, queue_s=0.001)
+        return ModelOutput(answers(card, image), 2, 0.001, 0.001, runtime=Runtime("torch", "cuda"))
 
     def shares_memory(self, card: ModelCard) -> bool:
         return False

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from service.errors import every_error
-from service.gateway.metrics import STAGES, definitions, request_metrics
+from service.gateway.metrics import STAGES, definitions, model_metrics, request_metrics
 from service.gateway.metrics.series import SECONDS
 from service.worker.resources import gauges, gpu_report
 from tests.deploy import reading
 from tests.deploy.programs import TOP
 
 FILES = [*reading.PROMETHEUS.rglob("*.yml"), *reading.GRAFANA.glob("dashboards/*.json")]
-MODULES = (definitions, request_metrics, gauges, gpu_report)
+MODULES = (definitions, model_metrics, request_metrics, gauges, gpu_report)
 QUERIES = [pytest.param(query, id=name) for name, query in reading.queries()]
 
 

@@ -15,6 +15,7 @@ from service.engines.openvino.engine import OpenVinoEngine
 from service.engines.torch_cpu import TorchEngine
 from service.models import cards
 from service.models.cards import CardError, ModelCard
+from service.tasks.frame import RUNTIMES
 from tests.stores import serving
 
 
@@ -26,8 +27,17 @@ def card(store: Path) -> ModelCard:
 @pytest.mark.parametrize(
     ("engine", "kind"), [("auto", OpenVinoEngine), ("openvino", OpenVinoEngine), ("torch", TorchEngine)]
 )
-def test_a_card_gets_what_it_asks_for_on_the_cpu(card: ModelCard, engine: str, kind: type) -> None:
-    assert isinstance(engines.load(serving(card, engine=engine), "cpu"), kind)
+def test_a_card_gets_what_it_asks_for_on_the_cpu_and_the_engine_says_what_it_is(
+    card: ModelCard, engine: str, kind: type
+) -> None:
+    loaded = engines.load(serving(card, engine=engine), "cpu")
+
+    assert isinstance(loaded, kind)
+    assert engines.runtime_of(loaded) == ("torch" if kind is TorchEngine else "openvino", "cpu")
+
+
+def test_gateways_show_every_engine_that_a_card_can_name() -> None:
+    assert {each.engine for each in RUNTIMES} == engines.ENGINES.keys()
 
 
 def test_the_engine_that_is_tried_first_has_a_name(card: ModelCard) -> None:

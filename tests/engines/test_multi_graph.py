@@ -43,7 +43,10 @@ def test_the_images_go_through_the_graphs_one_by_one() -> None:
 
 @pytest.mark.parametrize("engine", ["torch", "openvino", "auto"])
 def test_a_card_names_the_engine_of_its_graphs(card: ModelCard, engine: str, tmp_path: Path) -> None:
-    assert isinstance(engines.load(serving(card, engine=engine), "cpu"), MultiGraphEngine)
+    loaded = engines.load(serving(card, engine=engine), "cpu")
+
+    assert isinstance(loaded, MultiGraphEngine)
+    assert engines.runtime_of(loaded) == ("torch" if engine == "torch" else "openvino", "cpu")
 
 
 def test_where_openvino_refuses_a_graph_pytorch_runs_all_of_them(card: ModelCard) -> None:

@@ -10,6 +10,7 @@ from service.errors import DeadlineExceeded, Internal
 from service.models import cards
 from service.models.cards import CardError
 from service.tasks import frame
+from service.tasks.frame import Runtime
 from service.worker import exchange
 from service.worker.batches.batch import BatchedOutput
 from service.worker.exchange import RejectedImageError
@@ -46,6 +47,14 @@ def test_an_output_is_sent_with_its_batch_its_time_and_the_memory_of_the_worker(
         "worker_bytes": 4096,
     }
     assert arrays["scores"].tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("is_halved", [False, True])
+def test_an_output_says_what_runs_the_model_and_whether_its_batch_was_halved(*, is_halved: bool) -> None:
+    output = BatchedOutput({}, 1, 1.0, is_halved=is_halved)
+    head, _ = frame.unpack(exchange.reply(output, None, Runtime("torch", "cuda")))
+
+    assert (head["engine"], head["device"], head.get("halved", False)) == ("torch", "cuda", is_halved)
 
 
 def test_an_exception_is_sent_without_its_text() -> None:

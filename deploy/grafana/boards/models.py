@@ -2,14 +2,14 @@
 
 from deploy.grafana.boards import gpus
 from deploy.grafana.boards.panels import Board, Graph, Query, Row
-from deploy.grafana.boards.promql import MODEL, WORKERS, mean, quantile, rate, selected, share, total
+from deploy.grafana.boards.promql import MODEL, WORKERS, mean, quantile, rate, recorded, selected, share, total
 
 BY_MODEL = "{{model}}"
 NOT_CLOSED = 'state!="closed"'
 CACHES = ("cache", "shared_memory")
 
 
-LABELS = "model, version, task, engine, precision"
+LABELS = "model, version, task, engine, device, precision"
 HEALTH = Row(
     "Health",
     Graph(
@@ -58,11 +58,12 @@ HEALTH = Row(
     ),
     Graph(
         "Models and engines",
-        "Number of gateways that serve a model in this version, with the engine and the precision of its card.",
+        "Number of gateways whose last probe of a model was answered by this engine on this device, with the "
+        "precision of its card.",
         "short",
         Query(
-            f"count by ({LABELS}) ({selected('resnest_model_info', MODEL)})",
-            "{{model}} {{version}} {{task}} {{engine}} {{precision}}",
+            f"count by ({LABELS}) ({selected('resnest_model_info', MODEL)} == 1)",
+            "{{model}} {{version}} {{task}} {{engine}} {{device}} {{precision}}",
         ),
     ),
 )
@@ -77,6 +78,28 @@ BATCHING = Row(
         "short",
         Query(mean("resnest_batch_size", ("model",), MODEL), f"{BY_MODEL} mean"),
         Query(quantile(0.95, "resnest_batch_size", ("model",), MODEL), f"{BY_MODEL} p95"),
+    ),
+    Graph(
+        "Batch fill",
+        "Mean batch, as a share of the largest that the card allows. BatchFillCollapsed fires on a GPU below 25 % "
+        "while a full batch for each worker is in flight.",
+        "percentunit",
+        Query(recorded("job_model:resnest_batch_fill:ratio_rate5m", MODEL), BY_MODEL),
+        most=1,
+    ),
+    Graph(
+        "Images in halved batches",
+        "Share of the images whose batch did not fit into the memory of its device, and was computed in smaller "
+        "passes. BatchesHalved fires above 1 %.",
+        "percentunit",
+        Query(
+            share(
+                total(rate("resnest_images_in_halved_batches_total", MODEL), "model"),
+                total(rate("resnest_batch_size_count", MODEL), "model"),
+            ),
+            BY_MODEL,
+        ),
+        most=1,
     ),
     Graph(
         "Images in flight",

@@ -1,6 +1,7 @@
 """Write the parts that the panels' queries have in common. `$name` is a variable of the dashboard."""
 
-GATEWAYS = 'job=~"$job", instance=~"$instance"'
+JOB = 'job=~"$job"'
+GATEWAYS = f'{JOB}, instance=~"$instance"'
 WORKERS = 'job="resnest-worker"'
 MODEL = 'model=~"$model"'
 ROUTE = 'route=~"$route"'
@@ -39,6 +40,6 @@ def quantile(of: float, histogram: str, labels: tuple[str, ...], *matchers: str,
     return f"histogram_quantile({of:g}, {buckets})"
 
 
-def recorded(name: str) -> str:
+def recorded(name: str, *matchers: str) -> str:
     """Return a recorded series of the chosen jobs. It is a sum over their gateways."""
-    return f'{name}{{job=~"$job"}}'
+    return f"{name}{{{', '.join((JOB, *matchers))}}}"

@@ -20,6 +20,7 @@ from service.engines.failures import out_of_memory
 from service.engines.heads import head_of
 from service.models.cards import ModelCard
 from service.networks.inference_form import REFERENCE, Form
+from service.tasks.frame import Runtime
 from service.tasks.torch_head import BatchArrays, ImageSize, Postprocess, join
 
 log = logging.getLogger("service.worker")
@@ -74,6 +75,7 @@ class CudaEngine:
 
     def __init__(self, name: str, network: Run, postprocess: Postprocess, device: Device, largest: int) -> None:
         """Take a `network` that maps `(n, h, w, 3)` uint8 on the device to logits, for at most `largest` images."""
+        self.runtime = Runtime("torch", device.torch_device.type)
         self._name = name
         self._network = network
         self._postprocess = postprocess
@@ -99,6 +101,10 @@ class CudaEngine:
                     parts.append(done)
                     images = images[count:]
         return join(parts)
+
+    def is_halved(self, images: Images) -> bool:
+        """Return whether images `(n, h, w, 3)` take smaller passes, because memory has run out before."""
+        return min(len(images), self._sizes[-1]) > self._max_images((images.shape[1], images.shape[2]))
 
     def prepare(self, size: ImageSize, timed: int = TIMED_PASSES) -> dict[int, float]:
         """Record the passes for images of this size, the largest batch first, whose memory smaller ones then share.

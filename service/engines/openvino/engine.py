@@ -28,6 +28,7 @@ from service.engines.openvino.streams import Streams
 from service.models.cards import CardError, ModelCard
 from service.models.weights import checksums
 from service.tasks import task_of, torch_head
+from service.tasks.frame import Runtime
 from service.tasks.torch_head import BatchArrays, Postprocess, to_arrays
 
 log = logging.getLogger("service.worker")
@@ -49,6 +50,7 @@ class OpenVinoEngine:
 
         Both read their weights from `memory`.
         """
+        self.runtime = Runtime("openvino", "cpu")
         self.threads = int(model.get_property("INFERENCE_NUM_THREADS"))
         self._request = model.create_infer_request()
         self._request_in_use = threading.Lock()

@@ -59,13 +59,14 @@ def load(card: ModelCard, _: str = "cpu", cache: CompileCache | None = None) -> 
     try:
         if all(content is not None for content in contents.values()):
             graphs = {name: _imported(content, settings) for name, content in contents.items()}
-            return MultiGraphEngine(network, graphs, CPU)
+            return MultiGraphEngine(network, graphs, CPU, "openvino")
     except RuntimeError as error:
         openvino_engine.log.warning("compiling again: a cached graph: %s", openvino_runtime.last_line(error))
     compiled = _compile(card, settings)
     for name, content in compiled.items():
         cache.write(_cache_name(card, name), key, content)
-    return MultiGraphEngine(network, {name: _imported(each, settings) for name, each in compiled.items()}, CPU)
+    graphs = {name: _imported(each, settings) for name, each in compiled.items()}
+    return MultiGraphEngine(network, graphs, CPU, "openvino")
 
 
 def _cache_name(card: ModelCard, part: str) -> str:

@@ -28,7 +28,7 @@ from service.models.cards import ModelCard
 from service.tasks import PREDICT, operation_of
 from service.tasks import frame as frames
 from service.tasks.base import ModelOutput
-from service.tasks.frame import UnpackedFrame
+from service.tasks.frame import Runtime, UnpackedFrame
 from service.tasks.shared_image import STALE, UNREADABLE, InputImage, ReadError, SharedImage
 
 RETRY_PAUSE_S = 0.25  # for some milliseconds a model server still passes requests to a dead worker
@@ -130,12 +130,14 @@ class Exchange:
                 return _worker_error(head)
             batch, inference_s = int(head["batch"]), float(head["inference_ms"]) / 1000
             worker_bytes = None if head.get("worker_bytes") is None else int(head["worker_bytes"])
+            runtime = Runtime(head["engine"], head["device"]) if "engine" in head else None
         except (ValueError, TypeError, KeyError) as error:
             raise ReplicaError(BackendBadResponse(f"A member is missing from the response of {card.name}.")) from error
         fits = operation_of(card, request.operation).fits
         if not (batch >= 1 and 0 <= inference_s < np.inf and fits(card, request.image, arrays)):
             raise ReplicaError(BackendBadResponse(f"The response of {card.name} does not match its card."))
-        return ModelOutput(arrays, batch, inference_s, max(0.0, elapsed_s - inference_s), worker_bytes)
+        queue_s, is_halved = max(0.0, elapsed_s - inference_s), head.get("halved") is True
+        return ModelOutput(arrays, batch, inference_s, queue_s, worker_bytes, runtime, is_halved)
 
 
 async def traced(

@@ -215,7 +215,7 @@ class Inference:
             return self._failed(card, request_id, terms, error)
         queue.note_pass(terms.urgency, output.inference_s)
         output = replace(output, queue_s=max(0.0, loop.time() - started - output.inference_s))
-        self._metrics.count_success(card.name, output.inference_s, output.batch)
+        self._metrics.count_success(card.name, output.inference_s, output.batch, is_halved=output.is_halved)
         self._metrics.batch_size.labels(card.name).observe(output.batch)
         self._metrics.stages.labels(card.name, "queue").observe(output.queue_s)
         self._metrics.stages.labels(card.name, "inference").observe(output.inference_s)

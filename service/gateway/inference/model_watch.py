@@ -14,6 +14,7 @@ from service.imaging import preprocess
 from service.models.cards import ModelCard
 from service.models.inputs import Input
 from service.tasks.base import Pixels
+from service.tasks.frame import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +29,10 @@ class ModelWatch:
     """The observed state of one model.
 
     `probed` are the workers that were ready when the last probe was sent, empty if it must be repeated. `confirmed`
-    are those that were ready when the last answered probe was sent. `answered_at` is the loop time of that answer, and
-    `worker_bytes` the resident memory of the worker that gave it. `failure` is why the last probe failed. A model that
-    is not `is_served` is about to be served, or was served before: only its own requests see it.
+    are those that were ready when the last answered probe was sent. `answered_at` is the loop time of that answer,
+    `worker_bytes` the resident memory of the worker that gave it, and `runtime` what runs the model there. `failure` is
+    why the last probe failed. A model that is not `is_served` is about to be served, or was served before: only its own
+    requests see it.
     """
 
     card: ModelCard
@@ -40,6 +42,7 @@ class ModelWatch:
     probed: frozenset[Hashable] = frozenset()
     answered_at: float = float("-inf")
     worker_bytes: int | None = None
+    runtime: Runtime | None = None
     was_ready: bool = False
     outage: Outage = field(default_factory=lambda: Outage(log), repr=False)
     probe: asyncio.Task[None] | None = field(default=None, repr=False)

@@ -231,6 +231,7 @@ class Readiness:
             watch.confirmed = ready
             watch.answered_at = loop.time()
             watch.worker_bytes = output.worker_bytes
+            watch.runtime = output.runtime
         self._report()
 
     def _report(self) -> None:
@@ -240,6 +241,7 @@ class Readiness:
             self._metrics.workers_ready.labels(name).set(len(watch.workers.ready))
             self._metrics.model_refused.labels(name).set(watch.state == "refused")
             self._metrics.workers_configured.labels(name).set(watch.workers.configured)
+            self._metrics.report_runtime(watch.card, watch.runtime)
             for state in STATES:
                 self._metrics.circuit_breakers.labels(name, state).set(watch.workers.circuits.get(state, 0))
             watch.was_ready = watch.was_ready or watch.answered

@@ -12,7 +12,7 @@ from service.models.cards import ModelCard
 
 READINESS = "resnest_model_ready"
 # The labels of a model's series, from few to many. A series with all labels of a row must have a served model's values.
-ROWS = (("model",), ("model", "version"), ("model", "version", "task", "engine", "precision"))
+ROWS = (("model",), ("model", "version"), ("model", "version", "task", "precision"))
 
 IsCurrent = Callable[[str, Mapping[str, str]], bool]
 
@@ -25,10 +25,9 @@ class Collects(Protocol):
 
 
 def labels_of(card: ModelCard) -> dict[str, str]:
-    """Return the values of every label of a model's series."""
-    serving = card.serving
+    """Return the values of the labels of a model's series that its card has."""
     named = {"model": card.name, "version": card.version, "task": card.task}
-    return named | {"engine": serving.engine, "precision": serving.precision}
+    return named | {"precision": card.serving.precision}
 
 
 class CurrentSeries:

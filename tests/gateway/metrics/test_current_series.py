@@ -10,7 +10,7 @@ def test_before_the_models_are_known_every_series_is_current() -> None:
     assert CurrentSeries().is_current("resnest_workers_ready", {"model": "a"})
 
 
-def test_a_series_of_a_model_a_version_or_an_engine_that_is_not_served_is_not_current(
+def test_a_series_of_a_model_a_version_or_a_precision_that_is_not_served_is_not_current(
     served: dict[str, ModelCard],
 ) -> None:
     current, card = CurrentSeries(), served["tiny-classifier"]
@@ -21,8 +21,9 @@ def test_a_series_of_a_model_a_version_or_an_engine_that_is_not_served_is_not_cu
     version = {"model": "tiny-classifier", "family": "tiny-classifier"}
     assert current.is_current("resnest_version_share", {**version, "version": "1.0"})
     assert not current.is_current("resnest_version_share", {**version, "version": "0.9"})
-    assert current.is_current("resnest_model_info", labels_of(card))
-    assert not current.is_current("resnest_model_info", {**labels_of(card), "engine": "another"})
+    runtime = {"engine": "openvino", "device": "cpu"}
+    assert current.is_current("resnest_model_info", labels_of(card) | runtime)
+    assert not current.is_current("resnest_model_info", labels_of(card) | runtime | {"precision": "another"})
     assert current.is_current("resnest_build_info", {"version": "0.9", "host": "a"})
 
 

@@ -5,8 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from service.engines import Images
+from service.engines.cuda.device import Cpu
+from service.engines.cuda.engine import CudaEngine
+from service.tasks.classification.head import probabilities
 from service.tasks.torch_head import BatchArrays
 from service.worker.batches import batch
 from service.worker.batches.batch import BatchedOutput
@@ -68,6 +72,32 @@ def test_a_lack_of_memory_halves_the_batch_until_it_fits(error: Exception) -> No
     assert scores_of(outcomes) == [0, 1, 2, 3, 4, 5, 6, 7]
     assert engine.passes == [8, 4, 2, 2, 4, 2, 2]
     assert {each.batch for each in outcomes if isinstance(each, BatchedOutput)} == {2}
+    assert all(isinstance(each, BatchedOutput) and each.is_halved for each in outcomes)
+
+
+def test_what_fails_otherwise_is_not_told_to_lack_memory() -> None:
+    outcomes = batch.run(FakeEngine(fail_on_poison), np.stack([flat(1), flat(POISON), flat(3)]))
+    assert [isinstance(each, BatchedOutput) and each.is_halved for each in outcomes] == [False, False, False]
+
+
+def test_a_cuda_engine_tells_of_each_batch_that_is_larger_than_its_memory_allows() -> None:
+    room = 3
+
+    def network(images: Tensor) -> Tensor:
+        if len(images) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return images.float().mean(dim=(1, 2)) / 255
+
+    engine = CudaEngine("a model", network, probabilities, Cpu(), 8)
+    pictures = np.stack([flat(grey, side=4) for grey in range(8)])
+    halved = [[each.is_halved for each in computed(engine, pictures[:count])] for count in (3, 8, 2, 8)]
+
+    assert [set(each) for each in halved] == [{False}, {True}, {False}, {True}]
+    assert [len(each) for each in halved] == [3, 8, 2, 8]
+
+
+def computed(engine: CudaEngine, pictures: Images) -> list[BatchedOutput]:
+    return [each for each in batch.run(engine, pictures) if isinstance(each, BatchedOutput)]
 
 
 def test_a_single_picture_without_room_fails_alone() -> None:
