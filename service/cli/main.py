@@ -217,7 +217,7 @@ def worker(
     drain.clear(folder)
     if warning := host_checks.java(os.environ)[1]:
         click.echo(f"Warning: {warning}", err=True)
-    command = torchserve.command(folder, os.environ)
+    command = drain.wrapped(torchserve.command(folder, os.environ))
     os.chdir(folder)
     form = {"RESNEST_LOG_FORMAT": "json" if logs.is_json else "text"}  # TorchServe is between a worker and a terminal
     variables = torchserve.environment(folder, packaged.loaded, {**os.environ, **form})

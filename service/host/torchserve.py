@@ -135,7 +135,7 @@ def command(folder: Path, environment: Mapping[str, str]) -> list[str]:
 def _folder_of_sockets(temporary: Path) -> Path:
     """Return a path of the folder `tmp` that is short enough for the sockets between Java and its workers.
 
-    A run's folder always is. A long one is that of `worker`: its process goes there and becomes Java.
+    A run's folder always is. A long one is that of `worker`: its process goes there and starts Java.
     """
     fits = len(os.fsencode(temporary / LONGEST_SOCKET)) <= SOCKET_PATH_BYTES
     return temporary if fits else Path(f"/proc/{os.getpid()}/cwd", temporary.name)

@@ -74,7 +74,10 @@ class Connections:
         self._loaded.set()
 
     def serve(self, connection: socket.socket, stream: BufferedReader) -> None:
-        """Say that the model is loaded, once it is, and answer batches until the connection ends."""
+        """Say that the model is loaded, once it is, and answer batches until the connection ends.
+
+        Once the worker stops, no batch begins: its gateway sends it elsewhere when the connection ends.
+        """
         self._loaded.wait()
         with suppress(EOFError, ConnectionError), connection, closing(drain.BatchMark()) as in_progress:
             connection.sendall(messages.reply(200, f"loaded model {self._model}"))
@@ -82,8 +85,11 @@ class Connections:
                 batch = messages.read(stream)
                 if isinstance(batch, LoadMessage):
                     raise TypeError("TorchServe sent a second model")
-                with in_progress:
-                    connection.sendall(self._answer(batch))
+                with in_progress as may_begin:
+                    if may_begin:
+                        connection.sendall(self._answer(batch))
+                if not may_begin:
+                    election.wait_for_end(connection)
 
     def take_followers(self, listener: socket.socket) -> None:
         """Serve the connections of followers, and refuse followers for which there is no place."""

@@ -5,6 +5,7 @@ import pytest
 from service.models import zoo
 from service.tasks import PREDICT, operation_of
 from service.worker import drain
+from tests.deploy import reading
 from tests.deploy.programs import TOP
 from tests.deploy.reading import pods
 from tests.deploy.test_kubernetes import every_overlay, settings
@@ -35,4 +36,12 @@ def test_the_worker_is_told_to_stop_only_after_its_time_to_finish(overlay: str) 
     assert option == "--at-most"
     assert int(seconds) >= 10, "for the name service"
     assert int(most) >= int(seconds) + longest_deadline_s()
-    assert pod["terminationGracePeriodSeconds"] >= int(most) + 10, "for TorchServe to end"
+    assert pod["terminationGracePeriodSeconds"] >= int(most) + drain.END_S
+
+
+def test_a_worker_without_a_hook_has_the_time_for_its_running_batch() -> None:
+    """Compose has no hooks before release 2.30, and runs them for its own commands alone."""
+    worker = reading.load("docker-compose.yml")["services"]["worker"]
+
+    assert longest_deadline_s() <= drain.AT_MOST_S
+    assert int(worker["stop_grace_period"].rstrip("s")) > drain.AT_MOST_S + drain.SEND_S + drain.END_S

@@ -25,10 +25,11 @@ DRAIN_S = 2.0  # of a gateway: several check intervals, so that the callers noti
 
 
 class Server:
-    """A command of this service with its own environment, which can be stopped and started again."""
+    """A command of this service with its own environment and temporary folder, which can be stopped and started."""
 
     def __init__(self, folder: Path, arguments: list[str], environment: Mapping[str, str]) -> None:
         folder.mkdir()
+        self.folder = folder
         self._log = folder / "log"
         self._command = [COMMAND, *arguments]
         self._environment = {**os.environ, "TMPDIR": str(folder), **environment}
@@ -41,7 +42,7 @@ class Server:
             )
 
     def stop(self) -> None:
-        """Stop it as an orchestrator does, but without a pause before, so that a running computation is cut off."""
+        """Stop it as an orchestrator does, but without a pause before, so that requests still come."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(60)

@@ -111,7 +111,7 @@ def test_a_model_whose_worker_is_killed_again_and_again_leaves_the_others_in_ser
 
 
 def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, tmp_path: Path) -> None:
-    """As in a container: the command becomes TorchServe, and packages into its own folder, not into the store."""
+    """As in a container: the command runs TorchServe, and packages into its own folder, not into the store."""
     urls = {name: f"http://127.0.0.1:{free_port()}" for name in ("inference", "management", "metrics")}
     options = [word for name, url in urls.items() for word in (f"--{name}-address", url)]
     environment = {**os.environ, "TMPDIR": str(tmp_path), "RESNEST_MODEL_STORE": str(one_model)}
@@ -125,7 +125,8 @@ def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, 
         assert not healthy()
         until(lambda: healthy() or worker.poll() is not None, START_S, (tmp_path / "log").read_text, PROCESS_PAUSE_S)
         assert worker.poll() is None, (tmp_path / "log").read_text(encoding="utf-8")
-        assert JAVA in psutil.Process(worker.pid).cmdline()
+        (java,) = psutil.Process(worker.pid).children()
+        assert JAVA in java.cmdline()
         request = frame.pack({}, {"image": np.zeros((64, 64, 3), np.uint8)})
         answer = httpx.post(f"{urls['inference']}/predictions/tiny-classifier", content=request, timeout=60)
         assert frame.unpack(answer.content)[0]["ok"] is True

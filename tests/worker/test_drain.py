@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from service.host import health
 from service.tasks import frame
 from service.worker import drain, exchange
 from service.worker.batches.batch import BatchedOutput
+from tests.e2e.running import until
 
 
 @pytest.fixture
@@ -142,3 +144,92 @@ def test_only_a_worker_that_drains_says_so() -> None:
 
     assert "draining" not in head
     assert drained["draining"] is True
+
+
+# A TorchServe with a batch in progress, until the file `finish` is there. SIGTERM ends it.
+TORCHSERVE = """
+import fcntl, signal, sys, time
+from pathlib import Path
+
+def stop(*_):
+    log.write("stopped\\n")
+    log.close()
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, stop)
+log = Path("log").open("a")
+batches = Path("batches").open("ab")
+fcntl.flock(batches, fcntl.LOCK_SH)
+Path("begun").touch()
+while not Path("finish").exists():
+    time.sleep(0.01)
+log.write("finished\\n")
+fcntl.flock(batches, fcntl.LOCK_UN)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def torchserve(worker: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run such a TorchServe as `resnest-service worker` does, in the worker's folder."""
+    command = drain.wrapped([sys.executable, "-c", TORCHSERVE])
+    with subprocess.Popen(command, cwd=worker, env={**os.environ, "TMPDIR": str(worker / "tmp")}) as process:
+        until((worker / "begun").exists, 30)
+        yield process
+        process.kill()
+
+
+def test_at_a_signal_torchserve_is_stopped_when_its_running_batch_has_ended(
+    worker: Path, torchserve: subprocess.Popen[bytes]
+) -> None:
+    torchserve.terminate()
+    until((worker / drain.STOPPING).exists, 10)
+    time.sleep(0.5)
+    assert torchserve.poll() is None
+    assert drain.has_begun(), "gateways go elsewhere"
+
+    (worker / "finish").touch()
+
+    assert torchserve.wait(20) == 143
+    assert (worker / "log").read_text(encoding="utf-8") == "finished\nstopped\n"
+
+
+def test_a_second_signal_does_not_wait_for_the_running_batch(worker: Path, torchserve: subprocess.Popen[bytes]) -> None:
+    torchserve.terminate()
+    until((worker / drain.STOPPING).exists, 10)
+    torchserve.terminate()
+
+    assert torchserve.wait(10) in {128 + 9, 143}
+    assert not (worker / "finish").exists()
+
+
+def test_a_batch_that_does_not_end_holds_the_stop_up_for_a_bounded_time(
+    worker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(worker)
+    stop = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+    stop.start()
+
+    assert drain.run([sys.executable, "-c", TORCHSERVE], at_most_s=0.5) in {128 + 9, 143}
+    assert not (worker / "finish").exists()
+
+
+def test_the_end_of_torchserve_is_the_end_of_its_command(worker: Path) -> None:
+    command = drain.wrapped([sys.executable, "-c", "raise SystemExit(3)"])
+    done = subprocess.run(command, cwd=worker, env={**os.environ, "TMPDIR": str(worker / "tmp")}, check=False)
+
+    assert done.returncode == 3
+
+
+def test_a_worker_that_stops_begins_no_batch_until_it_is_started_again(worker: Path, waiting: dict[str, int]) -> None:
+    with closing(drain.BatchMark()) as mark:
+        begun = []
+        for is_stopping in (False, True, False):
+            if is_stopping:
+                (worker / drain.STOPPING).touch()
+            else:
+                drain.clear(worker)
+            with mark as may_begin:
+                begun.append(may_begin)
+
+    assert begun == [True, False, True]

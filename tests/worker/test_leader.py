@@ -93,6 +93,27 @@ def test_a_batch_is_in_progress_until_its_answer_is_sent(tmp_path: Path, monkeyp
     thread.join(10)
 
 
+def test_once_the_worker_stops_no_batch_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its request is answered by another worker, when the connection ends."""
+    (tmp_path / health.CONFIGURATION).touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    handler = SlowHandler()
+    handler.may_load.set()
+    service = connections(handler)
+    service.load()
+    thread, other = served(service)
+    other.recv(100)
+    (tmp_path / drain.STOPPING).touch()
+    other.sendall(batch_message(b"body"))
+    thread.join(0.5)
+    assert thread.is_alive()
+    assert handler.both.n_waiting == 0
+    assert not drain.computes(tmp_path)
+    other.close()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_a_second_model_on_a_connection_is_an_error() -> None:
     handler = SlowHandler()
     handler.may_load.set()
