@@ -14,6 +14,8 @@ from typing import Any
 import click
 import yaml
 
+from deploy.kubernetes import model_autoscaler
+from deploy.kubernetes.model_autoscaler import HPA, SCALED_OBJECT, Demand
 from service.models import cards
 from service.models.cards import CardError
 
@@ -30,25 +32,33 @@ LONGEST_NAME = 40  # with `worker-` and the hash of a pod, at most 63 characters
 @click.option(
     "--device", default="cpu", show_default=True, help="cpu, gpu, gpu.shared (time slicing), or a slice: mig-1g.10gb."
 )
+@click.option("--keda", is_flag=True, help="Scale by a ScaledObject of KEDA instead of a HorizontalPodAutoscaler.")
 @click.option("--in-flight", type=click.FloatRange(1), help="Images in flight for which a worker is wanted.")
+@click.option(
+    "--images-per-second",
+    "images_per_s",
+    type=click.FloatRange(0, min_open=True),
+    help="Images a second, offered by callers, for which a worker is wanted too. Default: they do not count.",
+)
 @click.option("--max-workers", type=click.IntRange(1, 10_000), help="Workers, at most.")
 @click.option("--store", type=click.Path(path_type=Path), default=FOLDER.parents[1] / "model_store")
 @click.option("--into", type=click.Path(path_type=Path), required=True, help="Folder for the folder of the workers.")
-def main(models: tuple[str, ...], name: str | None, store: Path, into: Path, **options: Any) -> None:
+def main(
+    models: tuple[str, ...], name: str | None, device: str, store: Path, into: Path, *, keda: bool, **numbers: Any
+) -> None:
     """Write a kustomization of workers that serve MODELS into the folder of their name in INTO.
 
-    `resnest-service capacity --model NAME` measures the images in flight. Without it the target is that of all models.
+    `resnest-service capacity --model NAME` measures the images in flight, and the images a second. Without the first
+    the target is that of all models.
     """
     for each in models:
         require_card(store, each)
     name = name_of(name or models[0])
     folder = into / name
     folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(kustomization(name, models, folder, **options), sort_keys=False)
-    written = (
-        f"# Written by `python -m deploy.kubernetes.model_worker {' '.join(models)} --device {options['device']}`.\n"
-    )
-    (folder / "kustomization.yaml").write_text(written + text, encoding="utf-8")
+    text = yaml.safe_dump(kustomization(name, folder, device, Demand(models, **numbers), keda=keda), sort_keys=False)
+    command = f"python -m deploy.kubernetes.model_worker {' '.join(models)} --device {device}{' --keda' * keda}"
+    (folder / "kustomization.yaml").write_text(f"# Written by `{command}`.\n{text}", encoding="utf-8")
     click.echo(folder)
 
 
@@ -68,27 +78,23 @@ def name_of(text: str) -> str:
     return name
 
 
-def kustomization(
-    name: str,
-    models: tuple[str, ...],
-    folder: Path,
-    device: str,
-    in_flight: float | None = None,
-    max_workers: int | None = None,
-) -> dict[str, Any]:
+def kustomization(name: str, folder: Path, device: str, demand: Demand, *, keda: bool = False) -> dict[str, Any]:
     """Return the kustomization of the workers in `folder`. Raises `click.ClickException` for an unknown device."""
     at = Path(os.path.relpath(FOLDER.resolve(), folder.resolve()))
-    patches = [_patch("Deployment", _served(models)), _patch("HorizontalPodAutoscaler", _demand(models, in_flight))]
-    if max_workers is not None:
-        limits = [{"op": "replace", "path": f"/spec/{limit}", "value": max_workers} for limit in _limits(max_workers)]
-        patches.append(_patch("HorizontalPodAutoscaler", limits))
+    components = [*_components(device), *(["keda"] if keda else [])]  # the last one deletes the HPA that others change
+    patches = [_patch("Deployment", _served(demand.models))]
+    if keda:
+        scaled = model_autoscaler.of_keda(demand, f"worker-{name}", on_gpu="gpu-worker" in components)
+        patches.append(_patch(SCALED_OBJECT, scaled))
+    else:
+        patches.append(_patch(HPA, model_autoscaler.of_hpa(demand)))
     if device.startswith(MIG):
         patches.append(_patch("Deployment", _slice(device)))
     return {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [str(at / "base/worker")],
-        "components": [str(at / "components" / each) for each in _components(device)],
+        "components": [str(at / "components" / each) for each in components],
         "nameSuffix": f"-{name}",
         "labels": [{"pairs": {INSTANCE: name}, "includeSelectors": True}],
         "patches": patches,
@@ -113,21 +119,6 @@ def _served(models: tuple[str, ...]) -> dict[str, Any]:
         "metadata": {"name": "worker"},
         "spec": {"template": {"spec": {"containers": [container]}}},
     }
-
-
-def _demand(models: tuple[str, ...], in_flight: float | None) -> list[dict[str, Any]]:
-    """Return the changes of the autoscaler: it counts the images of these models alone."""
-    external = "/spec/metrics/0/external"
-    selector = {"matchExpressions": [{"key": "model", "operator": "In", "values": list(models)}]}
-    changes: list[dict[str, Any]] = [{"op": "add", "path": f"{external}/metric/selector", "value": selector}]
-    if in_flight is not None:
-        target = f"{round(1000 * in_flight)}m"
-        changes.append({"op": "replace", "path": f"{external}/target/averageValue", "value": target})
-    return changes
-
-
-def _limits(max_workers: int) -> tuple[str, ...]:
-    return ("maxReplicas", "minReplicas") if max_workers < 2 else ("maxReplicas",)
 
 
 def _slice(device: str) -> list[dict[str, Any]]:

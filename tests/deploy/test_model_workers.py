@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,14 @@ def invoke(*arguments: str | Path) -> str:
     return done.output
 
 
-def overlay(folder: Path, *components: str) -> Manifests:
-    """Return the manifests of the base with the workers in a folder and with components."""
+def overlay(folder: Path, *components: str, namespace: str = "resnest") -> Manifests:
+    """Return the manifests of the base with the workers in a folder and with components, in a namespace."""
     top = folder.resolve()
     workers = sorted(each.parent.name for each in folder.glob("*/kustomization.yaml"))
     document = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "namespace": "resnest",
+        "namespace": namespace,
         "resources": [os.path.relpath(reading.KUBERNETES / "base", top), *workers],
         "components": [os.path.relpath(COMPONENTS / each, top) for each in components],
     }
@@ -108,19 +109,21 @@ def test_an_autoscaler_counts_the_images_of_its_models_and_scales_its_own_worker
     assert "<<.LabelMatchers>>" in rule["metricsQuery"]
 
 
-def test_the_overlay_of_the_page_renders(tmp_path: Path) -> None:
+def page_overlay(folder: Path) -> Manifests:
+    """Return the manifests of the overlay on the page about scaling, whose models have workers of their own."""
     page = (TOP / "docs/operations/scale.md").read_text(encoding="utf-8")
     for arguments in re.findall(r"model_worker (.+) --into \S+$", page, re.MULTILINE):
-        invoke(*arguments.split(), "--into", tmp_path)
+        invoke(*arguments.split(), "--into", folder)
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    above = os.path.relpath(reading.KUBERNETES, tmp_path.resolve())
-    (tmp_path / "kustomization.yaml").write_text(text.replace("../..", above), encoding="utf-8")
+    above = os.path.relpath(reading.KUBERNETES, folder.resolve())
+    (folder / "kustomization.yaml").write_text(text.replace("../..", above), encoding="utf-8")
+    return [*yaml.safe_load_all(run("kustomize", "build", folder))]
 
-    manifests = [*yaml.safe_load_all(run("kustomize", "build", tmp_path))]
 
-    assert {"worker-resnest50", "worker-deeplab-resnest50-ade", "gateway", "prometheus"} <= of_kind(
-        manifests, "Deployment"
-    ).keys()
+def test_the_overlay_of_the_page_renders(tmp_path: Path) -> None:
+    workers = {"worker-resnest50", "worker-deeplab-resnest50-ade"}
+
+    assert {*workers, "gateway", "prometheus"} <= of_kind(page_overlay(tmp_path), "Deployment").keys()
 
 
 @pytest.mark.parametrize(
@@ -150,6 +153,79 @@ def test_a_shared_volume_of_models_reaches_the_workers_of_every_model(tmp_path: 
     for name in ("worker-resnest50", "worker-deeplab-resnest50-ade"):
         assert {"name": "RESNEST_MODEL_STORE", "value": "/srv/models"} in box(manifests, name)["env"]
         assert "models" in {mount["name"] for mount in box(manifests, name)["volumeMounts"]}
+
+
+def scaled(manifests: Manifests) -> Counter[str]:
+    """Count the autoscalers of each Deployment, of both kinds."""
+    kinds = {"HorizontalPodAutoscaler", "ScaledObject"}
+    return Counter(each["spec"]["scaleTargetRef"]["name"] for each in manifests if each["kind"] in kinds)
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu", "mig-1g.10gb"])
+def test_keda_scales_the_workers_of_a_model_as_the_other_autoscaler_does(device: str, tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("hpa", "keda")}
+    for name, folder in folders.items():
+        folder.mkdir()
+        invoke(CLASSIFIER, "--device", device, "--into", folder, *(["--keda"] if name == "keda" else []))
+    manifests = {name: overlay(folder, "no-shared-worker") for name, folder in folders.items()}
+    hpa = one(manifests["hpa"], "HorizontalPodAutoscaler", "worker-resnest50")["spec"]
+    spec = one(manifests["keda"], "ScaledObject", "worker-resnest50")["spec"]
+    (metric,), (trigger,) = hpa["metrics"], spec["triggers"]
+    in_flight, _ = reading.adapter_rules()
+
+    assert trigger["metadata"]["query"] == f'sum({in_flight["seriesQuery"]}{{model="{CLASSIFIER}"}})'
+    assert trigger["metadata"]["threshold"] == metric["external"]["target"]["averageValue"]
+    assert trigger["metadata"]["ignoreNullValues"] == "false"
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (hpa["minReplicas"], hpa["maxReplicas"])
+    assert spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == hpa["behavior"]
+    for kind in ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy"):
+        assert of_kind(manifests["keda"], kind) == of_kind(manifests["hpa"], kind)
+
+
+@pytest.mark.parametrize("keda", [False, True], ids=["hpa", "keda"])
+@pytest.mark.parametrize("components", [(), ("no-shared-worker",)], ids=["beside workers of all models", "alone"])
+def test_every_deployment_of_workers_has_exactly_one_autoscaler(
+    tmp_path: Path, components: tuple[str, ...], *, keda: bool
+) -> None:
+    """Two of them would set the number of pods in turn."""
+    for model in (CLASSIFIER, SEGMENTER):
+        invoke(model, "--device", "gpu", "--into", tmp_path, *(["--keda"] if keda else []))
+    manifests = overlay(tmp_path, *(["keda"] if keda and not components else []), *components)
+
+    assert scaled(manifests) == dict.fromkeys(of_kind(manifests, "Deployment"), 1)
+
+
+def test_both_autoscalers_of_one_deployment_are_noticed(tmp_path: Path) -> None:
+    invoke(CLASSIFIER, "--into", tmp_path)
+    invoke(CLASSIFIER, "--keda", "--into", tmp_path / "again")
+    once, again = overlay(tmp_path), overlay(tmp_path / "again")
+
+    assert scaled([*once, one(again, "ScaledObject", "worker-resnest50")])["worker-resnest50"] == 2
+
+
+def test_keda_counts_the_offered_images_of_these_models_where_their_number_is_named(tmp_path: Path) -> None:
+    numbers = ("--in-flight", "5.5", "--images-per-second", "140", "--max-workers", "3")
+    invoke(CLASSIFIER, SEGMENTER, "--keda", "--name", "both", *numbers, "--into", tmp_path)
+    spec = one(overlay(tmp_path), "ScaledObject", "worker-both")["spec"]
+    queries = [rule["seriesQuery"] for rule in reading.adapter_rules()]
+
+    assert [each["metadata"]["query"] for each in spec["triggers"]] == [
+        f'sum({query}{{model=~"{CLASSIFIER}|{SEGMENTER}"}})' for query in queries
+    ]
+    assert [each["metadata"]["threshold"] for each in spec["triggers"]] == ["5.5", "140"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"], spec["fallback"]["replicas"]) == (2, 3, 3)
+
+
+def test_an_autoscaler_counts_the_offered_images_too_where_their_number_is_named(tmp_path: Path) -> None:
+    invoke(CLASSIFIER, "--images-per-second", "35.5", "--into", tmp_path)
+    spec = one(overlay(tmp_path), "HorizontalPodAutoscaler", "worker-resnest50")
+    names = [each["external"]["metric"]["name"] for each in spec["spec"]["metrics"]]
+    (_, offered) = (each["external"] for each in spec["spec"]["metrics"])
+
+    assert names == [rule["name"]["as"] for rule in reading.adapter_rules()]
+    assert offered["metric"]["selector"]["matchExpressions"][0]["values"] == [CLASSIFIER]
+    assert offered["target"] == {"type": "AverageValue", "averageValue": "35500m"}
+    kubernetes_validate.validate(spec, RELEASES[0], strict=True)
 
 
 def test_some_models_can_share_workers(tmp_path: Path) -> None:
