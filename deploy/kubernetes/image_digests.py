@@ -8,6 +8,7 @@ Push your own images first, and name them in the overlay: a registry knows only 
 
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 def main(overlay: Path, into: Path) -> None:
     """Write a component into the folder INTO that names the images of OVERLAY by digest. Name it last in an overlay."""
     names = sorted({name for manifest in rendered(overlay) for name in images(manifest) if "@" not in name})
+    repeated = [name for name, count in Counter(name.partition(":")[0] for name in names).items() if count > 1]
+    if repeated:  # kustomize finds an image by its name alone, so both would get the digest of one
+        raise click.ClickException(f"{repeated[0]} has several tags; name its digests in the overlay yourself")
     component = {
         "apiVersion": "kustomize.config.k8s.io/v1alpha1",
         "kind": "Component",

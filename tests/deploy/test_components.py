@@ -25,6 +25,7 @@ CLUSTER_WIDE = ("Namespace", "PriorityClass")
 # Their schemas are not among those of Kubernetes itself.
 CUSTOM = ("HTTPRoute", "ScaledObject", "PodMonitor", "PrometheusRule")
 NEEDS = {
+    "canary": ("gateway-api",),
     "prometheus-volume": ("monitoring",),
     "gpu-dcgm": ("monitoring",),
     "gpu-mig": ("gpu",),
@@ -104,6 +105,14 @@ def test_keda_scales_workers_alone_with_the_numbers_of_the_autoscaler_that_it_re
     assert spec["triggers"][0]["metadata"]["threshold"] == metric["external"]["target"]["averageValue"]
     assert spec["fallback"]["behavior"] == "currentReplicasIfHigher"
     assert {each["metadata"]["ignoreNullValues"] for each in spec["triggers"]} == {"false"}, "else no metric is no load"
+
+
+@every_component
+def test_a_deployment_has_an_autoscaler_of_one_kind_at_most(name: str) -> None:
+    kinds = {"HorizontalPodAutoscaler", "ScaledObject"}
+    targets = [each["spec"]["scaleTargetRef"]["name"] for each in with_component(name) if each["kind"] in kinds]
+
+    assert sorted(targets) == sorted({*targets})
 
 
 def test_the_release_of_keda_that_is_asked_for_knows_the_fallback() -> None:

@@ -71,3 +71,24 @@ def test_an_image_that_no_registry_has_is_named_and_nothing_is_written(
     assert "grafana/grafana" in output
     assert reason in output
     assert not (tmp_path / "digests").exists()
+
+
+def test_an_image_with_two_tags_is_refused_since_both_would_get_one_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a gateway and its canary."""
+    write_skopeo(tmp_path, ":", monkeypatch)
+    document = {
+        "resources": [os.path.relpath(reading.KUBERNETES / "base", tmp_path.resolve())],
+        "components": [
+            os.path.relpath(reading.KUBERNETES / "components" / name, tmp_path.resolve())
+            for name in ("gateway-api", "canary")
+        ],
+        "images": [{"name": "resnest-gateway-canary", "newName": "resnest-gateway", "newTag": "0.2.0"}],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+
+    code, output = invoke(tmp_path / "digests", str(tmp_path))
+
+    assert (code, "resnest-gateway has several tags" in output) == (1, True), output
+    assert not (tmp_path / "digests").exists()

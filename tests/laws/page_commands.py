@@ -52,6 +52,7 @@ LEFT_OUT: Final = {
     r"resnest-service train |curl -F .*/classify\?model=mine": "tests/e2e/test_own_labels.py",
     r"resnest-service models reload": "tests/e2e/test_reload.py",
     r"python -m deploy\.kubernetes\.model_worker ": "tests/deploy/test_model_workers.py runs the same",
+    r"python -m deploy\.kubernetes\.canary_rollout ": "tests/deploy/test_canary_rollout.py runs the same",
     r"python -m deploy\.planning ": "tests/deploy/planning/test_page.py",
     r"make dashboards": "tests/deploy/test_grafana.py compares its result with the files",
     r"export (RESNEST_TRACES|OTEL_\w+)=": "tests/e2e/test_traces.py sets these variables",

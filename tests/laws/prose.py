@@ -34,7 +34,6 @@ WORDS: dict[str, str] = {
     r"nobody": "no one, no caller; or name the part",
     r"somebody": "a caller, a user",
     r"the lack of|for want of": "because there is no",
-    r"canar(y|ies)": "probe",
     r"pictures?": "image",
     r"lanes?": "queue",
     r"in company|company": "batch",
