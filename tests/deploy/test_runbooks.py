@@ -9,12 +9,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.deploy import reading
 from tests.deploy.programs import TOP, program
+from tests.deploy.test_model_workers import page_overlay
 
 PAGES = sorted((TOP / "docs/operations").glob("*.md"))
 CODE = re.compile(
@@ -96,6 +98,45 @@ def test_a_page_finds_deployments_by_their_label_and_so_those_of_single_models_t
     for name in ("gateway", "worker"):
         labels = reading.of_kind("base", "Deployment")[name]["metadata"]["labels"]
         assert labels["app.kubernetes.io/name"] == name
+
+
+KINDS = {"hpa": "HorizontalPodAutoscaler", "service": "Service"}
+# "A changed selector" is about the workers of all models.
+SHARED = {("rollouts.md", "worker")}
+
+
+def named(kind: str) -> set[tuple[str, str]]:
+    """Return what the commands of the pages name of a kind, each with its page: `kind/name` or `kind name`."""
+    found = set()
+    for page, words in commands("kubectl"):
+        for word, following in pairwise([*words, "-"]):
+            if word.startswith(f"{kind}/"):
+                found.add((page, word.partition("/")[2]))
+            elif word == kind and not following.startswith("-"):
+                found.add((page, following))
+    return found
+
+
+def test_every_deployment_that_a_command_names_is_in_every_overlay(tmp_path: Path) -> None:
+    """Also in one whose models have workers of their own, as the page about scaling shows it."""
+    overlays = [reading.rendered(overlay) for overlay in ("overlays/gpu", "overlays/local")]
+    own = [each for each in page_overlay(tmp_path) if each["kind"] == "Deployment"]
+    there = [
+        {each["metadata"]["name"] for each in manifests if each["kind"] == "Deployment"}
+        for manifests in (*overlays, own)
+    ]
+
+    assert len(named("deployment")) > 3
+    assert {(page, name) for page, name in named("deployment") if name not in set.intersection(*there)} == SHARED
+    assert {name for _, name in SHARED} <= there[0]
+
+
+@pytest.mark.parametrize("kind", ["hpa", "service"])
+def test_everything_else_that_a_command_names_is_in_the_overlay_of_production(kind: str) -> None:
+    found = named(kind)
+
+    assert found
+    assert {name for _, name in found} <= reading.of_kind("overlays/gpu", KINDS[kind]).keys()
 
 
 def test_a_gateways_answer_is_printed_whatever_its_status() -> None:
