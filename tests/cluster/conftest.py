@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster import control_plane, metrics_api, scaling_runs, shipped
-from tests.cluster.fleet import Cluster, Fleet
+from tests.cluster.fleet import Cluster, Deployed, Fleet
 
 
 @pytest.fixture(scope="session")
@@ -17,11 +17,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     folder = tmp_path_factory.mktemp("control-plane")
     certificate = control_plane.Certificate.make(folder)
-    fleets: dict[str, Fleet] = {}
+    fleets: dict[str, Deployed] = {}
     with (
         metrics_api.served(fleets, certificate) as port,
         control_plane.running(folder, certificate, port) as api,
-        Cluster(api, fleets) as cluster,
+        Cluster(api, fleets, folder / control_plane.KUBECONFIG) as cluster,
     ):
         yield cluster
 

@@ -29,6 +29,7 @@ CONTROLLERS: Final = ("deployment", "replicaset", "horizontalpodautoscaling", "d
 METRICS_SERVICE: Final = "metrics"
 METRICS_GROUPS: Final = ("external.metrics.k8s.io", "metrics.k8s.io")
 STOP_S: Final = 20.0
+KUBECONFIG: Final = "kubeconfig"  # in the folder of the logs
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - etcd waits for each write, and a busy disk would stall all controllers
 TOKEN: Final = "operator"  # noqa: S105 - of a server on loopback that ends with the tests
 
@@ -139,7 +140,7 @@ def _kubeconfig(folder: Path, certificate: Certificate, port: int) -> Path:
         "contexts": [{"name": "loopback", "context": {"cluster": "loopback", "user": "operator"}}],
         "current-context": "loopback",
     }
-    path = folder / "kubeconfig"
+    path = folder / KUBECONFIG
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path
 

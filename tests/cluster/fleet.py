@@ -4,7 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Self
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 import httpx
 import numpy as np
@@ -23,6 +24,7 @@ from tests.cluster.kubelet import (
 )
 from tests.cluster.kubernetes_api import CLUSTER_WIDE, CONFLICT, ApiError, KubernetesApi, Manifest, collection
 from tests.cluster.lowering import FOREIGN, dropped, lowered
+from tests.cluster.metrics_api import MetricSource
 from tests.cluster.plant import Plant
 from tests.deploy.live import until
 
@@ -45,6 +47,19 @@ class Sample(NamedTuple):
     offered: int
     missed: int
     p95_s: float | None  # of the images answered since the sample before
+
+
+class Deployed(MetricSource, Protocol):
+    """What stands behind the pods of a namespace."""
+
+    namespace: str
+    behaviour: Behaviour
+
+    def start(self) -> None:
+        """Let callers send images from now on."""
+
+    def see(self, pods: Sequence[Manifest]) -> None:
+        """Take note of the pods, and advance the service to now."""
 
 
 @dataclass
@@ -78,8 +93,8 @@ class Fleet:
             if self._started is not None:
                 self._sample(time.monotonic() - self._started, workers)
 
-    def external(self, name: str) -> float | None:
-        """Return the value of an external metric at the last scrape."""
+    def external(self, name: str, _models: Sequence[str] = ()) -> float | None:
+        """Return the value of an external metric at the last scrape. All images are of one model."""
         with self._lock:
             return self.metrics.external(name)
 
@@ -118,8 +133,10 @@ class Fleet:
 class Cluster:
     """The fleets on one control plane, and the thread that does what their kubelets and callers do."""
 
-    def __init__(self, api: KubernetesApi, fleets: dict[str, Fleet]) -> None:
+    def __init__(self, api: KubernetesApi, fleets: dict[str, Deployed], kubeconfig: Path) -> None:
+        """Take the API, the fleets by namespace, and the file by which kubectl reaches the API."""
         self.api = api
+        self.kubeconfig = kubeconfig
         self.fleets = fleets
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -132,7 +149,7 @@ class Cluster:
         self._stopping.set()
         self._thread.join()
 
-    def deploy(self, fleet: Fleet, manifests: Sequence[Manifest], pool: NodePool) -> None:
+    def deploy(self, fleet: Deployed, manifests: Sequence[Manifest], pool: NodePool) -> None:
         """Create the nodes and the manifests of a fleet in its namespace, which kustomize has set."""
         metadata = {"name": fleet.namespace, "annotations": {SCHEDULER: f"pool={fleet.namespace}"}}
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -154,12 +171,12 @@ class Cluster:
         missing = [*dropped(sent, answered)]
         assert not missing, f"{sent['kind']} {sent['metadata']['name']}: the server dropped {', '.join(missing)}"
 
-    def pods(self, fleet: Fleet, app: str) -> list[dict[str, Any]]:
+    def pods(self, fleet: Deployed, app: str) -> list[dict[str, Any]]:
         """Return the pods of an application that do not end."""
         found = self.api.get(collection("v1", "Pod", fleet.namespace))["items"]
         return [pod for pod in found if app_of(pod) == app and not is_ending(pod)]
 
-    def ready(self, fleet: Fleet, app: str) -> int:
+    def ready(self, fleet: Deployed, app: str) -> int:
         """Return how many pods of an application are ready."""
         return sum(map(is_ready, self.pods(fleet, app)))
 

@@ -9,7 +9,7 @@ import httpx
 
 Manifest = Mapping[str, Any]
 
-CLUSTER_WIDE: Final = frozenset(("APIService", "Namespace", "Node", "PriorityClass"))
+CLUSTER_WIDE: Final = frozenset(("APIService", "CustomResourceDefinition", "Namespace", "Node", "PriorityClass"))
 MERGE: Final = "application/merge-patch+json"
 CONFLICT: Final = 409
 TOO_MANY: Final = 429  # an eviction that a disruption budget forbids

@@ -6,10 +6,11 @@ of pods. A metric without a value is not found, as the adapter answers for a que
 
 import http.server
 import json
+import re
 import ssl
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -22,8 +23,8 @@ NOT_FOUND: Final = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "
 class MetricSource(Protocol):
     """The metrics of a namespace."""
 
-    def external(self, name: str) -> float | None:
-        """Return the value of an external metric, or None."""
+    def external(self, name: str, models: Sequence[str] = ()) -> float | None:
+        """Return the value of an external metric of these models, or of all, or None."""
 
     def cores(self) -> Mapping[str, tuple[Mapping[str, Any], float]]:
         """Return the metadata and the cores in use of each pod that runs, by name."""
@@ -64,7 +65,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             case ["apis", "metrics.k8s.io", "v1beta1"]:
                 self._answer(_resources("metrics.k8s.io/v1beta1", "pods", "PodMetrics", ["get", "list"]))
             case ["apis", "external.metrics.k8s.io", "v1beta1", "namespaces", namespace, name]:
-                self._answer(self._external(namespace, name))
+                self._answer(self._external(namespace, name, _models(url.query)))
             case ["apis", "metrics.k8s.io", "v1beta1", "namespaces", namespace, "pods"]:
                 selector = urllib.parse.parse_qs(url.query).get("labelSelector", [""])[0]
                 self._answer(self._pods(namespace, selector))
@@ -74,9 +75,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
         """Log nothing."""
 
-    def _external(self, namespace: str, name: str) -> dict[str, Any] | None:
+    def _external(self, namespace: str, name: str, models: Sequence[str]) -> dict[str, Any] | None:
         source = self.fleets.get(namespace)
-        value = None if source is None else source.external(name)
+        value = None if source is None else source.external(name, models)
         if value is None:
             return None
         item = {"metricName": name, "metricLabels": {}, "timestamp": _now(), "value": f"{round(1000 * value)}m"}
@@ -104,6 +105,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _models(query: str) -> list[str]:
+    """Return the models that an autoscaler selects: the label selector `model in (a,b)`, or `model=a`."""
+    selector = urllib.parse.parse_qs(query).get("labelSelector", [""])[0]
+    found = re.fullmatch(r"model(?: in \(|=)([^)]+)\)?", selector)
+    return found[1].split(",") if found else []
 
 
 def _resources(version: str, name: str, kind: str, verbs: list[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from service.measure.capacity import component
 from service.measure.capacity.sizing import Fleet as Wanted
 from service.measure.capacity.sizing import size
 from tests.cluster.capacity import measured
-from tests.cluster.fleet import GATEWAY, WORKER, Cluster, Fleet
+from tests.cluster.fleet import GATEWAY, WORKER, Cluster, Deployed, Fleet
 from tests.cluster.fleet_metrics import FleetMetrics
 from tests.cluster.kubelet import Behaviour
 from tests.cluster.plant import BatchCurve, Plant
@@ -60,7 +60,7 @@ def fleet(
     return Fleet(namespace, plant, FleetMetrics(plant, scrape_interval_s(), GATEWAY_CORE_S), behaviour)
 
 
-def start(cluster: Cluster, *fleets: Fleet, workers: int = 2, cold_s: float = COLD_S) -> None:
+def start(cluster: Cluster, *fleets: Deployed, workers: int = 2, cold_s: float = COLD_S) -> None:
     """Wait for the first pods of the fleets, then let callers send images and new pods start slowly."""
     for each in fleets:
         for app, count in ((WORKER, workers), (GATEWAY, MIN_GATEWAYS)):
