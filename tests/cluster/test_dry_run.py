@@ -15,7 +15,7 @@ from tests.deploy.test_components import COMPONENTS, NEEDS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("scaled"), pytest.mark.timeout(900)]
 
-# Each adds Grafana's files, for a Prometheus of one's own or for the operator's. A worker asks for one kind of share.
+# Both add Grafana's files: for a Prometheus of one's own, or for the operator's. Both replace the device of a worker.
 EXCLUSIVE = (frozenset(("monitoring", "prometheus-operator")), frozenset(("gpu-mig", "gpu-time-slicing")))
 Chosen = tuple[str, tuple[str, ...]]
 
@@ -23,7 +23,7 @@ Chosen = tuple[str, tuple[str, ...]]
 def chosen() -> Iterator[Chosen]:
     """Yield each overlay, and the base with each component, each pair of them, and all, with those that they need."""
     yield from ((overlay, ()) for overlay in OVERLAYS)
-    operators = [name for name in COMPONENTS if name not in {"monitoring", "prometheus-volume", "gpu-mig"}]
+    operators = [name for name in COMPONENTS if name not in {"monitoring", "prometheus-volume", "gpu-dcgm", "gpu-mig"}]
     own = [name for name in COMPONENTS if name not in {"prometheus-operator", "gpu-time-slicing"}]
     for names in (*((name,) for name in COMPONENTS), *combinations(COMPONENTS, 2), operators, own):
         needed = {each for name in names for each in (*NEEDS.get(name, ()), name)}
