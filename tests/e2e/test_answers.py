@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 
 from service.measure.pipeline import Pipeline
 from service.models import cards
@@ -168,3 +169,17 @@ def test_no_odd_image_is_the_services_fault_and_none_makes_the_gateway_grow(serv
     assert good > len(files), "most of the corpus can be read"
     assert sizes[-1] - sizes[0] < RSS_GROWTH, sizes
     assert service.client.get("/readyz").status_code == 200
+
+
+def test_the_metrics_name_the_engine_that_runs_each_model_where_its_card_leaves_that_open(
+    service: Running, served_store: Path
+) -> None:
+    families = text_string_to_metric_families(service.client.get("/metrics").text)
+    (family,) = [each for each in families if each.name == "resnest_model_info"]
+    shown = {
+        (each.labels["model"], each.labels["engine"], each.labels["device"]) for each in family.samples if each.value
+    }
+    served = ("tiny-classifier", "tiny-segmenter")
+
+    assert {cards.read(served_store / name).serving.engine for name in served} == {"auto"}
+    assert shown == {(name, "openvino", "cpu") for name in served}
