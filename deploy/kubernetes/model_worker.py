@@ -112,21 +112,22 @@ def _components(device: str) -> tuple[str, ...]:
 
 
 def _served(models: tuple[str, ...]) -> dict[str, Any]:
-    container = {"name": "worker", "env": [{"name": "RESNEST_MODELS", "value": ",".join(models)}]}
+    return _container({"env": [{"name": "RESNEST_MODELS", "value": ",".join(models)}]})
+
+
+def _container(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the change of these fields of the worker's container."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "worker"},
-        "spec": {"template": {"spec": {"containers": [container]}}},
+        "spec": {"template": {"spec": {"containers": [{"name": "worker", **fields}]}}},
     }
 
 
-def _slice(device: str) -> list[dict[str, Any]]:
-    limits = "/spec/template/spec/containers/0/resources/limits"
-    return [
-        {"op": "remove", "path": f"{limits}/nvidia.com~1gpu"},
-        {"op": "add", "path": f"{limits}/nvidia.com~1{device}", "value": "1"},
-    ]
+def _slice(device: str) -> dict[str, Any]:
+    limits = {"nvidia.com/gpu": None, f"nvidia.com/{device}": "1"}
+    return _container({"resources": {"limits": limits}})
 
 
 def _patch(kind: str, content: Any) -> dict[str, Any]:

@@ -176,6 +176,25 @@ def open_arena(path: Path, mode: int = os.O_RDONLY) -> int:
     return descriptor
 
 
+def has_owner(folder: Path) -> bool:
+    """Return whether a process that is alive owns an arena in the folder: a gateway on this host."""
+    return any(_is_owned(path) for path in folder.glob(f"{PREFIX}*"))
+
+
+def _is_owned(path: Path) -> bool:
+    try:
+        descriptor = open_arena(path)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def remove_abandoned(folder: Path) -> list[Path]:
     """Remove this user's arenas whose owners have ended, and return their paths."""
     return [path for path in sorted(folder.glob(f"{PREFIX}*")) if _remove_if_abandoned(path)]

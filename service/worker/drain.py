@@ -2,7 +2,8 @@
 
 `python -m service.worker.drain SECONDS` is the preStop hook of a pod. It tells gateways that this worker will stop, and
 waits for its work to end. Every response then says so, and gateways go elsewhere. A gateway that sends nothing learns
-it from the cluster's name service, when its records expire.
+it from the cluster's name service, when its records expire. A gateway that shares this host's memory is in the same pod,
+and has no other worker. So the hook waits until that has ended.
 
 `python -m service.worker.drain --run COMMAND` runs TorchServe. At SIGTERM it lets the running batches end, and none
 begin, and then stops TorchServe. A request that waits loses its connection, and its gateway sends it to another worker.
@@ -54,11 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     time.sleep(options.seconds)
     calm_since = time.monotonic()
     while time.monotonic() - started < options.at_most:
-        if not is_idle(folder):
+        if has_gateway() or not is_idle(folder):
             calm_since = time.monotonic()
         elif time.monotonic() - calm_since >= CALM_S:
             return
         time.sleep(POLL_S)
+
+
+def has_gateway() -> bool:
+    """Return whether a gateway that is alive has an arena where this worker reads images."""
+    from service.tasks import shared_image  # noqa: PLC0415 - takes half a second, and the mark must come first
+
+    return shared_image.has_owner(shared_image.folder(os.environ))
 
 
 def wrapped(command: Sequence[str]) -> list[str]:

@@ -56,9 +56,16 @@ def _all_pods_spread(deployment: dict[str, Any]) -> None:
         constraint.pop("matchLabelKeys", None)
 
 
+def _empty_volumes(deployment: dict[str, Any]) -> None:
+    """Replace images as volumes (1.33) by empty folders, as 1.20 does when it drops the field."""
+    for volume in deployment["spec"]["template"]["spec"].get("volumes", []):
+        if volume.pop("image", None):
+            volume["emptyDir"] = {}
+
+
 REMOVED: Final[Mapping[str, Sequence[Callable[[dict[str, Any]], None]]]] = {
     "PodDisruptionBudget": (_healthy_pods_only,),
-    "Deployment": (_all_pods_spread,),
+    "Deployment": (_all_pods_spread, _empty_volumes),
 }
 
 

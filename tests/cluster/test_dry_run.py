@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 
@@ -11,24 +11,27 @@ from tests.cluster.fleet import Cluster
 from tests.cluster.kubernetes_api import ApiError
 from tests.cluster.lowering import FOREIGN
 from tests.deploy.reading import OVERLAYS
-from tests.deploy.test_components import COMPONENTS, NEEDS
+from tests.deploy.test_components import ALTERNATIVES, COMPONENTS, NEEDS, together
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("scaled"), pytest.mark.timeout(900)]
 
-# Both add Grafana's files: for a Prometheus of one's own, or for the operator's. Both replace the device of a worker.
-EXCLUSIVE = (frozenset(("monitoring", "prometheus-operator")), frozenset(("gpu-mig", "gpu-time-slicing")))
 Chosen = tuple[str, tuple[str, ...]]
 
 
 def chosen() -> Iterator[Chosen]:
     """Yield each overlay, and the base with each component, each pair of them, and all, with those that they need."""
     yield from ((overlay, ()) for overlay in OVERLAYS)
-    operators = [name for name in COMPONENTS if name not in {"monitoring", "prometheus-volume", "gpu-dcgm", "gpu-mig"}]
-    own = [name for name in COMPONENTS if name not in {"prometheus-operator", "gpu-time-slicing"}]
-    for names in (*((name,) for name in COMPONENTS), *combinations(COMPONENTS, 2), operators, own):
-        needed = {each for name in names for each in (*NEEDS.get(name, ()), name)}
-        if not any(needed >= pair for pair in EXCLUSIVE):
-            yield "base", tuple(sorted(needed))
+    for names in (*((name,) for name in COMPONENTS), *combinations(COMPONENTS, 2), *all_but_alternatives()):
+        needed = together(names)
+        if not any(len(alternatives & {*needed}) > 1 for alternatives in ALTERNATIVES):
+            yield "base", needed
+
+
+def all_but_alternatives() -> Iterator[list[str]]:
+    """Yield all components but those to which the others are alternatives, and but those that need one of these."""
+    for kept in product(*map(sorted, ALTERNATIVES)):
+        left_out = frozenset[str]().union(*ALTERNATIVES) - {*kept}
+        yield [name for name in COMPONENTS if not left_out & {name, *NEEDS.get(name, ())}]
 
 
 @pytest.fixture(scope="module", autouse=True)

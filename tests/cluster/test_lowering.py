@@ -29,6 +29,17 @@ def test_a_version_is_lowered_and_only_the_fields_of_a_rule_are_removed() -> Non
     assert budget["spec"]["unhealthyPodEvictionPolicy"] == "x", "the manifest itself stays"
 
 
+def test_an_image_as_a_volume_is_the_empty_folder_that_an_old_server_makes_of_it() -> None:
+    volumes = [
+        {"name": "models", "image": {"reference": "a@sha256:1"}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
+    ]
+
+    found = lowered(manifest("apps/v1", "Deployment", {"template": {"spec": {"volumes": volumes}}}))
+
+    assert found["spec"]["template"]["spec"]["volumes"] == [{"name": "models", "emptyDir": {}}, volumes[1]]
+
+
 @pytest.mark.parametrize(
     ("sent", "answered", "found"),
     [

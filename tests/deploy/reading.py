@@ -133,6 +133,14 @@ def pods(overlay: str) -> dict[str, Any]:
     return {name: each["spec"]["template"]["spec"] for name, each in of_kind(overlay, "Deployment").items()}
 
 
+def selected_names(selector: Mapping[str, Any]) -> list[str]:
+    """Return the values of `app.kubernetes.io/name` that a selector of pods takes."""
+    label = "app.kubernetes.io/name"
+    found = [selector["matchLabels"][label]] if label in selector.get("matchLabels", {}) else []
+    listed = [each["values"] for each in selector.get("matchExpressions", ()) if each["key"] == label]
+    return [*found, *(name for values in listed for name in values)]
+
+
 def bytes_of(quantity: str) -> int:
     """Convert a quantity of Kubernetes or compose to bytes: `2Gi` and `2g` are both 2 ** 31."""
     number, unit = re.fullmatch(r"(\d+)([KMGkmg]?)i?", quantity, re.ASCII).groups()  # type: ignore[union-attr]

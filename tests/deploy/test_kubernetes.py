@@ -120,9 +120,10 @@ def test_services_and_network_policies_reach_ports_that_pods_have(overlay: str) 
             assert {port["port"] for port in rule["ports"]} <= names[selected]
         for rule in policy["spec"].get("egress", []):
             for target in rule["to"]:
-                labels = target.get("podSelector", {}).get("matchLabels", {})
-                if selected := labels.get("app.kubernetes.io/name"):
-                    assert {port["port"] for port in rule["ports"]} <= names[selected]
+                if selected := reading.selected_names(target.get("podSelector", {})):
+                    assert {port["port"] for port in rule["ports"]} <= set[str]().union(
+                        *(names[each] for each in selected)
+                    )
 
 
 @every_overlay

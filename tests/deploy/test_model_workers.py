@@ -114,7 +114,7 @@ def page_overlay(folder: Path) -> Manifests:
     page = (TOP / "docs/operations/scale.md").read_text(encoding="utf-8")
     for arguments in re.findall(r"model_worker (.+) --into \S+$", page, re.MULTILINE):
         invoke(*arguments.split(), "--into", folder)
-    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    text, _ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     above = os.path.relpath(reading.KUBERNETES, folder.resolve())
     (folder / "kustomization.yaml").write_text(text.replace("../..", above), encoding="utf-8")
     return [*yaml.safe_load_all(run("kustomize", "build", folder))]

@@ -22,6 +22,7 @@ RUN_BY: Final = {
     "docs/operations/configure.md": COMMANDS_TEST,
     "docs/operations/incident.md": "tests/e2e/test_runbooks.py",
     "docs/operations/secure.md": COMMANDS_TEST,
+    "docs/operations/weights.md": "tests/deploy/test_fetched_weights.py",
 }
 
 # Commands that those tests leave out, and the commands of all other pages: a pattern, and the test or the reason.
@@ -39,6 +40,7 @@ LEFT_OUT: Final = {
     r"RESNEST_\w+=\S+ make run": "tests/e2e/clients runs the service with these variables",
     r"python3 -m http\.server": "tests/e2e/clients/test_example_page.py serves the same folder",
     r"docker (build|compose)": "needs Docker; `make image-check` builds and starts the same",
+    r"\w+\(\) \{ .*kubectl ": "needs a cluster; tests/deploy/test_runbooks.py lets kubectl parse its commands",
     r"kubectl ": "needs a cluster; tests/deploy/test_kubernetes.py renders the same manifests",
     r"logs \| jq": "`logs` is your command; tests/e2e/test_logs.py checks the members that are selected",
     r"printf .* > traffic\.toml|resnest-service run --traffic-file|curl -s \S+/metrics": "tests/e2e/test_rollout.py",

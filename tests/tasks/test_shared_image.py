@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.gateway.uploads.arena import Arena
 from service.tasks import shared_image
 from service.tasks.shared_image import FREE, GENERATION, PREFIX, STALE, UNREADABLE, Block, ReadError
 
@@ -146,3 +147,14 @@ def test_the_folder_is_that_of_the_environment(tmp_path: Path) -> None:
     assert shared_image.folder({}) == shared_image.FOLDER
     assert shared_image.folder({"RESNEST_SHARED_MEMORY_DIR": ""}) == shared_image.FOLDER
     assert shared_image.folder({"RESNEST_SHARED_MEMORY_DIR": str(tmp_path)}) == tmp_path
+
+
+def test_an_arena_has_an_owner_while_the_process_that_locked_it_lives(tmp_path: Path) -> None:
+    assert not shared_image.has_owner(tmp_path / "absent")
+    arena = Arena(tmp_path, 4 * PAGE)
+    arena.open()
+    assert shared_image.has_owner(tmp_path)
+    arena.close()
+    assert not shared_image.has_owner(tmp_path)
+    block_in(tmp_path)  # a file without a lock, as an owner leaves it that was killed
+    assert not shared_image.has_owner(tmp_path)

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from service.gateway.uploads.arena import Arena
 from service.host import health
 from service.tasks import frame
+from service.tasks.shared_image import VARIABLE
 from service.worker import drain, exchange
 from service.worker.batches.batch import BatchedOutput
 from tests.e2e.running import until
@@ -28,6 +30,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / health.WORKER_FOLDER
     (folder / "tmp").mkdir(parents=True)
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))  # without the gateways of other tests
     return folder
 
 
@@ -97,6 +100,26 @@ def test_the_hook_waits_for_the_batch_in_progress_and_then_no_longer(
             assert hook.is_alive()
         hook.join(10)
         assert not hook.is_alive()
+
+
+def test_the_hook_waits_for_the_gateway_of_its_pod_although_no_batch_is_in_progress(
+    worker: Path, waiting: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That gateway may still read or decode an image for which it has no other worker."""
+    monkeypatch.setattr(drain, "CALM_S", 0.1)
+    monkeypatch.setattr(drain, "POLL_S", 0.02)
+    monkeypatch.setattr(health, "worker_folder", lambda: worker)
+    arena = Arena(worker.parent, 1 << 16)
+    arena.open()
+    hook = threading.Thread(target=drain.main, args=(["0", "--at-most", "60"],))
+    hook.start()
+    hook.join(1)
+    waited = hook.is_alive()
+    arena.close()
+    hook.join(10)
+
+    assert waited
+    assert not hook.is_alive()
 
 
 def test_the_hook_ends_at_its_bound_while_requests_wait(

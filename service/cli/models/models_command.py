@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from service.cli import terminal
 from service.cli.models import model_table, next_steps
+from service.cli.models.fetch_command import fetch
 from service.cli.options import names_option, store_option
 from service.host.served_models import control, model_archive
 from service.host.served_models.reload import ReloadRequest
@@ -40,7 +41,7 @@ def _existing(_context: click.Context, _option: click.Parameter, store: Path) ->
 existing_store = store_option(callback=_existing)
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, commands=[fetch])
 @click.pass_context
 def models(context: click.Context) -> None:
     """Manage the models and their weights. Without a command, list the models."""

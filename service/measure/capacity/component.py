@@ -19,7 +19,9 @@ def write(folder: Path, sizing: Sizing, fleet_workers: int, autoscaler: Autoscal
     folder.mkdir(parents=True, exist_ok=True)
     patches = [_workers(sizing, fleet_workers, autoscaler)]
     if sizing.max_gateways is not None:
-        patches.append({"patch": _text({**HPA, **_named("gateway"), "spec": {"maxReplicas": sizing.max_gateways}})})
+        most = {**HPA, **_named("gateway"), "spec": {"maxReplicas": sizing.max_gateways}}
+        # With a target, an overlay without this autoscaler renders too: components/sidecar-gateway.
+        patches.append({"target": {"kind": "HorizontalPodAutoscaler", "name": "gateway"}, "patch": _text(most)})
     document = {
         "apiVersion": "kustomize.config.k8s.io/v1alpha1",
         "kind": "Component",
