@@ -132,7 +132,7 @@ def create_app(
     routers = (router_of(routes), *ROUTERS, pages_router(has_playground=settings.playground))
 
     def build() -> Components:
-        server = backend or _torchserve(settings, metrics)
+        server = backend or _torchserve(settings, metrics, registry)
         return Components(settings, metrics, registry, server, authenticator, rate_limiter, shares, shared_readiness)
 
     app: FastAPI = Application(
@@ -150,9 +150,13 @@ def create_app(
     return app
 
 
-def _torchserve(settings: Settings, metrics: Metrics) -> TorchServe:
+def _torchserve(settings: Settings, metrics: Metrics, registry: ModelRegistry) -> TorchServe:
     return TorchServe(
-        settings.server_addresses, metrics.count_retry, on_sent=metrics.count_sent, on_restart=metrics.count_restarts
+        settings.server_addresses,
+        metrics.count_retry,
+        on_sent=metrics.count_sent,
+        on_restart=metrics.count_restarts,
+        identity_of=registry.identity,
     )
 
 

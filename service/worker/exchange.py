@@ -42,12 +42,17 @@ def opened(request: dict[str, Any]) -> list[UnpackedFrame | RejectedImageError]:
 
 
 def reply(
-    outcome: BatchedOutput | Exception, resident: int | None, runtime: Runtime | None = None, *, draining: bool = False
+    outcome: BatchedOutput | Exception,
+    resident: int | None,
+    runtime: Runtime | None = None,
+    *,
+    draining: bool = False,
+    identity: str | None = None,
 ) -> bytes:
     """Return the frame of one image's outcome.
 
-    It has the resident memory of this process in bytes and what runs the model, if known. It says whether the worker is
-    `draining`.
+    It has the resident memory of this process in bytes, what runs the model and the model's `identity`, if known. It
+    says whether the worker is `draining`.
     """
     if isinstance(outcome, RejectedImageError):
         return failure(str(outcome), outcome.code)
@@ -60,9 +65,10 @@ def reply(
         "worker_bytes": resident,
     }
     facts = runtime._asdict() if runtime else {}
+    named = {"identity": identity} if identity is not None else {}
     flags = {name: True for name, holds in (("halved", outcome.is_halved), ("draining", draining)) if holds}
     try:
-        return frame.pack({**head, "worker_bytes": resident, **facts, **flags}, outcome.arrays)
+        return frame.pack({**head, **facts, **named, **flags}, outcome.arrays)
     except ValueError:
         log.exception("the outputs cannot be sent")
         return failure("The model's outputs cannot be sent.")

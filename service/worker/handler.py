@@ -25,6 +25,7 @@ from service.engines.cuda import batch_sizes
 from service.host.torchserve_log import CANNOT_LOAD
 from service.models import cards
 from service.models.cards import CardError, ModelCard
+from service.models.identity import identity as identity_of
 from service.tasks import PREDICT, can_run, operation_of, shared_image, task_of
 from service.tasks.frame import Runtime, UnpackedFrame
 from service.tasks.torch_head import BatchArrays
@@ -79,6 +80,7 @@ class BatchHandler:
         self._runtime: Runtime | None = None
         self._queue = EngineQueue(self._pass, 1, clock)
         self._eager_turn = threading.Lock()
+        self._identity: str | None = None
 
     def initialize(self, context: Any) -> None:
         """Load the model in the worker's folder, and run small to full batches, so that no request pays for the first.
@@ -108,9 +110,10 @@ class BatchHandler:
         outcomes = self._outcomes(opened)
         if self._spans is not None:
             self._spans.record(opened, outcomes, begun_ns)
-        resident, draining = resident_bytes(), drain.has_begun()
+        resident, draining, identity = resident_bytes(), drain.has_begun(), self._identity
         return [
-            exchange.reply(outcomes[index], resident, self._runtime, draining=draining) for index in range(len(opened))
+            exchange.reply(outcomes[index], resident, self._runtime, draining=draining, identity=identity)
+            for index in range(len(opened))
         ]
 
     def _outcomes(self, opened: Sequence[UnpackedFrame | RejectedImageError]) -> dict[int, BatchedOutput | Exception]:
@@ -133,6 +136,7 @@ class BatchHandler:
 
     def _start(self, folder: Path, gpu: int | None) -> None:
         self.card = cards.read(folder)
+        self._identity = identity_of(self.card)
         task_of(self.card)
         # TorchServe counts GPUs by `nvidia-smi`, and without it, or on a slice of a GPU, names none.
         self._device = None if gpu is None else f"cuda:{gpu}"

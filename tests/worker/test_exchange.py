@@ -57,6 +57,14 @@ def test_an_output_says_what_runs_the_model_and_whether_its_batch_was_halved(*, 
     assert (head["engine"], head["device"], head.get("halved", False)) == ("torch", "cuda", is_halved)
 
 
+def test_an_output_says_of_which_model_it_is_where_that_is_known() -> None:
+    output = BatchedOutput({}, 1, 1.0)
+    (named, _), (unnamed, _) = (frame.unpack(exchange.reply(output, None, identity=each)) for each in ("a1", None))
+
+    assert named["identity"] == "a1"
+    assert "identity" not in unnamed
+
+
 def test_an_exception_is_sent_without_its_text() -> None:
     head, arrays = frame.unpack(exchange.reply(RuntimeError("a path on this machine"), None))
 

@@ -14,6 +14,7 @@ from service.engines import Images
 from service.host.torchserve_log import CANNOT_LOAD
 from service.models import cards
 from service.models.cards import CardError
+from service.models.identity import identity
 from service.tasks import PREDICT, frame, operation_of
 from service.worker.handler import BatchHandler
 from tests.stores import write_store
@@ -80,6 +81,14 @@ def test_every_place_gets_the_answer_to_its_own_picture(folder: Path) -> None:
         assert head["ok"] is True
         assert head["batch"] == 3
         assert head["inference_ms"] >= 0
+
+
+def test_an_answer_says_of_which_files_its_model_is(folder: Path) -> None:
+    handler = started(folder, FakeEngine())
+
+    (head,) = heads(handler.handle([request(flat(1))], None))
+
+    assert head["identity"] == identity(cards.read(folder / "tiny-classifier"))
 
 
 def test_a_request_may_hold_several_pictures_and_gets_as_many_answers(folder: Path) -> None:

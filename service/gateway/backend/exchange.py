@@ -37,6 +37,7 @@ QUEUE_FULL = "ServiceUnavailableException"
 ERRORS = {error.code(): error for error in every_error()}
 
 OnSent = Callable[[str, Transport, int], None]
+IdentityOf = Callable[[ModelCard], str | None]
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,20 @@ class ImageRequest:
 class Exchange:
     """The images of one batch, all for one operation of a model."""
 
-    def __init__(self, card: ModelCard, requests: Sequence[ImageRequest], skew_s: float, on_sent: OnSent) -> None:
-        """Allow clocks to differ by `skew_s`; call `on_sent` with the model, the transport and the number of images."""
+    def __init__(
+        self,
+        card: ModelCard,
+        requests: Sequence[ImageRequest],
+        skew_s: float,
+        on_sent: OnSent,
+        identity: str | None = None,
+    ) -> None:
+        """Allow clocks to differ by `skew_s`; call `on_sent` with the model, the transport and the number of images.
+
+        `identity` is that of the card here (`service.models.identity`). Without it, the worker's is not compared.
+        """
         self._card = card
+        self._identity = identity
         self._requests = requests
         self._skew_s = skew_s
         self._on_sent = on_sent
@@ -75,6 +87,7 @@ class Exchange:
         clock = asyncio.get_running_loop().time
         started = clock()
         opened = await self._send(replica, requests, by_reference=replica.shares_memory(self._card.server_name))
+        self._check_identity(replica, opened)
         unread = [index for index, (head, _) in enumerate(opened) if head.get("code") in {UNREADABLE, STALE}]
         if unread:
             if any(opened[index][0]["code"] == UNREADABLE for index in unread):
@@ -86,6 +99,14 @@ class Exchange:
             replica.note_draining()
         elapsed_s = clock() - started
         return [self._outcome(*each, elapsed_s) for each in zip(requests, opened, strict=True)]
+
+    def _check_identity(self, replica: Replica, opened: Sequence[UnpackedFrame]) -> None:
+        """Raise `ReplicaError` if the worker's model has other files than the card here. Older workers say nothing."""
+        expected = self._identity
+        if expected is not None and any(head.get("identity", expected) != expected for head, _ in opened):
+            replica.note_mismatch(self._card.server_name)
+            detail = f"The model server has other files of {self._card.name} than this gateway."
+            raise ReplicaError(BackendUnavailable(detail), counts_as_failure=False)
 
     async def _send(
         self, replica: Replica, requests: Sequence[ImageRequest], *, by_reference: bool

@@ -125,7 +125,10 @@ class Failover:
 
     async def _attempt(self, call: Call[Value], tried: list[Replica]) -> Value:
         """Return the response of one replica, and add it to `tried`; replicas where nothing listens are skipped."""
-        error = ReplicaError(BackendUnavailable("The model server is not reachable."))
+        reason = "is not reachable"
+        if self._replicas.mismatched(call.model):
+            reason = f"has other files of {call.label or call.model} than this gateway"
+        error = ReplicaError(BackendUnavailable(f"The model server {reason}."))
         while (replica := self._replicas.choose(call.model, tried)) is not None:
             tried.append(replica)
             try:

@@ -71,6 +71,7 @@ class Replica:
         self.worker_status: dict[str, WorkerStatus] = {}
         self._circuits: dict[str, CircuitBreaker] = {}
         self._cannot_share: dict[str, frozenset[int]] = {}
+        self._mismatched: dict[str, frozenset[int]] = {}
         self._replacements: dict[str, Replacements] = defaultdict(Replacements)
         self._drained_at = float("-inf")
 
@@ -94,7 +95,17 @@ class Replica:
     def may_answer(self, model: str) -> bool:
         """Return whether a worker of the model was ready at the last check, or no check was made yet."""
         status = self.worker_status.get(model)
-        return status is None or bool(status.ready)
+        return status is None or (bool(status.ready) and not self.is_mismatched(model))
+
+    def is_mismatched(self, model: str) -> bool:
+        """Return whether a worker has said that its model has other files than this gateway; False for new workers."""
+        return self._mismatched.get(model) == self._ready(model)
+
+    def note_mismatch(self, model: str) -> None:
+        """Note that a worker's model has other files than this gateway's store. New workers are asked again."""
+        if not self.is_mismatched(model):
+            log.warning("%s has other files of %s than this gateway, and gets no images of it", self.name, model)
+        self._mismatched[model] = self._ready(model)
 
     @property
     def is_draining(self) -> bool:
@@ -125,8 +136,12 @@ class Replica:
 
     def forget(self, model: str) -> None:
         """Forget a model that is no longer served."""
-        for kept in (self.worker_status, self._circuits, self._cannot_share, self._replacements):
+        for kept in (self.worker_status, self._circuits, self._cannot_share, self._mismatched, self._replacements):
             kept.pop(model, None)
+
+    def usable(self, model: str) -> frozenset[int]:
+        """Return the ids of the ready processes that may get images of the model."""
+        return frozenset() if self.is_mismatched(model) else self._ready(model)
 
     def _ready(self, model: str) -> frozenset[int]:
         return self.worker_status.get(model, WorkerStatus()).ready
@@ -173,17 +188,20 @@ class Replicas:
 
     def workers(self, model: str) -> int:
         """Return how many of the model's workers were ready at the last check, at least 1."""
-        known = (replica.worker_status[model] for replica in self.present if model in replica.worker_status)
-        return max(1, sum(len(status.ready) for status in known))
+        return max(1, sum(len(replica.usable(model)) for replica in self.present))
+
+    def mismatched(self, model: str) -> int:
+        """Return how many replicas have other files of the model than this gateway."""
+        return sum(replica.is_mismatched(model) for replica in self.present)
 
     def choose(self, model: str, tried: Collection[Replica] = ()) -> Replica | None:
         """Return the replica for the next request, None if all are in `tried`.
 
         It is the less busy of two random replicas that may answer. Two, because gateways that all chose the least busy
         replica would choose the same one. A replica whose circuit breaker is half open has precedence. One that will
-        stop is chosen only if there is no other.
+        stop is chosen only if there is no other. One with other files of the model is never chosen.
         """
-        untried = [replica for replica in self.present if replica not in tried]
+        untried = [each for each in self.present if each not in tried and not each.is_mismatched(model)]
         untried = [replica for replica in untried if not replica.is_draining] or untried
         able = [replica for replica in untried if replica.may_answer(model)] or untried
         best = sorted(able, key=lambda replica: replica.circuit(model).rank)

@@ -19,7 +19,7 @@ from service.errors import (
 )
 from service.gateway.backend.batcher import Batcher
 from service.gateway.backend.circuit_breaker import State
-from service.gateway.backend.exchange import Exchange, ImageRequest, OnSent
+from service.gateway.backend.exchange import Exchange, IdentityOf, ImageRequest, OnSent
 from service.gateway.backend.failover import Call, Failover
 from service.gateway.backend.http_client import BrokenError, InvalidResponseError, UnreachableError
 from service.gateway.backend.refusal import Refusal
@@ -47,13 +47,15 @@ OnRestart = Callable[[str, RestartCause, int], None]
 class Workers:
     """A model's workers: ids of the ready ones, the configured number, and the replicas by circuit breaker state.
 
-    `refused` says that the model servers have left the model out: see `Refusal`.
+    `refused` says that the model servers have left the model out: see `Refusal`. `mismatched` replicas have other files
+    of the model than this gateway; their workers are not ready.
     """
 
     ready: frozenset[Hashable]
     configured: int
     circuits: Mapping[State, int] = field(default_factory=dict)
     refused: bool = False
+    mismatched: int = 0
 
 
 class Backend(Protocol):
@@ -92,10 +94,12 @@ class TorchServe:
         resolve: Resolve = resolve,
         on_sent: OnSent = lambda _model, _transport, _images: None,
         on_restart: OnRestart = lambda _model, _cause, _processes: None,
+        identity_of: IdentityOf = lambda _card: None,
     ) -> None:
         """Call `on_retry` after every retry with the model and `answered` or `failed`; `on_sent` as `Exchange` does.
 
-        Call `on_restart` after every look at the workers with how many processes were replaced.
+        Call `on_restart` after every look at the workers with how many processes were replaced. `identity_of` returns
+        the identity of a card, which workers must have too, or None where it is not compared.
         """
         servers = list(servers)
         self._replicas = Replicas(servers, resolve, resolve_interval_s)
@@ -107,6 +111,7 @@ class TorchServe:
         self._on_retry = on_retry
         self._on_sent = on_sent
         self._on_restart = on_restart
+        self._identity_of = identity_of
         self._status_timeout_s = status_timeout_s
         self._skew_s = SKEW_S if any(server.host for server in servers) else 0.0
 
@@ -147,7 +152,7 @@ class TorchServe:
     async def _send(self, requests: Sequence[ImageRequest]) -> Sequence[ModelOutput | ServiceError | None]:
         """Return an outcome for each request, all of one queue; None for each if a batch failed as a whole."""
         card, operation = requests[-1].card, requests[0].operation  # the last has the model's current name
-        exchange = Exchange(card, requests, self._skew_s, self._on_sent)
+        exchange = Exchange(card, requests, self._skew_s, self._on_sent, self._identity_of(card))
         is_batch = len(requests) > 1
         hedge_after_s = HEDGE_SHARE * operation_of(card, operation).deadline_s(card)
         call = Call(card.server_name, exchange.run, hedge_after_s, is_batch, card.name)
@@ -200,12 +205,13 @@ class TorchServe:
         if not any(error is None for error in errors):
             raise next((error for error in errors if error), BackendUnavailable("The model server is not reachable."))
         statuses = [(each.name, each.worker_status[model]) for each in replicas if model in each.worker_status]
-        ready = frozenset((name, pid) for name, status in statuses for pid in status.ready)
+        ready = frozenset((each.name, pid) for each in replicas for pid in each.usable(model))
         registered = sum(status.registered for _, status in statuses) or 1
         silent = {each.name for each, error in zip(replicas, errors, strict=True) if error}
         told = {name: None if name in silent or status.timeouts else status for name, status in statuses}
         refused = self._refusals[model].update(told, asyncio.get_running_loop().time())
-        return Workers(ready, registered * card.serving.workers, self._replicas.circuits(model), refused)
+        circuits, mismatched = self._replicas.circuits(model), self._replicas.mismatched(model)
+        return Workers(ready, registered * card.serving.workers, circuits, refused, mismatched)
 
     async def forget(self, card: ModelCard) -> None:
         """Implement `Backend`; its pending requests are cancelled."""

@@ -240,6 +240,7 @@ class Readiness:
             name = watch.card.name
             self._metrics.workers_ready.labels(name).set(len(watch.workers.ready))
             self._metrics.model_refused.labels(name).set(watch.state == "refused")
+            self._metrics.replicas_mismatched.labels(name).set(watch.workers.mismatched)
             self._metrics.workers_configured.labels(name).set(watch.workers.configured)
             self._metrics.report_runtime(watch.card, watch.runtime)
             for state in STATES:

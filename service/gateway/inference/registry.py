@@ -84,6 +84,10 @@ class ModelRegistry:
         """Return for each card its name and identity. They change whenever the model's outputs could change."""
         return [f"{card.name} {self._identities[card.server_name]}" for card in cards]
 
+    def identity(self, card: ModelCard) -> str | None:
+        """Return the identity of a card; None for a model that is about to be served, or is served no more."""
+        return self._identities.get(card.server_name)
+
     def summary(self, card: ModelCard, state: State) -> dict[str, Any]:
         """Return a `schemas.ModelSummary` without the traffic shares."""
         return {

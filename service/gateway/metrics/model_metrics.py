@@ -122,6 +122,10 @@ class ModelMetrics(RequestMetrics):
         self.model_refused = self._gauge(
             "resnest_model_refused", "1 if the model servers have left the model out at their start", ["model"], LATEST
         )
+        # Read by: alert on gateways and workers with different model stores.
+        self.replicas_mismatched = self._gauge(
+            "resnest_replicas_mismatched", "Replicas with other files of the model than this gateway", ["model"], MAX
+        )
 
     def _define_version_metrics(self) -> None:
         # Read by: dashboard "Versions" (shares); the other panels of that row take the version names from it.

@@ -55,6 +55,7 @@ NAMES = {
     "resnest_shadow_agreement": {"family", "version"},
     "resnest_model_ready": {"model"},
     "resnest_model_refused": {"model"},
+    "resnest_replicas_mismatched": {"model"},
     "resnest_ready": set(),
     "resnest_build_info": {"version", "host"},
     "resnest_model_info": {"model", "version", "task", "precision", "engine", "device"},
