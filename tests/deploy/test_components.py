@@ -89,6 +89,15 @@ def test_every_pod_of_a_component_meets_the_restricted_standard(name: str) -> No
                 assert box["securityContext"]["readOnlyRootFilesystem"] is True
 
 
+@every_component
+def test_no_image_of_a_component_is_named_by_a_tag_that_moves(name: str) -> None:
+    for manifest in with_component(name):
+        if manifest["kind"] in {"Deployment", "Job"}:
+            pod = manifest["spec"]["template"]["spec"]
+            for box in (*pod["containers"], *pod.get("initContainers", [])):
+                assert re.search(r":v?\d+\.\d+", box["image"]), box["image"]
+
+
 @pytest.mark.parametrize("deployment", SCALED)
 def test_pods_that_callers_wait_for_take_the_place_of_others(deployment: str) -> None:
     base = with_component("warm-spare")
