@@ -12,10 +12,10 @@ result is no longer needed, and the `operation` (`service.tasks.base.Operation`)
 image's request is traced, it has `traceparent` and possibly `tracestate` (W3C Trace Context).
 
 The head of a response frame has `ok`. If `ok` is true, the frame has the task's arrays. Its head has `batch` (images in
-the forward pass), `inference_ms`, `worker_bytes` (resident memory of the worker, null if unknown), `identity`, the one
-of the worker's model (`service.models.identity`), and `engine` and `device` (what runs the model). It has `halved`,
-true, if the batch did not fit into memory, and `draining`, true, if the worker will stop. If `ok` is false, the head has
-`code` and `detail` of an error.
+the forward pass), `inference_ms` and `worker_bytes` (resident memory of the worker, null if unknown). It also has
+`identity`, the one of the worker's model (`service.models.identity`), and `engine` and `device` (what runs the model).
+It has `halved`, true, if the batch did not fit into memory, and `draining`, true, if the worker will stop. If `ok` is
+false, the head has `code` and `detail` of an error.
 """
 
 import math

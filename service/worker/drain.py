@@ -2,8 +2,8 @@
 
 `python -m service.worker.drain SECONDS` is the preStop hook of a pod. It tells gateways that this worker will stop, and
 waits for its work to end. Every response then says so, and gateways go elsewhere. A gateway that sends nothing learns
-it from the cluster's name service, when its records expire. A gateway that shares this host's memory is in the same pod,
-and has no other worker. So the hook waits until that has ended.
+it from the cluster's name service, when its records expire. A gateway that shares this host's memory is in the same
+pod, and has no other worker. So the hook waits until that has ended.
 
 `python -m service.worker.drain --run COMMAND` runs TorchServe. At SIGTERM it lets the running batches end, and none
 begin, and then stops TorchServe. A request that waits loses its connection, and its gateway sends it to another worker.
