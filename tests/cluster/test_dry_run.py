@@ -29,8 +29,10 @@ def chosen() -> Iterator[Chosen]:
 
 def all_but_alternatives() -> Iterator[list[str]]:
     """Yield all components but those to which the others are alternatives, and but those that need one of these."""
-    for kept in product(*map(sorted, ALTERNATIVES)):
-        left_out = frozenset[str]().union(*ALTERNATIVES) - {*kept}
+    for kept in map(frozenset, product(*map(sorted, ALTERNATIVES))):
+        if any(len(alternatives & kept) > 1 for alternatives in ALTERNATIVES):
+            continue
+        left_out = frozenset[str]().union(*ALTERNATIVES) - kept
         yield [name for name in COMPONENTS if not left_out & {name, *NEEDS.get(name, ())}]
 
 

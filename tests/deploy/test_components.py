@@ -39,6 +39,7 @@ ALTERNATIVES = (
     frozenset({"monitoring", "prometheus-operator"}),  # both have Grafana's files
     frozenset({"weights", "weights-fetch", "weights-oci"}),
     frozenset({"sidecar-gateway", "no-shared-worker"}),  # the second removes the pods that the first adds to
+    frozenset({"sidecar-gateway", "canary"}),  # the first removes the gateways beside which the second is
 )
 FIRST = "sidecar-gateway"  # before those that change the gateway's container
 # Whose fields the oldest release of the tests does not know.

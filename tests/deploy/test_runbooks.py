@@ -101,8 +101,8 @@ def test_a_page_finds_deployments_by_their_label_and_so_those_of_single_models_t
 
 
 KINDS = {"hpa": "HorizontalPodAutoscaler", "service": "Service"}
-# "A changed selector" is about the workers of all models.
-SHARED = {("rollouts.md", "worker")}
+# "A changed selector" and the pods with a gateway are about the workers of all models.
+SHARED = {("rollouts.md", "worker"), ("scale.md", "worker")}
 
 
 def named(kind: str) -> set[tuple[str, str]]:

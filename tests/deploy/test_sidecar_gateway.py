@@ -18,7 +18,7 @@ from tests.deploy.test_model_workers import CLASSIFIER, invoke, overlay
 from tests.deploy.test_weights import named, rendered
 
 MEBIBYTE = 1 << 20
-OTHERS = sorted({*COMPONENTS} - {FIRST, "no-shared-worker"})
+OTHERS = sorted({*COMPONENTS} - {FIRST, "no-shared-worker", "canary"})
 
 Box = dict[str, Any]
 
