@@ -16,9 +16,9 @@ TORCH_VARIANT ?= $(or $(lastword $(subst /, ,$(TORCH_INDEX))),$(if $(TORCH_INDEX
 LOCK = $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --constraint constraints.txt \
 	--index-strategy unsafe-best-match --no-annotate --no-header --upgrade
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not stress and not cluster" --durations=25 --durations-min=8
-PARALLEL = --dist=loadfile --no-loadscope-reorder
-UNIT_TESTS = $(TEST) --ignore=tests/e2e $(PARALLEL) --numprocesses=4
-E2E_TESTS = $(TEST) tests/e2e $(PARALLEL) --numprocesses=5
+PARALLEL = --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+UNIT_TESTS = $(TEST) --ignore=tests/e2e $(PARALLEL)
+E2E_TESTS = $(TEST) tests/e2e $(PARALLEL)
 AGAIN = --last-failed --last-failed-no-failures=none
 ARGS ?=
 
@@ -34,8 +34,8 @@ run: $(VENV)/worker.stamp ## serve the built-in models on http://127.0.0.1:8000 
 test: check ## format, lint, types, unit tests, end-to-end tests against a real TorchServe
 	@# One OpenMP thread: torch's threads would compete with TorchServe and the gateway for two cores. The tests of a file
 	@# share fixtures, so they stay in one process, and so do files that share a service. Unit tests wait for a fifth of
-	@# their time and end-to-end tests for more than half of it, so four and five processes use two cores. By default, xdist
-	@# begins with the files of most tests, and ends with one process in a long test and the others without any.
+	@# their time and end-to-end tests for half of it, so three processes use two cores. By default, xdist begins with the
+	@# files of most tests, and ends with one process in a long test and two without any.
 ifeq ($(ARGS),)
 	@# What fails beside other work runs once more alone, because a shared machine stalls for seconds. Two failures count.
 	$(UNIT_TESTS) || $(TEST) $(AGAIN) --ignore=tests/e2e

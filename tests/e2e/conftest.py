@@ -37,7 +37,7 @@ class ServiceScheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has 
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ServiceScheduling:
-    """Distribute the tests of this folder, where they run alone (`pytest tests/e2e --numprocesses=5`)."""
+    """Distribute the tests of this folder, where they run alone (`pytest tests/e2e --numprocesses=3`)."""
     return ServiceScheduling(config, log)
 
 
