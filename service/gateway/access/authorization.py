@@ -146,7 +146,8 @@ class AccessMiddleware:
     def _identify(self, scope: Scope, rule: AccessRule) -> Caller:
         label = UNKNOWN
         try:
-            caller = self._authenticator.identify(Headers(scope=scope), client_of(scope, self._proxies))
+            headers, address = Headers(scope=scope), client_of(scope, self._proxies)
+            caller = self._authenticator.identify(headers, address, scope["query_string"])
             label = caller.label
             if rule.scope is not None and rule.scope not in caller.scopes:
                 raise Forbidden(f"This path needs a key with the scope {rule.scope}.", required_scope=rule.scope)

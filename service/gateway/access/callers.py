@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 
 from service.config import api_keys as keys
 from service.config.api_keys import NO_QUOTA, Key, KeysError, Quota
@@ -18,6 +18,10 @@ from service.errors import Unauthenticated
 
 ANONYMOUS = "anonymous"
 MAX_ANONYMOUS = 4096  # addresses whose caller is cached
+
+HOW_TO_SEND: Final = "Send it as `Authorization: Bearer KEY` or as `X-API-Key: KEY`."
+# Query parameters in which other services take a key, in lower case.
+KEY_PARAMETERS: Final = frozenset({"api_key", "api-key", "apikey", "x-api-key", "key", "access_token", "token"})
 
 
 @dataclass(frozen=True)
@@ -90,19 +94,19 @@ class Authenticator:
         """Keep the keys up to date."""
         await asyncio.gather(*(each.watch() for each in (self._keyring, self._tokens) if each is not None))
 
-    def identify(self, headers: Headers, address: str) -> Caller:
+    def identify(self, headers: Headers, address: str, query: bytes = b"") -> Caller:
         """Return the caller that sent these headers, or without authentication the one at that address.
 
-        Raise `Unauthenticated` or `KeysUnavailable`.
+        No key is read from the `query` of the URL. It only explains why a request has no key. Raise `Unauthenticated` or `KeysUnavailable`.
         """
         if self._keyring is None and self._tokens is None:
             return _anonymous(address, self._scopes)
         secret = headers.get("x-api-key") or _bearer(headers)
         if secret is None:
-            raise Unauthenticated("The request has no key.", reason="missing")
+            raise Unauthenticated(f"{_why_missing(headers, query)} {HOW_TO_SEND}", reason="missing")
         caller = self._by_key(secret) or (self._tokens.verify(secret) if self._tokens else None)
         if caller is None:
-            raise Unauthenticated("The key is not valid.", reason="invalid")
+            raise Unauthenticated(_why_invalid(headers), reason="invalid")
         return caller
 
     def _by_key(self, secret: str) -> Caller | None:
@@ -118,3 +122,24 @@ def _anonymous(address: str, scopes: frozenset[str]) -> Caller:
 def _bearer(headers: Headers) -> str | None:
     scheme, _, secret = headers.get("authorization", "").partition(" ")
     return secret.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _why_missing(headers: Headers, query: bytes) -> str:
+    """Return why a request has no key, without any of its values: each of them may be a key."""
+    scheme, _, value = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return "Authorization has no key after `Bearer`."
+    if value:
+        return "Authorization has another scheme than `Bearer`."
+    if scheme:
+        return "Authorization lacks the scheme `Bearer` before the key."
+    if not KEY_PARAMETERS.isdisjoint(name.lower() for name in QueryParams(query)):
+        return "A key in the URL is not read, because proxies and browsers record URLs."
+    return "The request has no key."
+
+
+def _why_invalid(headers: Headers) -> str:
+    """Return what is wrong with a key, without the key."""
+    if headers.get("x-api-key", "").lower().startswith("bearer "):
+        return "The key is not valid. `X-API-Key` takes the key alone, without `Bearer`."
+    return "The key is not valid."

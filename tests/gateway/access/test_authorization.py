@@ -95,6 +95,16 @@ def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
     assert set(all_rules()) == routes
 
 
+@pytest.mark.parametrize("name", ["api_key", "key"])
+async def test_a_key_in_the_url_is_told_that_it_is_not_read(name: str, asking: Running) -> None:
+    async with asking() as client:
+        response = await client.get("/v1/models", params={name: "classify"})
+
+    document = problem(response, 401, "unauthenticated")
+    assert document["detail"].startswith("A key in the URL is not read")
+    assert response.headers["www-authenticate"] == 'Bearer realm="resnest-service"'
+
+
 # The scope for `infer` depends on the model: tests/gateway/routes/open_inference/test_v2.py.
 @pytest.mark.parametrize("route", [route for route in all_rules() if not route.endswith("/infer")])
 async def test_a_path_is_open_to_the_keys_of_its_scope_alone(route: str, asking: Running) -> None:

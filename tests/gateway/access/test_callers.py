@@ -81,6 +81,38 @@ def test_a_request_without_a_good_key_is_told_which_is_the_case(headers: dict[st
     assert caught.value.members["reason"] == reason
 
 
+@pytest.mark.parametrize(
+    ("headers", "query", "explained"),
+    [
+        ({}, b"", "The request has no key."),
+        ({}, b"top_k=3&lang=key", "The request has no key."),
+        ({"Authorization": "Bearer "}, b"", "no key after `Bearer`"),
+        ({"Authorization": "rsn_s3cret"}, b"", "lacks the scheme `Bearer`"),
+        ({"Authorization": "Basic cnNuX3MzY3JldA=="}, b"", "another scheme than `Bearer`"),
+        ({"Authorization": "Token s3cret"}, b"key=s3cret", "another scheme than `Bearer`"),
+        ({}, b"api_key=rsn_s3cret", "A key in the URL is not read"),
+        ({}, b"top_k=3&KEY=s3cret", "A key in the URL is not read"),
+        ({}, b"access_token=s3cret", "A key in the URL is not read"),
+    ],
+)
+def test_a_request_without_a_key_is_told_why_and_how_to_send_one_but_not_what_it_sent(
+    headers: dict[str, str], query: bytes, explained: str
+) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        Authenticator(ring()).identify(Headers(headers), "", query)
+
+    assert explained in caught.value.detail
+    assert caught.value.detail.endswith("Send it as `Authorization: Bearer KEY` or as `X-API-Key: KEY`.")
+    assert not any(sent in caught.value.detail for sent in ("s3cret", "cnNuX3MzY3JldA=="))
+
+
+def test_a_scheme_before_the_key_in_its_own_header_is_explained() -> None:
+    with pytest.raises(Unauthenticated, match="takes the key alone, without `Bearer`") as caught:
+        Authenticator(ring()).identify(Headers({"X-API-Key": "Bearer s3cret"}), "")
+
+    assert "s3cret" not in caught.value.detail
+
+
 def test_keys_of_the_environment_and_of_the_file_are_both_in_force(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"other segment {digest('other')}\n", encoding="utf-8")

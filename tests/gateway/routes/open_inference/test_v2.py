@@ -13,6 +13,7 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 from service.config.api_keys import digest
+from service.gateway.access.callers import HOW_TO_SEND
 from service.models.cards import ModelCard
 from tests.gateway.conftest import Running, until
 from tests.gateway.fixtures.fake_outputs import offline_scores
@@ -249,7 +250,7 @@ async def test_a_key_opens_the_models_of_its_scope(running: Running) -> None:
     assert [answer.status_code for answer in answers] == [200, 403]
     assert [answer.json()["error"] for answer in (answers[1], anonymous)] == [
         "This model needs a key with the scope segment.",
-        "The request has no key.",
+        f"The request has no key. {HOW_TO_SEND}",
     ]
     assert answers[1].json()["required_scope"] == "segment"
     assert anonymous.status_code == 401
