@@ -20,7 +20,7 @@ from service.cli.load.bench import bench
 from service.cli.load.capacity import capacity
 from service.cli.models.models_command import models as models_group
 from service.cli.models.models_command import pull_absent
-from service.cli.options import host_name, names_option, path_option, store
+from service.cli.options import host_name, names_option, path_option, require_command, store
 from service.cli.predict.annotations.export_command import export
 from service.cli.predict.failures import RunFailedError
 from service.cli.predict.predict_command import command_of
@@ -56,7 +56,6 @@ strict_option = click.option(
     help="Do not start if the weights of a model fail their check. Otherwise the other models are served.",
 )
 
-
 START_ERRORS = (CardError, GatewayError, KeysError, SettingsError, StartError, TrafficError)
 
 
@@ -86,6 +85,11 @@ class Main(click.Group):
         if cmd_name in self.commands or cmd_name not in endpoints():
             return super().get_command(ctx, cmd_name)
         return command_of(endpoints()[cmd_name])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Return name, command and the other arguments. Raises `click.UsageError` with the closest names."""
+        require_command(ctx, args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
 
 
 MEASURING = [evaluate, calibrate, quantise, bench, capacity]

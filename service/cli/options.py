@@ -1,6 +1,7 @@
-"""Click options that several commands share."""
+"""Click options that several commands share, and the check of a command's name."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -92,6 +93,17 @@ api_key_option = click.option(
     envvar="RESNEST_API_KEY",
     help="API key for the service. In the environment it is not visible in the list of processes.",
 )
+
+
+def require_command(context: click.Context, name: str, known: Sequence[str]) -> None:
+    """Raise `click.UsageError` with the closest names if none is `name`. Options and completion are left to click.
+
+    click itself suggests only commands that were added to their group, which those of endpoints are not.
+    """
+    if name in known or name.startswith("-") or context.resilient_parsing:
+        return
+    close = " or ".join(get_close_matches(name, known))
+    raise click.UsageError(f"There is no command {name!r}{f'; did you mean {close}?' if close else '.'}", context)
 
 
 def host_name(_context: click.Context, _option: click.Parameter, name: str) -> str:

@@ -173,7 +173,7 @@ class ProcessTree:
 
     def stop(self) -> None:
         """Stop the gateways, which finish their requests first, then TorchServe; a second signal skips the waits."""
-        hurry = self._stop_signal.to_hurry.is_set
+        hurry, begun = self._stop_signal.to_hurry.is_set, time.monotonic()
         if self._control:
             self._control.close()
         if self._gateways:
@@ -182,6 +182,7 @@ class ProcessTree:
             shared_image.remove_abandoned(shared_image.folder(self._environment))  # of gateways that were killed
         if self._torchserve:
             self._torchserve.stop(STOP_TORCHSERVE_S, hurry)
+            self._say(f"Stopped after {time.monotonic() - begun:.1f} s")
 
     def _reload_models(self, control: Control) -> None:
         """Go on with the reload in progress, or begin the next one. One that fails changes nothing."""

@@ -130,6 +130,18 @@ def test_what_the_operating_system_refuses_is_one_sentence(store: Path, tmp_path
     assert (result.exit_code, result.stderr) == (1, f"Error: {tmp_path / 'worker' / 'tmp'}: File exists\n")
 
 
+@pytest.mark.parametrize("near", [f"{name}s" for name in ("run", "detect", "classify", "embed", "evaluate", "models")])
+def test_a_command_that_is_almost_right_gets_the_closest_names_also_those_of_endpoints(near: str) -> None:
+    result = call(near, "photo.jpg")
+
+    assert result.exit_code == 2
+    assert f"There is no command '{near}'; did you mean {near[:-1]}" in result.stderr
+
+
+def test_a_command_that_is_like_no_other_gets_no_suggestion() -> None:
+    assert call("xyzzy").stderr.splitlines()[-1] == "Error: There is no command 'xyzzy'."
+
+
 COMPLETION = """
 eval "$(_RESNEST_SERVICE_COMPLETE=bash_source resnest-service)"
 _resnest_service_completion resnest-service

@@ -1,6 +1,7 @@
 """What `run` checks before it starts anything, and what it does when a child fails. tests/e2e tests the rest."""
 
 import os
+import re
 import socket
 import sys
 import threading
@@ -259,7 +260,8 @@ def test_a_signal_ends_the_waiting_without_an_error(folder: Path, tmp_path: Path
     (tmp_path / "run").mkdir()
     asked = StopSignal()
     environment = fake_java(tmp_path, "exec sleep 60")
-    tree = supervisor.ProcessTree(options, packaged(options), tmp_path / "run", asked, print, environment)
+    said: list[str] = []
+    tree = supervisor.ProcessTree(options, packaged(options), tmp_path / "run", asked, said.append, environment)
     try:
         tree.start()
         asked.to_stop.set()
@@ -267,3 +269,5 @@ def test_a_signal_ends_the_waiting_without_an_error(folder: Path, tmp_path: Path
         tree.watch()
     finally:
         tree.stop()
+    assert said[-2] == "Stopping"
+    assert re.fullmatch(r"Stopped after \d+\.\d s", said[-1])

@@ -61,8 +61,15 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     if _is_list(kind):
         return click.Option([name, flag], multiple=True, help=words)
     if get_origin(kind) is Literal:
-        return click.Option([name, flag], type=click.Choice(get_args(kind)), help=words)
+        return _choice(name, flag, get_args(kind), words)
     return click.Option([name, flag], metavar=_metavar(kind), help=words)
+
+
+def _choice(name: str, flag: str, values: Sequence[str], words: str) -> click.Option:
+    """Return an option for one of the values. Where `true` is one of them, the option alone has that value."""
+    if "true" not in values:
+        return click.Option([name, flag], type=click.Choice(values), help=words)
+    return click.Option([name, flag], type=click.Choice(values), is_flag=False, flag_value="true", help=words)
 
 
 def _metavar(kind: Any) -> str:

@@ -99,12 +99,12 @@ class TrainingRun:
         fitted = ~photos.held_out
         say(f"Fitting the last layer to {photos.features.shape[1]} features of {int(fitted.sum())} photos")
         head = linear_head.fit(photos.features[fitted], photos.class_ids[fitted], photos.folds[fitted])
-        say(f"Cross-validation: accuracy {head.accuracy:.1%}, log loss {head.log_loss:.3f}")
+        say(f"Cross-validation: mean recall of the labels {head.mean_recall:.1%}, log loss {head.log_loss:.3f}")
         facts = {
             "trained": "the last layer",
             "penalty": head.penalty,
             "temperature": round(head.temperature, 4),
-            "cross_validation": {"accuracy": round(head.accuracy, 4), "log_loss": round(head.log_loss, 4)},
+            "cross_validation": {"mean_recall": round(head.mean_recall, 4), "log_loss": round(head.log_loss, 4)},
         }
         if self.recipe is None:
             state = {**checkpoint.read(self.base), "fc.weight": head.weight, "fc.bias": head.bias}
@@ -140,9 +140,9 @@ class TrainingRun:
         begin = linear_head.fit(photos.features[fitted], ids[fitted], photos.folds[fitted])  # not seen by validation
         with progress("Epochs", recipe.epochs, 0) as step:
 
-            def on_epoch(epoch: int, loss: float, accuracy: float) -> None:
+            def on_epoch(epoch: int, loss: float, mean_recall: float) -> None:
                 step(1, 0)
-                say(f"Epoch {epoch}: loss {loss:.3f}, validation accuracy {accuracy:.1%}")
+                say(f"Epoch {epoch}: loss {loss:.3f}, validation mean recall {mean_recall:.1%}")
 
             found = fine_tuning.fine_tune(self.base, begin, examples, recipe, on_epoch)
         if found.log_loss > head.log_loss:
@@ -153,7 +153,7 @@ class TrainingRun:
         facts = {
             "trained": f"the last layer and the last {recipe.stages} stages",
             "temperature": round(found.temperature, 4),
-            "validation": {"accuracy": round(found.accuracy, 4), "log_loss": round(found.log_loss, 4)},
+            "validation": {"mean_recall": round(found.mean_recall, 4), "log_loss": round(found.log_loss, 4)},
             "finetune": asdict(recipe),
         }
         return Trained(found.state, facts)

@@ -17,7 +17,7 @@ from service.engines import graph
 from service.engines.graph import Graph
 from service.engines.training.augment import mixup
 from service.engines.training.augmented_images import AugmentedImages
-from service.engines.training.linear_head import LinearHead, balanced_accuracy, fit_temperature, log_loss
+from service.engines.training.linear_head import LinearHead, fit_temperature, log_loss, mean_recall
 from service.engines.training.optimisation import bfloat16, cosine, optimiser, seed_everything, set_rate, to_device
 from service.models.cards import CardError, ModelCard
 
@@ -66,7 +66,7 @@ class FineTuned:
     state: dict[str, Tensor]
     temperature: float
     log_loss: float
-    accuracy: float
+    mean_recall: float
 
 
 def fine_tune(
@@ -75,7 +75,7 @@ def fine_tune(
     """Return the card's network with `head`, trained further.
 
     BatchNorm keeps its statistics, because few images have poor ones. The logits are divided by the temperature that
-    fits the validation inputs. `on_epoch` gets the number of finished epochs, the loss and the validation accuracy.
+    fits the validation inputs. `on_epoch` gets the number of finished epochs, the loss and the validation mean recall.
     Raises `CardError` if the weights are not finite at the end.
     """
     seed_everything(recipe.seed)
@@ -92,7 +92,7 @@ def fine_tune(
         for parameter in module.network.get_submodule("fc").parameters():
             parameter.div_(temperature)
     state = {key: value.detach().cpu().contiguous() for key, value in module.network.state_dict().items()}
-    return FineTuned(state, temperature, log_loss(logits / temperature, ids), balanced_accuracy(logits, ids))
+    return FineTuned(state, temperature, log_loss(logits / temperature, ids), mean_recall(logits, ids))
 
 
 def _trained(network: nn.Module, stages: int) -> list[nn.Module]:
@@ -127,7 +127,7 @@ def _train(
             losses.append(loss.item())
         if on_epoch:
             ids = torch.from_numpy(examples.validation_ids)
-            on_epoch(epoch + 1, float(np.mean(losses)), balanced_accuracy(_logits(module, examples.validation), ids))
+            on_epoch(epoch + 1, float(np.mean(losses)), mean_recall(_logits(module, examples.validation), ids))
 
 
 def _class_weights(class_ids: Sequence[int]) -> Tensor:

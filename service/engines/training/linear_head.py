@@ -28,8 +28,8 @@ class LinearHead:
     """The weight `(classes, features)` and the bias `(classes,)` of a network's last layer, in float32.
 
     `penalty` and `temperature` were chosen by `log_loss`, which is that of images that were left out, each in turn.
-    `accuracy` is of the same images. Every label counts the same in both. `left_out` has the logits `(n, classes)` of
-    these images, each by the head that was fitted without it.
+    `mean_recall` is of the same images. Every label counts the same in both. `left_out` has the logits `(n, classes)`
+    of these images, each by the head that was fitted without it.
     """
 
     weight: Tensor
@@ -37,7 +37,7 @@ class LinearHead:
     penalty: float
     temperature: float
     log_loss: float
-    accuracy: float
+    mean_recall: float
     left_out: Tensor
 
     def layer(self) -> nn.Linear:
@@ -108,7 +108,7 @@ def fit(features: Features, class_ids: Ids, folds: Ids) -> LinearHead:
         PENALTIES[best],
         temperature,
         log_loss(left_out[best] / temperature, y),
-        balanced_accuracy(left_out[best], y),
+        mean_recall(left_out[best], y),
         left_out[best] / temperature,
     )
 
@@ -118,7 +118,7 @@ def log_loss(logits: Tensor, class_ids: Tensor) -> float:
     return float(functional.cross_entropy(logits, class_ids, weight=_weights(class_ids, logits.shape[1]).to(logits)))
 
 
-def balanced_accuracy(logits: Tensor, class_ids: Tensor) -> float:
+def mean_recall(logits: Tensor, class_ids: Tensor) -> float:
     """Return the mean over the labels of the share of their images that get the right label."""
     right = (logits.argmax(dim=1) == class_ids).double()
     return float(torch.stack([right[class_ids == each].mean() for each in class_ids.unique()]).mean())

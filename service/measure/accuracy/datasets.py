@@ -70,7 +70,8 @@ def read(
     if not checked.images and not checked.mask_problem:
         lines = "; ".join(listing.summary(left_out, root, SHOWN))
         where = f"{chosen}{f', split {split}' if split else ''}"
-        raise CardError(f"{root} has no image of the layout {where}" + (f"; left out: {lines}" if lines else ""))
+        way_out = "; make a folder for each label in it" if chosen == "folders" else ""
+        raise CardError(f"{root} has no image of the layout {where}{way_out}{'; left out: ' if lines else ''}{lines}")
     return Dataset(
         root,
         chosen,

@@ -80,6 +80,16 @@ def test_masks_and_overlays_are_written_as_files(store: Path, photos: Path, tmp_
         assert mask.size == (96, 72)
 
 
+@pytest.mark.parametrize(
+    "command", [name for name, each in endpoints().items() if "overlay" in each.query.model_fields]
+)
+def test_an_overlay_without_a_format_is_a_png(command: str, store: Path, photos: Path, tmp_path: Path) -> None:
+    result = call(command, store, photos / "a.png", "--overlay", "--out", tmp_path / "out")
+
+    assert result.exit_code == 0, result.output
+    assert list((tmp_path / "out").glob("a.overlay*.png"))
+
+
 def test_an_explanation_and_detections_are_drawn_too(store: Path, photos: Path, tmp_path: Path) -> None:
     for command, name in (("explain", "a.overlay-1.png"), ("detect", "a.overlay.png")):
         result = call(command, store, photos / "a.png", "--out", tmp_path / command)

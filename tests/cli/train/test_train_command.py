@@ -80,6 +80,13 @@ def test_the_figures_are_those_that_evaluate_finds_with_the_serving_code(trained
     )
 
 
+def test_the_figure_of_the_cross_validation_is_named_as_what_it_is(trained: Result, store: Path) -> None:
+    found = cards.read(store / "mine").training["cross_validation"]
+
+    assert set(found) == {"mean_recall", "log_loss"}
+    assert f"Cross-validation: mean recall of the labels {found['mean_recall']:.1%}, log loss" in trained.stderr
+
+
 def test_the_card_has_a_sign_of_unknown_images(trained: Result, store: Path) -> None:
     card = cards.read(store / "mine")
 
@@ -154,7 +161,7 @@ def test_the_last_stage_is_trained_too_by_the_papers_recipe(store: Path, photos:
 
     assert done.exit_code == 0, done.output
     card = cards.read(store / "tuned")
-    assert "Epoch 2: loss " in done.stderr
+    assert "validation mean recall " in done.stderr.partition("Epoch 2: loss ")[2]
     assert card.measured["top1"] >= 0.9
     assert card.training["finetune"]["epochs"] == 2
     assert card.training["finetune"]["label_smoothing"] == 0.1

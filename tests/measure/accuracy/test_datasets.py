@@ -142,6 +142,13 @@ def test_a_folder_that_is_no_such_data_set_is_refused(tmp_path: Path, layout: st
         datasets.read(tmp_path, layout)
 
 
+def test_images_without_folders_of_labels_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    told = "has no image of the layout folders; make a folder for each label in it; left out: .*in no folder of a label"
+    with pytest.raises(CardError, match=told):
+        datasets.read(tmp_path)
+
+
 def test_an_index_without_its_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text("image,label\na.jpg,cat\n", encoding="utf-8")
     with pytest.raises(CardError, match="is not a data set of the layout index"):
