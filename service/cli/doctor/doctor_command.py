@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from service.cli.doctor import finding
+from service.cli.doctor.finding import counted
 from service.cli.terminal import show_table
 from service.config.cores import SLEEPING_THREADS
 from service.config.environment import SettingsError
@@ -29,7 +31,6 @@ def doctor(port: int | None, *, as_json: bool) -> None:
     problem.
     """
     os.environ |= SLEEPING_THREADS | os.environ
-    from service.cli.doctor import finding  # noqa: PLC0415 - a command imports what it needs when it runs
 
     found = list(finding.run(_checks(port)))
     if as_json:
@@ -46,12 +47,13 @@ def _say_cures(found: "Sequence[Finding]") -> None:
     for each in to_correct:
         click.echo(f"\n{click.style(each.check, bold=True)}: {each.found}\n  {each.cure}")
     problems = sum(each.state == "problem" for each in found)
-    click.echo(f"\n{len(found)} checks, {problems} problems, {len(to_correct) - problems} warnings")
+    counts = {"check": len(found), "problem": problems, "warning": len(to_correct) - problems}
+    click.echo(f"\n{', '.join(counted(number, noun) for noun, number in counts.items())}")
 
 
 def _checks(port: int | None) -> "Iterable[Check]":
     """Return the checks. Without a `port` the one of the settings is checked."""
-    from service.cli.doctor import host_findings, model_findings  # noqa: PLC0415
+    from service.cli.doctor import host_findings, model_findings  # noqa: PLC0415 - when the command runs
     from service.config import environment  # noqa: PLC0415
 
     yield from (host_findings.python, host_findings.system, host_findings.java, host_findings.processor)

@@ -35,6 +35,11 @@ def problem(check: str, found: str, cure: str) -> Finding:
     return Finding(check, "problem", found, cure)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return the number with the noun, which gets an s unless the number is 1."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def run(checks: Iterable[Check]) -> Iterator[Finding]:
     """Yield what each check finds. A check that fails itself is a finding too, so that the others still run."""
     for check in checks:

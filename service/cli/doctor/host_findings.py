@@ -1,5 +1,6 @@
 """Checks of the host: system, Python, Java, processor, memory, files, ports and disks."""
 
+import json
 import os
 import platform
 import resource
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from service.cli.doctor.finding import Finding, ok, problem, warning
+from service.cli.doctor.finding import Finding, counted, ok, problem, warning
 from service.config.cores import usable_cores
 from service.config.settings import MEBIBYTE, Settings
 from service.host import health, host_checks
@@ -24,6 +25,8 @@ WANTED_DISK: Final = 1 << 30  # archives, compiled networks and logs
 JAVA_S: Final = 20.0
 # Features of x86-64 processors that engines use, in the order of their age.
 FEATURES: Final = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+PROJECT: Final = "resnest-service"  # the name at /v2
+PROBLEMS: Final = "/problems/"  # with which the type of each problem begins
 NOT_SET: Final = "unlimited"
 OTHER_PORT: Final = "choose another port with `run --port` or RESNEST_PORT"
 
@@ -80,7 +83,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Iterator[Finding]:
     lines = dict(map(_pair, text.splitlines()))
     features = [name for name in FEATURES if name in lines.get("flags", "").split()]
     model = lines.get("model name", platform.machine())
-    found = f"{model}, {usable_cores()} usable cores, {', '.join(features) or 'no AVX2'}"
+    found = f"{model}, {counted(usable_cores(), 'usable core')}, {', '.join(features) or 'no AVX2'}"
     if "flags" in lines and "avx2" not in features:
         yield warning("processor", found, "networks run several times slower without AVX2; use a newer processor")
     else:
@@ -124,18 +127,35 @@ def port(settings: Settings) -> Iterator[Finding]:
     try:
         require_free_port(options.host, options.port)
     except StartError as error:
-        if health.get(options.address, "/livez")[0]:
-            yield warning("port", f"{options.address} has a server already", f"stop it, or {OTHER_PORT}")
-        else:
+        if not health.get(options.address, "/livez")[0]:
             yield problem("port", str(error), f"{OTHER_PORT}, or another host with --host or RESNEST_HOST")
+        elif _is_this_service(options.address):
+            yield ok("port", f"a resnest-service answers at {options.address}; a second one needs another port")
+        else:
+            yield warning("port", f"another server answers at {options.address}", f"stop it, or {OTHER_PORT}")
         return
     yield ok("port", f"{options.host} port {options.port} is free")
+
+
+def _is_this_service(address: str) -> bool:
+    """Return whether a gateway of this project answers: with its name, or with its problem for calls without a key."""
+    try:
+        document = json.loads(health.get(address, "/v2")[1])
+    except ValueError:
+        return False
+    if not isinstance(document, dict):
+        return False
+    return document.get("name") == PROJECT or str(document.get("type")).startswith(PROBLEMS)
 
 
 def disks(settings: Settings, environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
     """Check the space and the rights of the folders that the service writes."""
     cache = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    places = {"temporary folder": Path(tempfile.gettempdir()), "cache": cache, "model store": settings.model_store}
+    places = {
+        "temporary folder": Path(tempfile.gettempdir()),
+        "cache": cache,
+        "model store folder": settings.model_store,
+    }
     for name, folder in places.items():
         there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
         free = shutil.disk_usage(there).free

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from service.cli.doctor.finding import Finding, ok, problem, warning
+from service.cli.doctor.finding import Finding, counted, ok, problem, warning
 from service.config import api_keys, environment
 from service.config.api_keys import KeysError
 from service.config.environment import SettingsError
@@ -82,13 +82,11 @@ def store(settings: Settings) -> Iterator[Finding]:
         found = zoo.read_nonempty_zoo(settings.model_store, task_of)
         cards = found.select(settings.models) if settings.models else served(settings)
     except CardError as error:
-        yield problem(
-            "model store", str(error), "name the store in RESNEST_MODEL_STORE, and its models in RESNEST_MODELS"
-        )
+        yield problem("models", str(error), "name the store in RESNEST_MODEL_STORE, and its models in RESNEST_MODELS")
         return
     for name, reason in found.unreadable.items():
-        yield problem("model store", f"{name}: {reason}", "correct the card, or remove its folder")
-    yield ok("model store", f"{settings.model_store.resolve()}: {len(found)} models, {len(cards)} to serve")
+        yield problem("models", f"{name}: {reason}", "correct the card, or remove its folder")
+    yield ok("models", f"{settings.model_store.resolve()}: {counted(len(found), 'model')}, {len(cards)} to serve")
     if not cards:
         yield problem("weights", "no model has its weights", "resnest-service models pull NAME")
     for card in cards:
@@ -147,7 +145,7 @@ def keys(settings: Settings, today: date | None = None) -> Iterator[Finding]:
         yield warning("keys", f"expired: {', '.join(expired)}", "make new keys with `resnest-service keys new`")
     if mode & stat.S_IWOTH:
         yield warning("keys", f"{settings.keys_file} can be written by every user", f"chmod o-w {settings.keys_file}")
-    yield ok("keys", f"{settings.keys_file}: {len(found)} keys")
+    yield ok("keys", f"{settings.keys_file}: {counted(len(found), 'key')}")
 
 
 def _version(name: str) -> str:

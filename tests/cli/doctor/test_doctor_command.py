@@ -1,6 +1,7 @@
 """The command `doctor`, from its checks to its exit status."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ def test_every_part_is_checked(store: Path) -> None:
     assert result.exit_code == 0, result.stdout
     assert {each["check"] for each in found} >= {
         *("Python", "platform", "Java", "processor", "memory", "open files", "native libraries", "packages", "GPU"),
-        *("settings", "port", "temporary folder", "cache", "model store", "shared memory", "weights", "keys", "engine"),
+        *("settings", "port", "temporary folder", "cache", "model store folder", "shared memory"),
+        *("models", "weights", "keys", "engine"),
     }
 
 
@@ -38,7 +40,13 @@ def test_a_problem_has_its_cure_and_ends_with_status_1(store: Path) -> None:
 
     assert result.exit_code == 1
     assert "did you mean RESNEST_MAX_IN_FLIGHT?\n  correct it, or unset it" in result.stdout
-    assert "1 problems" in result.stdout
+    assert "1 problem," in result.stdout
+
+
+def test_each_check_of_a_store_has_its_own_name(store: Path) -> None:
+    names = Counter(each["check"] for each in json.loads(call(store, "--json").stdout))
+
+    assert {name for name, count in names.items() if count > 1} <= {"weights", "engine"}  # a row for each model
 
 
 def test_the_port_that_run_would_use_is_checked(store: Path) -> None:

@@ -1,15 +1,23 @@
 """Checks of the host, with the facts of other hosts."""
 
+import os
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Iterable
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from service.cli.doctor import host_findings
 from service.cli.doctor.finding import Finding
+from service.config import api_keys
 from service.config.settings import Settings
+from service.host import health
 from service.host.processes import free_port
+from tests.e2e.running import until
 
 
 def only(found: Iterable[Finding]) -> Finding:
@@ -75,12 +83,37 @@ def test_a_port_that_is_taken_is_named() -> None:
     assert "RESNEST_PORT" in found.cure
 
 
+@pytest.mark.parametrize("keys", [{}, {"RESNEST_KEYS": api_keys.Key("a", frozenset({"classify"}), "0" * 64).line()}])
+def test_a_running_service_of_this_project_is_named_and_is_no_problem(keys: dict[str, str], store: Path) -> None:
+    settings = Settings(model_store=store, port=free_port())
+    variables = {"RESNEST_MODEL_STORE": str(store), "RESNEST_PORT": str(settings.port), **keys}
+    gateway = subprocess.Popen([sys.executable, "-m", "service", "gateway"], env={**os.environ, **variables})
+    address = f"http://127.0.0.1:{settings.port}"
+    try:
+        until(lambda: health.get(address, "/livez")[0] == 200, 30)
+        found = only(host_findings.port(settings))
+    finally:
+        gateway.terminate()
+        gateway.wait(30)
+
+    assert (found.state, f"a resnest-service answers at {address}" in found.found) == ("ok", True)
+
+
+def test_another_server_on_the_port_is_a_warning() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        found = only(host_findings.port(Settings(port=server.server_port)))
+        server.shutdown()
+
+    assert (found.state, "another server answers" in found.found) == ("warning", True)
+
+
 def test_folders_are_checked_and_a_shared_memory_that_is_too_small_is_a_warning(tmp_path: Path) -> None:
     settings = Settings(model_store=tmp_path, shared_memory_dir=tmp_path / "none")
 
     found = {each.check: each for each in host_findings.disks(settings, {"XDG_CACHE_HOME": str(tmp_path / "cache")})}
 
-    assert found["model store"].state == "ok"
+    assert found["model store folder"].state == "ok"
     assert str(tmp_path / "cache") in found["cache"].found
     assert found["shared memory"].state == "warning"
 

@@ -52,14 +52,14 @@ def test_weights_that_changed_and_cards_that_cannot_be_read_are_problems(store: 
 
     found = [each for each in model_findings.store(Settings(model_store=copy)) if each.state == "problem"]
 
-    assert [each.check for each in found] == ["model store", "weights"]
+    assert [each.check for each in found] == ["models", "weights"]
     assert "has the SHA-256" in found[1].found
     assert found[1].cure == "resnest-service models pull tiny-classifier"
 
 
 def test_no_store_and_an_unknown_model_are_problems(store: Path, tmp_path: Path) -> None:
-    assert states(model_findings.store(Settings(model_store=tmp_path))) == [("model store", "problem")]
-    assert states(model_findings.store(Settings(model_store=store, models=("none",)))) == [("model store", "problem")]
+    assert states(model_findings.store(Settings(model_store=tmp_path))) == [("models", "problem")]
+    assert states(model_findings.store(Settings(model_store=store, models=("none",)))) == [("models", "problem")]
 
 
 def test_the_engine_of_each_model_is_named(store: Path) -> None:
