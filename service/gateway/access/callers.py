@@ -97,7 +97,8 @@ class Authenticator:
     def identify(self, headers: Headers, address: str, query: bytes = b"") -> Caller:
         """Return the caller that sent these headers, or without authentication the one at that address.
 
-        No key is read from the `query` of the URL. It only explains why a request has no key. Raise `Unauthenticated` or `KeysUnavailable`.
+        No key is read from the `query` of the URL. It only explains why a request has no key. Raise `Unauthenticated`
+        or `KeysUnavailable`.
         """
         if self._keyring is None and self._tokens is None:
             return _anonymous(address, self._scopes)
