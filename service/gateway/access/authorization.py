@@ -147,7 +147,7 @@ class AccessMiddleware:
         label = UNKNOWN
         try:
             headers, address = Headers(scope=scope), client_of(scope, self._proxies)
-            caller = self._authenticator.identify(headers, address, scope["query_string"])
+            caller = self._authenticator.identify(headers, address, scope.get("query_string", b""))
             label = caller.label
             if rule.scope is not None and rule.scope not in caller.scopes:
                 raise Forbidden(f"This path needs a key with the scope {rule.scope}.", required_scope=rule.scope)
