@@ -72,9 +72,7 @@ class Caller:
         self._connection.close()
 
 
-def times_in_turn(
-    sides: Mapping[str, Side], uploads: Sequence[bytes], images: int
-) -> dict[str, dict[str, list[float]]]:
+def times_in_turn(sides: Mapping[str, Side], uploads: Sequence[bytes], images: int) -> dict[str, Times]:
     """Return the milliseconds of at least `images` single images of each side, which take turns.
 
     The figures of a side are those of all its stages and, as `all`, of the images.

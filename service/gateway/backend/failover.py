@@ -125,17 +125,20 @@ class Failover:
 
     async def _attempt(self, call: Call[Value], tried: list[Replica]) -> Value:
         """Return the response of one replica, and add it to `tried`; replicas where nothing listens are skipped."""
-        reason = "is not reachable"
-        if self._replicas.mismatched(call.model):
-            reason = f"has other files of {call.label or call.model} than this gateway"
-        error = ReplicaError(BackendUnavailable(f"The model server {reason}."))
+        error: ReplicaError | None = None
         while (replica := self._replicas.choose(call.model, tried)) is not None:
             tried.append(replica)
             try:
                 return await self._send(replica, call)
             except NotSentError as not_sent:
                 error = not_sent
-        raise error
+        raise error or ReplicaError(BackendUnavailable(f"The model server {self._why_none(call)}."))
+
+    def _why_none(self, call: Call[Value]) -> str:
+        """Return why no replica can be chosen."""
+        if self._replicas.mismatched(call.model):
+            return f"has other files of {call.label or call.model} than this gateway"
+        return "is not reachable"
 
     async def _send(self, replica: Replica, call: Call[Value]) -> Value:
         loop = asyncio.get_running_loop()

@@ -95,7 +95,7 @@ class Replica:
     def may_answer(self, model: str) -> bool:
         """Return whether a worker of the model was ready at the last check, or no check was made yet."""
         status = self.worker_status.get(model)
-        return status is None or (bool(status.ready) and not self.is_mismatched(model))
+        return status is None or bool(self.usable(model))
 
     def is_mismatched(self, model: str) -> bool:
         """Return whether a worker has said that its model has other files than this gateway; False for new workers."""

@@ -162,8 +162,9 @@ class ModelMetrics(RequestMetrics):
     def report_runtime(self, card: ModelCard, runtime: Runtime | None) -> None:
         """Report what runs a model, as a worker has said; nothing before one has."""
         if runtime is not None:
+            values_of_card = labels_of(card).values()
             for each in RUNTIMES:
-                self.model_info.labels(*labels_of(card).values(), *each).set(each == runtime)
+                self.model_info.labels(*values_of_card, *each).set(each == runtime)
 
     def count_offered(self, models: Iterable[str], images: int = 1) -> None:
         """Count images for models that are not in the response cache, before they are admitted or rejected."""
