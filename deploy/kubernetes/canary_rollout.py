@@ -24,11 +24,13 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import click
 
+from deploy.prometheus.objectives import ALERTS, SHORTEST
+
 STABLE, CANARY = "gateway", "gateway-canary"  # the Deployments, and the Services of the same names
 ROUTE: Final = "gateway"
 JOB: Final = "resnest-gateway-canary"
 BREACH, NO_DATA, NOT_BACK = 3, 4, 5
-PAGE_BURN: Final = 14.4  # at which a page is sent (deploy/prometheus/objectives.py)
+PAGE_BURN: Final = next(pair.factor for pair in ALERTS["page"] if pair.short == SHORTEST)  # at which a page is sent
 MISSING_CHECKS: Final = 3  # in a row, after which Prometheus counts as blind
 WINDOW_S: Final = 300  # of both recorded rates
 BURN: Final = f'max(objective:resnest_burn:rate5m{{job="{JOB}"}})'

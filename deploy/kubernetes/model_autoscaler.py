@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from service.measure.capacity.component import OFFERED
+from service.measure.capacity.component import OFFERED, external_metric, quantity
 
 FOLDER: Final = Path(__file__).parent
 HPA, SCALED_OBJECT = "HorizontalPodAutoscaler", "ScaledObject"
@@ -36,11 +36,9 @@ def of_hpa(demand: Demand) -> list[dict[str, Any]]:
     external = "/spec/metrics/0/external"
     changes: list[dict[str, Any]] = [{"op": "add", "path": f"{external}/metric/selector", "value": _selector(demand)}]
     if demand.in_flight is not None:
-        changes.append(_replaced(f"{external}/target/averageValue", _quantity(demand.in_flight)))
+        changes.append(_replaced(f"{external}/target/averageValue", quantity(demand.in_flight)))
     if demand.images_per_s is not None:
-        target = {"type": "AverageValue", "averageValue": _quantity(demand.images_per_s)}
-        metric = {"name": OFFERED, "selector": _selector(demand)}
-        value = {"type": "External", "external": {"metric": metric, "target": target}}
+        value = external_metric(OFFERED, demand.images_per_s, selector=_selector(demand))
         changes.append({"op": "add", "path": "/spec/metrics/-", "value": value})
     return changes + _limits(demand, "maxReplicas", "minReplicas")
 
@@ -64,10 +62,6 @@ def of_keda(demand: Demand, deployment: str, *, on_gpu: bool) -> list[dict[str, 
 
 def _selector(demand: Demand) -> dict[str, Any]:
     return {"matchExpressions": [{"key": "model", "operator": "In", "values": list(demand.models)}]}
-
-
-def _quantity(value: float) -> str:
-    return f"{round(1000 * value)}m"
 
 
 def _replaced(path: str, value: Any) -> dict[str, Any]:

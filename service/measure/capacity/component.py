@@ -41,7 +41,7 @@ def _workers(sizing: Sizing, workers: int, autoscaler: Autoscaler) -> dict[str, 
     """Return the patch of the workers' autoscaler: both targets, and the most workers."""
     targets = {IN_FLIGHT: sizing.in_flight_target, OFFERED: sizing.images_per_s_target}
     if autoscaler == "hpa":
-        metrics = [_external(name, target) for name, target in targets.items()]
+        metrics = [external_metric(name, target) for name, target in targets.items()]
         return {"patch": _text({**HPA, **_named("worker"), "spec": {"maxReplicas": workers, "metrics": metrics}})}
     changes: list[dict[str, Any]] = [{"op": "replace", "path": "/spec/maxReplicaCount", "value": workers}]
     changes += [
@@ -51,12 +51,15 @@ def _workers(sizing: Sizing, workers: int, autoscaler: Autoscaler) -> dict[str, 
     return {"target": {"kind": "ScaledObject", "name": "worker"}, "patch": _text(changes)}
 
 
-def _external(name: str, target: float) -> dict[str, Any]:
-    quantity = f"{round(1000 * target)}m"
-    return {
-        "type": "External",
-        "external": {"metric": {"name": name}, "target": {"type": "AverageValue", "averageValue": quantity}},
-    }
+def external_metric(name: str, target: float, **metric: Any) -> dict[str, Any]:
+    """Return a metric of a HorizontalPodAutoscaler with its target for each pod, and with more of what it selects."""
+    average = {"type": "AverageValue", "averageValue": quantity(target)}
+    return {"type": "External", "external": {"metric": {"name": name, **metric}, "target": average}}
+
+
+def quantity(value: float) -> str:
+    """Return a number as Kubernetes writes it, in thousandths."""
+    return f"{round(1000 * value)}m"
 
 
 def _named(name: str) -> dict[str, Any]:
