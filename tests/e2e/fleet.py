@@ -15,7 +15,7 @@ import psutil
 
 from service.host.processes import free_port
 from service.host.run_folders import short_folder
-from tests.e2e.running import COMMAND, START_S, leader_of, until
+from tests.e2e.running import COMMAND, START_S, address_options, leader_of, until, worker_addresses
 from tests.e2e.test_answers import upload
 
 CALLERS = 8
@@ -152,13 +152,10 @@ def _fleet(store: Path, folder: Path, gateways: int) -> Iterator[Fleet]:
     started: list[Server] = []
     clients: list[httpx.Client] = []
     try:
-        servers = [
-            {name: f"http://127.0.0.1:{free_port()}" for name in ("inference", "management", "metrics")} for _ in "ab"
-        ]
+        servers = [worker_addresses() for _ in "ab"]
         for number, addresses in enumerate(servers):
-            options = [word for name, address in addresses.items() for word in (f"--{name}-address", address)]
             environment = {"RESNEST_MODEL_STORE": str(store), "OMP_NUM_THREADS": "1"}
-            started.append(Server(folder / f"worker{number}", ["worker", *options], environment))
+            started.append(Server(folder / f"worker{number}", ["worker", *address_options(addresses)], environment))
         for number in range(gateways):
             port = free_port()
             environment = {

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import psutil
+
+from service.host.processes import free_port
 
 START_S = 120.0  # a CI machine has two shared cores; on an idle machine a start takes 8 s
 PROCESS_PAUSE_S = 1.0  # `resnest-service health` takes 0.5 s of a core
@@ -97,6 +99,16 @@ def _running(
                 process.wait()
         for member in service.left():
             member.kill()
+
+
+def worker_addresses() -> dict[str, str]:
+    """Return free addresses on this host for each API of a worker, by its name."""
+    return {name: f"http://127.0.0.1:{free_port()}" for name in ("inference", "management", "metrics")}
+
+
+def address_options(addresses: Mapping[str, str]) -> list[str]:
+    """Return the options of `worker` that set its addresses."""
+    return [word for name, address in addresses.items() for word in (f"--{name}-address", address)]
 
 
 def leader_of(workers: Iterable[psutil.Process]) -> psutil.Process:

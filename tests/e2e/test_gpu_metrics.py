@@ -9,12 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.host.processes import free_port
 from service.host.run_folders import short_folder
 from service.worker.resources.gauges import LOAD_TIME
 from service.worker.resources.gpu_report import GAUGES
 from tests.e2e.fleet import Server
-from tests.e2e.running import START_S, until
+from tests.e2e.running import START_S, address_options, until, worker_addresses
 from tests.laws.sources import ROOT
 from tests.stores import write_store
 
@@ -33,12 +32,11 @@ def metrics_address(tmp_path: Path) -> Iterator[str]:
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules/pynvml.py").write_text(MODULE, encoding="utf-8")
     store = write_store(tmp_path / "store", "tiny-classifier")
-    addresses = {name: f"http://127.0.0.1:{free_port()}" for name in ("inference", "management", "metrics")}
-    options = [word for name, address in addresses.items() for word in (f"--{name}-address", address)]
+    addresses = worker_addresses()
     paths = os.pathsep.join(map(str, (tmp_path / "modules", ROOT)))
     with short_folder(tempfile.gettempdir()) as folder:
         environment = {"RESNEST_MODEL_STORE": str(store), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-        server = Server(folder / "worker", ["worker", *options], environment)
+        server = Server(folder / "worker", ["worker", *address_options(addresses)], environment)
         try:
             yield addresses["metrics"]
         finally:

@@ -18,7 +18,17 @@ from service.host.processes import free_port
 from service.host.served_models import model_archive
 from service.tasks import frame
 from service.worker import drain
-from tests.e2e.running import COMMAND, PROCESS_PAUSE_S, START_S, Running, leader_of, running, until
+from tests.e2e.running import (
+    COMMAND,
+    PROCESS_PAUSE_S,
+    START_S,
+    Running,
+    address_options,
+    leader_of,
+    running,
+    until,
+    worker_addresses,
+)
 from tests.e2e.test_answers import post, upload
 from tests.stores import write_store
 
@@ -112,11 +122,10 @@ def test_a_model_whose_worker_is_killed_again_and_again_leaves_the_others_in_ser
 
 def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, tmp_path: Path) -> None:
     """As in a container: the command runs TorchServe, and packages into its own folder, not into the store."""
-    urls = {name: f"http://127.0.0.1:{free_port()}" for name in ("inference", "management", "metrics")}
-    options = [word for name, url in urls.items() for word in (f"--{name}-address", url)]
+    urls = worker_addresses()
     environment = {**os.environ, "TMPDIR": str(tmp_path), "RESNEST_MODEL_STORE": str(one_model)}
     with (tmp_path / "log").open("wb") as log:
-        worker = subprocess.Popen([COMMAND, "worker", *options], env=environment, stdout=log, stderr=log)
+        worker = subprocess.Popen([COMMAND, "worker", *address_options(urls)], env=environment, stdout=log, stderr=log)
 
     def healthy() -> bool:
         return subprocess.run([COMMAND, "health"], env=environment, capture_output=True, check=False).returncode == 0

@@ -11,7 +11,7 @@ import pytest
 from service.host.processes import free_port
 from service.host.run_folders import short_folder
 from tests.e2e.fleet import Server
-from tests.e2e.running import START_S, until
+from tests.e2e.running import START_S, address_options, until, worker_addresses
 from tests.e2e.test_answers import upload
 from tests.stores import write_store
 
@@ -25,14 +25,11 @@ IMAGES = 24
 def serving(folder: Path, stores: list[Path]) -> Iterator[str]:
     """Run a model server for each store, and a gateway with the first; yield its URL."""
     started: list[Server] = []
-    addresses = [
-        {name: f"http://127.0.0.1:{free_port()}" for name in ("inference", "management", "metrics")} for _ in stores
-    ]
+    addresses = [worker_addresses() for _ in stores]
     try:
         for number, (store, its) in enumerate(zip(stores, addresses, strict=True)):
-            options = [word for name, address in its.items() for word in (f"--{name}-address", address)]
             environment = {"RESNEST_MODEL_STORE": str(store), "OMP_NUM_THREADS": "1"}
-            started.append(Server(folder / f"worker-{number}", ["worker", *options], environment))
+            started.append(Server(folder / f"worker-{number}", ["worker", *address_options(its)], environment))
         port = free_port()
         environment = {
             "RESNEST_MODEL_STORE": str(stores[0]),

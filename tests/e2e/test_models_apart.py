@@ -11,7 +11,7 @@ import pytest
 from service.host.processes import free_port
 from service.host.run_folders import short_folder
 from tests.e2e.fleet import Server, loaded
-from tests.e2e.running import START_S, until
+from tests.e2e.running import START_S, address_options, until, worker_addresses
 from tests.e2e.test_answers import upload
 from tests.e2e.test_faults import wait_for_more
 from tests.stores import write_store
@@ -25,15 +25,11 @@ MODELS = ("tiny-classifier", "tiny-segmenter")
 def apart(store: Path, folder: Path) -> Iterator[tuple[dict[str, Server], str]]:
     """Run a server for each model and a gateway; yield the servers by model, and the gateway's URL."""
     started: list[Server] = []
-    addresses = {
-        model: {name: f"http://127.0.0.1:{free_port()}" for name in ("inference", "management", "metrics")}
-        for model in MODELS
-    }
+    addresses = {model: worker_addresses() for model in MODELS}
     try:
         for model, its in addresses.items():
-            options = [word for name, address in its.items() for word in (f"--{name}-address", address)]
             environment = {"RESNEST_MODEL_STORE": str(store), "RESNEST_MODELS": model, "OMP_NUM_THREADS": "1"}
-            started.append(Server(folder / model, ["worker", *options], environment))
+            started.append(Server(folder / model, ["worker", *address_options(its)], environment))
         port = free_port()
         environment = {
             "RESNEST_MODEL_STORE": str(store),

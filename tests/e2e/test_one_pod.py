@@ -16,8 +16,8 @@ import pytest
 from service.host.processes import free_port
 from service.host.run_folders import short_folder
 from service.tasks.shared_image import PREFIX, VARIABLE
-from tests.e2e.fleet import Server
-from tests.e2e.running import START_S, until
+from tests.e2e.fleet import Server, status
+from tests.e2e.running import START_S, address_options, until, worker_addresses
 from tests.e2e.test_answers import upload
 from tests.stores import write_store
 
@@ -31,9 +31,7 @@ STOP_S = 30.0
 @contextmanager
 def pod(store: Path, folder: Path, memory: Path) -> Iterator[tuple[Server, Server, httpx.Client]]:
     """Run a worker and a gateway, each with a temporary folder of its own, and with one folder for shared memory."""
-    names = ("inference", "management", "metrics")
-    addresses = {name: f"http://127.0.0.1:{free_port()}" for name in names}
-    options = [word for name, address in addresses.items() for word in (f"--{name}-address", address)]
+    addresses = worker_addresses()
     shared = {"RESNEST_MODEL_STORE": str(store), VARIABLE: str(memory), "OMP_NUM_THREADS": "1"}
     port = free_port()
     settings = {
@@ -45,20 +43,13 @@ def pod(store: Path, folder: Path, memory: Path) -> Iterator[tuple[Server, Serve
     }
     started: list[Server] = []
     try:
-        started.append(Server(folder / "worker", ["worker", *options], shared))
+        started.append(Server(folder / "worker", ["worker", *address_options(addresses)], shared))
         started.append(Server(folder / "gateway", ["gateway"], {**shared, **settings}))
         with closing(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)) as client:
             yield started[0], started[1], client
     finally:
         for server in reversed(started):
             server.destroy()
-
-
-def ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/readyz").status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def slowly(content: bytes) -> Iterator[bytes]:
@@ -73,7 +64,11 @@ def test_pixels_stay_in_shared_memory_and_a_pod_that_stops_answers_what_it_has_a
     store, memory, answers = write_store(tmp_path / "store", MODEL), tmp_path / "memory", list[tuple[int, bool]]()
     memory.mkdir()
     with short_folder(tempfile.gettempdir()) as folder, pod(store, folder, memory) as (_, gateway, client):
-        until(lambda: ready(client), START_S, lambda: (folder / "gateway" / "log").read_text("utf-8"))
+        until(
+            lambda: status(client, "GET", "/readyz") == 200,
+            START_S,
+            lambda: (folder / "gateway" / "log").read_text("utf-8"),
+        )
         assert client.post("/v1/classify", content=upload(0)).status_code == 200
         assert client.get(f"/v1/models/{MODEL}").json()["transport"] == "shared_memory"
         assert [*memory.glob(f"{PREFIX}*")]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.host.processes import free_port
-from tests.e2e.running import COMMAND, PROCESS_PAUSE_S, START_S, running, until
+from tests.e2e.running import COMMAND, PROCESS_PAUSE_S, START_S, address_options, running, until, worker_addresses
 from tests.e2e.test_answers import post, upload
 from tests.e2e.test_life import fails
 from tests.stores import write_store
@@ -93,11 +93,10 @@ def test_run_ends_where_no_model_is_left_and_where_it_is_strict(store: Path, tmp
 def test_a_worker_that_left_a_damaged_model_out_is_healthy(store: Path, tmp_path: Path) -> None:
     """Otherwise its pod never becomes ready: waiting does not mend a file."""
     change_a_byte(store, "tiny-classifier")
-    urls = {name: f"http://127.0.0.1:{free_port()}" for name in ("inference", "management", "metrics")}
-    options = [word for name, url in urls.items() for word in (f"--{name}-address", url)]
+    urls = worker_addresses()
     environment = {**os.environ, "TMPDIR": str(tmp_path), "RESNEST_MODEL_STORE": str(store)}
     with (tmp_path / "log").open("wb") as log:
-        worker = subprocess.Popen([COMMAND, "worker", *options], env=environment, stdout=log, stderr=log)
+        worker = subprocess.Popen([COMMAND, "worker", *address_options(urls)], env=environment, stdout=log, stderr=log)
 
     def health(require: str) -> subprocess.CompletedProcess[bytes]:
         command = [COMMAND, "health", "--require", require]

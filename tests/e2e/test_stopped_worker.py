@@ -12,7 +12,7 @@ from service.host.processes import free_port
 from service.host.run_folders import short_folder
 from service.worker import drain
 from tests.e2e.fleet import Server, status
-from tests.e2e.running import START_S, until
+from tests.e2e.running import START_S, address_options, until, worker_addresses
 from tests.laws.sources import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -24,13 +24,12 @@ SLOW = "/v1/segment?quality=best"  # several passes: seconds, of which TorchServ
 @pytest.fixture
 def worker() -> Iterator[tuple[Server, httpx.Client]]:
     """A worker and a gateway of the built-in segmenter, each a process of its own, and a client."""
-    addresses = {name: f"http://127.0.0.1:{free_port()}" for name in ("inference", "management", "metrics")}
-    options = [word for name, address in addresses.items() for word in (f"--{name}-address", address)]
+    addresses = worker_addresses()
     shared = {"RESNEST_MODEL_STORE": str(STORE), "RESNEST_MODELS": "starter-segmenter", "OMP_NUM_THREADS": "1"}
     port = free_port()
     urls = {f"RESNEST_{name.upper()}_URL": addresses[name] for name in ("inference", "management")}
     with short_folder(tempfile.gettempdir()) as folder, httpx.Client(timeout=300) as client:
-        servers = [Server(folder / "worker", ["worker", *options], shared)]
+        servers = [Server(folder / "worker", ["worker", *address_options(addresses)], shared)]
         try:
             servers.append(Server(folder / "gateway", ["gateway"], shared | urls | {"RESNEST_PORT": str(port)}))
             client.base_url = f"http://127.0.0.1:{port}"
