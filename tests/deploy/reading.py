@@ -123,6 +123,23 @@ def build(components: Iterable[Path], overlay: str = "base", namespace: str = "r
         return [*yaml.safe_load_all(run("kustomize", "build", folder))]
 
 
+def overlay_of(text: str, folder: Path) -> list[dict[str, Any]]:
+    """Write a kustomization as `text` has it beside `overlays/gpu` into a folder, and return its manifests."""
+
+    def moved(found: re.Match[str]) -> str:
+        return os.path.relpath(KUBERNETES / "overlays/own" / found[0], folder.resolve())
+
+    text = re.sub(r"(?<![\w./])\.\./[\w./-]*", moved, text)
+    (folder / "kustomization.yaml").write_text(text, encoding="utf-8")
+    return [*yaml.safe_load_all(run("kustomize", "build", folder))]
+
+
+def autoscaled(manifests: Iterable[Manifest]) -> list[str]:
+    """Return the name of the Deployment that each autoscaler scales, of both kinds."""
+    kinds = {"HorizontalPodAutoscaler", "ScaledObject"}
+    return [each["spec"]["scaleTargetRef"]["name"] for each in manifests if each["kind"] in kinds]
+
+
 def of_kind(overlay: str, kind: str) -> dict[str, Manifest]:
     """Return an overlay's manifests of a kind by name."""
     return {each["metadata"]["name"]: each for each in rendered(overlay) if each["kind"] == kind}

@@ -1,17 +1,15 @@
 """The component canary: a second Deployment of gateways, with an image and a share of the traffic of its own."""
 
 import copy
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from deploy.kubernetes.canary_rollout import CANARY, JOB, STABLE
 from tests.deploy import reading
-from tests.deploy.programs import TOP, run
+from tests.deploy.programs import TOP
 from tests.deploy.test_components import Manifests, one, with_component
 
 NAME = "app.kubernetes.io/name"
@@ -61,8 +59,7 @@ def test_neither_deployment_nor_service_nor_budget_takes_the_pods_of_the_other(m
             assert {each: selects(selector, labels[each]) for each in labels} == {each: each == name for each in labels}
     budget = one(manifests, "PodDisruptionBudget", "gateway")["spec"]["selector"]
     assert not selects(budget, labels[CANARY])
-    scaled = [each["spec"]["scaleTargetRef"]["name"] for each in manifests if each["kind"] == "HorizontalPodAutoscaler"]
-    assert CANARY not in scaled
+    assert CANARY not in reading.autoscaled(manifests)
 
 
 def test_the_canary_has_five_percent_of_every_rule_of_the_route(manifests: Manifests) -> None:
@@ -116,10 +113,8 @@ def test_components_that_change_gateways_change_the_canary_too() -> None:
 def test_the_overlay_of_the_page_gives_each_gateway_its_image(tmp_path: Path) -> None:
     page = (TOP / "docs/operations/rollouts.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    above = os.path.relpath(reading.KUBERNETES, tmp_path.resolve())
-    (tmp_path / "kustomization.yaml").write_text(text.replace("../..", above), encoding="utf-8")
 
-    manifests = [*yaml.safe_load_all(run("kustomize", "build", tmp_path))]
+    manifests = reading.overlay_of(text, tmp_path)
 
     images = [pod(manifests, name)["containers"][0]["image"] for name in (STABLE, CANARY)]
     assert images == ["registry.example/vision/resnest-gateway:0.1.0", "registry.example/vision/resnest-gateway:0.2.0"]

@@ -134,8 +134,7 @@ def test_keda_scales_workers_alone_with_the_numbers_of_the_autoscaler_that_it_re
 
 @every_component
 def test_a_deployment_has_an_autoscaler_of_one_kind_at_most(name: str) -> None:
-    kinds = {"HorizontalPodAutoscaler", "ScaledObject"}
-    targets = [each["spec"]["scaleTargetRef"]["name"] for each in with_component(name) if each["kind"] in kinds]
+    targets = reading.autoscaled(with_component(name))
 
     assert sorted(targets) == sorted({*targets})
 

@@ -115,9 +115,7 @@ def page_overlay(folder: Path) -> Manifests:
     for arguments in re.findall(r"model_worker (.+) --into \S+$", page, re.MULTILINE):
         invoke(*arguments.split(), "--into", folder)
     text, _ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    above = os.path.relpath(reading.KUBERNETES, folder.resolve())
-    (folder / "kustomization.yaml").write_text(text.replace("../..", above), encoding="utf-8")
-    return [*yaml.safe_load_all(run("kustomize", "build", folder))]
+    return reading.overlay_of(text, folder)
 
 
 def test_the_overlay_of_the_page_renders(tmp_path: Path) -> None:
@@ -155,12 +153,6 @@ def test_a_shared_volume_of_models_reaches_the_workers_of_every_model(tmp_path: 
         assert "models" in {mount["name"] for mount in box(manifests, name)["volumeMounts"]}
 
 
-def scaled(manifests: Manifests) -> Counter[str]:
-    """Count the autoscalers of each Deployment, of both kinds."""
-    kinds = {"HorizontalPodAutoscaler", "ScaledObject"}
-    return Counter(each["spec"]["scaleTargetRef"]["name"] for each in manifests if each["kind"] in kinds)
-
-
 @pytest.mark.parametrize("device", ["cpu", "gpu", "mig-1g.10gb"])
 def test_keda_scales_the_workers_of_a_model_as_the_other_autoscaler_does(device: str, tmp_path: Path) -> None:
     folders = {name: tmp_path / name for name in ("hpa", "keda")}
@@ -192,7 +184,7 @@ def test_every_deployment_of_workers_has_exactly_one_autoscaler(
         invoke(model, "--device", "gpu", "--into", tmp_path, *(["--keda"] if keda else []))
     manifests = overlay(tmp_path, *(["keda"] if keda and not components else []), *components)
 
-    assert scaled(manifests) == dict.fromkeys(of_kind(manifests, "Deployment"), 1)
+    assert Counter(reading.autoscaled(manifests)) == dict.fromkeys(of_kind(manifests, "Deployment"), 1)
 
 
 def test_both_autoscalers_of_one_deployment_are_noticed(tmp_path: Path) -> None:
@@ -200,7 +192,7 @@ def test_both_autoscalers_of_one_deployment_are_noticed(tmp_path: Path) -> None:
     invoke(CLASSIFIER, "--keda", "--into", tmp_path / "again")
     once, again = overlay(tmp_path), overlay(tmp_path / "again")
 
-    assert scaled([*once, one(again, "ScaledObject", "worker-resnest50")])["worker-resnest50"] == 2
+    assert reading.autoscaled([*once, one(again, "ScaledObject", "worker-resnest50")]).count("worker-resnest50") == 2
 
 
 def test_keda_counts_the_offered_images_of_these_models_where_their_number_is_named(tmp_path: Path) -> None:

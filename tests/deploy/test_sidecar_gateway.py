@@ -1,6 +1,5 @@
 """Gateway and worker in one pod: the container is the base's, both share memory, and what chose gateways finds it."""
 
-import os
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from tests.deploy.programs import TOP
 from tests.deploy.reading import bytes_of
 from tests.deploy.test_components import ALTERNATIVES, COMPONENTS, FIRST, Manifests, one, with_component
 from tests.deploy.test_model_workers import CLASSIFIER, invoke, overlay
-from tests.deploy.test_weights import named, rendered
+from tests.deploy.test_weights import named
 
 MEBIBYTE = 1 << 20
 OTHERS = sorted({*COMPONENTS} - {FIRST, "no-shared-worker", "canary"})
@@ -78,9 +77,8 @@ def test_both_containers_are_those_of_the_base_but_for_what_they_share_and_how_t
 
 
 def test_a_container_keeps_what_an_overlay_set_before(tmp_path: Any) -> None:
-    folder = os.path.relpath(reading.KUBERNETES, tmp_path.resolve())
-    document = {"resources": [f"{folder}/overlays/local"], "components": [f"{folder}/components/{FIRST}"]}
-    manifests = rendered(yaml.safe_dump(document), tmp_path)
+    document = {"resources": ["../local"], "components": [f"../../components/{FIRST}"]}
+    manifests = reading.overlay_of(yaml.safe_dump(document), tmp_path)
     _, gateway = boxes(manifests)
     (base,) = reading.pods("overlays/local")["gateway"]["containers"]
 
@@ -267,7 +265,7 @@ def test_the_overlay_of_the_page_renders(tmp_path: Any) -> None:
     section = page.partition("## Gateway and worker in one pod\n")[2].partition("\n## ")[0]
     text = section.partition("```yaml\n")[2].partition("```")[0]
 
-    worker, gateway = boxes(rendered(text, tmp_path))
+    worker, gateway = boxes(reading.overlay_of(text, tmp_path))
 
     assert worker["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert {"RESNEST_TRAFFIC_FILE", "RESNEST_MODEL_STORE"} <= {each["name"] for each in gateway["env"]}

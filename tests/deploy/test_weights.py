@@ -1,6 +1,5 @@
 """Three ways of bringing models to pods: what gateways and workers mount, and what the page says of it."""
 
-import os
 import re
 import shlex
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 
 from service import __version__
 from service.cli.main import main
@@ -126,15 +124,6 @@ def overlays_of_the_page() -> list[str]:
     return re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 
-def rendered(text: str, folder: Path) -> Manifests:
-    """Return the manifests of an overlay of the page, which is in a folder beside `overlays/gpu`."""
-    for name in ("gpu", "../components"):
-        there = os.path.relpath(reading.KUBERNETES / "overlays" / name, folder.resolve())
-        text = text.replace(f"../{name}", there)
-    (folder / "kustomization.yaml").write_text(text, encoding="utf-8")
-    return [*yaml.safe_load_all(run("kustomize", "build", folder))]
-
-
 def test_the_overlay_of_the_page_replaces_the_list_and_the_address(tmp_path: Path) -> None:
     component, text, _ = overlays_of_the_page()
     listed, folder = f"{'a' * 64}  {MODEL}.tar\n", tmp_path / "models"
@@ -142,7 +131,7 @@ def test_the_overlay_of_the_page_replaces_the_list_and_the_address(tmp_path: Pat
     (folder / "SHA256SUMS").write_text(listed, encoding="utf-8")
     (folder / "kustomization.yaml").write_text(component, encoding="utf-8")
 
-    manifests = rendered(text, tmp_path)
+    manifests = reading.overlay_of(text, tmp_path)
 
     (found,) = [each["data"] for each in manifests if each["metadata"]["name"].startswith("model-archives-")]
     assert found == {"url": "https://models.example.org/resnest", "SHA256SUMS": listed}
@@ -151,7 +140,7 @@ def test_the_overlay_of_the_page_replaces_the_list_and_the_address(tmp_path: Pat
 def test_the_overlay_of_the_page_names_the_image_by_its_digest(tmp_path: Path) -> None:
     *_, text = overlays_of_the_page()
 
-    manifests = rendered(text, tmp_path)
+    manifests = reading.overlay_of(text, tmp_path)
 
     for deployment in SCALED:
         volume = named(pod_of(manifests, deployment)["volumes"], "models")

@@ -41,6 +41,22 @@ def connections(handler: Any) -> Connections:
     return Connections(handler, LoadMessage("model", "folder", "handler", 2), Terms(1, 1, 1.0))
 
 
+@pytest.fixture
+def handler() -> SlowHandler:
+    """Return a handler that may load."""
+    made = SlowHandler()
+    made.may_load.set()
+    return made
+
+
+@pytest.fixture
+def loaded(handler: SlowHandler) -> Connections:
+    """Return connections whose handler has loaded the model."""
+    service = connections(handler)
+    service.load()
+    return service
+
+
 def served(service: Connections) -> tuple[threading.Thread, socket.socket]:
     own, other = socket.socketpair()
     other.settimeout(10)
@@ -71,16 +87,14 @@ def test_connections_wait_for_the_model_and_are_then_answered_at_the_same_time()
         assert not thread.is_alive()
 
 
-def test_a_batch_is_in_progress_until_its_answer_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_in_progress_until_its_answer_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handler: SlowHandler, loaded: Connections
+) -> None:
     """So that the hook before a worker's end waits for it."""
     configuration = tmp_path / health.CONFIGURATION
     configuration.write_text("management_address=http://127.0.0.1:1\nload_models=model\n", encoding="utf-8")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    handler = SlowHandler()
-    handler.may_load.set()
-    service = connections(handler)
-    service.load()
-    thread, other = served(service)
+    thread, other = served(loaded)
     other.recv(100)
     assert drain.is_idle(tmp_path)
     other.sendall(batch_message(b"body"))
@@ -93,15 +107,13 @@ def test_a_batch_is_in_progress_until_its_answer_is_sent(tmp_path: Path, monkeyp
     thread.join(10)
 
 
-def test_once_the_worker_stops_no_batch_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_once_the_worker_stops_no_batch_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handler: SlowHandler, loaded: Connections
+) -> None:
     """Its request is answered by another worker, when the connection ends."""
     (tmp_path / health.CONFIGURATION).touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    handler = SlowHandler()
-    handler.may_load.set()
-    service = connections(handler)
-    service.load()
-    thread, other = served(service)
+    thread, other = served(loaded)
     other.recv(100)
     (tmp_path / drain.STOPPING).touch()
     other.sendall(batch_message(b"body"))
@@ -114,15 +126,11 @@ def test_once_the_worker_stops_no_batch_begins(tmp_path: Path, monkeypatch: pyte
     assert not thread.is_alive()
 
 
-def test_a_second_model_on_a_connection_is_an_error() -> None:
-    handler = SlowHandler()
-    handler.may_load.set()
-    service = connections(handler)
-    service.load()
+def test_a_second_model_on_a_connection_is_an_error(loaded: Connections) -> None:
     own, other = socket.socketpair()
     other.sendall(load_message(Path("folder")))
     with pytest.raises(TypeError, match="second model"):
-        service.serve(own, own.makefile("rb"))
+        loaded.serve(own, own.makefile("rb"))
     other.close()
 
 

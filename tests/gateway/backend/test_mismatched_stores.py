@@ -30,6 +30,21 @@ async def predict(client: TorchServe, card: ModelCard, number: int = 0) -> int:
     return (await client.predict(card, pixels(number), deadline=soon(), request_id="r")).batch
 
 
+@pytest.fixture
+async def all_other(client: TorchServe, card: ModelCard, fakes: list[FakeTorchServe]) -> list[FakeTorchServe]:
+    """Return the servers, all of which have other files."""
+    for fake in fakes:
+        fake.behaviour = "of_other_files"
+    await client.workers(card)
+    return fakes
+
+
+async def refuse(client: TorchServe, card: ModelCard, number: int = 0) -> None:
+    """Send an image that no server answers."""
+    with pytest.raises(BackendUnavailable, match=f"has other files of {card.name} than this gateway"):
+        await predict(client, card, number)
+
+
 async def test_every_answer_is_of_the_server_with_the_files_of_the_gateway(
     client: TorchServe, card: ModelCard, fakes: list[FakeTorchServe]
 ) -> None:
@@ -83,44 +98,30 @@ async def test_its_workers_are_not_ready_and_it_is_counted_and_logged_once(
 
 
 async def test_without_any_other_server_callers_learn_it_and_no_image_is_sent_again(
-    client: TorchServe, card: ModelCard, fakes: list[FakeTorchServe]
+    client: TorchServe, card: ModelCard, all_other: list[FakeTorchServe]
 ) -> None:
-    for fake in fakes:
-        fake.behaviour = "of_other_files"
-    await client.workers(card)
-
     for number in range(5):
-        with pytest.raises(BackendUnavailable, match=f"has other files of {card.name} than this gateway"):
-            await predict(client, card, number)
+        await refuse(client, card, number)
 
-    assert sum(len(fake.received) for fake in fakes) == 2
+    assert sum(len(fake.received) for fake in all_other) == 2
     assert (await client.workers(card)).ready == frozenset()
 
 
 async def test_a_server_that_was_replaced_is_asked_again(
-    client: TorchServe, card: ModelCard, fakes: list[FakeTorchServe]
+    client: TorchServe, card: ModelCard, all_other: list[FakeTorchServe]
 ) -> None:
-    for fake in fakes:
-        fake.behaviour = "of_other_files"
-    await client.workers(card)
-    with pytest.raises(BackendUnavailable):
-        await predict(client, card)
+    await refuse(client, card)
 
-    fakes[1].behaviour, fakes[1].workers[card.name] = "of_our_files", [{"pid": 200, "status": "READY"}]
+    all_other[1].behaviour, all_other[1].workers[card.name] = "of_our_files", [{"pid": 200, "status": "READY"}]
     found = await client.workers(card)
 
     assert (len(found.ready), found.mismatched) == (1, 1)
     assert await predict(client, card) == BATCH
 
 
-async def test_a_model_that_is_forgotten_is_asked_again(
-    client: TorchServe, card: ModelCard, fakes: list[FakeTorchServe]
-) -> None:
-    for fake in fakes:
-        fake.behaviour = "of_other_files"
-    await client.workers(card)
-    with pytest.raises(BackendUnavailable):
-        await predict(client, card)
+@pytest.mark.usefixtures("all_other")
+async def test_a_model_that_is_forgotten_is_asked_again(client: TorchServe, card: ModelCard) -> None:
+    await refuse(client, card)
     await client.forget(card)
 
     assert (await client.workers(card)).mismatched == 0
