@@ -101,6 +101,13 @@ def test_a_target_of_make_that_a_page_names_is_one(page: Path) -> None:
     assert named <= targets, listed(named - targets)
 
 
+def test_the_table_of_contributing_has_every_target_that_make_lists() -> None:
+    listed_by_make = set(re.findall(r"^([a-z-]+):.*## ", text(ROOT / "Makefile"), re.MULTILINE)) - {"help"}
+    in_table = set(re.findall(r"^\| `make ([a-z-]+)", text(ROOT / "CONTRIBUTING.md"), re.MULTILINE))
+
+    assert in_table == listed_by_make
+
+
 @pytest.mark.parametrize("page", PAGES, ids=names)
 def test_a_command_that_a_page_shows_and_its_options_are_ours(page: Path) -> None:
     wrong = [line for line in code(page) if line.startswith("resnest-service ") and not is_ours(line)]

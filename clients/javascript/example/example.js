@@ -1,12 +1,15 @@
 // Upload a photo to a service of another origin, and draw its mask over it. The service allows this page's origin in
 // RESNEST_CORS_ORIGINS. `?service=` is its address.
 
-import { Client, ClientError, toBlob } from "../src/index.js";
+import { Client, ClientError, NoAnswerError, toBlob } from "../src/index.js";
 
 const OPACITY = 0.6;
 
 const service = new URLSearchParams(location.search).get("service") ?? undefined;
 const client = new Client(service, { timeout_s: 20 });
+const WAY_OUT =
+  `This page asked ${client.url}. For another service add ?service=URL to the address of this page. ` +
+  `The service must allow this origin: RESNEST_CORS_ORIGINS=${location.origin}`;
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("form"));
 const status = /** @type {HTMLElement} */ (document.querySelector("[role=status]"));
@@ -23,7 +26,7 @@ form.addEventListener("submit", async (event) => {
     status.textContent = `${answer.model.name} answered in ${Math.round(answer.timing_ms.total)} ms.`;
   } catch (error) {
     if (!(error instanceof ClientError)) throw error;
-    status.textContent = error.message;
+    status.textContent = error instanceof NoAnswerError ? `${error.message}. ${WAY_OUT}` : error.message;
   }
 });
 

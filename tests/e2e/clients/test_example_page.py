@@ -43,4 +43,7 @@ def test_a_problem_is_shown_with_its_code(page: Page, origin: str, asked: Runnin
 def test_a_service_that_is_not_there_is_said(page: Page, origin: str, photos: Path) -> None:
     segmented(page, f"{origin}/example/?service=http://127.0.0.1:1", photos / "photo.jpg")
 
-    expect(page.get_by_role("status")).to_contain_text("no answer of the service")
+    status = page.get_by_role("status")
+    expect(status).to_contain_text("no answer of the service")
+    expect(status).to_contain_text("This page asked http://127.0.0.1:1. For another service add ?service=URL")
+    expect(status).to_contain_text(f"RESNEST_CORS_ORIGINS={origin}")

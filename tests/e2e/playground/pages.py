@@ -7,7 +7,7 @@ from typing import Any, Literal
 from playwright.sync_api import ConsoleMessage, Page, Request
 
 STATUS = "Failed to load resource"  # what the console says of each answer of 400 and above
-Endpoint = Literal["Classify", "Segment", "Detect", "Explain", "Compare"]
+Endpoint = Literal["Classify", "Segment", "Detect", "Explain", "Similarity"]
 
 
 class Watched:

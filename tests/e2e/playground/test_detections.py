@@ -1,5 +1,6 @@
 """Boxes and instance masks: those of the real detector, and known ones in the same form, whose pixels are checked."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from pycocotools import mask as coco
 
-from tests.e2e.playground.pages import await_answer, choose, choose_example, detect_unlikely, painted
+from tests.e2e.playground.pages import await_answer, choose, choose_files, detect_unlikely, painted
 from tests.e2e.playground.test_flows import CAT
 from tests.e2e.running import Running
 
@@ -45,15 +46,23 @@ DETECTIONS = [
 @pytest.fixture
 def detecting(page: Page) -> Page:
     """The page of a service whose detections are `DETECTIONS`."""
+    return detect(page, [DETECTIONS])
 
-    def detect(route: Route) -> None:
+
+def detect(page: Page, images: Sequence[list[dict[str, Any]]]) -> Page:
+    """Detect on the page in as many images. The service answers with these detections, for each image its own."""
+
+    def answer(route: Route) -> None:
         image = {"width": WIDTH, "height": HEIGHT, "format": "JPEG", "mode": "RGB"}
-        result = {"index": 0, "filename": "cat.jpg", "image": image, "detections": DETECTIONS, "warnings": []}
-        route.fulfill(json={"request_id": "1", "model": DETECTOR, "results": [result]})
+        results = [
+            {"index": index, "filename": "cat.jpg", "image": image, "detections": detections, "warnings": []}
+            for index, detections in enumerate(images)
+        ]
+        route.fulfill(json={"request_id": "1", "model": DETECTOR, "results": results})
 
-    page.route("**/v1/detect*", detect)
+    page.route("**/v1/detect*", answer)
     choose(page, "Detect")
-    choose_example(page, "a cat")
+    choose_files(page, [CAT] * len(images))
     await_answer(page)
     return page
 
@@ -100,6 +109,16 @@ def test_detections_are_listed_with_score_and_size(detecting: Page) -> None:
         ["ball", "55.0 %", "100 \N{MULTIPLICATION SIGN} 100 px"],
         ["ball", "51.0 %", "40 \N{MULTIPLICATION SIGN} 40 px"],
     ]
+
+
+def test_one_detection_is_singular_in_the_caption_and_in_the_legend(page: Page) -> None:
+    detect(page, [DETECTIONS[:1], DETECTIONS])
+
+    strip, heading = page.locator("#strip"), page.locator("#result-body legend").first
+    expect(strip.get_by_role("button")).to_have_text(["1 object", "3 objects"])
+    expect(heading).to_have_text("1 detection")
+    strip.get_by_role("button").last.click()
+    expect(heading).to_have_text("3 detections")
 
 
 def test_boxes_and_masks_are_drawn_where_they_are(detecting: Page) -> None:

@@ -133,7 +133,7 @@ def test_a_heat_map_shows_the_evidence_for_the_chosen_class(page: Page) -> None:
 
 
 def test_the_similarity_of_two_images_is_the_cosine_of_their_features(page: Page, playground: Running) -> None:
-    choose(page, "Compare")
+    choose(page, "Similarity")
     choose_example(page, "a cat")
     expect(page.locator("#result-body")).to_contain_text("Add another image")
     choose_example(page, "a dahlia")

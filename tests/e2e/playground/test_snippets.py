@@ -109,11 +109,11 @@ def test_the_code_is_copied(page: Page, images: list[Path]) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == code
 
 
-@pytest.mark.parametrize("endpoint", ["Segment", "Explain", "Compare"])
+@pytest.mark.parametrize("endpoint", ["Segment", "Explain", "Similarity"])
 def test_the_typescript_of_each_endpoint_names_its_member(
     endpoint: str, page: Page, images: list[Path], tmp_path: Path
 ) -> None:
-    members = {"Segment": "segments", "Explain": "explanations", "Compare": "embedding"}
+    members = {"Segment": "segments", "Explain": "explanations", "Similarity": "embedding"}
     choose(page, endpoint)  # type: ignore[arg-type]
     choose_files(page, images[1:])
     await_answer(page)

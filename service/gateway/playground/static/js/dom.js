@@ -79,6 +79,16 @@ export function slider(label, range, written, changed) {
 }
 
 /**
+ * Return a number with its noun, which gets an s unless the number is 1.
+ * @param {number} count
+ * @param {string} noun
+ * @returns {string}
+ */
+export function counted(count, noun) {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/**
  * Return a share as a percentage with one digit.
  * @param {number} share 0 to 1
  * @returns {string}

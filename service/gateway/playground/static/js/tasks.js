@@ -109,7 +109,7 @@ export const ENDPOINTS = [
   },
   {
     name: "embed",
-    title: "Compare",
+    title: "Similarity",
     task: "classification",
     path: "v1/embed",
     hint: "How similar are images? Add two or more.",

@@ -1,6 +1,6 @@
 // The view of one image's result, chosen by the endpoint that answered.
 
-import { download, element } from "../dom.js";
+import { counted, download, element } from "../dom.js";
 import { bytesOf } from "../service.js";
 import { barsView } from "./bars.js";
 import { detectionsView } from "./detections.js";
@@ -66,6 +66,6 @@ export function captionOf(result) {
   if (result.error) return result.error.title;
   const best = result.predictions ?? result.models?.[0]?.predictions ?? result.explanations;
   if (best) return best[0]?.label ?? "";
-  if (result.detections) return `${result.detections.length} objects`;
+  if (result.detections) return counted(result.detections.length, "object");
   return result.segments?.map((segment) => segment.label).join(", ") ?? "";
 }

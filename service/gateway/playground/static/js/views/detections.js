@@ -1,7 +1,7 @@
 // Boxes, labels and instance masks over the image, with a list of the detections.
 
 import { decodeRuns } from "../decode/rle.js";
-import { contextOf, element, percent } from "../dom.js";
+import { contextOf, counted, element, percent } from "../dom.js";
 import { channels, legend, opacitySlider } from "./layers.js";
 
 /** @typedef {import("../service.js").Detection} Detection */
@@ -52,7 +52,7 @@ export function detectionsView(result, stage) {
   }));
   draw(new Set(rows.map((row) => row.key)), null);
   if (!rows.length) return element("p", { className: "quiet" }, "No object has such a score.");
-  return element("div", {}, legend(`${rows.length} detections`, rows, draw), opacitySlider(stage));
+  return element("div", {}, legend(counted(rows.length, "detection"), rows, draw), opacitySlider(stage));
 }
 
 /**
