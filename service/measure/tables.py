@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 MEASURED_NAMES: Final = {"miou": "mean_iou"}  # figures with another name in `[measured]` than in `[published]`
-
+STARRED: Final = "* measured by this project"  # what the mark of `stated` means
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # its head, and its rows
 

@@ -1,6 +1,6 @@
 """What the command line shows of a model's card: a row of the list, and all that the card states."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from service.models.cards import ModelCard
@@ -15,6 +15,16 @@ def row(card: ModelCard, published: str) -> tuple[str, ...]:
 
     score = stated(card.published, card.measured, published)
     return card.name, _memory(card), str(card.input.size), score, STATES[weight_store.state(card)]
+
+
+def footnotes(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a sentence about each mark that rows of `row` have."""
+    from service.measure.tables import STARRED  # noqa: PLC0415 - a command imports what it needs
+
+    is_starred = any(score.endswith("*") for _, _, _, score, _ in rows)
+    is_estimated = any(memory.startswith("~") for _, memory, _, _, _ in rows)
+    starred, estimated = f"{STARRED}; the authors state the other scores", "~ estimated from the number of parameters"
+    return [*([starred] if is_starred else ()), *([estimated] if is_estimated else ())]
 
 
 def described(card: ModelCard) -> dict[str, Any]:

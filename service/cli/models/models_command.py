@@ -54,18 +54,23 @@ def models(context: click.Context) -> None:
 @existing_store
 @click.option("--json", "as_json", is_flag=True, help="Print the cards and their states as JSON.")
 def list_models(store: Path, *, as_json: bool) -> None:
-    """List all models, and whether their weights are here."""
+    """List all models, and whether their weights are here.
+
+    A * marks a score that this project measured; the model's authors state the others. A ~ marks an estimated size.
+    """
     found = zoo.read_nonempty_zoo(store, task_of)
     if as_json:
         bad = [{"name": name, "state": UNREADABLE, "error": reason} for name, reason in found.unreadable.items()]
         click.echo(json.dumps([*map(model_table.described, found.values()), *bad], indent=2))
         return
-    parts: list[Table | str] = []
+    tables: list[Table] = []
     for task in TASKS.values():  # a table for each fits 80 columns
         head, published = task.published_score
         rows = [model_table.row(card, published) for card in found.values() if task_of(card) is task]
         if rows:
-            parts.append(((task.name.upper(), "WEIGHTS", "INPUT", head, "STATE"), rows))
+            tables.append(((task.name.upper(), "WEIGHTS", "INPUT", head, "STATE"), rows))
+    parts: list[Table | str] = [*tables]
+    parts += model_table.footnotes([row for _, rows in tables for row in rows])
     if found.unreadable:
         parts.append((("UNREADABLE", "REASON"), list(found.unreadable.items())))
     terminal.show(parts)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from starlette.datastructures import Headers
 from starlette.types import Receive
 
-from service.config.settings import Settings
+from service.config.settings import MEBIBYTE, Settings
 from service.errors import (
     BodyTooLarge,
     UploadTimeout,
@@ -103,4 +103,5 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
 
 
 def _too_large(limit: int, actual: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body has more than the allowed {limit} bytes.", limit=limit, actual=actual)
+    in_mib = f" ({limit / MEBIBYTE:.4g} MiB)" if limit >= MEBIBYTE else ""
+    return BodyTooLarge(f"The body has more than the allowed {limit} bytes{in_mib}.", limit=limit, actual=actual)

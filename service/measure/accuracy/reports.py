@@ -11,7 +11,7 @@ from typing import Any, Final
 from service.measure.accuracy import listing
 from service.measure.accuracy.scoring import scoring_of
 from service.measure.accuracy.subjects import Subject
-from service.measure.tables import Table, stated
+from service.measure.tables import STARRED, Table, stated
 from service.models import text_file
 from service.tasks import TASKS
 from service.tasks.scoring_base import Dataset, RejectedImage, Remark, Scores
@@ -141,7 +141,7 @@ def _conditions(reports: Sequence[Report]) -> list[tuple[str, str]]:
     protocols = [(each.name, each.published.get("protocol")) for each in subjects]
     columns = {each.name: [column.published for column in each.scoring.columns] for each in subjects}
     starred = [
-        (report.subject.name, "* measured by this project")
+        (report.subject.name, STARRED)
         for report in reports
         if any(name and _published(report, name).endswith("*") for name in columns[report.subject.name])
     ]

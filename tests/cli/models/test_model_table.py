@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from service.cli.models import model_table
 from service.models import cards
 from tests.stores import write_store
@@ -19,6 +21,16 @@ def test_a_card_without_weights_has_an_estimate_from_its_parameters(tmp_path: Pa
     network = card.network.model_copy(update={"parameters": 2_000_000})
 
     assert model_table.row(card.model_copy(update={"network": network}), "top1")[1] == "~8 MB"
+
+
+@pytest.mark.parametrize(
+    ("memory", "score", "marks"),
+    [("1 MB", "81.03", ""), ("1 MB", "81.03*", "*"), ("~1 MB", "-", "~"), ("~1 MB", "81.03*", "*~")],
+)
+def test_each_mark_in_the_rows_has_one_footnote(memory: str, score: str, marks: str) -> None:
+    rows = [("other", "1 MB", "64", "-", "ready"), ("marked", memory, "64", score, "ready")]
+
+    assert "".join(note[0] for note in model_table.footnotes(rows)) == marks
 
 
 def test_the_leaves_of_a_card_have_their_paths() -> None:

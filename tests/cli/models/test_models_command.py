@@ -74,6 +74,7 @@ def test_the_list_tells_of_every_model_what_it_is_and_whether_it_is_here(call: C
 def test_the_list_of_the_published_models_fits_a_terminal_of_80_columns(call: Call) -> None:
     listed = call("list", "--store", str(Path(__file__).parents[3] / "model_store")).stdout.splitlines()
     assert len(listed) > 50
+    assert "* measured by this project; the authors state the other scores" in listed
     assert max(map(len, listed)) <= 80
 
 

@@ -6,7 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from starlette.datastructures import Headers
 
+from service.config.settings import MEBIBYTE
+from service.errors import BodyTooLarge
+from service.gateway.uploads import body
 from service.tasks.shapes import Problem
 from tests.gateway.conftest import Running, app_of, components_of
 from tests.gateway.fixtures.fake_torchserve import FakeTorchServe
@@ -66,6 +70,17 @@ async def test_a_body_of_one_byte_more_is_refused(
     assert (document["limit"], document["actual"]) == (LIMIT, LIMIT + 1)
     assert response.headers["connection"] == "close"
     assert fake.images_for("tiny-classifier") == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [(1000, "1000 bytes."), (20 * MEBIBYTE, "20971520 bytes (20 MiB)."), (3 << 19, "1572864 bytes (1.5 MiB).")],
+)
+def test_a_limit_of_a_mebibyte_or_more_is_told_in_mebibytes_too(limit: int, told: str) -> None:
+    with pytest.raises(BodyTooLarge) as refused:
+        body.check_length(Headers({"Content-Length": str(limit + 1)}), limit)
+
+    assert refused.value.detail == f"The body has more than the allowed {told}"
 
 
 async def call(app: Any, headers: dict[str, str], *messages: dict[str, Any]) -> tuple[int, int]:

@@ -24,13 +24,15 @@ OTHER_ENCODINGS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_U
 OBJECT_STORE_OCTETS: Final = "binary/octet-stream"  # not registered, but the default of S3 and of its clients
 
 SNIFFED_BYTES: Final = 256  # a decoder knows each format by fewer
+TEXT: Final = "text/plain"
 URLENCODED: Final = "application/x-www-form-urlencoded"
 # What curl, browsers and HTTP libraries send if the program names no type. Others may be private and are not repeated.
-DEFAULT_TYPES: Final = {URLENCODED, "text/plain", "text/json", "text/html", "multipart/mixed", "video/mp4"}
+DEFAULT_TYPES: Final = {URLENCODED, TEXT, "text/json", "text/html", "multipart/mixed", "video/mp4"}
 WAYS: Final = (
     "Send one image with its type, as image/jpeg, or a form with the image in a field named file, or JSON as "
     "application/json. In curl: -H 'Content-Type: image/jpeg' with --data-binary @photo.jpg, or -F file=@photo.jpg."
 )
+BASE64_WAY: Final = ' Base64 belongs into JSON: {"images": [{"content": "<base64>"}]}.'
 # Of a member that is not documented only these names are repeated, because others may be private.
 URL_NAMES: Final = {"url", "uri", "image_url"}
 URL_MEMBER: Final = "It has a URL. The service fetches nothing: send the bytes of the image in `content`, in base64."
@@ -79,7 +81,9 @@ class RawBody:
         self._content += chunk
 
     def finish(self) -> list[Upload]:
-        """Return the one image."""
+        """Return the one image; without a body it has `EmptyBody` in place of its bytes."""
+        if not self._content:
+            return [Upload(EmptyBody(f"The request has no body. {WAYS}"), None, self._declared)]
         return [upload_of(bytes(self._content), None, self._declared)]
 
 
@@ -100,8 +104,8 @@ class UrlencodedBody(RawBody):
             self._check()
 
     def finish(self) -> list[Upload]:
-        """Return the one image. Raises `UnsupportedMediaType` if it is none."""
-        if not self._is_image:
+        """Return the one image. Raises `UnsupportedMediaType` if the body is none."""
+        if self._content and not self._is_image:
             self._check()
         return super().finish()
 
@@ -219,7 +223,8 @@ def parser_of(headers: Headers, max_images: int, parameters: Collection[str] = (
 def type_not_accepted(declared: str) -> UnsupportedMediaType:
     """Return the error for a media type, which is named if it is one that clients choose by themselves."""
     named = f"The Content-Type {declared}" if declared in DEFAULT_TYPES else "The request's Content-Type"
-    return UnsupportedMediaType(f"{named} is not accepted. {WAYS}", accepted=accepted())
+    base64 = BASE64_WAY if declared == TEXT else ""
+    return UnsupportedMediaType(f"{named} is not accepted. {WAYS}{base64}", accepted=accepted())
 
 
 def check_encoding(headers: Headers) -> None:

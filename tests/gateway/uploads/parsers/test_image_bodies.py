@@ -1,5 +1,6 @@
 """Bodies chunk by chunk. `tests/gateway/uploads/test_body.py` sends them over HTTP."""
 
+import base64
 import re
 from contextlib import suppress
 
@@ -8,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from service.errors import MalformedJson, ServiceError, UnsupportedMediaType
-from service.gateway.uploads.parsers.image_bodies import SNIFFED_BYTES, JsonBody, UrlencodedBody, parser_of
+from service.errors import EmptyBody, MalformedJson, ServiceError, UnsupportedMediaType
+from service.gateway.uploads.parsers.image_bodies import SNIFFED_BYTES, JsonBody, Upload, UrlencodedBody, parser_of
 from service.tasks.shapes import ImagesBody
 from tests.gateway.fixtures.images import image_bytes, json_body
 from tests.odd_images import written
@@ -63,10 +64,35 @@ def test_an_image_that_curl_has_changed_is_refused_with_the_option_that_does_not
         body.finish()
 
 
+def read(content_type: str, data: bytes) -> list[Upload]:
+    body = parser_of(Headers({"Content-Type": content_type}), max_images=1)
+    body.feed(data)
+    return body.finish()
+
+
 @pytest.mark.parametrize("declared", ["application/x-www-form-urlencoded", "text/plain"])
 def test_a_type_that_a_client_chose_by_itself_is_named(declared: str) -> None:
     with pytest.raises(UnsupportedMediaType, match=f"The Content-Type {declared} is not accepted"):
-        parser_of(Headers({"Content-Type": f"{declared};charset=UTF-8"}), max_images=1).finish()
+        read(f"{declared};charset=UTF-8", b"photo=1")
+
+
+@pytest.mark.parametrize("declared", ["application/octet-stream", "image/png", "application/x-www-form-urlencoded"])
+def test_a_request_without_a_body_is_told_so_and_how_to_send_one(declared: str) -> None:
+    (found,) = read(declared, b"")
+
+    assert isinstance(found.content, EmptyBody)
+    assert found.content.detail.startswith("The request has no body. ")
+    assert "--data-binary @photo.jpg" in found.content.detail
+
+
+def test_text_is_told_how_base64_is_sent() -> None:
+    with pytest.raises(UnsupportedMediaType) as refused:
+        parser_of(Headers({"Content-Type": "text/plain"}), max_images=1)
+
+    told = re.search(r"Base64 belongs into JSON: (.*)\.$", refused.value.detail)
+    assert told
+    shown = told[1].replace("<base64>", base64.b64encode(PICTURE).decode())
+    assert [upload.content for upload in read("application/json", shown.encode())] == [PICTURE]
 
 
 def test_an_image_that_is_declared_as_json_is_told_so() -> None:
