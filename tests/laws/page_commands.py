@@ -34,7 +34,7 @@ LEFT_OUT: Final = {
     r"\. \.venv/bin/activate": "changes a shell",
     r"\.venv/bin/python -m tests\.laws\.prose": "tests/laws/test_prose.py does the same",
     r"\.venv/bin/(python -m )?pip install": "downloads; `make test` installs the same extras",
-    r"pip install --constraint": "tests/deploy/test_distribution.py",
+    r"cd dist|pip install --constraint": "tests/deploy/test_distribution.py",
     r"pip (install|wheel) .*clients/python": "tests/clients/python/test_version.py builds and installs the wheel",
     r"cd clients/javascript|npm ": "tests/clients/javascript/test_package.py",
     r"RESNEST_\w+=\S+ make run": "tests/e2e/clients runs the service with these variables",
