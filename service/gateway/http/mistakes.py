@@ -54,9 +54,14 @@ def describe(error: ErrorDetails) -> str:
 
 def unknown(name: str, known: Collection[str], holder: str = "This route has") -> str:
     """Return why this name cannot be used: the most similar of the known names, if any, and all of them."""
-    similar = get_close_matches(name[:NAME_CHARACTERS].lower(), known, n=1)
-    question = f" Did you mean {similar[0]}?" if similar else ""
+    similar = nearest(name, known)
+    question = f" Did you mean {similar}?" if similar else ""
     return f"{WORDS[UNKNOWN]}{question} {holder} {', '.join(known)}."
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that is most similar to an unknown one, or None if none is similar."""
+    return next(iter(get_close_matches(name[:NAME_CHARACTERS].lower(), known, n=1)), None)
 
 
 def _times(count: int) -> str:

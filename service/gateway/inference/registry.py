@@ -6,6 +6,7 @@ from typing import Any
 
 from service.config.settings import Settings
 from service.errors import ModelNotFound
+from service.gateway.http import mistakes
 from service.gateway.inference.model_watch import State
 from service.gateway.metrics import Transport
 from service.host.served_models import default_models
@@ -55,7 +56,7 @@ class ModelRegistry:
         """Return the first card of a task that can run the operation. Raises `ModelNotFound`."""
         card = next(iter(self._candidates(task, operation).values()), None)
         if card is None:
-            raise _not_found(task, [])
+            raise self._none_served(task, operation)
         return card
 
     def choose(self, task: str, names: Sequence[str], operation: str = PREDICT) -> list[ModelCard]:
@@ -65,7 +66,7 @@ class ModelRegistry:
         for name in names:
             card = find(available, name)
             if card is None:
-                raise _not_found(task, available)
+                raise self._not_found(task, name, operation)
             chosen[card.name] = card
         return list(chosen.values())
 
@@ -77,8 +78,14 @@ class ModelRegistry:
         """Return the card of that name. Raises `ModelNotFound`."""
         card = find(self.cards, name)
         if card is None:
-            raise ModelNotFound("No model of that name is served.", available=list(self.cards))
+            raise self.unknown(name)
         return card
+
+    def unknown(self, name: str) -> ModelNotFound:
+        """Return the error for a name that no served model has, with the most similar name."""
+        similar = mistakes.nearest(name, self.cards)
+        question = f" Did you mean {similar}?" if similar else ""
+        return ModelNotFound(f"No model of that name is served.{question}", available=list(self.cards))
 
     def identities(self, cards: Sequence[ModelCard]) -> list[str]:
         """Return for each card its name and identity. They change whenever the model's outputs could change."""
@@ -129,6 +136,32 @@ class ModelRegistry:
         """Return the cards of a task whose models can run the operation."""
         return {name: card for name, card in self.cards.items() if card.task == task and can_run(card, operation)}
 
+    def _not_found(self, task: str, name: str, operation: str) -> ModelNotFound:
+        """Return the error for a name, with what a served model of that name or of the most similar one is for."""
+        available = self._candidates(task, operation)
+        if not available:
+            return self._none_served(task, operation)
+        card, detail = find(self.cards, name), f"No model of that name is served for {task}."
+        if card is not None:
+            detail = f"{card.name} {_purpose(card, task, operation)}"
+        elif similar := mistakes.nearest(name, self.cards):
+            detail += f" Did you mean {similar}?"
+            if similar not in available:
+                detail += f" It {_purpose(self.cards[similar], task, operation)}"
+        return ModelNotFound(detail, available=list(available))
+
+    def _none_served(self, task: str, operation: str) -> ModelNotFound:
+        needed = "" if operation == PREDICT else f" with the operation {operation}"
+        detail = f"No model for {task}{needed} is served. Ask the operator of the service to add one."
+        return ModelNotFound(detail, available=[])
+
+
+def _purpose(card: ModelCard, task: str, operation: str) -> str:
+    """Return what a model is served for that is not served for this task, or cannot run this operation of it."""
+    if card.task == task:
+        return f"does not have the operation {operation}."
+    return f"is served for {card.task}: POST {task_of(card).endpoints[0].path}."
+
 
 def _served_by_default(cards: Mapping[str, ModelCard], settings: Settings) -> list[str]:
     """Return the names of the models to serve if the operator names none, first added first.
@@ -136,10 +169,6 @@ def _served_by_default(cards: Mapping[str, ModelCard], settings: Settings) -> li
     A published model that was never pulled has no checksum of its weights: no worker has it.
     """
     return [card.name for card in model_order.ordered(cards.values(), settings.model_store) if card.is_default]
-
-
-def _not_found(task: str, available: Iterable[str]) -> ModelNotFound:
-    return ModelNotFound(f"No model of that name is served for {task}.", available=list(available))
 
 
 def _named(cards: Mapping[str, ModelCard], names: Iterable[str], complaint: str) -> list[ModelCard]:

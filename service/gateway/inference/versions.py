@@ -78,7 +78,7 @@ class Versions:
         family, _, version = name.partition("@")
         versions = self._versions.get(family)
         if versions is None:
-            raise ModelNotFound("No model of that name is served.", available=list(self._registry.cards))
+            raise self._registry.unknown(name)
         if version and version not in versions:
             raise ModelNotFound("The model is not served in that version.", available=list(versions))
         return versions[version or list(versions)[-1]]

@@ -51,6 +51,52 @@ def test_one_name_that_does_not_serve_the_task_is_enough_to_refuse(names: tuple[
     assert raised.value.members["available"] == ["tiny-classifier", "tiny-classifier-b"]
 
 
+@pytest.mark.parametrize(
+    ("task", "name", "detail"),
+    [
+        ("classification", "nobody", "No model of that name is served for classification."),
+        ("classification", "tiny-detector", "tiny-detector is served for detection: POST /v1/detect."),
+        ("detection", "tiny-segmenter", "tiny-segmenter is served for segmentation: POST /v1/segment."),
+        ("segmentation", "tiny-classifier", "tiny-classifier is served for classification: POST /v1/classify."),
+        (
+            "classification",
+            "Tiny-Clasifier",
+            "No model of that name is served for classification. Did you mean tiny-classifier?",
+        ),
+        (
+            "classification",
+            "tiny-detectr",
+            "No model of that name is served for classification. Did you mean tiny-detector? "
+            "It is served for detection: POST /v1/detect.",
+        ),
+    ],
+)
+def test_a_name_that_does_not_serve_the_task_is_told_what_serves_it_or_a_similar_name(
+    task: str, name: str, detail: str, registry: ModelRegistry
+) -> None:
+    with pytest.raises(ModelNotFound) as raised:
+        registry.choose(task, [name])
+
+    assert raised.value.detail == detail
+
+
+def test_the_most_similar_name_of_all_tasks_is_told_where_no_task_is_asked(registry: ModelRegistry) -> None:
+    with pytest.raises(ModelNotFound) as raised:
+        registry.card("tiny-detectr")
+
+    assert raised.value.detail == "No model of that name is served. Did you mean tiny-detector?"
+
+
+@pytest.mark.parametrize("names", [[], ["nobody"], ["tiny-classifier"]])
+def test_a_task_without_a_model_is_told_as_such(names: list[str], served: dict[str, ModelCard], store: Path) -> None:
+    registry = ModelRegistry(served, Settings(model_store=store, models=("tiny-classifier",)))
+    with pytest.raises(ModelNotFound) as raised:
+        registry.choose("detection", names or [registry.default("detection").name])
+
+    assert raised.value.detail.startswith("No model for detection is served. ")
+    assert raised.value.members["available"] == []
+
+
 def test_a_model_to_serve_that_is_not_in_the_store_is_a_card_error(served: dict[str, ModelCard]) -> None:
     with pytest.raises(CardError, match="nobody"):
         ModelRegistry(served, Settings(models=("nobody",)))
@@ -126,3 +172,12 @@ def test_a_network_of_a_library_is_chosen_for_its_answers_alone(served: dict[str
     with pytest.raises(ModelNotFound) as raised:
         registry.choose("classification", ["tiny-classifier"], "explain")
     assert raised.value.members["available"] == ["tiny-classifier-b"]
+    assert raised.value.detail == "tiny-classifier does not have the operation explain."
+
+
+def test_a_task_whose_models_lack_the_operation_is_told_which_one(served: dict[str, ModelCard]) -> None:
+    card = served["tiny-classifier"]
+    timm_card = card.model_copy(update={"network": card.network.model_copy(update={"library": "timm"})})
+
+    with pytest.raises(ModelNotFound, match="No model for classification with the operation explain is served"):
+        ModelRegistry({card.name: timm_card}, Settings()).default("classification", "explain")
