@@ -114,8 +114,10 @@ async def test_the_detail_of_a_json_body_has_its_first_mistake_and_the_documente
     body = (await client.post(CLASSIFY, json={"image": "AAAA"})).json()
     assert body["code"] == "malformed_json"
     assert body["detail"].startswith(
-        "The body is not the documented JSON. images: It is missing. See errors for 1 more."
+        "The body is not the documented JSON. image: There is no such member. Did you mean images? "
+        "See errors for 1 more."
     )
+    assert [row["parameter"] for row in body["errors"]] == ["image", "images"]
     assert '{"images": [{"content": "<base64>"}]}' in body["detail"]
 
 

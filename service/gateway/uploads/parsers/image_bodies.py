@@ -33,8 +33,10 @@ WAYS: Final = (
     "application/json. In curl: -H 'Content-Type: image/jpeg' with --data-binary @photo.jpg, or -F file=@photo.jpg."
 )
 BASE64_WAY: Final = ' Base64 belongs into JSON: {"images": [{"content": "<base64>"}]}.'
-# Of a member that is not documented only these names are repeated, because others may be private.
+# Of a member that is not documented only these names are repeated, and those similar to a missing member's, because
+# others may be private.
 URL_NAMES: Final = {"url", "uri", "image_url"}
+IMAGE_NAMES: Final = {"image", "img", "file", "photo", "data", "bytes", "base64", "b64", "b64_json", "image_base64"}
 URL_MEMBER: Final = "It has a URL. The service fetches nothing: send the bytes of the image in `content`, in base64."
 UNDOCUMENTED_MEMBER: Final = "It has a member that is not documented."
 WITHOUT_LINE_ENDS_DETAIL: Final = (
@@ -44,6 +46,8 @@ WITHOUT_LINE_ENDS_DETAIL: Final = (
 # curl -d reads lines of text. It drops their ends, and what follows a zero in a line. So a PNG lacks the line ends of
 # its first bytes, and the first segment of a JPEG lacks its length.
 WITHOUT_LINE_ENDS: Final = re.compile(rb"\x89PNG\x1a|\xff\xd8\xff[\xe0\xe1](?!..(?:JFIF|JFXX|Exif|http))", re.DOTALL)
+
+MemberPath = tuple[int | str, ...]  # of a member in JSON, as pydantic names it
 
 
 @dataclass(frozen=True)
@@ -256,17 +260,33 @@ def from_base64(content: str) -> Upload:
 
 
 def malformed_json(error: ValidationError) -> MalformedJson:
-    """Return the problem with the first eight errors, without values and unknown names, which are the caller's data."""
-    rows = [{"parameter": ".".join(_documented(each)), "detail": _detail(each)} for each in error.errors()[:8]]
+    """Return the problem with the first eight errors, without values and private names, which are the caller's data.
+
+    An error that names a member comes first, because it says what to change. Others only say that it is wrong.
+    """
+    found = error.errors()
+    missing = [each["loc"] for each in found if each["type"] == "missing"]
+    named = [(each, _explained(each["loc"], missing) if each["type"] == mistakes.UNKNOWN else None) for each in found]
+    first = sorted(named, key=lambda pair: pair[1] is None)[:8]
+    rows = [_row(each["loc"], text) if text else _unnamed_row(each) for each, text in first]
     return MalformedJson(f"The body is not the documented JSON. {first_of(rows)} {MalformedJson.cure}", errors=rows)
 
 
-def _documented(error: ErrorDetails) -> list[str]:
-    path = error["loc"][:-1] if error["type"] == mistakes.UNKNOWN else error["loc"]
-    return [str(step) for step in path]
+def _explained(path: MemberPath, missing: Collection[MemberPath]) -> str | None:
+    """Return what to send in place of a member that is not documented; None if its name may be private."""
+    *parents, name = map(str, path)
+    if name in URL_NAMES:
+        return URL_MEMBER
+    absent = [str(each[-1]) for each in missing if [*map(str, each[:-1])] == parents]
+    meant = absent[0] if absent and name in IMAGE_NAMES else mistakes.nearest(name, absent)
+    return f"There is no such member. Did you mean {meant}?" if meant else None
 
 
-def _detail(error: ErrorDetails) -> str:
-    if error["type"] != mistakes.UNKNOWN:
-        return mistakes.describe(error)
-    return URL_MEMBER if error["loc"][-1] in URL_NAMES else UNDOCUMENTED_MEMBER
+def _unnamed_row(error: ErrorDetails) -> dict[str, str]:
+    if error["type"] == mistakes.UNKNOWN:
+        return _row(error["loc"][:-1], UNDOCUMENTED_MEMBER)
+    return _row(error["loc"], mistakes.describe(error))
+
+
+def _row(path: MemberPath, detail: str) -> dict[str, str]:
+    return {"parameter": ".".join(map(str, path)), "detail": detail}
