@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from service.cli.options import LazyChoice, LazyDefaultOption, path_option
+from service.cli.terminal import show_table
 from service.config import api_keys
 from service.config.api_keys import Key, KeysError, Quota
 from service.models import atomic_write, text_file
@@ -73,10 +74,7 @@ def list_keys(file: Path) -> None:
 
     A limit that is not shown is the gateway's default.
     """
-    for key in _keys(_text(file), file):
-        scopes = " ".join(scope for scope in api_keys.scopes() if scope in key.scopes)
-        limits = "".join(f"  {name}={value:g}" for name, value in vars(key.quota).items() if value is not None)
-        click.echo(f"{key.name}  {key.id}  {scopes}{limits}  {key.expires or 'does not expire'}")
+    show_table(("caller", "key ID", "scopes", "limits", "last day"), [_row(key) for key in _keys(_text(file), file)])
 
 
 @keys.command()
@@ -90,6 +88,12 @@ def revoke(file: Path, id: str) -> None:  # noqa: A002 - the name of the argumen
         if len(left) == len(lines):
             raise KeysError(f"{file} has no key {id}; `resnest-service keys list` shows the key IDs")
         _write(file, "".join(left))
+
+
+def _row(key: Key) -> tuple[str, ...]:
+    scopes = " ".join(scope for scope in api_keys.scopes() if scope in key.scopes)
+    limits = " ".join(f"{name}={value:g}" for name, value in vars(key.quota).items() if value is not None)
+    return key.name, key.id, scopes, limits, str(key.expires or "does not expire")
 
 
 @contextmanager
@@ -120,7 +124,7 @@ def _keys(text: str, file: Path) -> tuple[Key, ...]:
 def _write(file: Path, text: str) -> None:
     """Replace the file atomically, so that no gateway reads half of it. Raises `KeysError`.
 
-    All users may read it: a container's user must, and the hash of 256 random bits does not reveal the key.
+    Only its owner may read a new file. An existing one keeps its mode: a service of another user may have to read it.
     """
     _keys(text, file)
-    atomic_write.write(file.resolve(), text.encode(), mode=0o644)
+    atomic_write.write(file.resolve(), text.encode(), mode=0o600, keep_access=True)

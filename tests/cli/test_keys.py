@@ -63,7 +63,7 @@ def test_a_key_is_added_to_those_there_are_and_remarks_stay(file: Path) -> None:
 
 def test_the_keys_are_listed_by_their_ids_and_revoked_by_them(file: Path) -> None:
     secrets = [call(file, "new", "web-app").stdout.strip() for _ in range(2)]
-    rows = [line.split() for line in call(file, "list").stdout.splitlines()]
+    rows = [line.split() for line in call(file, "list").stdout.splitlines()[1:]]
     assert [row[0] for row in rows] == ["web-app", "web-app"]
     assert call(file, "revoke", rows[0][1]).exit_code == 0
     left = parse(file.read_text(encoding="utf-8"))
@@ -73,9 +73,36 @@ def test_the_keys_are_listed_by_their_ids_and_revoked_by_them(file: Path) -> Non
 def test_the_limits_of_a_key_are_listed(file: Path) -> None:
     call(file, "new", "web-app", "--rate", "2.5", "--burst", "40", "--concurrency", "3", "--expires", "2030-01-31")
     call(file, "new", "plain")
-    limited, plain = call(file, "list").stdout.splitlines()
+    _, limited, plain = call(file, "list").stdout.splitlines()
     assert limited.split()[-4:] == ["rate=2.5", "burst=40", "concurrency=3", "2030-01-31"]
     assert "=" not in plain
+
+
+def test_the_columns_of_the_list_are_aligned(file: Path) -> None:
+    call(file, "new", "a", "--scope", "classify", "--rate", "2.5", "--expires", "2030-01-31")
+    call(file, "new", "a-much-longer-name")
+    head, *rows = call(file, "list").stdout.splitlines()
+    starts = [head.index(name) for name in ("key ID", "scopes", "limits", "last day")]
+    assert all(row[start - 1] == " " != row[start] for row in rows for start in (starts[0], starts[1], starts[3]))
+    assert rows[0][starts[2] :].startswith("rate=2.5")
+
+
+def test_only_the_owner_may_read_a_new_file(file: Path) -> None:
+    before = os.umask(0)
+    try:
+        call(file, "new", "web-app")
+    finally:
+        os.umask(before)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o640, 0o644])
+@pytest.mark.parametrize("command", ["new", "revoke"])
+def test_a_file_keeps_the_mode_that_the_operator_gave_it(file: Path, command: str, mode: int) -> None:
+    call(file, "new", "web-app")
+    file.chmod(mode)
+    result = call(file, command, "other" if command == "new" else parse(file.read_text(encoding="utf-8"))[0].id)
+    assert (result.exit_code, file.stat().st_mode & 0o777) == (0, mode)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Atomic file writes, and the error for a file that cannot be used."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,16 @@ def test_where_writing_fails_what_was_there_stays_and_nothing_else(tmp_path: Pat
 )
 def test_why_a_file_cannot_be_used_is_one_sentence(error: OSError | ValueError, message: str) -> None:
     assert str(FileError.of("a/b", error)) == message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to another user")
+def test_a_file_of_another_user_stays_theirs_if_its_access_is_to_be_kept(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    os.chown(path, 4321, 4322)
+    path.chmod(0o640)
+
+    atomic_write.write(path, b"new", keep_access=True)
+
+    found = path.stat()
+    assert (path.read_bytes(), found.st_uid, found.st_gid, found.st_mode & 0o777) == (b"new", 4321, 4322, 0o640)
