@@ -49,6 +49,17 @@ def show(parts: "Sequence[Table | str]") -> None:
             show_table(*part)
 
 
+def confirm(question: str) -> None:
+    """Ask before a command with `--yes` goes on. Raise `click.Abort` for a no, `click.ClickException` for no answer."""
+    try:
+        click.confirm(question, abort=True)
+    except click.Abort as abort:
+        if not isinstance(abort.__context__, EOFError):
+            raise
+        click.echo(err=True)
+        raise click.ClickException("nobody answered; --yes goes on without asking") from None
+
+
 @contextmanager
 def progress(label: str, total: int, done: int) -> Iterator[Step]:
     """Show how many of `total` files are done, with a forecast of the remaining time, on standard error.

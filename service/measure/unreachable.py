@@ -5,6 +5,7 @@ import ssl
 from typing import Final
 
 WAYS_OUT: Final = "start `resnest-service run` there, or name the address of a running service with --url"
+KEY_SOURCE: Final = "This command sends the key of RESNEST_API_KEY or --api-key."
 
 
 def reason(error: BaseException) -> str:

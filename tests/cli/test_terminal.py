@@ -10,6 +10,11 @@ import pytest
 from service.cli import terminal
 from service.cli.terminal import PlainDownload, PlainProgress
 
+QUESTION = """
+import click
+from service.cli.terminal import confirm
+click.command()(lambda: confirm("Delete it?"))()
+"""
 SCRIPT = """
 from service.cli.terminal import download, progress, show, show_table
 show_table(("CHECK", "STATE"), [("port", "problem")], {"problem": "red"})
@@ -81,3 +86,15 @@ def test_before_the_first_answer_there_is_no_forecast() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3723, "1:02:03")])
 def test_a_duration_has_hours_only_if_it_is_that_long(seconds: float, text: str) -> None:
     assert terminal.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "said"),
+    [("y\n", 0, ""), ("n\n", 1, "Aborted!"), ("", 1, "Error: nobody answered; --yes goes on without asking")],
+)
+def test_a_question_without_an_answer_names_the_option_that_answers_it(typed: str, code: int, said: str) -> None:
+    command = [sys.executable, "-c", QUESTION]
+    asked = subprocess.run(command, input=typed, capture_output=True, text=True, check=False, timeout=60)
+
+    assert asked.returncode == code
+    assert asked.stderr.strip() == said

@@ -200,7 +200,7 @@ async function exchange(url, image, options, leftS) {
     signal?.throwIfAborted();
     if (!(error instanceof TypeError) && !controller.signal.aborted) throw error;
     const is_late = controller.signal.aborted;
-    throw new NoAnswerError(`no answer of the service: ${is_late ? "it took too long" : error}`, {
+    throw new NoAnswerError(noAnswer(url, is_late ? "it took too long" : String(error), is_late), {
       is_late,
       cause: error,
     });
@@ -208,6 +208,26 @@ async function exchange(url, image, options, leftS) {
     clearTimeout(timer);
     signal?.removeEventListener("abort", cancel);
   }
+}
+
+/**
+ * Return the message without an answer. A browser hides whether a service of another origin was reached.
+ * @param {string} url
+ * @param {string} why
+ * @param {boolean} isLate
+ * @returns {string}
+ */
+function noAnswer(url, why, isLate) {
+  const page = globalThis.location;
+  let asked;
+  try {
+    asked = new URL(url, page?.href);
+  } catch {
+    return `no answer of the service: ${why}`;
+  }
+  const isForeign = !isLate && page !== undefined && page.origin !== asked.origin;
+  const origins = isForeign ? `, or it does not allow the origin ${page.origin} (RESNEST_CORS_ORIGINS)` : "";
+  return `no answer of the service at ${asked.origin}: ${why}${origins}`;
 }
 
 /**

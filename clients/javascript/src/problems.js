@@ -2,6 +2,7 @@
 
 const EXCERPT = 200; // characters of an answer that is no problem document
 const CHOICES = /** @type {const} */ (["available", "accepted"]); // members that list what to use instead
+const KEY_OPTION = "The client sends the key of its option `key`: new Client(url, { key: KEY }).";
 
 /**
  * A problem document (RFC 9457). `code` never changes its meaning.
@@ -16,6 +17,7 @@ const CHOICES = /** @type {const} */ (["available", "accepted"]); // members tha
  * @property {number} [actual]
  * @property {string[]} [accepted]
  * @property {string[]} [available]
+ * @property {string} [reason]
  * @property {{ parameter: string, detail: string }[]} [errors]
  */
 
@@ -88,11 +90,12 @@ export function errorOf(response, text) {
 }
 
 /**
- * Return the detail, and the values to choose from.
+ * Return the detail, with the values to choose from, or with the option for the key if the request had none.
  * @param {Problem} problem
  * @returns {string}
  */
 function withChoices(problem) {
+  if (problem.status === 401 && problem.reason === "missing") return `${problem.detail} ${KEY_OPTION}`;
   let choices = "";
   for (const name of CHOICES) {
     const values = problem[name];

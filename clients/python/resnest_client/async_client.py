@@ -88,5 +88,5 @@ class AsyncClient(BaseClient[httpx.AsyncClient]):
         try:
             response = await self._http.request(**self._arguments(call, content, left_s))
         except httpx.TransportError as error:
-            raise no_answer(error) from error
+            raise no_answer(error, self._url) from error
         return read(call, response)

@@ -90,5 +90,5 @@ class Client(BaseClient[httpx.Client]):
         try:
             response = self._http.request(**self._arguments(call, content, left_s))
         except httpx.TransportError as error:
-            raise no_answer(error) from error
+            raise no_answer(error, self._url) from error
         return read(call, response)

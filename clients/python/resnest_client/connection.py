@@ -104,10 +104,11 @@ def read(call: Call[Result], response: httpx.Response) -> Result:
     return call.read(response.content)
 
 
-def no_answer(error: httpx.TransportError) -> NoAnswerError:
-    """Return the exception for a request that got no answer."""
-    is_late = isinstance(error, httpx.ReadTimeout)
-    return NoAnswerError(f"no answer of the service: {str(error) or type(error).__name__}", is_late=is_late)
+def no_answer(error: httpx.TransportError, url: str) -> NoAnswerError:
+    """Return the exception for a request to the service at `url` that got no answer."""
+    address = str(httpx.URL(url).copy_with(userinfo=b""))  # the message may be logged, and a password must not be
+    why = str(error) or type(error).__name__
+    return NoAnswerError(f"no answer of the service at {address}: {why}", is_late=isinstance(error, httpx.ReadTimeout))
 
 
 def wait_s(options: Options, deadline: Deadline, attempt: int, error: ClientError) -> float:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 EXCERPT: Final = 200  # characters of an answer that is no problem document
 CHOICES: Final = ("available", "accepted")  # members that list what to use instead
+KEY_OPTION: Final = "The client sends the key of its parameter `key`: Client(url, key=KEY)."
 
 
 class ParameterError(BaseModel):
@@ -103,7 +104,9 @@ def error_of(response: httpx.Response) -> ProblemError:
 
 
 def _with_choices(problem: Problem) -> str:
-    """Return the detail, and the values to choose from."""
+    """Return the detail, with the values to choose from, or with the parameter for the key if the request had none."""
+    if problem.status == 401 and (problem.model_extra or {}).get("reason") == "missing":
+        return f"{problem.detail} {KEY_OPTION}"
     listed = {name: values for name in CHOICES if (values := getattr(problem, name)) is not None}
     choices = "".join(f"; {name}: {', '.join(values) or 'none'}" for name, values in listed.items())
     return f"{problem.detail.removesuffix('.')}{choices}" if choices else problem.detail

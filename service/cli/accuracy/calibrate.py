@@ -12,7 +12,7 @@ import click
 
 from service.cli.accuracy import card_file, domain_file, left_out
 from service.cli.options import path_option, store
-from service.cli.terminal import progress
+from service.cli.terminal import confirm, progress
 from service.config.cores import SLEEPING_THREADS
 from service.errors import ServiceError
 from service.host.run_options import RunOptions
@@ -94,7 +94,7 @@ def calibrate(
         rates = task.measure(fitted, known, others)
         _show(card, fitted, rates)
         if not yes:
-            click.confirm(f"Write this to the card of {card.name}?", abort=True)
+            confirm(f"Write this to the card of {card.name}?")
         calibration = _calibration(candidate, fitted)
         _write(card, calibration, {"fitted_on": len(images.fitting), **images.counts, **rates.document()})
     click.echo(f"Updated {card.folder / 'card.toml'}", err=True)

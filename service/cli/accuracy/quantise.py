@@ -16,6 +16,7 @@ import click
 
 from service.cli.accuracy import card_file, left_out
 from service.cli.options import path_option, store
+from service.cli.terminal import confirm
 from service.config.cores import SLEEPING_THREADS
 from service.errors import ServiceError
 from service.host.run_options import RunOptions
@@ -82,7 +83,7 @@ def quantise(store: Path, model: str, folder: Path, count: int, *, yes: bool) ->
         comparison = _compare(card, candidate, validation)
         click.echo(_table(card, comparison, len(data)))
         if not yes:
-            click.confirm(f"Serve {card.name} in int8 from the next start on?", abort=True)
+            confirm(f"Serve {card.name} in int8 from the next start on?")
         _write(candidate, comparison, lines)
     _say(f"Updated {card.folder / 'card.toml'}")
 

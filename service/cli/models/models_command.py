@@ -226,7 +226,7 @@ def remove(store: Path, names: Sequence[str], *, yes: bool) -> None:
     for card in _named(store, names):
         is_own = weight_store.is_imported(card)
         if is_own and not yes:
-            click.confirm(f"{card.name} cannot be pulled again. Delete {card.folder}?", abort=True)
+            terminal.confirm(f"{card.name} cannot be pulled again. Delete {card.folder}?")
         weight_store.remove(card, store / model_archive.ARCHIVES, _say)
         click.echo(f"{card.name}: removed {card.folder if is_own else card.weights_path.parent}")
         for line in model_order.record(store):

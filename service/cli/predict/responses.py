@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from service.cli.predict.failures import RunFailedError
-from service.errors import BodyTooLarge, DeadlineExceeded, InvalidHeader, InvalidParameter, ModelRefused
+from service.errors import (
+    BodyTooLarge,
+    DeadlineExceeded,
+    InvalidHeader,
+    InvalidParameter,
+    ModelRefused,
+    Unauthenticated,
+)
 from service.errors.wording import with_choices
+from service.measure import unreachable
 
 BUSY: Final = frozenset((408, 429, 503))
 OF_THE_IMAGE: Final = frozenset((400, 413, 415, 422))
@@ -61,7 +69,8 @@ def read(reply: ServiceReply, url: str, *, is_image: bool) -> dict[str, Any]:
         raise BusyError(detail, problem=document)
     if (status in OF_THE_IMAGE or status >= 500) and code not in OF_THE_QUERY and is_image:
         return {"error": document}
-    raise RunFailedError(f"{url} answered {status} {code}: {detail}")
+    way_out = f" {unreachable.KEY_SOURCE}" if code == Unauthenticated.code() else ""
+    raise RunFailedError(f"{url} answered {status} {code}: {detail}{way_out}")
 
 
 def is_cached(reply: ServiceReply) -> bool:

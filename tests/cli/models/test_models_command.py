@@ -157,6 +157,9 @@ def test_ones_own_checkpoint_becomes_a_model_and_is_deleted_when_asked(
     assert zoo.read_all(store)["mine"].input.profile == "timm"
     kept = call("remove", "mine", answer="n\n")
     assert (kept.exit_code, (store / "mine").exists()) == (1, True)
+    unasked = call("remove", "mine")
+    assert (unasked.exit_code, (store / "mine").exists()) == (1, True)
+    assert "--yes goes on without asking" in unasked.stderr
     assert call("remove", "mine", answer="y\n").exit_code == 0
     assert not (store / "mine").exists()
 

@@ -57,7 +57,7 @@ async def test_a_key_is_needed_and_sent(listening: Running) -> None:
     secret = api_keys.new_secret()
     key = api_keys.Key("tests", frozenset({"classify"}), api_keys.digest(secret))
     async with listening(keys=key.line()) as client:
-        with pytest.raises(RunFailedError, match="401 unauthenticated"):
+        with pytest.raises(RunFailedError, match=r"401 unauthenticated.* RESNEST_API_KEY or --api-key"):
             await model(str(client.base_url)).__aenter__()
         async with model(str(client.base_url), api_key=secret) as asked:
             assert "predictions" in await asked.answer(image_bytes())

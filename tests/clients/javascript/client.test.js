@@ -113,6 +113,22 @@ test("no service is no answer", async () => {
   const client = new Client("http://127.0.0.1:1", { retries: new RetryPolicy({ attempts: 2, backoff_s: 0.001 }) });
 
   await assert.rejects(client.models(), (error) => error instanceof NoAnswerError && !error.is_late);
+  await assert.rejects(client.models(), /no answer of the service at http:\/\/127\.0\.0\.1:1: TypeError/);
+});
+
+test("on a page of another origin, a missing answer names the setting that allows the origin", async () => {
+  const refused = () => Promise.reject(new TypeError("Failed to fetch"));
+  const client = new Client("http://a.example:8000", { fetch: refused, retries: new RetryPolicy({ attempts: 1 }) });
+  const expected = "no answer of the service at http://a.example:8000: TypeError: Failed to fetch";
+  const hint = ", or it does not allow the origin http://page.example (RESNEST_CORS_ORIGINS)";
+  try {
+    for (const [origin, more] of [["http://page.example", hint], ["http://a.example:8000", ""]]) {
+      Object.defineProperty(globalThis, "location", { value: new URL(`${origin}/p`), configurable: true });
+      await assert.rejects(client.models(), { message: expected + more });
+    }
+  } finally {
+    Reflect.deleteProperty(globalThis, "location");
+  }
 });
 
 test("a signal cancels the request, and the wait before the next one", async () => {

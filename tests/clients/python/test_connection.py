@@ -53,9 +53,15 @@ def test_an_answer_may_arrive_a_little_after_the_deadline() -> None:
 
 
 def test_only_a_missing_answer_is_late() -> None:
-    assert no_answer(httpx.ReadTimeout("")).is_late
-    assert not no_answer(httpx.ConnectTimeout("")).is_late
-    assert "ConnectError" in str(no_answer(httpx.ConnectError("")))
+    assert no_answer(httpx.ReadTimeout(""), "http://a.example").is_late
+    assert not no_answer(httpx.ConnectTimeout(""), "http://a.example").is_late
+    assert "ConnectError" in str(no_answer(httpx.ConnectError(""), "http://a.example"))
+
+
+def test_a_missing_answer_names_the_address_without_its_password() -> None:
+    error = no_answer(httpx.ConnectError("refused"), "http://ann:pr1vate@a.example:9000/vision")
+
+    assert str(error) == "no answer of the service at http://a.example:9000/vision: refused"
 
 
 def test_no_attempt_begins_after_the_deadline() -> None:

@@ -11,7 +11,7 @@ from resnest_client.problems import (
     error_of,
 )
 
-from service.errors import every_error
+from service.errors import Unauthenticated, every_error
 from service.gateway.routes import examples
 from tests.clients.python.answers import problem
 
@@ -43,6 +43,13 @@ def test_every_problem_of_the_service_is_read(error: type) -> None:
 
     assert (found.code, found.status) == (document["code"], document["status"])
     assert found.problem.model_dump(exclude_unset=True) == document
+
+
+@pytest.mark.parametrize(("reason", "is_named"), [("missing", True), ("invalid", False)])
+def test_a_request_without_a_key_is_told_the_parameter_for_it(reason: str, is_named: bool) -> None:  # noqa: FBT001
+    document = {**examples.problem(Unauthenticated), "reason": reason}
+
+    assert ("Client(url, key=KEY)" in str(error_of(httpx.Response(401, json=document)))) is is_named
 
 
 def test_the_exception_says_what_happened_and_has_what_to_quote() -> None:
