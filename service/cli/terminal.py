@@ -57,7 +57,7 @@ def confirm(question: str) -> None:
         if not isinstance(abort.__context__, EOFError):
             raise
         click.echo(err=True)
-        raise click.ClickException("nobody answered; --yes goes on without asking") from None
+        raise click.ClickException("there was no answer; --yes goes on without asking") from None
 
 
 @contextmanager

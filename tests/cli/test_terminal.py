@@ -90,7 +90,7 @@ def test_a_duration_has_hours_only_if_it_is_that_long(seconds: float, text: str)
 
 @pytest.mark.parametrize(
     ("typed", "code", "said"),
-    [("y\n", 0, ""), ("n\n", 1, "Aborted!"), ("", 1, "Error: nobody answered; --yes goes on without asking")],
+    [("y\n", 0, ""), ("n\n", 1, "Aborted!"), ("", 1, "Error: there was no answer; --yes goes on without asking")],
 )
 def test_a_question_without_an_answer_names_the_option_that_answers_it(typed: str, code: int, said: str) -> None:
     command = [sys.executable, "-c", QUESTION]

@@ -82,7 +82,9 @@ def pull(card: ModelCard, rules: DownloadRules, progress: Progress, notify: Noti
                 raise WeightsError(f"the file from {url} is unusable: {error}") from error
             part.unlink(missing_ok=True)
             return True
-        raise UnavailableError("\n".join(failures))
+        offline = "Without internet, copy the file to this machine, and install it: "
+        command = f"resnest-service models import FILE --name {card.name}"
+        raise UnavailableError("\n".join([*failures, offline + command]))
 
 
 def pull_from_file(card: ModelCard, file: Path, notify: Notify) -> None:

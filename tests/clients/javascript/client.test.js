@@ -122,7 +122,10 @@ test("on a page of another origin, a missing answer names the setting that allow
   const expected = "no answer of the service at http://a.example:8000: TypeError: Failed to fetch";
   const hint = ", or it does not allow the origin http://page.example (RESNEST_CORS_ORIGINS)";
   try {
-    for (const [origin, more] of [["http://page.example", hint], ["http://a.example:8000", ""]]) {
+    for (const [origin, more] of [
+      ["http://page.example", hint],
+      ["http://a.example:8000", ""],
+    ]) {
       Object.defineProperty(globalThis, "location", { value: new URL(`${origin}/p`), configurable: true });
       await assert.rejects(client.models(), { message: expected + more });
     }

@@ -43,7 +43,10 @@ test("the error says what happened, and has the whole problem", () => {
 });
 
 test("a request without a key is told the option for it", () => {
-  for (const [reason, isNamed] of /** @type {[string, boolean][]} */ ([["missing", true], ["invalid", false]])) {
+  for (const [reason, isNamed] of /** @type {[string, boolean][]} */ ([
+    ["missing", true],
+    ["invalid", false],
+  ])) {
     const text = JSON.stringify({ status: 401, detail: "Why.", code: "unauthenticated", reason });
     const { message } = errorOf(new Response(text, { status: 401 }), text);
     assert.equal(message.includes("new Client(url, { key: KEY })"), isNamed);

@@ -38,8 +38,10 @@ def test_a_server_that_fails_leaves_the_store_as_it_was(server: Server, store: P
     offered(server, data)
     model = write_card(store, (server.url(behaviour), prefix(data)))
     before = visible(model.folder.parent)
-    with pytest.raises(UnavailableError, match=rf"(?s)^{model.name}: no URL served the file:.*{BROKEN[behaviour]}"):
+    why = rf"(?s)^{model.name}: no URL served the file:.*{BROKEN[behaviour]}"
+    with pytest.raises(UnavailableError, match=why) as raised:
         pull(model, replace(HASTY, attempts=1), unseen, unseen)
+    assert f"install it: resnest-service models import FILE --name {model.name}" in str(raised.value)
     assert visible(model.folder.parent) == before
     assert state(model) == ("begun" if behaviour == "cut-without-ranges" else "absent")
     assert zoo.read_all(model.folder.parent) == {}
