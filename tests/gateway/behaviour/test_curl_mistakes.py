@@ -38,7 +38,7 @@ MISTAKES = {
     "JSON without @": ("--json photo.jpg", "malformed_json", "is the text photo.jpg, not JSON"),
     "JSON with a name": (
         """--json '{"images": [{"content": "photo.jpg"}]}'""", "invalid_base64", "is the name of a file"),
-    "other JSON": ("""--json '{"image": "AAAA"}'""", "malformed_json", "image: There is no such member. Did you mean images?"),
+    "other JSON": ("""--json '{"image": "AAAA"}'""", "malformed_json", "image: There is no such member. Did you mean"),
 }  # fmt: skip
 
 
