@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -18,8 +19,10 @@ from tests.stores import write_store
 def pytest_configure() -> None:
     """Let idle threads of torch sleep, before a test module loads it, and give engines a cache folder for the tests.
 
-    All processes of one run share the folder, so that each model is compiled once.
+    All processes of one run share the folder, so that each model is compiled once. A shell lets its background jobs
+    ignore SIGINT, and so would the programs that the tests start and interrupt.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ |= SLEEPING_THREADS | os.environ
     if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="resnest-tests-")

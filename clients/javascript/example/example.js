@@ -7,9 +7,7 @@ const OPACITY = 0.6;
 
 const service = new URLSearchParams(location.search).get("service") ?? undefined;
 const client = new Client(service, { timeout_s: 20 });
-const WAY_OUT =
-  `This page asked ${client.url}. For another service add ?service=URL to the address of this page. ` +
-  `The service must allow this origin: RESNEST_CORS_ORIGINS=${location.origin}`;
+const WAY_OUT = "For a service at another address, add ?service=URL to the address of this page.";
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("form"));
 const status = /** @type {HTMLElement} */ (document.querySelector("[role=status]"));

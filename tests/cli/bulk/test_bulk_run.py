@@ -106,7 +106,8 @@ async def test_a_run_that_fails_keeps_what_was_answered_and_starts_nothing_more(
     with results_file.opened(out, {}) as results, pytest.raises(RunFailedError):
         await bulk_run.run(model, files(tmp_path, 100), results, FixedLimit(3), lambda *_step: None)
 
-    assert {each["number"] for each in written(out)} == {0, 1, 2, 3, 4, 5}
+    kept = {each["number"] for each in written(out)}
+    assert {0, 1, 2, 3, 4, 5} <= kept <= {0, 1, 2, 3, 4, 5, 7, 8}  # 7 and 8 were in flight, and may end with 6
     assert model.now == 0
 
 
