@@ -66,7 +66,7 @@ bench-gpu: $(VENV)/worker.stamp ## measure the engine and the service on this ma
 starter-models: $(VENV)/worker.stamp ## retrain the built-in models (PHOTOS=, RUNS=; hours on a CPU)
 	model_store/recipes/train-all $(BIN)/python $(PHOTOS) $(RUNS)
 
-image-check: ## build both images and send one image through them (root, buildah, podman)
+image-check: $(VENV)/test.stamp ## build both images and send one image through them (root, buildah, podman)
 	.ci/image-check.sh
 
 verify-cluster: $(VENV)/test.stamp ## scale, roll out and drain the manifests on a real control plane (Debian; 14 min, at first 15 more)

@@ -108,6 +108,19 @@ def test_the_table_of_contributing_has_every_target_that_make_lists() -> None:
     assert in_table == listed_by_make
 
 
+def test_a_target_of_make_installs_the_programs_that_it_or_its_script_runs() -> None:
+    rules = re.findall(r"^([a-z-]+):(.*?)(?:##.*)?\n((?:\t.*\n)*)", text(ROOT / "Makefile"), re.MULTILINE)
+    installing = {target for target, requires, _ in rules if ".stamp" in requires}
+    bare = []
+    for target, requires, recipe in rules:
+        run = recipe + "".join(text(ROOT / script) for script in re.findall(r"\.ci/[\w-]+\.sh", recipe))
+        if re.search(r"\$\(BIN\)|\.venv/bin", run) and not installing & {target, *requires.split()}:
+            bare.append(target)
+
+    assert len(rules) > 20
+    assert not bare, listed(bare)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=names)
 def test_a_command_that_a_page_shows_and_its_options_are_ours(page: Path) -> None:
     wrong = [line for line in code(page) if line.startswith("resnest-service ") and not is_ours(line)]
