@@ -45,8 +45,7 @@ NO_DEVICE = "There is no CUDA device. `--device cpu` runs this program without o
     "--seconds", type=click.FloatRange(0.01), default=5.0, show_default=True, help="Seconds of each measurement."
 )
 @click.option(
-    "--image-folder",
-    "images",
+    "--images",
     type=click.IntRange(IMAGES_PER_MASK),
     default=200,
     show_default=True,

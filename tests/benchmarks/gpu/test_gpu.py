@@ -11,7 +11,7 @@ from benchmarks import made_models
 from benchmarks.gpu import __main__, forms
 from tests.stores import write_store
 
-SMALL = ["--device", "cpu", "--seconds", "0.01", "--batch-size", "2", "--image-folder", "10", "--no-trained"]
+SMALL = ["--device", "cpu", "--seconds", "0.01", "--batch-size", "2", "--images", "10", "--no-trained"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
