@@ -16,9 +16,11 @@ IDENTITY_FIELDS: Final[dict[str, Any]] = {
 def identity(card: ModelCard) -> str:
     """Return a SHA-256 in hexadecimal over the checksum of the weights, the labels, and `IDENTITY_FIELDS` of the card.
 
-    The name of the model and how it is served have no influence. The checksum of pulled weights is read from the disk
-    at every call. Raises `CardError` if the labels cannot be read.
+    The name of the model and how it is served have no influence. Only what the files state counts: a gateway and a
+    worker compare it, and one of them may be of a release whose cards have more members. The checksum of pulled weights
+    is read from the disk at every call. Raises `CardError` if the labels cannot be read.
     """
-    labels = [label.model_dump() for label in card.classes]
-    content = json.dumps([card.checksum, card.model_dump(mode="json", include=IDENTITY_FIELDS), labels])
+    labels = [label.model_dump(exclude_defaults=True) for label in card.classes]
+    stated = card.model_dump(mode="json", include=IDENTITY_FIELDS, exclude_unset=True)
+    content = json.dumps([card.checksum, stated, labels])
     return hashlib.sha256(content.encode()).hexdigest()

@@ -43,6 +43,30 @@ def test_a_corrected_label_file_makes_another_identity(folder: Path, old: str, n
     assert identity(cards.read(folder)) != before
 
 
+class LaterNetwork(cards.Network):
+    """A part of a card to which a later release has added a member."""
+
+    dilated: bool = False
+
+
+class LaterCard(cards.ModelCard):
+    """The card of a later release."""
+
+    network: LaterNetwork
+
+
+def test_a_later_release_finds_the_same_identity_in_the_same_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise no gateway could use a worker of another release, as during each rollout."""
+    before = identity(cards.read(folder))
+    monkeypatch.setattr(cards, "ModelCard", LaterCard)
+    card = cards.read(folder)
+
+    assert isinstance(card.network, LaterNetwork)
+    assert identity(card) == before
+
+
 def test_a_model_that_answers_the_same_keeps_its_identity(folder: Path) -> None:
     card = cards.read(folder)
     renamed = card.model_copy(update={"summary": "Another summary.", "name": "tiny-segmenter@1.0"})
