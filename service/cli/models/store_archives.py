@@ -3,6 +3,7 @@
 The list has the format of `sha256sum`. Nothing of an archive is read before its SHA-256 is verified.
 """
 
+import lzma
 import re
 import shutil
 import tarfile
@@ -20,7 +21,8 @@ from service.models.weights.checksums import WeightsError
 from service.models.weights.download import DownloadError, DownloadRules, Progress, UnavailableError
 
 LINE: Final = re.compile(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][\w.+-]*)", re.ASCII)
-INSTALLED: Final = ".fetched"  # in the store: a file for each installed archive, by its SHA-256, with its folders
+INSTALLED: Final = ".fetched"  # in the store: a file for each installed archive, by its SHA-256, with what it brought
+DAMAGE: Final = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
 RULES: Final = DownloadRules(max_bytes=16 << 30, copies=2)  # copies: the archive, and the files in it
 COPY_BYTES: Final = 1 << 20
 
@@ -76,28 +78,35 @@ def fetch(
         with model_folder.building(store) as folder:
             _extract(archive, part, folder)
             names = _checked(archive, folder)
-            _forget(names, store)
+            brought = [name for name in names if name != LABEL_SETS]
+            brought += [f"{LABEL_SETS}/{path.name}" for path in _label_sets(folder)]
+            _forget(brought, folder, store)
             _install(folder, names, store)
     finally:
         part.unlink(missing_ok=True)
     mark.parent.mkdir(exist_ok=True)
-    mark.write_text("\n".join(names), encoding="utf-8")
+    mark.write_text("\n".join(brought), encoding="utf-8")
     return names
 
 
 def _is_installed(mark: Path, store: Path) -> bool:
-    return mark.is_file() and all((store / name).is_dir() for name in _names(mark))
+    return mark.is_file() and all((store / name).exists() for name in _names(mark))
 
 
 def _names(mark: Path) -> list[str]:
     return mark.read_text(encoding="utf-8").splitlines()
 
 
-def _forget(names: Sequence[str], store: Path) -> None:
-    """Remove the marks of archives with one of these models: their files are about to be replaced."""
+def _forget(brought: Sequence[str], folder: Path, store: Path) -> None:
+    """Remove the marks of archives of which a model, or a label set with other content, is about to be replaced."""
+    replaced = {name for name in brought if (folder / name).is_dir() or not _is_same_file(folder / name, store / name)}
     for mark in (store / INSTALLED).glob("*"):
-        if {*_names(mark)} & {*names} - {LABEL_SETS}:
+        if {*_names(mark)} & replaced:
             mark.unlink()
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    return other.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def _accept(archive: ListedArchive, part: Path) -> None:
@@ -121,7 +130,7 @@ def _extract(archive: ListedArchive, file: Path, folder: Path) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("wb") as written:
                     shutil.copyfileobj(cast("IO[bytes]", opened.extractfile(member)), written, COPY_BYTES)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except DAMAGE as error:
         raise WeightsError(f"{archive.name} is not a tar archive, or it is damaged: {error}") from error
 
 

@@ -69,6 +69,19 @@ def tar_of(*members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE, target: s
     return content.getvalue()
 
 
+def damaged() -> bytes:
+    """Return an archive compressed by xz, of which a byte in the middle has changed."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:xz") as archive:
+        noise = hashlib.shake_256(b"noise").digest(100_000)
+        member = tarfile.TarInfo("mine/card.toml")
+        member.size = len(noise)
+        archive.addfile(member, io.BytesIO(noise))
+    data = bytearray(content.getvalue())
+    data[len(data) // 2] ^= 1
+    return bytes(data)
+
+
 def put(server: Server, data: bytes, name: str = "a.tar") -> ListedArchive:
     """Put an archive on the server, and return its line of the list."""
     server.files[name] = data
@@ -131,6 +144,28 @@ def test_label_sets_of_several_archives_are_all_there(source: Path, store: Path,
     assert {path.name for path in (store / "labels").iterdir()} == {"mine.tsv", "other.tsv"}
 
 
+def test_labels_are_replaced_by_another_archive_and_back_again(store: Path, server: Server) -> None:
+    found = []
+    archives = [
+        put(server, tar_of(("labels/mine.tsv", f"class_id\tlabel\n0\t{name}\n".encode())), f"{name}.tar")
+        for name in ("one", "two")
+    ]
+    for archive in (*archives, archives[0]):
+        assert fetch(store, server, archive) == ["labels"]
+        found.append((store / "labels" / "mine.tsv").read_text(encoding="utf-8").split()[-1])
+
+    assert found == ["one", "two", "one"]
+
+
+def test_archives_with_the_same_labels_are_both_installed(source: Path, store: Path, server: Server) -> None:
+    archives = [put(server, tar(source, name, "labels"), f"{name}.tar") for name in (MODEL, OTHER)]
+    for archive in archives:
+        fetch(store, server, archive)
+
+    assert [fetch(store, server, archive) for archive in archives] == [[], []]
+    assert len(server.requests) == 2
+
+
 def test_the_first_archive_of_a_list_has_the_default_model(store: Path, server: Server, tmp_path: Path) -> None:
     models = write_store(tmp_path / "two", "tiny-classifier", "tiny-classifier-b")
     for name in ("tiny-classifier-b", "tiny-classifier"):
@@ -190,6 +225,7 @@ def test_a_download_that_broke_off_continues(source: Path, store: Path, server: 
         (tar_of(("archives/card.toml", b"")), "holds archives; an archive has folders of models"),
         (tar_of(("mine/card.toml", b"name = 1")), "card.toml: "),
         (b"PK\x03\x04 no tar", "is not a tar archive"),
+        (damaged(), "is not a tar archive, or it is damaged"),
     ],
 )
 def test_an_archive_of_something_else_is_refused_and_nothing_of_it_stays(
