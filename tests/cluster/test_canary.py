@@ -104,7 +104,7 @@ def test_a_canary_gets_all_traffic_and_pods_and_loses_the_traffic_when_it_fails(
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
     deploy(cluster)
-    assert weights(cluster) == {STABLE: 95, CANARY: 5}
+    assert weights(cluster) == {STABLE: 100, CANARY: 0}
     with pair(tmp_path) as gateways:
         good = run(cluster, gateways)
         after = weights(cluster), pods(cluster)

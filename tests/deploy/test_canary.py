@@ -10,7 +10,7 @@ import pytest
 from deploy.kubernetes.canary_rollout import CANARY, JOB, STABLE
 from tests.deploy import reading
 from tests.deploy.programs import TOP
-from tests.deploy.test_components import Manifests, one, with_component
+from tests.deploy.test_components import ALTERNATIVES, COMPONENTS, Manifests, one, with_component
 
 NAME = "app.kubernetes.io/name"
 PODS = {STABLE: "gateway-pods", CANARY: "gateway-pods-canary"}  # the Services with an address for each pod
@@ -57,16 +57,18 @@ def test_neither_deployment_nor_service_nor_budget_takes_the_pods_of_the_other(m
         spread = [each["labelSelector"] for each in own["template"]["spec"]["topologySpreadConstraints"]]
         for selector in (own["selector"], *({"matchLabels": each} for each in services), *spread):
             assert {each: selects(selector, labels[each]) for each in labels} == {each: each == name for each in labels}
-    budget = one(manifests, "PodDisruptionBudget", "gateway")["spec"]["selector"]
-    assert not selects(budget, labels[CANARY])
+        budget = one(manifests, "PodDisruptionBudget", name)["spec"]["selector"]
+        assert {each: selects(budget, labels[each]) for each in labels} == {each: each == name for each in labels}
     assert CANARY not in reading.autoscaled(manifests)
 
 
-def test_the_canary_has_five_percent_of_every_rule_of_the_route(manifests: Manifests) -> None:
+def test_every_rule_of_the_route_leads_to_the_canary_and_gives_it_nothing_at_first(
+    manifests: Manifests,
+) -> None:
     rules = one(manifests, "HTTPRoute", "gateway")["spec"]["rules"]
     shares = [[(each["name"], each["port"], each["weight"]) for each in rule["backendRefs"]] for rule in rules]
 
-    assert shares == [[(STABLE, 80, 95), (CANARY, 80, 5)]] * len(rules)
+    assert shares == [[(STABLE, 80, 100), (CANARY, 80, 0)]] * len(rules)
     assert len(rules) == len(one(with_component("gateway-api"), "HTTPRoute", "gateway")["spec"]["rules"])
 
 
@@ -101,6 +103,23 @@ def test_the_operator_scrapes_the_canary_too_and_may_reach_it() -> None:
     assert selects(monitor["selector"], one(manifests, "Deployment", CANARY)["spec"]["template"]["metadata"]["labels"])
     assert {"targetLabel": "job", "replacement": JOB} in monitor["podMetricsEndpoints"][0]["relabelings"]
     assert "namespaceSelector" in policy["ingress"][1]["from"][0]
+
+
+@pytest.mark.parametrize("other", [name for name in COMPONENTS if {name, "canary"} not in ALTERNATIVES])
+def test_what_a_component_lets_gateways_reach_the_canary_may_reach_too(other: str) -> None:
+    """Its pods have a label of their own, which a policy of the component must name."""
+    manifests = with_component("canary", other)
+    policies = [each["spec"]["podSelector"] for each in manifests if each["kind"] == "NetworkPolicy"]
+    taken = [
+        [
+            selects(selector, one(manifests, "Deployment", name)["spec"]["template"]["metadata"]["labels"])
+            for selector in policies
+        ]
+        for name in (STABLE, CANARY)
+    ]
+
+    assert taken[0] == taken[1]
+    assert taken[0].count(True) >= 2, "that of all pods, and that of gateways"
 
 
 def test_components_that_change_gateways_change_the_canary_too() -> None:

@@ -15,7 +15,7 @@ import click
 import pytest
 
 from deploy.kubernetes import canary_rollout
-from deploy.kubernetes.canary_rollout import BREACH, BURN, CANARY, NO_DATA, NOT_BACK, REQUESTS, STABLE
+from deploy.kubernetes.canary_rollout import BREACH, BURN, CANARY, KEPT, NO_DATA, NOT_BACK, REQUESTS, STABLE
 from service.host.processes import free_port
 from tests.deploy import fake_kubectl, reading
 from tests.deploy.canaries import Pair, pair
@@ -23,7 +23,7 @@ from tests.deploy.live import until
 from tests.deploy.programs import TOP
 from tests.deploy.test_components import one, with_component
 
-PODS = 8
+PODS, LEAST = 8, 2  # of the stable gateways: ready ones, and the fewest that their autoscaler keeps
 WAIT_S = 3.0
 FAST = ("--wait", str(WAIT_S), "--every", "0.25", "--least-requests", "3")
 
@@ -45,17 +45,23 @@ class Cluster:
         program.write_text(f'#!/bin/sh\nexec {sys.executable} {fake_kubectl.__file__} {self._state} "$@"\n', "utf-8")
         program.chmod(0o755)
         route = one(with_component("canary"), "HTTPRoute", "gateway")
-        self._write({"route": route, "pods": {STABLE: PODS, CANARY: 1}, "refuses": False, "calls": []})
+        scaler = {"metadata": {"name": STABLE}, "spec": {"minReplicas": LEAST}}
+        pods = {STABLE: PODS, CANARY: 1}
+        state = {"route": route, "pods": pods, "unready": [], "hpa": scaler, "refusals": 0, "calls": []}
+        self._state.write_text(json.dumps(state), encoding="utf-8")
 
     @property
     def state(self) -> dict[str, Any]:
         return dict(json.loads(self._state.read_text(encoding="utf-8")))
 
-    def _write(self, state: dict[str, Any]) -> None:
-        self._state.write_text(json.dumps(state), encoding="utf-8")
+    def change(self, **fields: Any) -> None:
+        """Replace parts of the state, such as `unready`, the Deployments without a ready pod."""
+        with fake_kubectl.changing(self._state) as state:
+            state.update(fields)
 
-    def refuse(self) -> None:
-        self._write(self.state | {"refuses": True})
+    def least(self) -> int:
+        """Return the least number of pods that the autoscaler of the stable gateways keeps."""
+        return int(self.state["hpa"]["spec"]["minReplicas"])
 
     def weight(self) -> int:
         """Return the canary's weight, which all rules have in common."""
@@ -70,7 +76,8 @@ class Cluster:
 
     def weights(self) -> list[int]:
         """Return the canary's weights in the order in which they were set."""
-        patches = [word for words in self.state["calls"] for word in words if word.startswith("--patch=")]
+        calls = [words for words in self.state["calls"] if words[:2] == ["patch", "httproute"]]
+        patches = [word for words in calls for word in words if word.startswith("--patch=")]
         return [[each["value"] for each in json.loads(patch[8:]) if each["op"] == "add"][1] for patch in patches]
 
     def scales(self) -> list[int]:
@@ -139,7 +146,7 @@ def test_too_few_requests_are_no_proof(cluster: Cluster, gateways: Pair) -> None
     assert re.search(r"at 5 % the canary has had \d+ predictions; 100000 in 300 s are needed", output)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_rollout_that_is_interrupted_sets_the_weight_back(
     cluster: Cluster, gateways: Pair, number: signal.Signals
 ) -> None:
@@ -154,11 +161,92 @@ def test_a_rollout_that_is_interrupted_sets_the_weight_back(
 def test_a_weight_that_cannot_be_set_back_is_told_above_all(cluster: Cluster) -> None:
     process = started(cluster, f"127.0.0.1:{free_port()}", "--wait", "60", "--every", "1")
     until(lambda: cluster.weights() == [5], "the first weight is set")
-    cluster.refuse()
+    cluster.change(refusals=1000)
     output = process.communicate(timeout=60)[0]
 
     assert (process.returncode, cluster.weight()) == (NOT_BACK, 5), output
     assert "THE CANARY STILL HAS ITS SHARE" in output.splitlines()[-1]
+
+
+def test_a_server_that_refuses_for_a_moment_does_not_leave_the_canary_its_share(cluster: Cluster) -> None:
+    process = started(cluster, f"127.0.0.1:{free_port()}", "--wait", "60", "--every", "1")
+    until(lambda: cluster.weights() == [5], "the first weight is set")
+    cluster.change(refusals=1)
+    output = process.communicate(timeout=60)[0]
+
+    assert (process.returncode, cluster.weight()) == (NO_DATA, 0), output
+
+
+def test_neither_more_signals_nor_a_closed_terminal_keep_the_weight_from_being_set_back(cluster: Cluster) -> None:
+    process = started(cluster, f"127.0.0.1:{free_port()}", "--wait", "60", "--every", "60")
+    until(lambda: cluster.weights() == [5], "the first weight is set")
+    cluster.change(refusals=1)  # so that setting it back takes two tries
+    assert process.stdout
+    process.stdout.close()
+    process.send_signal(signal.SIGHUP)
+    until(lambda: cluster.state["refusals"] == 0, "the first try was refused")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        process.send_signal(number)
+    process.wait(60)
+
+    assert (cluster.weight(), cluster.least()) == (0, LEAST)
+
+
+def test_a_canary_without_a_ready_pod_gets_no_traffic(cluster: Cluster) -> None:
+    cluster.change(unready=[CANARY])
+    process = started(cluster, "127.0.0.1:1")
+    output = process.communicate(timeout=60)[0]
+
+    assert (process.returncode, cluster.weights()) == (1, [0]), output
+    assert "timed out waiting for the condition" in output
+
+
+def test_a_canary_whose_pods_are_gone_loses_its_share_at_the_next_look(cluster: Cluster, gateways: Pair) -> None:
+    words = ("--wait", "60", "--weights", "50", "--most-burn", "1e9")
+    process = started(cluster, gateways.prometheus.address, *words)
+    until(lambda: cluster.weights() == [50], "the first weight is set")
+    cluster.change(unready=[CANARY])
+    output = process.communicate(timeout=30)[0]
+
+    assert (process.returncode, cluster.weights()) == (BREACH, [50, 0]), output
+    assert "at 50 % no pod of gateway-canary is ready" in output
+
+
+def test_the_stable_gateways_stay_as_many_until_all_traffic_is_theirs_again(cluster: Cluster, gateways: Pair) -> None:
+    """Their autoscaler would remove those without traffic, and a rollback would meet the fewest."""
+    code, output, _ = run(cluster, gateways, "--weights", "50,100", "--most-burn", "1e9")
+    assert (code, cluster.least()) == (0, PODS), output
+
+    code, output, _ = run(cluster, gateways, "--weights", "50,0", "--most-burn", "1e9")
+
+    assert (code, cluster.weight(), cluster.least()) == (0, 0, LEAST), output
+    assert cluster.state["hpa"]["metadata"]["annotations"] == {}
+
+
+@pytest.mark.parametrize("words", [("--weights", "5"), ("--back",)])
+def test_the_autoscaler_is_as_before_after_a_stop_and_a_rollback(cluster: Cluster, words: tuple[str, ...]) -> None:
+    cluster.change(hpa={"metadata": {"annotations": {KEPT: str(LEAST)}}, "spec": {"minReplicas": PODS}})
+    process = started(cluster, f"127.0.0.1:{free_port()}", *words)
+    output = process.communicate(timeout=60)[0]
+
+    assert (cluster.weight(), cluster.least()) == (0, LEAST), output
+
+
+def test_gateways_without_an_autoscaler_are_rolled_out_too(cluster: Cluster, gateways: Pair) -> None:
+    cluster.change(hpa=None)
+    code, output, _ = run(cluster, gateways, "--weights", "50,0", "--most-burn", "1e9")
+
+    assert (code, cluster.weights()) == (0, [50, 0]), output
+
+
+def test_what_is_missing_at_the_start_is_named_and_nothing_is_changed(cluster: Cluster) -> None:
+    cluster.change(route=one(with_component("gateway-api"), "HTTPRoute", "gateway"))
+    process = started(cluster, "127.0.0.1:1")
+    output = process.communicate(timeout=60)[0]
+
+    assert process.returncode == 1
+    assert output == "Error: rule 0 of the HTTPRoute gateway does not lead to gateway-canary\n"
+    assert {words[0] for words in cluster.state["calls"]} == {"get"}
 
 
 def test_all_traffic_is_given_back_on_demand(cluster: Cluster) -> None:
