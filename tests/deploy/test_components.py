@@ -139,6 +139,18 @@ def test_a_deployment_has_an_autoscaler_of_one_kind_at_most(name: str) -> None:
     assert sorted(targets) == sorted({*targets})
 
 
+@pytest.mark.parametrize("other", [each for each in COMPONENTS if {each, "no-shared-worker"} not in ALTERNATIVES])
+def test_without_the_workers_of_all_models_nothing_is_left_that_scales_or_guards_them(other: str) -> None:
+    manifests = with_component(*sorted({other, "no-shared-worker"}, key="no-shared-worker".__eq__))
+    deployments = [each for each in manifests if each["kind"] == "Deployment"]
+    pods = [each["spec"]["template"]["metadata"]["labels"] for each in deployments]
+    budgets = [each["spec"]["selector"]["matchLabels"] for each in manifests if each["kind"] == "PodDisruptionBudget"]
+
+    assert "worker" not in {each["metadata"]["name"] for each in deployments}
+    assert {*reading.autoscaled(manifests)} <= {each["metadata"]["name"] for each in deployments}
+    assert all(any(budget.items() <= labels.items() for labels in pods) for budget in budgets)
+
+
 def test_the_release_of_keda_that_is_asked_for_knows_the_fallback() -> None:
     """An older one ignores `behavior`, and removes workers while Prometheus does not answer."""
     places = (reading.KUBERNETES / "components/keda/kustomization.yaml", TOP / "docs/operations/scale.md")
