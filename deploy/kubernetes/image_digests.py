@@ -26,13 +26,13 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 def main(overlay: Path, into: Path) -> None:
     """Write a component into the folder INTO that names the images of OVERLAY by digest. Name it last in an overlay."""
     names = sorted({name for manifest in rendered(overlay) for name in images(manifest) if "@" not in name})
-    repeated = [name for name, count in Counter(name.partition(":")[0] for name in names).items() if count > 1]
+    repeated = [name for name, count in Counter(without_tag(name) for name in names).items() if count > 1]
     if repeated:  # kustomize finds an image by its name alone, so both would get the digest of one
         raise click.ClickException(f"{repeated[0]} has several tags; name its digests in the overlay yourself")
     component = {
         "apiVersion": "kustomize.config.k8s.io/v1alpha1",
         "kind": "Component",
-        "images": [{"name": name.partition(":")[0], "digest": digest(name)} for name in names],
+        "images": [{"name": without_tag(name), "digest": digest(name)} for name in names],
     }
     into.mkdir(parents=True, exist_ok=True)
     heading = "# Written by `python -m deploy.kubernetes.image_digests`.\n"
@@ -55,6 +55,12 @@ def images(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from images(inner)
+
+
+def without_tag(image: str) -> str:
+    """Return the name of an image as kustomize finds it. Its registry may have a port."""
+    folder, slash, name = image.rpartition("/")
+    return folder + slash + name.partition(":")[0]
 
 
 def digest(image: str) -> str:

@@ -73,6 +73,29 @@ def test_an_image_that_no_registry_has_is_named_and_nothing_is_written(
     assert not (tmp_path / "digests").exists()
 
 
+def test_an_image_of_a_registry_with_a_port_gets_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_skopeo(tmp_path, ":", monkeypatch)
+    own = tmp_path / "own"
+    own.mkdir()
+    document = {
+        "resources": [os.path.relpath(reading.KUBERNETES / "base", own.resolve())],
+        "images": [
+            {"name": name, "newName": f"registry.example:5000/{name}"} for name in ("resnest-gateway", "resnest-worker")
+        ],
+    }
+    (own / "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+
+    assert invoke(own / "digests", str(own)) == (0, "")
+    (own / "kustomization.yaml").write_text(yaml.safe_dump({**document, "components": ["digests"]}), encoding="utf-8")
+    top = tmp_path / "kustomization.yaml"
+    top.write_text(yaml.safe_dump({"resources": ["own"], "components": ["own/digests"]}), encoding="utf-8")
+
+    found = [*yaml.safe_load_all(run("kustomize", "build", tmp_path))]
+    names = {name for manifest in found for name in image_digests.images(manifest)}
+    assert all(re.fullmatch(r"registry\.example:5000/[\w-]+@sha256:[0-9a-f]{64}", name) for name in names), names
+    assert len(names) == 2
+
+
 def test_an_image_with_two_tags_is_refused_since_both_would_get_one_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
