@@ -8,6 +8,7 @@ which selects the workers of all models. So a new model restarts nothing.
 
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ FOLDER = Path(__file__).parent
 INSTANCE = "app.kubernetes.io/instance"
 # The component that gives a worker its device, and the resource that it asks for there.
 MIG = "mig-"
+OPTIONS = {"in_flight": "--in-flight", "images_per_s": "--images-per-second", "max_workers": "--max-workers"}
 LONGEST_NAME = 40  # with `worker-` and the hash of a pod, at most 63 characters
 
 
@@ -53,12 +55,14 @@ def main(
     """
     for each in models:
         require_card(store, each)
-    name = name_of(name or models[0])
-    folder = into / name
+    workers = name_of(name or models[0])
+    folder = into / workers
     folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(kustomization(name, folder, device, Demand(models, **numbers), keda=keda), sort_keys=False)
-    command = f"python -m deploy.kubernetes.model_worker {' '.join(models)} --device {device}{' --keda' * keda}"
-    (folder / "kustomization.yaml").write_text(f"# Written by `{command}`.\n{text}", encoding="utf-8")
+    text = yaml.safe_dump(kustomization(workers, folder, device, Demand(models, **numbers), keda=keda), sort_keys=False)
+    given = {"--device": device, "--name": name, **{OPTIONS[each]: value for each, value in numbers.items()}}
+    command = [*models, *(str(word) for pair in given.items() if pair[1] is not None for word in pair)]
+    again = shlex.join(["python", "-m", "deploy.kubernetes.model_worker", *command, *(["--keda"] if keda else [])])
+    (folder / "kustomization.yaml").write_text(f"# Written by `{again}`.\n{text}", encoding="utf-8")
     click.echo(folder)
 
 

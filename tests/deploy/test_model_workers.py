@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,8 @@ def test_keda_scales_the_workers_of_a_model_as_the_other_autoscaler_does(device:
     assert spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == hpa["behavior"]
     for kind in ("Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy"):
         assert of_kind(manifests["keda"], kind) == of_kind(manifests["hpa"], kind)
+    labels = of_kind(manifests["keda"], "ScaledObject")["worker-resnest50"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/instance"] == "resnest50"
 
 
 @pytest.mark.parametrize("keda", [False, True], ids=["hpa", "keda"])
@@ -218,6 +221,21 @@ def test_an_autoscaler_counts_the_offered_images_too_where_their_number_is_named
     assert offered["metric"]["selector"]["matchExpressions"][0]["values"] == [CLASSIFIER]
     assert offered["target"] == {"type": "AverageValue", "averageValue": "35500m"}
     kubernetes_validate.validate(spec, RELEASES[0], strict=True)
+
+
+def test_the_command_in_a_written_file_writes_it_again(tmp_path: Path) -> None:
+    numbers = ("--in-flight", "5.5", "--images-per-second", "140", "--max-workers", "3")
+    invoke(CLASSIFIER, SEGMENTER, "--keda", "--device", "gpu", "--name", "small ones", *numbers, "--into", tmp_path)
+    file = tmp_path / "small-ones" / "kustomization.yaml"
+    written = file.read_text(encoding="utf-8")
+    (command,) = re.findall(
+        r"^# Written by `python -m deploy\.kubernetes\.model_worker (.*)`\.$", written, re.MULTILINE
+    )
+    file.unlink()
+
+    invoke(*shlex.split(command), "--into", tmp_path)
+
+    assert file.read_text(encoding="utf-8") == written
 
 
 def test_some_models_can_share_workers(tmp_path: Path) -> None:
