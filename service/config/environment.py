@@ -17,6 +17,7 @@ OTHERS: Final = {
     "of a GPU, set it to their number, so that their batches are merged. Read by `run` and `worker`",
     "RESNEST_URL": "URL of the running service that commands such as `classify` and `bulk` ask",
     "RESNEST_API_KEY": "API key that commands send to a service",
+    "RESNEST_MODELS_TOKEN": "token that `models fetch` sends to the server with the archives",
 }
 # Set by the service itself for its gateway processes.
 INTERNAL: Final = frozenset(("RESNEST_SLOT", "RESNEST_SLOTS", "RESNEST_SLOT_BEFORE", "RESNEST_ROSTER"))

@@ -131,5 +131,5 @@ def _unusable(given: Mapping[str, str]) -> set[str]:
 def _others(environment: Mapping[str, str]) -> Iterator[SettingRow]:
     for name, meaning in variables.OTHERS.items():
         is_set = name in environment
-        value = (HIDDEN if name.endswith("_KEY") else environment[name]) if is_set else UNSET
+        value = (HIDDEN if name.endswith(("_KEY", "_TOKEN")) else environment[name]) if is_set else UNSET
         yield SettingRow(name, value, UNSET, "environment" if is_set else "default", meaning, OTHER_SECTION)

@@ -65,7 +65,7 @@ def test_a_default_is_written_as_the_environment_has_it(name: str, default: str)
     assert row(name).default == default
 
 
-@pytest.mark.parametrize("name", ["KEYS", "REDIS_URL", "JWT_KEYS", "API_KEY"])
+@pytest.mark.parametrize("name", ["KEYS", "REDIS_URL", "JWT_KEYS", "API_KEY", "MODELS_TOKEN"])
 def test_a_secret_is_not_shown(name: str) -> None:
     assert row(name, **{f"RESNEST_{name}": "abc"}).value == "(set)"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from service.cli.models.fetch_command import TOKEN
 from service.host.processes import free_port
 from service.models import zoo
 from tests.deploy.test_components import with_component
@@ -69,7 +70,9 @@ WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from service.cli.main 
 def fetch(deployment: str, archives: Archives, listed: Path, store: Path) -> subprocess.CompletedProcess[str]:
     """Run the command of a deployment's init container, with its mounts and its variable replaced."""
     (box,) = pod_of(with_component("weights-fetch"), deployment)["initContainers"]
-    (variable,) = box["env"]
+    variable, token = box["env"]
+    assert token["valueFrom"]["secretKeyRef"]["optional"] is True, "most servers want none"
+    assert token["name"] == TOKEN
     mounts = {each["name"]: each["mountPath"] for each in box["volumeMounts"]}
     replaced = {
         f"$({variable['name']})": archives.url,

@@ -93,7 +93,7 @@ def test_a_new_list_of_archives_rolls_out_new_pods() -> None:
 
     for deployment in SCALED:
         pod = pod_of(manifests, deployment)
-        (variable,) = pod["initContainers"][0]["env"]
+        variable = named(pod["initContainers"][0]["env"], "MODELS_URL")
         assert named(pod["volumes"], "model-archives")["configMap"]["name"] == listed
         assert variable["valueFrom"]["configMapKeyRef"] == {"name": listed, "key": "url"}
 
@@ -101,7 +101,7 @@ def test_a_new_list_of_archives_rolls_out_new_pods() -> None:
 def test_only_the_init_container_needs_a_way_out_and_the_policy_says_to_which_ports() -> None:
     policy = one(with_component("weights-fetch"), "NetworkPolicy", "model-archives")["spec"]
 
-    assert reading.selected_names(policy["podSelector"]) == ["gateway", "worker"]
+    assert reading.selected_names(policy["podSelector"]) == ["gateway", "gateway-canary", "worker"]
     assert policy["policyTypes"] == ["Egress"]
     assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [443, 53, 53, 5353, 5353]
     for way in ("weights", "weights-oci"):

@@ -23,6 +23,7 @@ from service.models.weights.checksums import WeightsError
 CHUNK_BYTES = 1 << 18
 # The client errors (4xx) after which a retry may succeed.
 TRANSIENT = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
+AUTHORIZATION = "Authorization"
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 UNSATISFIED_RANGE = re.compile(r"bytes \*/(\d+)")
 
@@ -41,6 +42,7 @@ class DownloadRules:
     backoff_s: float = 1  # before the second attempt; doubled before each further one
     max_bytes: int = 2 << 30
     copies: int = 3  # disk space needed, in file sizes: the download, the file extracted from it, the converted file
+    token: str | None = field(default=None, repr=False)  # of the server (RFC 6750); no other one gets it
     free_bytes: Callable[[Path], int] = field(default=lambda folder: shutil.disk_usage(folder).free)
 
 
@@ -111,6 +113,8 @@ def _open(url: str, part: Path, begun: int, rules: DownloadRules) -> http.client
     """Return the response whose body is to be received, or None if `part` is complete."""
     headers = {"User-Agent": f"resnest-service/{__version__}"} | ({"Range": f"bytes={begun}-"} if begun else {})
     wanted = request.Request(url, headers=headers)  # noqa: S310 - the opener allows only http and https
+    if rules.token:
+        wanted.add_unredirected_header(AUTHORIZATION, f"Bearer {rules.token}")
     with _network_errors(rules):
         try:
             response: http.client.HTTPResponse = _opener().open(wanted, timeout=rules.timeout_s)
@@ -208,7 +212,7 @@ def _network_errors(rules: DownloadRules) -> Iterator[None]:
         if isinstance(error.reason, TimeoutError):
             raise DownloadError(f"sent nothing for {rules.timeout_s:g} s") from error
         raise DownloadError(f"cannot be reached: {_reason(error.reason)}") from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # the last: it is no URL
         raise DownloadError(f"failed: {_reason(error)}") from error
 
 
@@ -232,14 +236,25 @@ def _size(part: Path) -> int:
 
 
 class Redirects(request.HTTPRedirectHandler):
-    """Redirect handler that refuses a redirect from https to http."""
+    """Redirect handler that refuses a redirect from https to http, and sends a token to no other server."""
 
     def redirect_request(self, *args: Any) -> request.Request | None:
         """Return the request to follow. Raises `DownloadError`."""
-        old, new = args[0].full_url, args[-1]
-        if urlsplit(old).scheme == "https" and urlsplit(new).scheme != "https":
-            raise DownloadError(f"redirects to a URL without encryption: {new}", final=True)
-        return super().redirect_request(*args)
+        old, new = args[0], args[-1]
+        if urlsplit(old.full_url).scheme == "https" and urlsplit(new).scheme != "https":
+            where = new.partition("?")[0]  # without a signature
+            raise DownloadError(f"redirects to a URL without encryption: {where}", final=True)
+        followed = super().redirect_request(*args)
+        token = old.get_header(AUTHORIZATION)
+        if followed and token and _server(new) == _server(old.full_url):
+            followed.add_unredirected_header(AUTHORIZATION, token)
+        return followed
+
+
+def _server(url: str) -> tuple[str, str]:
+    """Return scheme, and host with port, of a URL."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower()
 
 
 def _opener() -> request.OpenerDirector:

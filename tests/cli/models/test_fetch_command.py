@@ -31,9 +31,9 @@ def listed(tmp_path: Path, server: Server) -> Path:
     return file
 
 
-def fetch(store: Path, address: str, listed: Path) -> Result:
+def fetch(store: Path, address: str, listed: Path, *, token: str | None = None) -> Result:
     words = ["models", "fetch", "--store", str(store), "--from", address, "--checksums", str(listed)]
-    return CliRunner().invoke(main, words)
+    return CliRunner().invoke(main, words, env={"RESNEST_MODELS_TOKEN": token})
 
 
 @pytest.mark.parametrize("end", ["", "/"])
@@ -64,4 +64,38 @@ def test_an_address_of_another_kind_is_a_wrong_option(tmp_path: Path, listed: Pa
 
     assert refused.exit_code == 2
     assert "s3://bucket/models does not begin with http:// or https://" in refused.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_token_of_the_environment_opens_a_private_server(tmp_path: Path, server: Server, listed: Path) -> None:
+    address = server.url("private", "").rstrip("/")
+
+    without = fetch(tmp_path / "store", address, listed)
+    fetched = fetch(tmp_path / "store", address, listed, token="secret\n")  # noqa: S106 - with the end of a file's line
+
+    assert (without.exit_code, fetched.exit_code) == (1, 0), fetched.output
+    assert "answered 401 Unauthorized" in without.stderr
+    assert server.tokens == [None, "Bearer secret"]
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "reason"),
+    [
+        ("https://user:secret@models.example/a", None, "put a token into RESNEST_MODELS_TOKEN"),
+        ("user:secret@models.example/a", None, "put a token into RESNEST_MODELS_TOKEN"),
+        ("https://models.example/a?signature=secret", None, "it is not the URL of a folder"),
+        ("https://models.example/mod\xe8les", None, "it is not the URL of a folder"),
+        ("https://models.example/a", "two secrets", "it is not one word"),
+        ("https://models.example/a", "secret\r\nHost:x", "it is not one word"),
+        ("http://models.example/a", "secret", "it would be sent without encryption"),
+        ("http://127.0.0.1.models.example/a", "secret", "it would be sent without encryption"),
+    ],
+)
+def test_what_would_give_a_secret_away_is_refused_and_not_repeated(
+    tmp_path: Path, listed: Path, address: str, token: str | None, reason: str
+) -> None:
+    refused = fetch(tmp_path / "store", address, listed, token=token)
+
+    assert (refused.exit_code, "secret" in refused.output) == (2, False)
+    assert reason in " ".join(refused.stderr.split())
     assert not (tmp_path / "store").exists()

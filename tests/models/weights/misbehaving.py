@@ -13,7 +13,10 @@ PAGE = b"<!doctype html><title>Please sign in</title>"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files` as `/<behaviour>/<name>`; `requests` lists the path and the Range of every request, in order."""
+    """Serves `files` as `/<behaviour>/<name>`; `requests` lists the path and the Range of every request, in order.
+
+    `tokens` lists what each request has as `Authorization`. `elsewhere` is the URL to which `elsewhere` redirects.
+    """
 
     daemon_threads = True
 
@@ -21,6 +24,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str | None]] = []
+        self.tokens: list[str | None] = []
+        self.elsewhere = ""
         self.closing = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -40,6 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answer with the behaviour that the first part of the path names."""
         path = PurePosixPath(urlsplit(self.path).path)  # a request to a proxy has the full URL
         self.server.requests.append((str(path), self.headers["Range"]))
+        self.server.tokens.append(self.headers["Authorization"])
         self.close_connection = True
         BEHAVIOURS[path.parts[1]](self, self.server.files.get(path.name, b""))
 
@@ -157,6 +163,18 @@ def _redirect(to: str) -> Callable[[Handler, bytes], None]:
     return answer
 
 
+def _elsewhere(handler: Handler, _: bytes) -> None:
+    handler.head(302, Location=handler.server.elsewhere, Content_Length=0)
+
+
+def _private(handler: Handler, data: bytes) -> None:
+    """Send the file to a request with any token."""
+    if handler.headers["Authorization"] is None:
+        handler.head(401, Content_Length=0, WWW_Authenticate="Bearer")
+    else:
+        _whole(handler, data)
+
+
 def _status(status: int) -> Callable[[Handler, bytes], None]:
     def answer(handler: Handler, _: bytes) -> None:
         handler.head(status, Content_Length=0)
@@ -182,6 +200,9 @@ BEHAVIOURS: dict[str, Callable[[Handler, bytes], None]] = {
     "nonsense": _nonsense,
     "redirect": _redirect("/whole/file"),
     "loop": _redirect("/loop/file"),
+    "to-no-port": _redirect("http://127.0.0.1:x/file"),
+    "elsewhere": _elsewhere,
+    "private": _private,
     "to-a-file": _redirect("file:///etc/hostname"),
     "403": _status(403),
     "404": _status(404),

@@ -12,8 +12,9 @@ import pytest
 from service.models.weights.checksums import WeightsError
 from service.models.weights.download import DownloadError, Redirects, UnavailableError, fetch
 from tests.models.weights.conftest import HASTY, full_disk
-from tests.models.weights.misbehaving import Server
+from tests.models.weights.misbehaving import Server, serving
 
+TOKEN = "secret-3.14"  # noqa: S105 - of a server that ends with its test
 DATA = np.random.default_rng(5).bytes(5000)
 
 
@@ -103,6 +104,7 @@ FAULTS = {
     "nonsense": "failed: 220 smtp.example.org ESMTP",
     "loop": "redirect error",
     "to-a-file": "answered 302",
+    "to-no-port": "failed: nonnumeric port: 'x'",
 }
 SLOW = ("silent", "stalled", "slow")  # faults that end by a time limit
 
@@ -128,6 +130,12 @@ def test_a_part_of_the_file_that_was_not_asked_for_is_refused(server: Server, pa
     with pytest.raises(UnavailableError, match="sent another range than was requested"):
         fetch([server.url("other-part")], part, only(DATA), HASTY, seen)
     assert part.read_bytes() == DATA[:3000]
+
+
+def test_an_address_that_is_no_url_is_told_in_words(part: Path) -> None:
+    """As a server may redirect to it."""
+    with pytest.raises(UnavailableError, match="failed: 'ascii' codec can't encode"):
+        fetch(["http://127.0.0.1:9/gewichte-ä"], part, only(DATA), HASTY, seen)
 
 
 def test_an_address_where_nobody_listens_is_told_in_words(part: Path) -> None:
@@ -190,6 +198,49 @@ def test_a_redirect_from_an_encrypted_address_to_an_open_one_is_refused() -> Non
     request = Request("https://weights.example/file")
     with pytest.raises(DownloadError, match="redirects to a URL without encryption"):
         Redirects().redirect_request(request, None, 302, "Found", {}, "http://weights.example/file")
+
+
+def test_the_refusal_of_a_redirect_does_not_repeat_a_signature() -> None:
+    request = Request("https://weights.example/file")
+    with pytest.raises(DownloadError, match=r"without encryption: http://weights\.example/file$"):
+        Redirects().redirect_request(request, None, 302, "Found", {}, "http://weights.example/file?signature=abc")
+
+
+def test_a_token_is_sent_with_each_request_to_its_server(server: Server, part: Path) -> None:
+    rules = replace(HASTY, attempts=4, token=TOKEN)
+    server.files["other"] = DATA
+    for url in (server.url("private"), server.url("redirect"), server.url("cut", "other")):
+        part.unlink(missing_ok=True)
+        fetch([url], part, only(DATA), rules, seen)
+    assert [path for path, _ in server.requests][:3] == ["/private/file", "/redirect/file", "/whole/file"]
+    assert len(server.requests) > 4, "also to go on after a cut"
+    assert {*server.tokens} == {f"Bearer {TOKEN}"}
+
+
+def test_a_token_is_not_sent_to_a_server_to_which_its_own_redirects(server: Server, part: Path) -> None:
+    """Another port counts, as in browsers: an object store with a signature in the URL refuses a request with both."""
+    with serving() as other:
+        other.files["file"] = DATA
+        server.elsewhere, other.elsewhere = other.url("elsewhere"), server.url("whole")
+        fetch([server.url("elsewhere")], part, only(DATA), replace(HASTY, token=TOKEN), seen)
+        assert part.read_bytes() == DATA
+        assert other.tokens == [None]
+        assert server.tokens == [f"Bearer {TOKEN}", None], "nor back to the first, for which the second one asks"
+
+
+def test_a_server_that_wants_a_token_is_told_from_one_that_has_no_such_file(server: Server, part: Path) -> None:
+    with pytest.raises(UnavailableError, match="answered 401 Unauthorized"):
+        fetch([server.url("private")], part, only(DATA), HASTY, seen)
+
+
+@pytest.mark.parametrize("behaviour", ["403", "500", "nonsense", "loop", "page", "elsewhere"])
+def test_no_message_has_the_token(server: Server, part: Path, behaviour: str) -> None:
+    server.elsewhere = "http://127.0.0.1:9/file"
+    rules = replace(HASTY, attempts=1, token=TOKEN)
+    with pytest.raises(UnavailableError) as caught:
+        fetch([server.url(behaviour)], part, only(DATA), rules, seen)
+    assert TOKEN not in str(caught.value)
+    assert TOKEN not in repr(rules)
 
 
 def test_a_download_that_finds_no_room_is_not_begun(server: Server, part: Path) -> None:
