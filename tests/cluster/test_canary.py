@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deploy.kubernetes import canary_rollout
-from deploy.kubernetes.canary_rollout import BREACH, CANARY, STABLE
+from deploy.kubernetes.canary_rollout import BREACH, CANARY, KEPT, STABLE
 from tests.cluster import shipped
 from tests.cluster.fleet import Cluster
 from tests.cluster.kubelet import NodePool
@@ -20,8 +20,9 @@ from tests.deploy.programs import TOP
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
-NAMESPACE, GATEWAYS = "canary", 2
+NAMESPACE, GATEWAYS, LEAST = "canary", 2, 1
 GROUP = "gateway.networking.k8s.io"
+AUTOSCALER = f"{collection('autoscaling/v2beta2', 'HorizontalPodAutoscaler', NAMESPACE)}/{STABLE}"
 ROUTE = f"{collection(f'{GROUP}/v1', 'HTTPRoute', NAMESPACE)}/gateway"
 # The server keeps routes and patches them. No controller of the Gateway API is at hand, nor its own definition.
 DEFINITION: dict[str, Any] = {
@@ -82,6 +83,12 @@ def pods(cluster: Cluster) -> tuple[int, int]:
     return found["spec"]["replicas"], found["status"].get("readyReplicas", 0)
 
 
+def autoscaler(cluster: Cluster) -> tuple[int, dict[str, str]]:
+    """Return the least number of stable pods that the autoscaler keeps, and its annotations."""
+    found = cluster.api.get(AUTOSCALER)
+    return found["spec"]["minReplicas"], found["metadata"].get("annotations", {})
+
+
 def run(cluster: Cluster, gateways: Pair) -> subprocess.CompletedProcess[str]:
     """Roll out, under the load that the route would give each gateway."""
     options = ("--wait", "3", "--every", "0.25", "--least-requests", "3", "--namespace", NAMESPACE)
@@ -105,13 +112,17 @@ def test_a_canary_gets_all_traffic_and_pods_and_loses_the_traffic_when_it_fails(
         pytest.skip("kubectl is not installed")
     deploy(cluster)
     assert weights(cluster) == {STABLE: 100, CANARY: 0}
+    cluster.api.patch(AUTOSCALER, {"spec": {"minReplicas": LEAST}})
     with pair(tmp_path) as gateways:
         good = run(cluster, gateways)
-        after = weights(cluster), pods(cluster)
+        after, held = (weights(cluster), pods(cluster)), autoscaler(cluster)
         gateways.canary.is_broken = True
         bad = run(cluster, gateways)
 
     assert good.returncode == 0, good.stderr
     assert after == ({STABLE: 0, CANARY: 100}, (GATEWAYS, GATEWAYS))
+    assert (held[0], held[1][KEPT]) == (GATEWAYS, str(LEAST))
     assert bad.returncode == BREACH, bad.stderr
     assert weights(cluster) == {STABLE: 100, CANARY: 0}
+    least, annotations = autoscaler(cluster)
+    assert (least, KEPT in annotations) == (LEAST, False)
