@@ -29,6 +29,7 @@ AUTOSCALER = 'namespace="resnest",horizontalpodautoscaler="worker"'
 KUBE_STATE = f"""\
 kube_horizontalpodautoscaler_status_current_replicas{{{AUTOSCALER}}} 2
 kube_horizontalpodautoscaler_spec_max_replicas{{{AUTOSCALER}}} 8
+kube_horizontalpodautoscaler_spec_min_replicas{{{AUTOSCALER}}} 2
 kube_horizontalpodautoscaler_status_condition{{{AUTOSCALER},condition="ScalingActive",status="false"}} 0
 """
 PROMETHEUS = """\
