@@ -9,7 +9,7 @@ import yaml
 
 from tests.deploy import reading
 from tests.deploy.programs import run
-from tests.deploy.test_components import Manifests, one, with_component
+from tests.deploy.test_components import Manifests, one, together, with_component
 
 DCGM = reading.KUBERNETES / "components/gpu-dcgm"
 
@@ -33,6 +33,16 @@ def test_a_worker_asks_for_one_device(component: str, device: str) -> None:
 
     assert devices == {device: "1"}
     assert box["image"].endswith("-cuda")
+
+
+@pytest.mark.parametrize("component", ["gpu", "gpu-mig", "gpu-time-slicing"])
+def test_a_single_node_without_autoscalers_may_have_a_gpu_too(component: str) -> None:
+    names = together([component])
+    manifests = reading.build((reading.KUBERNETES / "components" / name for name in names), "overlays/local")
+    (box,) = worker(manifests)["containers"]
+
+    assert any(name.startswith("nvidia.com/") for name in box["resources"]["limits"])
+    assert reading.autoscaled(manifests) == []
 
 
 def test_workers_and_the_spare_run_only_on_nodes_with_the_product_that_was_measured() -> None:
