@@ -46,7 +46,7 @@ class ModelMetrics(RequestMetrics):
         )
         # Read by: dashboards "Stages" (outcomes), "Load" and "Cost" (throughput), alert on failed images.
         self.images = self._counter("resnest_images_total", "Images by model and outcome", ["model", "outcome"])
-        # Read by: dashboard "Model servers" (images by transport).
+        # Read by: dashboard "Model servers" (images by transport), alert on batches that stay small (who sees whom).
         self.images_sent = self._counter(
             "resnest_images_sent_total", "Images sent, in shared memory or as bytes", ["model", "transport"]
         )
