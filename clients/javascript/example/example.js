@@ -1,12 +1,11 @@
 // Upload a photo to a service of another origin, and draw its mask over it. The service allows this page's origin in
 // RESNEST_CORS_ORIGINS. `?service=` is its address.
 
-import { Client, ClientError, NoAnswerError, toBlob } from "../src/index.js";
+import { Client, NoAnswerError, toBlob } from "../src/index.js";
 
 const OPACITY = 0.6;
 
-const service = new URLSearchParams(location.search).get("service") ?? undefined;
-const client = new Client(service, { timeout_s: 20 });
+const service = new URLSearchParams(location.search).get("service") ?? "http://127.0.0.1:8000";
 const WAY_OUT = "For a service at another address, add ?service=URL to the address of this page.";
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("form"));
@@ -19,12 +18,12 @@ form.addEventListener("submit", async (event) => {
   const photo = /** @type {File} */ (new FormData(form).get("photo"));
   status.textContent = "Sending …";
   try {
-    const answer = await client.segment(photo);
+    const answer = await new Client(service, { timeout_s: 20 }).segment(photo);
     await draw(photo, answer);
     status.textContent = `${answer.model.name} answered in ${Math.round(answer.timing_ms.total)} ms.`;
   } catch (error) {
-    if (!(error instanceof ClientError)) throw error;
-    status.textContent = error instanceof NoAnswerError ? `${error.message}. ${WAY_OUT}` : error.message;
+    const message = error instanceof Error ? error.message : String(error);
+    status.textContent = error instanceof NoAnswerError ? `${message}. ${WAY_OUT}` : message;
   }
 });
 

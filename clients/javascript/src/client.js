@@ -1,21 +1,26 @@
 // Send images to the service, and return its answers.
 
-import { errorOf, NoAnswerError } from "./problems.js";
-import { Deadline, RetryPolicy } from "./retries.js";
+import { checkImage, serviceUrl, usableKey } from "./checks.js";
+import { errorOf, foreignAnswer, NoAnswerError, redirected } from "./problems.js";
+import { Deadline, pause, RetryPolicy } from "./retries.js";
 
 const GRACE_S = 2; // after the deadline, for the service's own answer that it has passed
 const NO_DEADLINE_S = 180; // published detectors have 120 s for an image on a CPU
+const MAX_REQUEST_TIMEOUT_S = 60; // the longest deadline that a service accepts, unless its operator sets another
+const LONGEST_TIMER_MS = 2 ** 31 - 1; // a longer one ends at once
 
 /** @typedef {Blob | ArrayBuffer | ArrayBufferView<ArrayBuffer>} UploadedImage a `File`, bytes, or a `Buffer` of Node */
 /**
  * @typedef {object} Options
  * @property {string} [key] API key or token
- * @property {number} [timeout_s] time for a call with all its attempts; the service gets what is left of it
+ * @property {number} [timeout_s] time for a call with all its attempts; the service gets what is left of it, if that is
+ *   at most 60 s
  * @property {number} [priority] 0, the most urgent, to 7
  * @property {RetryPolicy} [retries]
  * @property {AbortSignal} [signal] cancels the call
  * @property {typeof fetch} [fetch] replaces the global one
  */
+/** @typedef {(document: any) => any} Pick takes the answer out of a document; none if it is no answer */
 /** @typedef {{ model?: string, lang?: string }} CommonParameters */
 /** @typedef {"false" | "png" | "webp"} Overlay */
 /**
@@ -34,7 +39,7 @@ const NO_DEADLINE_S = 180; // published detectors have 120 s for an image on a C
 /** @typedef {CommonParameters & { classes?: string[], top_k?: number, overlay?: Overlay }} ExplainParameters */
 
 /**
- * A client of the service at `url`. Its methods throw a `ProblemError` for a problem, and a `NoAnswerError` if there is no
+ * A client of the service at `url`, or on a page, at a path of its own origin. Its methods throw a `ProblemError` for a problem, and a `NoAnswerError` if there is no
  * answer. The last argument of each method replaces options for one call.
  */
 export class Client {
@@ -43,7 +48,7 @@ export class Client {
    * @param {Options} [options]
    */
   constructor(url = "http://127.0.0.1:8000", options = {}) {
-    this.url = String(url).replace(/\/+$/, "");
+    this.url = serviceUrl(url);
     this.options = options;
   }
 
@@ -67,7 +72,8 @@ export class Client {
    * @returns {Promise<import("./results.js").Comparison>}
    */
   async compare(image, models, parameters, options) {
-    if (new Set(models).size < 2) throw new RangeError("a comparison needs two models or more");
+    if (typeof models === "string" || new Set(models).size < 2)
+      throw new RangeError("a comparison needs two models or more");
     return this.#ask("v1/classify", image, { ...parameters, model: models }, options);
   }
 
@@ -120,8 +126,8 @@ export class Client {
    * @param {Options} [options]
    * @returns {Promise<import("./results.js").Model[]>}
    */
-  async models(options) {
-    return (await this.#send("v1/models", undefined, options)).models;
+  models(options) {
+    return this.#send("v1/models", undefined, options, ({ models }) => models);
   }
 
   /**
@@ -131,7 +137,7 @@ export class Client {
    * @returns {Promise<import("./results.js").ModelDetail>}
    */
   model(name, options) {
-    return this.#send(`v1/models/${encodeURIComponent(name)}`, undefined, options);
+    return this.#send(`v1/models/${encodeURIComponent(name)}`, undefined, options, (model) => model.name && model);
   }
 
   /**
@@ -143,27 +149,27 @@ export class Client {
    * @returns {Promise<any>}
    */
   async #ask(path, image, parameters, options) {
-    const {
-      results: [result],
-      ...document
-    } = await this.#send(`${path}?${queryOf(parameters)}`, image, options);
-    return { ...document, ...result };
+    checkImage(image);
+    const merged = /** @type {Pick} */ (({ results: [result], ...document }) => result && { ...document, ...result });
+    return this.#send(`${path}?${queryOf(parameters)}`, image, options, merged);
   }
 
   /**
    * Send a request until it is answered, or until it is not to be repeated.
    * @param {string} path
    * @param {UploadedImage | undefined} image
-   * @param {Options} [replaced]
+   * @param {Options | undefined} replaced
+   * @param {Pick} pick
    * @returns {Promise<any>}
    */
-  async #send(path, image, replaced) {
+  async #send(path, image, replaced, pick) {
     const options = { ...this.options, ...replaced };
+    options.key = usableKey(options.key);
     const retries = options.retries ?? new RetryPolicy();
     const deadline = new Deadline(options.timeout_s ?? null);
     for (let attempt = 1; ; attempt++) {
       try {
-        return await exchange(`${this.url}/${path}`, image, options, deadline.leftS());
+        return await exchange(`${this.url}/${path}`, image, options, deadline.leftS(), pick);
       } catch (error) {
         const waitS = retries.waitS(attempt, error);
         if (waitS === null || !deadline.allows(waitS)) throw error;
@@ -178,15 +184,17 @@ export class Client {
  * @param {UploadedImage | undefined} image
  * @param {Options} options
  * @param {number | null} leftS seconds
+ * @param {Pick} pick
  * @returns {Promise<any>}
  */
-async function exchange(url, image, options, leftS) {
+async function exchange(url, image, options, leftS, pick) {
   const { signal } = options;
   signal?.throwIfAborted();
   const controller = new AbortController();
   const cancel = () => controller.abort();
   signal?.addEventListener("abort", cancel);
-  const timer = setTimeout(cancel, 1000 * (leftS === null ? NO_DEADLINE_S : leftS + GRACE_S));
+  const answerMs = 1000 * (leftS === null ? NO_DEADLINE_S : leftS + GRACE_S);
+  const timer = setTimeout(cancel, Math.min(answerMs, LONGEST_TIMER_MS));
   try {
     const response = await (options.fetch ?? fetch)(url, {
       ...(image ? { method: "POST", body: image } : {}),
@@ -194,8 +202,8 @@ async function exchange(url, image, options, leftS) {
       signal: controller.signal,
     });
     const text = await response.text();
-    if (response.status !== 200) throw errorOf(response, text);
-    return JSON.parse(text);
+    if (response.status !== 200) throw response.redirected ? redirected(response) : errorOf(response, text);
+    return read(response, text, pick);
   } catch (error) {
     signal?.throwIfAborted();
     if (!(error instanceof TypeError) && !controller.signal.aborted) throw error;
@@ -208,6 +216,23 @@ async function exchange(url, image, options, leftS) {
     clearTimeout(timer);
     signal?.removeEventListener("abort", cancel);
   }
+}
+
+/**
+ * Return the answer in a response. Throw a `ProblemError` if another program answered at this address.
+ * @param {Response} response
+ * @param {string} text
+ * @param {Pick} pick
+ */
+function read(response, text, pick) {
+  let answer;
+  try {
+    answer = pick(JSON.parse(text));
+  } catch {
+    // It is no JSON, or it has other members.
+  }
+  if (!answer) throw foreignAnswer(response, text);
+  return answer;
 }
 
 /**
@@ -241,7 +266,7 @@ function headersOf({ key, priority }, hasImage, leftS) {
   if (hasImage) headers["Content-Type"] = "application/octet-stream"; // the service reads the type from the bytes
   if (key) headers.Authorization = `Bearer ${key}`;
   if (priority !== undefined) headers.Priority = `u=${priority}`;
-  if (hasImage && leftS !== null) headers["Request-Timeout"] = leftS.toFixed(3);
+  if (hasImage && leftS !== null && leftS <= MAX_REQUEST_TIMEOUT_S) headers["Request-Timeout"] = leftS.toFixed(3);
   return headers;
 }
 
@@ -250,27 +275,8 @@ function queryOf(parameters) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     for (const each of Array.isArray(value) ? value : [value]) {
-      if (each !== undefined) query.append(name, String(each));
+      if (each !== undefined && each !== null) query.append(name, String(each));
     }
   }
   return query;
-}
-
-/**
- * @param {number} seconds
- * @param {AbortSignal | undefined} signal
- * @returns {Promise<void>}
- */
-function pause(seconds, signal) {
-  return new Promise((resolve, reject) => {
-    const leave = () => {
-      clearTimeout(timer);
-      reject(signal?.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", leave);
-      resolve();
-    }, 1000 * seconds);
-    signal?.addEventListener("abort", leave, { once: true });
-  });
 }

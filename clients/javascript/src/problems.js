@@ -84,9 +84,41 @@ export class ServiceError extends ProblemError {
  * @returns {ProblemError}
  */
 export function errorOf(response, text) {
-  const retryAfter = response.headers.get("Retry-After") ?? "";
   const Class = classOf(response.status);
-  return new Class(problemOf(response, text), /^\d+$/.test(retryAfter) ? Number(retryAfter) : null);
+  return new Class(problemOf(response, text), secondsOf(response.headers.get("Retry-After") ?? ""));
+}
+
+/**
+ * Return the error for a response of status 200 that is no answer of the service.
+ * @param {Response} response
+ * @param {string} text
+ * @returns {ProblemError}
+ */
+export function foreignAnswer(response, text) {
+  const detail = `This is no answer of resnest-service: check the URL. It begins: ${text.slice(0, EXCERPT)}`;
+  return new RequestError(foreignProblem(response, detail));
+}
+
+/**
+ * Return the error for a failed response of another address, to which a request was redirected. It may have lost its
+ * image and its key on the way.
+ * @param {Response} response
+ * @returns {ProblemError}
+ */
+export function redirected(response) {
+  const detail = `The address redirects to ${response.url}. Name the URL of the service there.`;
+  return new RequestError(foreignProblem(response, detail));
+}
+
+/**
+ * Return the seconds in a `Retry-After`: a number, or the date that some proxies send (RFC 9110, section 10.2.3).
+ * @param {string} value
+ * @returns {number | null}
+ */
+function secondsOf(value) {
+  if (/^\d+$/.test(value)) return Number(value);
+  const date = value.endsWith(" GMT") ? Date.parse(value) : Number.NaN;
+  return Number.isNaN(date) ? null : Math.max(0, (date - Date.now()) / 1000);
 }
 
 /**
@@ -116,13 +148,22 @@ function classOf(status) {
  * @param {string} text
  * @returns {Problem}
  */
-function problemOf({ status, statusText }, text) {
+function problemOf(response, text) {
   try {
     const problem = JSON.parse(text);
-    if (typeof problem.code === "string" && typeof problem.detail === "string") return { ...problem, status };
+    if (typeof problem.code === "string" && typeof problem.detail === "string")
+      return { ...problem, status: response.status };
   } catch {
     // A proxy in front of the service answered.
   }
-  const detail = text.slice(0, EXCERPT) || statusText;
+  return foreignProblem(response, text.slice(0, EXCERPT) || response.statusText);
+}
+
+/**
+ * @param {Response} response
+ * @param {string} detail
+ * @returns {Problem}
+ */
+function foreignProblem({ status, statusText }, detail) {
   return { type: "about:blank", title: statusText, status, detail, code: `http_${status}` };
 }

@@ -65,6 +65,26 @@ export class Deadline {
   }
 }
 
+/**
+ * Wait. Reject with the signal's reason if it aborts meanwhile.
+ * @param {number} seconds
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<void>}
+ */
+export function pause(seconds, signal) {
+  return new Promise((resolve, reject) => {
+    const leave = () => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", leave);
+      resolve();
+    }, 1000 * seconds);
+    signal?.addEventListener("abort", leave, { once: true });
+  });
+}
+
 /** @param {unknown} error */
 function mayPass(error) {
   if (error instanceof ProblemError) return REPEATED.has(error.status) && !LASTING.has(error.code);

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -48,8 +48,9 @@ class AsyncClient(BaseClient[httpx.AsyncClient]):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        """Close the connections, unless those of another client are used."""
+        if not self._shares_http:
+            await self._http.aclose()
 
     classify = _method(endpoints.classify)
     compare = _method(endpoints.compare)
@@ -61,7 +62,11 @@ class AsyncClient(BaseClient[httpx.AsyncClient]):
     model = _method(endpoints.model)
 
     def map(
-        self, ask: Callable[[Item], Awaitable[Result]], images: Iterable[Item], *, concurrency: int = CONCURRENCY
+        self,
+        ask: Callable[[Item], Awaitable[Result]],
+        images: Iterable[Item] | AsyncIterable[Item],
+        *,
+        concurrency: int = CONCURRENCY,
     ) -> AsyncIterator[Outcome[Item, Result]]:
         """Yield the outcome of `ask`, a method of this client, for each image, in order."""
         return map_tasks(ask, images, concurrency)
@@ -70,7 +75,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient]):
         self, folder: str | os.PathLike[str], *, concurrency: int = CONCURRENCY, **parameters: Any
     ) -> AsyncIterator[Outcome[Path, Classification]]:
         """Yield the outcome of `classify` for each image file in a folder, with these parameters."""
-        return self.map(partial(self.classify, **parameters), images_in(folder), concurrency=concurrency)
+        return self.map(partial(self.classify, **parameters), _found_in(folder), concurrency=concurrency)
 
     async def send(self, call: Call[Result]) -> Result:
         """Send a call until it is answered, or until it is not to be repeated. Return its result."""
@@ -85,8 +90,18 @@ class AsyncClient(BaseClient[httpx.AsyncClient]):
                 await asyncio.sleep(wait_s(self._options, deadline, attempt, error))
 
     async def _attempt(self, call: Call[Result], content: bytes | None, left_s: float | None) -> Result:
+        arguments = self._arguments(call, content, left_s)
         try:
-            response = await self._http.request(**self._arguments(call, content, left_s))
-        except httpx.TransportError as error:
+            async with asyncio.timeout(arguments["timeout"].read):  # httpx bounds each read, and not all of them
+                response = await self._http.request(**arguments)
+        except TimeoutError as error:
+            raise no_answer(httpx.ReadTimeout("it took too long"), self._url) from error
+        except httpx.RequestError as error:
             raise no_answer(error, self._url) from error
         return read(call, response)
+
+
+async def _found_in(folder: str | os.PathLike[str]) -> AsyncIterator[Path]:
+    """Yield the image files in a folder. They are listed in a thread: a large folder would block the event loop."""
+    for path in await asyncio.to_thread(lambda: list(images_in(folder))):
+        yield path

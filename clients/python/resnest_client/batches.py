@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -54,7 +54,9 @@ def map_threads(
 
 
 async def map_tasks(
-    ask: Callable[[Item], Awaitable[Result]], images: Iterable[Item], concurrency: int = CONCURRENCY
+    ask: Callable[[Item], Awaitable[Result]],
+    images: Iterable[Item] | AsyncIterable[Item],
+    concurrency: int = CONCURRENCY,
 ) -> AsyncIterator[Outcome[Item, Result]]:
     """Yield the outcome of `ask` for each image, as `map_threads` does, with tasks in place of threads."""
     waiting: deque[asyncio.Task[Outcome[Item, Result]]] = deque()
@@ -67,7 +69,7 @@ async def map_tasks(
             return Outcome(image, error=error)
 
     try:
-        for image in images:
+        async for image in _each(images):
             if len(waiting) == concurrency:
                 yield await waiting.popleft()
             waiting.append(asyncio.create_task(one(image)))
@@ -77,6 +79,15 @@ async def map_tasks(
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _each(images: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+    if isinstance(images, AsyncIterable):
+        async for image in images:
+            yield image
+    else:
+        for image in images:
+            yield image
 
 
 def _outcome(image: Item, future: Future[Result]) -> Outcome[Item, Result]:

@@ -50,8 +50,9 @@ class Client(BaseClient[httpx.Client]):
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close the connections, unless those of another client are used."""
+        if not self._shares_http:
+            self._http.close()
 
     classify = _method(endpoints.classify)
     compare = _method(endpoints.compare)
@@ -87,8 +88,29 @@ class Client(BaseClient[httpx.Client]):
                 time.sleep(wait_s(self._options, deadline, attempt, error))
 
     def _attempt(self, call: Call[Result], content: bytes | None, left_s: float | None) -> Result:
+        arguments = self._arguments(call, content, left_s)
+        end = time.monotonic() + arguments["timeout"].read
         try:
-            response = self._http.request(**self._arguments(call, content, left_s))
-        except httpx.TransportError as error:
+            with self._http.stream(**arguments) as response:
+                response.stream = _TimedBody(response.stream, end)
+                response.read()
+        except httpx.RequestError as error:
             raise no_answer(error, self._url) from error
         return read(call, response)
+
+
+class _TimedBody(httpx.SyncByteStream):
+    """The body of a response, up to a time of the monotonic clock. httpx bounds each read, and not all of them."""
+
+    def __init__(self, body: Any, end: float) -> None:
+        self._body = body
+        self._end = end
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._body:
+            if time.monotonic() > self._end:
+                raise httpx.ReadTimeout("the body took too long")
+            yield chunk
+
+    def close(self) -> None:
+        self._body.close()

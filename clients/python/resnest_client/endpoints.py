@@ -63,7 +63,7 @@ def compare(
     lang: str | None = None,
 ) -> Call[Comparison]:
     """Return the best classes of an image by each of two or more models."""
-    if len(set(models)) < 2:
+    if isinstance(models, str) or len(set(models)) < 2:
         raise ValueError("a comparison needs two models or more")
     query = _query(model=models, top_k=top_k, min_score=min_score, unknown=unknown, lang=lang)
     return Call("v1/classify", _one(Comparison), image, query)

@@ -1,6 +1,8 @@
 """Exceptions: what the service answers in place of a result, and what happens if it does not answer."""
 
-from typing import Final
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, Self
 
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -64,6 +66,10 @@ class ProblemError(ClientError):
         self.problem = problem
         self.retry_after_s = retry_after_s
 
+    def __reduce__(self) -> tuple[type[Self], tuple[Problem, float | None]]:
+        """Return how `pickle` makes the exception again, as a pool of processes does with that of a worker."""
+        return type(self), (self.problem, self.retry_after_s)
+
     @property
     def code(self) -> str:
         """Return the stable code, such as `image_too_large`."""
@@ -103,6 +109,12 @@ def error_of(response: httpx.Response) -> ProblemError:
     return _class_of(status)(_problem_of(response), retry_after_s)
 
 
+def foreign_answer(response: httpx.Response) -> ProblemError:
+    """Return the exception for a response of status 200 that is no answer of the service."""
+    detail = f"This is no answer of resnest-service: check the URL. It begins: {response.text[:EXCERPT]}"
+    return RequestError(_foreign_problem(response, detail))
+
+
 def _with_choices(problem: Problem) -> str:
     """Return the detail, with the values to choose from, or with the parameter for the key if the request had none."""
     if problem.status == 401 and (problem.model_extra or {}).get("reason") == "missing":
@@ -124,10 +136,22 @@ def _problem_of(response: httpx.Response) -> Problem:
     try:
         return Problem.model_validate_json(response.content)
     except ValidationError:  # a proxy in front of the service answered
-        status, title = response.status_code, response.reason_phrase
-        detail = response.text[:EXCERPT] or title
-        return Problem(type="about:blank", title=title, status=status, detail=detail, code=f"http_{status}")
+        target = response.headers.get("Location") if response.is_redirect else None
+        moved = f"The address redirects to {target}. Name the URL of the service there." if target else None
+        return _foreign_problem(response, moved or response.text[:EXCERPT] or response.reason_phrase)
+
+
+def _foreign_problem(response: httpx.Response, detail: str) -> Problem:
+    status, title = response.status_code, response.reason_phrase
+    return Problem(type="about:blank", title=title, status=status, detail=detail, code=f"http_{status}")
 
 
 def _seconds(value: str) -> float | None:
-    return float(value) if value.isascii() and value.isdigit() else None
+    """Return the seconds in a `Retry-After`: a number, or the date that some proxies send (RFC 9110, 10.2.3)."""
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

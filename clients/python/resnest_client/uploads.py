@@ -28,5 +28,10 @@ def read_image(image: Image) -> bytes:
 
 
 def images_in(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield the image files in a folder and the folders in it, sorted, by their suffixes."""
+    """Yield the image files in a folder and the folders in it, sorted, by their suffixes.
+
+    Raise `OSError` for a folder that is not there or cannot be read.
+    """
+    with os.scandir(folder):  # `rglob` would find nothing in a folder that is not there
+        pass
     yield from sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())

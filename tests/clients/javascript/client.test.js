@@ -52,7 +52,11 @@ async function serving(answers, use) {
 test("an image is sent as bytes, with the parameters and the options that are given", async () => {
   await serving([{ status: 200 }], async (url, seen) => {
     const client = new Client(`${url}/`, { key: "rsn_x", timeout_s: 5, priority: 6 });
-    const answer = await client.explain(new Blob(["image"]), { classes: ["cat", "2"], top_k: undefined });
+    const answer = await client.explain(new Blob(["image"]), {
+      classes: ["cat", "2"],
+      top_k: undefined,
+      model: /** @type {any} */ (null),
+    });
 
     assert.deepEqual(answer.model, { name: "m" });
     assert.equal(seen[0]?.url, "/v1/explain?classes=cat&classes=2");
@@ -147,7 +151,67 @@ test("a signal cancels the request, and the wait before the next one", async () 
 });
 
 test("a comparison needs two models", async () => {
-  await assert.rejects(new Client().compare(new Blob(), ["a", "a"]), RangeError);
+  const client = new Client();
+  await assert.rejects(client.compare(new Blob(), ["a", "a"]), RangeError);
+  await assert.rejects(client.compare(new Blob(), /** @type {any} */ ("starter-classifier")), RangeError);
+});
+
+test("what is no image or no key is refused, and nothing is sent", async () => {
+  await serving([], async (url, seen) => {
+    await assert.rejects(new Client(url).classify(/** @type {any} */ (undefined)), { name: "TypeError" });
+    await assert.rejects(new Client(url, { key: "rsn_x y" }).models(), { name: "TypeError", message: /the key has/ });
+
+    assert.deepEqual(seen, []);
+  });
+});
+
+test("a deadline that the service does not accept is not sent, and may be without end", async () => {
+  await serving([{ status: 200 }, { status: 200 }, { status: 200 }], async (url, seen) => {
+    for (const timeout_s of [60.5, 1e9, Number.POSITIVE_INFINITY]) {
+      await new Client(url, { timeout_s }).classify(new Blob(["image"]));
+    }
+
+    assert.deepEqual(
+      seen.map(({ headers }) => headers["request-timeout"]),
+      [undefined, undefined, undefined],
+    );
+  });
+});
+
+test("the page of another program is an error that says so, and is not asked for again", async () => {
+  for (const text of ["<html>Welcome</html>", "", "null", "[]", "5", "{}", '{"results": []}']) {
+    let asked = 0;
+    const answer = async () => {
+      asked += 1;
+      return new Response(text);
+    };
+    const client = new Client("http://a.example", { fetch: answer });
+    for (const call of [client.classify(new Blob(["image"])), client.models(), client.model("a")]) {
+      await assert.rejects(
+        call,
+        (error) => error instanceof RequestError && /check the URL/.test(error.message) && error.code === "http_200",
+      );
+    }
+    assert.equal(asked, 3);
+  }
+});
+
+test("a failure behind a redirection names where the service is", async () => {
+  await serving([{ status: 405, code: "method_not_allowed" }], async (url) => {
+    const moved = createServer((_, response) => response.writeHead(301, { Location: `${url}/v1/classify` }).end());
+    moved.listen(0, "127.0.0.1");
+    await once(moved, "listening");
+    const { port } = /** @type {import("node:net").AddressInfo} */ (moved.address());
+    try {
+      const asked = new Client(`http://127.0.0.1:${port}`).classify(new Blob(["image"]));
+      await assert.rejects(asked, {
+        message: `405 http_405: The address redirects to ${url}/v1/classify. Name the URL of the service there.`,
+      });
+    } finally {
+      moved.closeAllConnections();
+      moved.close();
+    }
+  });
 });
 
 test("the name of a model is one part of the path", async () => {

@@ -67,8 +67,16 @@ test("the message has the values to choose from", () => {
   }
 });
 
-test("a Retry-After that is no number of seconds is ignored", () => {
-  for (const value of ["", "soon", "-1", "1.5"])
+test("a Retry-After may be a date as proxies send it", () => {
+  const inSeconds = (/** @type {number} */ seconds) => new Date(Date.now() + 1000 * seconds).toUTCString();
+  const { retry_after_s } = failed(503, { "Retry-After": inSeconds(20) });
+
+  assert.ok(retry_after_s !== null && retry_after_s > 17 && retry_after_s <= 20);
+  assert.equal(failed(503, { "Retry-After": inSeconds(-3600) }).retry_after_s, 0);
+});
+
+test("a Retry-After that is neither seconds nor a date is ignored", () => {
+  for (const value of ["", "soon", "-1", "1.5", "Wed, 21 Oct 2026", "soon GMT"])
     assert.equal(failed(503, { "Retry-After": value }).retry_after_s, null);
 });
 

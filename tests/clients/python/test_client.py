@@ -3,7 +3,10 @@
 import inspect
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx
 import pytest
@@ -12,6 +15,7 @@ from resnest_client import Client, NoAnswerError, RequestError, RetryPolicy, Ser
 from tests.clients.python.answers import answer, problem
 
 ClientOf = Callable[..., Client]
+TRICKLE_S = 10  # longer than the grace after a deadline
 
 
 def in_turn(*responses: httpx.Response | Exception) -> Callable[[httpx.Request], httpx.Response]:
@@ -27,6 +31,30 @@ def in_turn(*responses: httpx.Response | Exception) -> Callable[[httpx.Request],
 
     give.seen = []  # type: ignore[attr-defined]
     return give
+
+
+@contextmanager
+def trickling() -> Iterator[str]:
+    """Yield the address of a server that sends its answer byte by byte, for `TRICKLE_S` seconds."""
+
+    class Trickle(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            end = time.monotonic() + TRICKLE_S
+            with suppress(OSError):
+                while time.monotonic() < end:
+                    self.wfile.write(b" ")
+                    time.sleep(0.05)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Trickle) as server:
+        server.daemon_threads = True
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def test_a_failure_that_passes_is_not_seen(client_of: ClientOf) -> None:
@@ -96,6 +124,25 @@ def test_other_options_share_the_connections(client_of: ClientOf) -> None:
     first, second = give.seen  # type: ignore[attr-defined]
     assert (first.headers["Priority"], first.headers["Authorization"]) == ("u=6", "Bearer rsn_x")
     assert "Priority" not in second.headers
+
+
+def test_a_client_with_other_options_leaves_the_connections_open(client_of: ClientOf) -> None:
+    client = client_of(in_turn(answer("ClassifyResponse"), answer("ClassifyResponse")))
+
+    with client.with_options(timeout_s=2) as other:
+        other.classify(b"image")
+
+    assert client.classify(b"image").predictions
+
+
+def test_a_body_that_comes_byte_by_byte_ends_with_the_deadline() -> None:
+    with trickling() as url, Client(url, timeout_s=0.01) as client:
+        started = time.monotonic()
+        with pytest.raises(NoAnswerError) as caught:
+            client.models()
+
+    assert caught.value.is_late
+    assert time.monotonic() - started < TRICKLE_S / 2
 
 
 def test_a_folder_is_classified_image_by_image(client_of: ClientOf, tmp_path: Path) -> None:

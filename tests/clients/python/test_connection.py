@@ -5,10 +5,12 @@ from typing import Any
 import httpx
 import pytest
 from resnest_client import Client, endpoints
-from resnest_client.connection import GRACE_S, Options, no_answer, wait_s
-from resnest_client.problems import NoAnswerError
+from resnest_client.connection import GRACE_S, MAX_REQUEST_TIMEOUT_S, Options, no_answer, read, wait_s
+from resnest_client.endpoints import Call
+from resnest_client.problems import NoAnswerError, RequestError
 from resnest_client.retries import Deadline, RetryPolicy
 
+from service.config.settings import Settings
 from service.gateway.http.cors import ALLOWED_HEADERS
 from service.gateway.scheduling.request_terms import SECONDS
 
@@ -52,8 +54,56 @@ def test_an_answer_may_arrive_a_little_after_the_deadline() -> None:
     assert seen[0]["connect"] == pytest.approx(5, abs=0.5)
 
 
-def test_only_a_missing_answer_is_late() -> None:
-    assert no_answer(httpx.ReadTimeout(""), "http://a.example").is_late
+@pytest.mark.parametrize(("left_s", "is_sent"), [(MAX_REQUEST_TIMEOUT_S, True), (MAX_REQUEST_TIMEOUT_S + 0.1, False)])
+def test_a_deadline_that_the_service_does_not_accept_is_not_sent(left_s: float, is_sent: bool) -> None:  # noqa: FBT001
+    assert Settings().max_request_timeout_s == MAX_REQUEST_TIMEOUT_S
+    assert ("Request-Timeout" in Options().headers(left_s, has_image=True)) is is_sent
+
+
+def test_line_ends_around_a_key_are_not_sent() -> None:
+    assert Options(key=" rsn_x\n").headers(None, has_image=False)["Authorization"] == "Bearer rsn_x"
+    assert "Authorization" not in Options(key="\n").headers(None, has_image=False)
+
+
+@pytest.mark.parametrize("key", ["rsn_x\nrsn_y", "rsn_x y", "rsn_\u2026", "rsn_\xe9", "rsn_\x7f"])
+def test_a_key_that_no_header_can_have_is_refused_and_not_repeated(key: str) -> None:
+    with pytest.raises(ValueError, match="the key has") as caught:
+        Client(key=key)
+    with pytest.raises(ValueError, match="the key has"), Client() as client:
+        client.with_options(key=key)
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *["", "127.0.0.1:8000", "localhost:8000", "a.example", "/prefix", "ftp://a.example", "http://", "http://[::1"],
+        *["http:a", "http://a.example:port", "http://a.example/?top_k=3", "http://a.example/#models"],
+    ],
+)
+def test_what_is_no_url_of_a_service_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="has http:// or https:// and a host"):
+        Client(url)
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:8000", "HTTPS://a.example/vision/", "http://ann:pr1vate@a.example"])
+def test_a_url_may_have_an_address_a_prefix_and_a_user(url: str) -> None:
+    Client(url).close()
+
+
+@pytest.mark.parametrize("content", [b"<html>Welcome</html>", b"", b"[]", b"5", b"{}", b'{"results": []}', b"\xff"])
+@pytest.mark.parametrize("call", [endpoints.classify(b"image"), endpoints.models(), endpoints.model("a")])
+def test_the_page_of_another_program_is_an_error_that_says_so(content: bytes, call: Call[object]) -> None:
+    with pytest.raises(RequestError, match="no answer of resnest-service: check the URL") as caught:
+        read(call, httpx.Response(200, content=content))
+
+    assert caught.value.code == "http_200"
+    assert RetryPolicy().wait_s(1, caught.value) is None
+
+
+@pytest.mark.parametrize("late", [httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout])
+def test_only_a_missing_answer_is_late(late: type[httpx.TimeoutException]) -> None:
+    assert no_answer(late(""), "http://a.example").is_late
     assert not no_answer(httpx.ConnectTimeout(""), "http://a.example").is_late
     assert "ConnectError" in str(no_answer(httpx.ConnectError(""), "http://a.example"))
 

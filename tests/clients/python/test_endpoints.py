@@ -25,8 +25,9 @@ def test_zero_and_false_are_sent() -> None:
 
 def test_a_comparison_needs_two_models() -> None:
     assert endpoints.compare(b"", ["a", "b"]).query == {"model": ["a", "b"]}
-    with pytest.raises(ValueError, match="two models"):
-        endpoints.compare(b"", ["a", "a"])
+    for models in (["a", "a"], [], "starter-classifier"):
+        with pytest.raises(ValueError, match="two models"):
+            endpoints.compare(b"", models)
 
 
 def test_the_image_is_read_only_when_it_is_sent() -> None:

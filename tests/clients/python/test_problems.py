@@ -1,10 +1,16 @@
 """The exceptions for answers that are no results."""
 
+import pickle
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
 import httpx
 import pytest
 from resnest_client.problems import (
     AccessError,
+    ClientError,
     LimitError,
+    NoAnswerError,
     ProblemError,
     RequestError,
     ServiceError,
@@ -74,9 +80,37 @@ def test_the_message_has_the_values_to_choose_from(member: str, values: list[str
     assert str(error) == f"404 model_not_found: {words}"
 
 
-@pytest.mark.parametrize("value", ["", "soon", "-1", "Wed, 21 Oct 2026 07:28:00 GMT"])
-def test_a_retry_after_that_is_no_number_of_seconds_is_ignored(value: str) -> None:
+@pytest.mark.parametrize("value", ["", "soon", "-1", "1.5", "Wed, 21 Oct 2026", "Wed, 99 Oct 2026 07:28:00 GMT"])
+def test_a_retry_after_that_is_neither_seconds_nor_a_date_is_ignored(value: str) -> None:
     assert error_of(problem(503, "overloaded", **{"Retry-After": value})).retry_after_s is None
+
+
+@pytest.mark.parametrize(("after_s", "expected_s"), [(20, 20), (-3600, 0)])
+@pytest.mark.parametrize("zone", ["GMT", "-0000"])
+def test_a_retry_after_may_be_a_date_as_proxies_send_it(after_s: int, expected_s: int, zone: str) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=after_s), usegmt=True).replace("GMT", zone)
+
+    error = error_of(problem(503, "overloaded", **{"Retry-After": date}))
+
+    assert error.retry_after_s == pytest.approx(expected_s, abs=2)
+
+
+def test_a_redirection_names_where_the_service_is() -> None:
+    error = error_of(httpx.Response(301, headers={"Location": "https://a.example/v1/models"}, content=b"<html>"))
+
+    assert (type(error), error.code) == (RequestError, "http_301")
+    assert "redirects to https://a.example/v1/models" in str(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [error_of(problem(429, "rate_limited", **{"Retry-After": "7"})), NoAnswerError("refused", is_late=True)],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_pool_of_processes_can_pass_an_exception_on(error: ClientError) -> None:
+    passed = pickle.loads(pickle.dumps(error))  # noqa: S301 - the test's own
+
+    assert (type(passed), str(passed), vars(passed)) == (type(error), str(error), vars(error))
 
 
 @pytest.mark.parametrize("content", [b"<html>Bad Gateway</html>", b"", b'{"error": 1}', b"\xff"])

@@ -36,5 +36,13 @@ def test_the_images_of_a_folder_are_found_by_suffix_in_order(tmp_path: Path) -> 
     assert found == ["a.png", "b.JPG", "d.jpg/inside.gif", "deep/c.webp"]
 
 
+@pytest.mark.parametrize("name", ["missing", "photo.jpg"])
+def test_a_folder_that_is_not_there_is_an_error_and_not_an_empty_one(tmp_path: Path, name: str) -> None:
+    tmp_path.joinpath("photo.jpg").write_bytes(b"")
+
+    with pytest.raises(OSError, match=name):
+        list(images_in(tmp_path / name))
+
+
 def test_every_format_of_the_service_has_its_suffix() -> None:
     assert {f".{name.lower()}" for name in FORMATS} <= SUFFIXES

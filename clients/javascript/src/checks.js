@@ -1,0 +1,56 @@
+// What a program gives the client: the address of the service, the key, and the images.
+
+const KEY = /^[!-~]*$/; // a header cannot have other characters
+const OWN_PATH = /^(\.{0,2}\/(?!\/)|$)/; // of the origin of a page
+const IMAGES = new Set(["Blob", "File", "ArrayBuffer"]);
+
+/**
+ * Return the address of a service without slashes at its end. Throw a `TypeError` if it is none.
+ *
+ * On a page it may also be a path of the page's own origin, such as `/vision`, or empty.
+ * @param {string | URL} url
+ * @returns {string}
+ */
+export function serviceUrl(url) {
+  const text = String(url);
+  const isPath = globalThis.location !== undefined && OWN_PATH.test(text);
+  if (!isPath && !isAddress(text)) {
+    // Without the text: it may have a password.
+    throw new TypeError(
+      "the URL of a service has http:// or https:// and a host, and no user or query, such as http://127.0.0.1:8000",
+    );
+  }
+  return text.replace(/\/+$/, "");
+}
+
+/** @param {string} text */
+function isAddress(text) {
+  try {
+    const { protocol, username, password, search, hash } = new URL(text);
+    return /^https?:$/.test(protocol) && !(username || password || search || hash);
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Return the key without blanks and line ends around it. Throw a `TypeError` if no header can have it.
+ * @param {string | undefined} key
+ * @returns {string}
+ */
+export function usableKey(key = "") {
+  const trimmed = key.trim();
+  // `fetch` would write the key into the message of its error.
+  if (!KEY.test(trimmed)) throw new TypeError("the key has a blank, a line end, or a character that is not ASCII");
+  return trimmed;
+}
+
+/**
+ * Throw a `TypeError` for what is no image. `fetch` would send a path as text, and a request without `undefined`.
+ * @param {unknown} image
+ */
+export function checkImage(image) {
+  const kind = Object.prototype.toString.call(image).slice(8, -1); // also of a Blob of another frame
+  if (IMAGES.has(kind) || ArrayBuffer.isView(image)) return;
+  throw new TypeError("an image is a File, a Blob, an ArrayBuffer or bytes. Read the file of a path first");
+}
