@@ -1,9 +1,11 @@
 """Click options that several commands share, and the check of a command's name."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -80,17 +82,42 @@ def store_option(**settings: Any) -> Callable[[Decorated], Decorated]:
 
 store = store_option()
 
+
+def service_url(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    """Return the URL of a service. Raises `click.BadParameter` for text that is none, as an address without http://."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        is_valid = bool(parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0)
+    except ValueError:  # brackets that are not closed, or a port that is no number
+        is_valid = False
+    if not is_valid:
+        raise click.BadParameter(f"{url} is not the URL of a service, such as http://127.0.0.1:8000")
+    return url
+
+
+def _header_value(_context: click.Context, _option: click.Parameter, key: str | None) -> str | None:
+    """Return a key without blanks and line ends around it. Raises `click.BadParameter` if no header can have it."""
+    key = (key or "").strip()
+    if not re.fullmatch(r"[!-~]*", key):
+        raise click.BadParameter("a key has no blanks, and only characters of ASCII")
+    return key or None
+
+
 url_option = click.option(
     "--url",
     default="http://127.0.0.1:8000",
     envvar="RESNEST_URL",
     show_default=True,
+    callback=service_url,
     help="URL of the running service.",
 )
 
 api_key_option = click.option(
     "--api-key",
     envvar="RESNEST_API_KEY",
+    callback=_header_value,
     help="API key for the service. In the environment it is not visible in the list of processes.",
 )
 

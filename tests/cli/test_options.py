@@ -6,7 +6,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from service.cli.options import LazyChoice, LazyDefaultOption, names_option, path_option, store
+from service.cli.options import (
+    LazyChoice,
+    LazyDefaultOption,
+    api_key_option,
+    names_option,
+    path_option,
+    store,
+    url_option,
+)
 
 
 @click.command()
@@ -28,6 +36,49 @@ def print_file(file: Path) -> None:
 def print_store(store: Path) -> None:
     """Print the path of the store."""
     click.echo(store)
+
+
+@click.command()
+@url_option
+@api_key_option
+def print_service(url: str, api_key: str | None) -> None:
+    """Print the URL and the key of a service."""
+    click.echo(f"{url} {api_key}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *["", "127.0.0.1:8000", "localhost:8000", "ftp://a.example", "http://", "http://[::1", "http:///v1"],
+        *["http://a.example:port", "http://a.example:99999"],
+    ],
+)
+def test_what_is_no_url_of_a_service_is_a_wrong_use(url: str) -> None:
+    result = CliRunner().invoke(print_service, ["--url", url])
+
+    assert result.exit_code == 2
+    assert "is not the URL of a service, such as http://127.0.0.1:8000" in result.stderr
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "https://a.example/vision/", "http://[::1]:8000"])
+def test_a_url_of_a_service_may_have_any_host_and_a_path_prefix(url: str) -> None:
+    assert CliRunner().invoke(print_service, [], env={"RESNEST_URL": url}).stdout == f"{url} None\n"
+
+
+@pytest.mark.parametrize(("given", "sent"), [("rsn_x", "rsn_x"), (" rsn_x\n", "rsn_x"), ("\n", "None"), ("", "None")])
+def test_line_ends_around_a_key_are_removed(given: str, sent: str) -> None:
+    result = CliRunner().invoke(print_service, ["--url", "http://a"], env={"RESNEST_API_KEY": given})
+
+    assert result.stdout == f"http://a {sent}\n"
+
+
+@pytest.mark.parametrize("key", ["rsn_x\nrsn_y", "rsn_x y", "rsn_\u2026", "rsn_\xe9"])
+def test_a_key_that_no_header_can_have_is_a_wrong_use_and_is_not_repeated(key: str) -> None:
+    result = CliRunner().invoke(print_service, [], env={"RESNEST_API_KEY": key})
+
+    assert result.exit_code == 2
+    assert "a key has no blanks" in result.stderr
+    assert key not in result.output
 
 
 @pytest.mark.parametrize(

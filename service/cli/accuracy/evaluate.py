@@ -12,7 +12,7 @@ import click
 
 from service.cli import terminal
 from service.cli.accuracy import left_out
-from service.cli.options import LazyChoice, LazyDefaultOption, api_key_option, path_option, store
+from service.cli.options import LazyChoice, LazyDefaultOption, api_key_option, path_option, service_url, store
 from service.config.cores import SLEEPING_THREADS
 from service.host.run_options import RunOptions
 from service.host.served_models.selection import select_models
@@ -64,7 +64,9 @@ def _mask_values(_context: click.Context, _option: click.Parameter, text: str | 
     help="Class ids of mask values, such as 255=1,128=none. Default: those of the layout.",
 )
 @click.option("--skip-unknown", is_flag=True, help="Leave out images of labels or classes that a model does not have.")
-@click.option("--url", help="URL of a running service that has the models. Default: load them here.")
+@click.option(
+    "--url", callback=service_url, help="URL of a running service that has the models. Default: load them here."
+)
 @api_key_option
 @click.option(
     "--quality",

@@ -235,7 +235,9 @@ class RemoteModel:
             raise RuntimeError("the model is used outside its `async with`")
         headers = {"Content-Type": "application/octet-stream"} if upload is not None else {}
         try:
-            async with self._session.request(method, url, data=upload, headers=headers) as response:
+            # A redirection turns most POSTs into GETs, which lose the image.
+            asked = self._session.request(method, url, data=upload, headers=headers, allow_redirects=False)
+            async with asked as response:
                 return ServiceReply(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise BusyError(unreachable.reason(error)) from error

@@ -142,6 +142,16 @@ async def test_only_answers_that_a_model_computed_say_how_long_the_service_takes
     assert all(0 < seconds < 5 for seconds in heard.latencies)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_image_is_lost_in_a_redirection(scripted: tuple[str, Any], status: int) -> None:
+    url, responses = scripted
+    responses += [web.Response(status=status, headers={"Location": f"{url}/v1/models"})]
+
+    async with model(url) as asked:
+        with pytest.raises(RunFailedError, match=f"redirects to {url}/v1/models"):
+            await asked.answer(b"")
+
+
 async def test_an_answer_of_something_else_ends_the_run(scripted: tuple[str, Any]) -> None:
     url, responses = scripted
     responses += [web.Response(text="<html>", status=200)]

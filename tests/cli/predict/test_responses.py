@@ -34,6 +34,14 @@ def test_a_proxy_that_takes_no_image_of_that_size_rejects_this_one_only() -> Non
         responses.read(ServiceReply(413, {}, PAGE), URL, is_image=False)
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirection_ends_the_run_and_names_the_other_address(status: int) -> None:
+    reply = ServiceReply(status, {"Location": "https://service/v1/models"}, PAGE)
+
+    with pytest.raises(RunFailedError, match=r"redirects to https://service/v1/models; name .* with --url"):
+        responses.read(reply, URL, is_image=False)
+
+
 @pytest.mark.parametrize(("status", "code"), [(408, "upload_timeout"), (503, "overloaded"), (504, "deadline_exceeded")])
 def test_a_rejection_that_may_be_the_images_has_its_problem(status: int, code: str) -> None:
     with pytest.raises(BusyError) as raised:

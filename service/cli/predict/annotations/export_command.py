@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from service.cli.options import api_key_option, path_option, store
+from service.cli.options import api_key_option, path_option, service_url, store
 from service.cli.predict.failures import RunFailedError
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ FORMS: Final = ("coco", "yolo", "labelme", "label-studio")
     help="What precedes the name of an image in label-studio.",
 )
 @store
-@click.option("--url", help="URL of a running service that has the model, for its labels. Default: those in --store.")
+@click.option(
+    "--url",
+    callback=service_url,
+    help="URL of a running service that has the model, for its labels. Default: those in --store.",
+)
 @api_key_option
 def export(
     results: Path,
