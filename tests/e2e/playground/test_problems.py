@@ -89,6 +89,59 @@ def test_a_service_that_does_not_answer_is_named(page: Page) -> None:
     expect(page.locator(".problem")).to_contain_text("The browser received no answer of the service")
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(502, "<html>Bad Gateway</html>"), (403, '{"message": "Forbidden"}'), (200, "<html>Sign in</html>"), (200, "[]")],
+)
+def test_an_answer_of_a_proxy_is_named_as_one(page: Page, status: int, body: str) -> None:
+    page.route("**/v1/classify", lambda route: route.fulfill(status=status, body=body))
+    choose_example(page, "a cat")
+
+    expect(page.locator(".problem")).to_contain_text(f"The status is {status}, and this service did not write")
+    expect(page.locator(".problem code")).to_have_text(f"http_{status}")
+
+
+def test_an_example_that_is_not_there_says_so(page: Page) -> None:
+    page.route("**/examples/cat.jpg", lambda route: route.fulfill(status=404, json={"code": "route_not_found"}))
+    choose_example(page, "a cat")
+
+    expect(page.locator(".problem")).to_contain_text("Reload the page")
+    expect(page.locator("#stage")).to_be_hidden()
+
+
+def test_a_request_that_is_cleared_away_leaves_nothing_behind(page: Page) -> None:
+    page.route("**/v1/classify", lambda _: None)  # it is never answered
+    choose_example(page, "a cat")
+    expect(page.locator("body")).to_have_class("has-images busy")
+    page.get_by_role("button", name="Clear").click()
+
+    expect(page.locator("body")).to_have_class("")
+    expect(page.get_by_role("status")).to_have_text("")
+
+
+def test_a_browser_that_stores_nothing_for_pages_keeps_the_key_until_the_page_is_left(page: Page) -> None:
+    page.add_init_script(
+        "Object.defineProperty(window, 'sessionStorage', {get() { throw new DOMException('', 'SecurityError') }})"
+    )
+    page.reload()
+    choose(page, "Classify")
+    page.get_by_text("API key: none").click()
+    page.get_by_label("Key or token. It stays in this tab.").fill(KEY)
+    page.get_by_role("button", name="Use", exact=True).click()
+    with page.expect_request("**/v1/classify") as sent:
+        choose_example(page, "a cat")
+
+    assert sent.value.headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_key_that_no_header_can_have_is_not_sent(page: Page) -> None:
+    page.get_by_text("API key: none").click()
+    field = page.get_by_label("Key or token. It stays in this tab.")
+    for key, is_valid in (("rsn_\u2026", False), ("rsn x", False), (f" {KEY} ", True), ("", True)):
+        field.fill(key)
+        assert field.evaluate("field => field.checkValidity()") is is_valid, key
+
+
 def test_an_answer_that_the_page_cannot_show_says_so_and_is_there_as_json(page: Page) -> None:
     def spoil(route: Route) -> None:
         document = route.fetch().json()

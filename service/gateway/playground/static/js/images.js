@@ -5,10 +5,12 @@ import { byId, element } from "./dom.js";
 /** @typedef {{ file: File, url: string }} Upload */
 
 /**
- * Call `given` with the files of every source of the page: input, camera of a phone, drop, paste and examples.
+ * Call `given` with the files of every source of the page: input, camera of a phone, drop, paste and examples. Call
+ * `failed` if an example cannot be loaded.
  * @param {(files: File[]) => void} given
+ * @param {(problem: import("./service.js").Problem) => void} failed
  */
-export function watchSources(given) {
+export function watchSources(given, failed) {
   for (const id of ["file-input", "capture-input"]) {
     const input = byId(id, HTMLInputElement);
     input.addEventListener("change", () => {
@@ -25,7 +27,13 @@ export function watchSources(given) {
   for (const button of document.querySelectorAll("button[data-example]")) {
     button.addEventListener("click", async () => {
       const image = button.querySelector("img");
-      if (image) given([await fetchExample(image.src)]);
+      if (!image) return;
+      try {
+        given([await fetchExample(image.src)]);
+      } catch (error) {
+        const detail = `Reload the page: the service may have been updated, or may be away (${error}).`;
+        failed({ type: "", title: "The example cannot be loaded", status: 0, detail, code: "no_example" });
+      }
     });
   }
 }
@@ -65,6 +73,7 @@ function imagesOf(clipboard) {
  */
 async function fetchExample(url) {
   const response = await fetch(url);
+  if (!response.ok) throw new Error(`status ${response.status}`);
   const blob = await response.blob();
   return new File([blob], url.slice(url.lastIndexOf("/") + 1), { type: blob.type });
 }

@@ -43,7 +43,7 @@ class Playground {
   /** Watch the inputs, and load the models. */
   async start() {
     const given = /** @param {File[]} files */ (files) => this.give(files);
-    watchSources(given);
+    watchSources(given, (problem) => this.fail(problem));
     watchCamera(given);
     watchCopy();
     watchKey(() => this.loadModels());
@@ -118,7 +118,7 @@ class Playground {
     release(this.uploads);
     this.uploads = [];
     this.answered = null;
-    document.body.classList.remove("has-images");
+    document.body.classList.remove("has-images", "busy");
     byId("stage", HTMLElement).hidden = true;
     byId("more", HTMLElement).hidden = true;
     this.status.textContent = "";

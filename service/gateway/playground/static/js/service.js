@@ -44,10 +44,15 @@
 /** @typedef {{ path: string, query: URLSearchParams, files: File[] }} Question */
 
 const KEY = "resnest-service key";
+let heldKey = ""; // where the browser stores nothing for pages
 
 /** Return the API key or token that the user gave in this tab, or an empty string. */
 export function storedKey() {
-  return sessionStorage.getItem(KEY) ?? "";
+  try {
+    return sessionStorage.getItem(KEY) ?? "";
+  } catch {
+    return heldKey;
+  }
 }
 
 /**
@@ -55,8 +60,13 @@ export function storedKey() {
  * @param {string} key
  */
 export function storeKey(key) {
-  if (key) sessionStorage.setItem(KEY, key);
-  else sessionStorage.removeItem(KEY);
+  heldKey = key;
+  try {
+    if (key) sessionStorage.setItem(KEY, key);
+    else sessionStorage.removeItem(KEY);
+  } catch {
+    // It is kept until the page is left.
+  }
 }
 
 /**
@@ -138,12 +148,34 @@ function authorization() {
 async function exchange(address, options) {
   try {
     const response = await fetch(address, { ...options, cache: "no-store", credentials: "same-origin" });
-    const body = await response.json();
-    return { body, problem: response.ok ? null : body, headers: response.headers };
+    const body = parsed(await response.text());
+    return { body, problem: problemOf(response, body), headers: response.headers };
   } catch (error) {
     if (options.signal?.aborted) throw error;
     return { body: null, problem: noAnswer(String(error)), headers: null };
   }
+}
+
+/** @param {string} text */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Return the problem of a response, one of this page if the service did not write it; null for an answer.
+ * @param {Response} response
+ * @param {any} body
+ * @returns {Problem | null}
+ */
+function problemOf({ ok, status }, body) {
+  if (ok && Array.isArray(body?.models ?? body?.results)) return null;
+  if (!ok && typeof body?.code === "string" && typeof body.detail === "string") return { type: "", ...body };
+  const detail = `The status is ${status}, and this service did not write the answer. A proxy in front of it may have.`;
+  return { type: "", title: "Another program answered", status, detail, code: `http_${status}` };
 }
 
 /**

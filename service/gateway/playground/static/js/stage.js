@@ -14,7 +14,7 @@ export function stageFigure() {
     { className: "stage" },
     element("img"),
     element("canvas", { "aria-hidden": "true", hidden: true }),
-    element("figcaption", {}, "This browser cannot show this format."),
+    element("figcaption", {}, "This browser cannot show this file."),
     element("span", { "aria-hidden": "true", hidden: true }),
   );
 }
