@@ -87,7 +87,8 @@ def _paragraphs(error: type[ServiceError]) -> list[str]:
 def _page(title: str, body: str) -> HTMLResponse:
     escaped = html.escape(title)
     return HTMLResponse(
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escaped}</title><style>{STYLE}</style>"
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        f"<meta name=viewport content='width=device-width'><title>{escaped}</title><style>{STYLE}</style>"
         f"<h1>{escaped}</h1>{body}",
         headers=POLICY,
     )

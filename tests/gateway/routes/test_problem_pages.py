@@ -27,6 +27,7 @@ async def test_a_problems_type_leads_to_a_page_that_says_what_to_do(error: Any, 
 
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
+    assert "<meta name=viewport content='width=device-width'>" in response.text  # a phone would show it small
     assert "default-src 'none'" in response.headers["content-security-policy"]
     assert error.title.replace("'", "&#x27;") in response.text
     assert "`" not in response.text
