@@ -277,6 +277,9 @@ def class_ids(card: ModelCard, names: Sequence[str]) -> list[int]:
 def _no_class(card: ModelCard, name: str) -> str:
     """Return a sentence with the labels to choose from: all, or those that contain the name."""
     labels, no_such = [each.label for each in card.classes], "The model has no such class."
+    known, parts = ids_by_name(card.classes), [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and all(part in known for part in parts):
+        return f"{no_such} Repeat the parameter for each class, as classes={parts[0]}&classes={parts[1]}."
     if len(labels) <= SHOWN_LABELS:
         return f"{no_such} It has {', '.join(labels)}."
     similar = [label for label in labels if name and name.casefold() in label.casefold()][:SHOWN_LABELS]

@@ -7,13 +7,19 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
+from service.models.labels import LANGUAGE
+
 UNKNOWN: Final = "extra_forbidden"
+# Of `errors`. More would take long to word, and make a large response of a small request.
+MAX_ROWS: Final = 8
 NAME_CHARACTERS: Final = 64  # of an unknown name, which is compared with the known ones
 # A name that a program sends, of a parameter or of a form's field. Only such names are repeated to the caller.
 NAME: Final = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 Bounds = Mapping[str, Any]
 
 WHOLE, NUMBER, YES_OR_NO = "It must be a whole number.", "It must be a number.", "It must be true or false."
+
+PATTERNS: Final = {LANGUAGE: "It must be a language tag, such as de or pt-BR."}
 
 # By pydantic's type of error. Other types keep pydantic's words.
 WORDS: Final[Mapping[str, str | Callable[[Bounds], str]]] = {
@@ -38,7 +44,7 @@ WORDS: Final[Mapping[str, str | Callable[[Bounds], str]]] = {
     "greater_than_equal": lambda bounds: f"It must be at least {bounds['ge']:g}.",
     "less_than": lambda bounds: f"It must be less than {bounds['lt']:g}.",
     "less_than_equal": lambda bounds: f"It must be at most {bounds['le']:g}.",
-    "string_pattern_mismatch": lambda bounds: f"It must match {bounds['pattern']}.",
+    "string_pattern_mismatch": lambda bounds: PATTERNS.get(bounds["pattern"], f"It must match {bounds['pattern']}."),
     "string_too_short": lambda bounds: f"It must have at least {bounds['min_length']} characters.",
     "string_too_long": lambda bounds: f"It must have at most {bounds['max_length']} characters.",
     "too_short": lambda bounds: f"It must be given at least {_times(bounds['min_length'])}.",
@@ -56,7 +62,7 @@ def unknown(name: str, known: Collection[str], holder: str = "This route has") -
     """Return why this name cannot be used: the most similar of the known names, if any, and all of them."""
     similar = nearest(name, known)
     question = f" Did you mean {similar}?" if similar else ""
-    return f"{WORDS[UNKNOWN]}{question} {holder} {', '.join(known)}."
+    return f"{WORDS[UNKNOWN]}{question} {holder} {', '.join(known) or 'no parameters'}."
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:

@@ -1,6 +1,7 @@
 """Render every failure as a problem document (RFC 9457): the service's, the framework's, and crashes."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import orjson
@@ -85,8 +86,12 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 
 
 def invalid_parameters(found: Iterable[tuple[Sequence[int | str], str]]) -> InvalidParameter:
-    """Return the error for invalid parameters, from the location of each (its name first) and its description."""
-    return InvalidParameter.of((_name(location), detail) for location, detail in found)
+    """Return the error for invalid parameters, from the location of each (its name first) and its description.
+
+    It has the first `MAX_ROWS` of them.
+    """
+    first = islice(found, mistakes.MAX_ROWS)
+    return InvalidParameter.of((_name(location), detail) for location, detail in first)
 
 
 def _respond(request: Request, error: ServiceError, headers: Mapping[str, str] | None = None) -> Response:

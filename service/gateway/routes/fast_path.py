@@ -4,6 +4,7 @@ FastAPI does both for every request, and they cost as much processor time as a w
 (decision 0044). FastAPI has these routes too: it describes them, and answers every method but POST.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, get_origin
 
@@ -33,11 +34,13 @@ class FastRoute(NamedTuple):
         if not text:
             return self.default
         sent = QueryParams(text)
-        values = {name: sent.getlist(name) if name in self.repeated else sent[name] for name in sent}
-        if len(sent.multi_items()) > len(values):
-            twice = [name for name in values.keys() - self.repeated if len(sent.getlist(name)) > 1]
-            if twice:
-                raise invalid_parameters(((name,), "It is given more than once.") for name in sorted(twice))
+        values: dict[str, str | list[str]] = {name: sent[name] for name in sent if name not in self.repeated}
+        values |= {name: sent.getlist(name) for name in self.repeated if name in sent}
+        pairs = sent.multi_items()
+        if len(pairs) > len(values):
+            counts = Counter(name for name, _ in pairs)
+            if twice := sorted(name for name in counts.keys() - self.repeated if counts[name] > 1):
+                raise invalid_parameters(((name,), "It is given more than once.") for name in twice)
         try:
             return self.query.model_validate(values)
         except ValidationError as error:

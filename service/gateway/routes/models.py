@@ -3,20 +3,33 @@
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from service.gateway.components import ComponentsDep
+from service.gateway.http import mistakes
+from service.gateway.http.problems import invalid_parameters
 from service.gateway.inference.readiness import Requirement
 
 router = APIRouter()
+
+
+def _only(*known: str) -> Any:
+    """Return a dependency that rejects other query parameters: one that is misspelt would have no effect."""
+
+    async def check(request: Request) -> None:
+        unknown = [name for name in request.query_params if name not in known]
+        if unknown:
+            raise invalid_parameters(((name,), mistakes.unknown(name, known)) for name in unknown)
+
+    return Depends(check)
 
 
 def _json(document: dict[str, Any]) -> Response:
     return Response(orjson.dumps(document), media_type="application/json")
 
 
-@router.get("/v1/models", name="list_models", tags=["models"], summary="List the models")
+@router.get("/v1/models", name="list_models", tags=["models"], summary="List the models", dependencies=[_only()])
 async def models(components: ComponentsDep) -> Response:
     """Return the served models, with their states and traffic shares."""
     cards = components.registry.cards.values()
@@ -28,7 +41,7 @@ async def models(components: ComponentsDep) -> Response:
     return _json({"models": rows})
 
 
-@router.get("/v1/models/{name}", name="get_model", tags=["models"], summary="Describe a model")
+@router.get("/v1/models/{name}", name="get_model", tags=["models"], summary="Describe a model", dependencies=[_only()])
 async def model(name: str, components: ComponentsDep) -> Response:
     """Return one model with its labels, its input, and the limits on uploads."""
     card = components.registry.card(name)
@@ -49,7 +62,7 @@ async def livez() -> Response:
     return _json({"status": "live"})
 
 
-@router.get("/readyz", tags=["operation"], summary="Check readiness")
+@router.get("/readyz", tags=["operation"], summary="Check readiness", dependencies=[_only("require")])
 async def readyz(components: ComponentsDep, require: Requirement | None = None) -> Response:
     """Return 200 if any model can answer, or with `require=all` if all can. Else return 503. Both give their states.
 

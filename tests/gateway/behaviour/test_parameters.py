@@ -1,16 +1,19 @@
 """A parameter in a wrong place, given twice, or unknown is refused by name; it is never dropped without a word."""
 
 import base64
+import time
 
 import httpx
 import orjson
 import pytest
 
+from service.gateway.http.mistakes import MAX_ROWS
 from tests.gateway.fixtures.images import image_bytes
 
 pytestmark = pytest.mark.anyio
 
 FILE = {"file": ("a.png", image_bytes(), "image/png")}
+NO_SUCH = "The model has no such class."
 CLASSIFY, SEGMENT = "/v1/classify", "/v1/segment"
 
 
@@ -171,3 +174,37 @@ async def test_json_in_another_encoding_is_told(client: httpx.AsyncClient, encod
     response = await client.post(CLASSIFY, content=content, headers={"Content-Type": "application/json"})
     assert (response.status_code, response.json()["code"]) == (400, "malformed_json")
     assert "UTF-8" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("more", ["", "&0"])
+async def test_a_request_of_thousands_of_names_is_refused_at_once_with_a_few_of_them(
+    client: httpx.AsyncClient, more: str
+) -> None:
+    query = "&".join(f"{number:x}" for number in range(10_000)) + more
+    started = time.perf_counter()
+    found = refused(await client.post(f"{CLASSIFY}?{query}", files=FILE))
+
+    assert time.perf_counter() - started < 1  # it took 5 s, in which no other request was answered
+    assert len(found) <= MAX_ROWS
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/tiny-classifier", "/readyz"])
+async def test_a_parameter_that_a_page_of_facts_does_not_have_is_refused(client: httpx.AsyncClient, path: str) -> None:
+    found = refused(await client.get(f"{path}?requires=all&task=classification"))
+
+    assert found.keys() == {"requires", "task"}
+    assert ("Did you mean require?" in found["requires"]) is (path == "/readyz")
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("classes=cat,dog", f"{NO_SUCH} Repeat the parameter for each class, as classes=cat&classes=dog."),
+        ("classes=cat, 2", f"{NO_SUCH} Repeat the parameter for each class, as classes=cat&classes=2."),
+        ("lang=en_GB.UTF-8", "It must be a language tag, such as de or pt-BR."),
+    ],
+)
+async def test_a_value_in_another_form_is_refused_with_the_form_to_use(
+    client: httpx.AsyncClient, query: str, detail: str
+) -> None:
+    assert [*refused(await client.post(f"{SEGMENT}?{query}", files=FILE)).values()] == [detail]
