@@ -23,7 +23,7 @@ class MalformedJson(ServiceError):
 
     status = 400
     title = "The JSON body is not valid"
-    cure = 'Send `{"images": [{"content": "<base64>"}]}`. For /v2, see /docs.'
+    cure = 'Send `{"images": [{"content": "<base64>"}]}`, or what /docs shows for this path.'
 
 
 class MalformedMultipart(ServiceError):

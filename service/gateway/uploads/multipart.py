@@ -144,7 +144,9 @@ class MultipartForm:
     def _parser_of(self, content_type: str) -> MultipartParser:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
-            raise MalformedMultipart("The Content-Type has no boundary.")
+            raise MalformedMultipart(
+                "The Content-Type has no boundary. Leave it out: your HTTP library writes it, with the boundary."
+            )
         try:
             return MultipartParser(
                 boundary,

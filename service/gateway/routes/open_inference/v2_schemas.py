@@ -1,10 +1,16 @@
 """The documents of the Open Inference Protocol, as far as this server supports them. Other members are ignored."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.tasks.shapes import Shape
+
+# What to send in place of a body that is no request.
+CURE: Final = (
+    'Send `{"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": ["<base64>"]}]}`, '
+    "or one image with the header Inference-Header-Content-Length: 0."
+)
 
 Datatype = Literal["BYTES", "FP32", "INT32", "UINT8"]
 

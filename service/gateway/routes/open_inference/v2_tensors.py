@@ -19,9 +19,12 @@ from starlette.datastructures import Headers
 
 from service.errors import EmptyBody, InvalidHeader, InvalidParameter, MalformedJson, ServiceError, TooManyImages
 from service.gateway.http import mistakes
+from service.gateway.routes.open_inference import v2_schemas
 from service.gateway.routes.open_inference.v2_schemas import OutputParameters, TensorInput, TensorOutput, TensorRequest
 from service.gateway.uploads.multipart import SIMILAR
-from service.gateway.uploads.parsers.image_bodies import Upload, check_encoding, from_base64, malformed_json, upload_of
+from service.gateway.uploads.parsers.image_bodies import Upload, check_encoding, from_base64, upload_of
+from service.gateway.uploads.parsers.json_mistakes import malformed_json
+from service.imaging import decoder
 from service.tasks import parameter_names
 from service.tasks.frame import Array
 
@@ -52,7 +55,6 @@ NOT_OFFERED: Final = {
     "classification": "It belongs in the parameters of an output.",
     "binary_data_output": "It belongs in the parameters of the request.",
 }
-
 
 ELSEWHERE: Final = "It is a parameter of other routes. The parameters of this request are {own}."
 PARAMETERS: Final = parameter_names()
@@ -109,7 +111,7 @@ class TensorBody:
         """Return the images. Raises `ServiceError`, such as `MalformedJson` or `InvalidParameter`."""
         content = bytes(self._content)
         if not content:
-            raise EmptyBody("The body is empty.")
+            raise EmptyBody(f"The request has no body. {v2_schemas.CURE}")
         length = len(content) if self._length is None else int(self._length)
         if self._length is not None and length == 0:
             return self._raw(content)
@@ -131,12 +133,15 @@ class TensorBody:
 
         It is recognised by its brackets and commas, which base64 does not contain.
         """
-        if max(text.count(mark) for mark in (b"[", b"{", b",")) > HEAD_STRUCTURE + 2 * self.max_images:
+        if decoder.sniff(text) is not None:
+            raise MalformedJson(f"The body is an image, not JSON. Send it with the header {HEAD_LENGTH}: 0.")
+        is_json = text.lstrip()[:1] in (b"{", b"[")
+        if is_json and max(text.count(mark) for mark in (b"[", b"{", b",")) > HEAD_STRUCTURE + 2 * self.max_images:
             raise MalformedJson(f"The JSON has more lists or members than {self.max_images} images need.")
         try:
             head = TensorRequest.model_validate_json(text)
         except ValidationError as error:
-            raise malformed_json(error) from None
+            raise malformed_json(error, v2_schemas.CURE) from None
         check_parameters(head, self.own, self.addressed)
         return head
 

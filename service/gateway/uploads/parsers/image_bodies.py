@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from starlette.datastructures import Headers
 
 from service.errors import EmptyBody, InvalidBase64, MalformedJson, ServiceError, TooManyImages, UnsupportedMediaType
-from service.errors.wording import first_of
 from service.gateway.http import mistakes
 from service.gateway.http.media_types import JSON, MULTIPART, OCTETS, accepted
 from service.gateway.uploads.multipart import FIELDS_IGNORED, MultipartForm, Part, misplaced
 from service.gateway.uploads.parsers import base64_content, text_content
+from service.gateway.uploads.parsers.json_mistakes import malformed_json
 from service.imaging import decoder
+from service.imaging.formats import unsupported
 from service.imaging.formats.file_names import name_in
 from service.tasks.shapes import ImagesBody
 
@@ -33,12 +33,9 @@ WAYS: Final = (
     "application/json. In curl: -H 'Content-Type: image/jpeg' with --data-binary @photo.jpg, or -F file=@photo.jpg."
 )
 BASE64_WAY: Final = ' Base64 belongs into JSON: {"images": [{"content": "<base64>"}]}.'
-# Of a member that is not documented only these names are repeated, and those similar to a missing member's, because
-# others may be private.
-URL_NAMES: Final = {"url", "uri", "image_url"}
-IMAGE_NAMES: Final = {"image", "img", "file", "photo", "data", "bytes", "base64", "b64", "b64_json", "image_base64"}
-URL_MEMBER: Final = "It has a URL. The service fetches nothing: send the bytes of the image in `content`, in base64."
-UNDOCUMENTED_MEMBER: Final = "It has a member that is not documented."
+FORM_DETAIL: Final = (
+    "The body is a form, not JSON. Leave the Content-Type out: your HTTP library writes it, with the form's boundary."
+)
 WITHOUT_LINE_ENDS_DETAIL: Final = (
     "The image has lost its line ends, because curl -d removes them. "
     "Use --data-binary @photo.jpg or -F file=@photo.jpg."
@@ -46,8 +43,6 @@ WITHOUT_LINE_ENDS_DETAIL: Final = (
 # curl -d reads lines of text. It drops their ends, and what follows a zero in a line. So a PNG lacks the line ends of
 # its first bytes, and the first segment of a JPEG lacks its length.
 WITHOUT_LINE_ENDS: Final = re.compile(rb"\x89PNG\x1a|\xff\xd8\xff[\xe0\xe1](?!..(?:JFIF|JFXX|Exif|http))", re.DOTALL)
-
-MemberPath = tuple[int | str, ...]  # of a member in JSON, as pydantic names it
 
 
 @dataclass(frozen=True)
@@ -158,18 +153,8 @@ class JsonBody:
 
     def finish(self) -> list[Upload]:
         """Return the images; one that is not base64 has that error. Raises `ServiceError`, such as `MalformedJson`."""
-        if decoder.sniff(bytes(self._text[:SNIFFED_BYTES])) is not None:
-            raise MalformedJson(
-                "The body is an image, not JSON. Send it with the Content-Type of an image, as image/jpeg."
-            )
-        if self._text.startswith(OTHER_ENCODINGS) or 0 in self._text[:2]:
-            raise MalformedJson("The JSON is in UTF-16 or UTF-32. Send it in UTF-8.")
         text = bytes(self._text).removeprefix(codecs.BOM_UTF8)
-        if not text:
-            raise EmptyBody("The body is empty.")
-        if name := name_in(text):
-            raise MalformedJson(text_content.in_place_of_json(name))
-        self._check_brackets(text)
+        self._check_kind(text)
         try:
             sent = ImagesBody.model_validate_json(text).images
         except ValidationError as error:
@@ -180,10 +165,27 @@ class JsonBody:
             raise malformed_json(error) from None
         return [from_base64(content) for content in self._whole([image.content for image in sent], text)]
 
+    def _check_kind(self, text: bytes) -> None:
+        """Raise `MalformedJson`, `EmptyBody` or `TooManyImages` for what is no JSON, or no JSON to parse."""
+        if decoder.sniff(text[:SNIFFED_BYTES]) is not None:
+            raise MalformedJson(
+                "The body is an image, not JSON. Send it with the Content-Type of an image, as image/jpeg."
+            )
+        if text.startswith(OTHER_ENCODINGS) or 0 in text[:2]:
+            raise MalformedJson("The JSON is in UTF-16 or UTF-32. Send it in UTF-8.")
+        if not text:
+            raise EmptyBody(f"The request has no body. {MalformedJson.cure}")
+        if name := name_in(text):
+            raise MalformedJson(text_content.in_place_of_json(name))
+        if unsupported.FORM.match(text[: unsupported.SEARCHED_BYTES]):
+            raise MalformedJson(FORM_DETAIL)
+        if text.lstrip()[:1] in (b"{", b"["):  # other bytes are no JSON, and are not taken for many objects
+            self._check_brackets(text)
+
     def _whole(self, contents: list[str], text: bytes) -> list[str]:
         """Return the contents that were read, if these are all that the text has, and at least one."""
         if not contents:
-            raise EmptyBody("The list of images is empty.")
+            raise EmptyBody(f"The list of images is empty. {MalformedJson.cure}")
         if text.count(b'"content"') > len(contents):  # of two in one object, only the last one was read
             raise MalformedJson("An image has the member content more than once.")
         return contents
@@ -202,7 +204,7 @@ class JsonBody:
             )
         # One comma between images, and one in each data: URI.
         if text.count(b"[") > 1 or text.count(b",") > 2 * self._max_images:
-            raise MalformedJson("The body has lists or members that are not documented.")
+            raise MalformedJson(f"The body has lists or members that are not documented. {MalformedJson.cure}")
 
 
 def parser_of(headers: Headers, max_images: int, parameters: Collection[str] = ()) -> BodyParser:
@@ -257,36 +259,3 @@ def from_base64(content: str) -> Upload:
     except InvalidBase64 as error:
         return Upload(error)
     return upload_of(data, None, declared)
-
-
-def malformed_json(error: ValidationError) -> MalformedJson:
-    """Return the problem with the first eight errors, without values and private names, which are the caller's data.
-
-    An error that names a member comes first, because it says what to change. Others only say that it is wrong.
-    """
-    found = error.errors()
-    missing = [each["loc"] for each in found if each["type"] == "missing"]
-    named = [(each, _explained(each["loc"], missing) if each["type"] == mistakes.UNKNOWN else None) for each in found]
-    first = sorted(named, key=lambda pair: pair[1] is None)[:8]
-    rows = [_row(each["loc"], text) if text else _unnamed_row(each) for each, text in first]
-    return MalformedJson(f"The body is not the documented JSON. {first_of(rows)} {MalformedJson.cure}", errors=rows)
-
-
-def _explained(path: MemberPath, missing: Collection[MemberPath]) -> str | None:
-    """Return what to send in place of a member that is not documented; None if its name may be private."""
-    *parents, name = map(str, path)
-    if name in URL_NAMES:
-        return URL_MEMBER
-    absent = [str(each[-1]) for each in missing if [*map(str, each[:-1])] == parents]
-    meant = absent[0] if absent and name in IMAGE_NAMES else mistakes.nearest(name, absent)
-    return f"There is no such member. Did you mean {meant}?" if meant else None
-
-
-def _unnamed_row(error: ErrorDetails) -> dict[str, str]:
-    if error["type"] == mistakes.UNKNOWN:
-        return _row(error["loc"][:-1], UNDOCUMENTED_MEMBER)
-    return _row(error["loc"], mistakes.describe(error))
-
-
-def _row(path: MemberPath, detail: str) -> dict[str, str]:
-    return {"parameter": ".".join(map(str, path)), "detail": detail}

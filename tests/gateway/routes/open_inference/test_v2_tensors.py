@@ -143,6 +143,26 @@ async def test_a_head_of_many_brackets_is_refused_before_it_is_parsed(client: ht
     assert (response.status_code, response.json()["code"]) == (400, "malformed_json")
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (image_bytes(), "The body is an image, not JSON. Send it with the header Inference-Header-Content-Length: 0."),
+        (b'{"images": []}', 'inputs: It is missing. Send `{"inputs": [{"name": "image", '),
+        (orjson.dumps(one(data=[1])), " inputs.0.data.0: It must be text."),
+        (b"\x8f" + b"[{,{" * 200, "It is not JSON"),
+        (b"", 'The request has no body. Send `{"inputs": [{"name": "image", '),
+    ],
+)
+async def test_a_body_that_is_no_request_is_told_what_to_send_here(
+    content: bytes, words: str, client: httpx.AsyncClient
+) -> None:
+    problem = (await client.post(INFER, content=content)).json()
+
+    assert words in problem["detail"]
+    assert '{"images"' not in problem["detail"]
+    assert len({row["parameter"] for row in problem.get("errors", [])}) == len(problem.get("errors", []))
+
+
 def test_the_best_classes_are_told_by_score_and_then_by_class() -> None:
     scores = np.array([[0.25, 0.5, 0.25], [0.0, 0.0, 1.0]], np.float32)
 

@@ -9,11 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from service.errors import EmptyBody, MalformedJson, ServiceError, UnsupportedMediaType
+from service.errors import EmptyBody, MalformedJson, MalformedMultipart, ServiceError, UnsupportedMediaType
 from service.gateway.uploads.parsers.image_bodies import (
     SNIFFED_BYTES,
-    UNDOCUMENTED_MEMBER,
-    URL_MEMBER,
     JsonBody,
     Upload,
     UrlencodedBody,
@@ -110,50 +108,27 @@ def test_an_image_that_is_declared_as_json_is_told_so() -> None:
         body.finish()
 
 
+FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + PICTURE + b"\r\n--x--\r\n"
+
+
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("data", "words"),
     [
-        (b'{"image": "AAAA"}', ("image", "There is no such member. Did you mean images?")),
-        (b'{"Images": []}', ("Images", "There is no such member. Did you mean images?")),
-        (b'{"images": [{"image": "AAAA"}]}', ("images.0.image", "There is no such member. Did you mean content?")),
-        (
-            b'{"images": [{"contents": "AAAA"}]}',
-            ("images.0.contents", "There is no such member. Did you mean content?"),
-        ),
-        (b'{"images": [{"url": "https://a.example/b.jpg"}]}', ("images.0.url", URL_MEMBER)),
-        (b'{"url": "https://a.example/b.jpg"}', ("url", URL_MEMBER)),
+        (FORM, "The body is a form, not JSON. Leave the Content-Type out"),
+        (b"\x00\x01{[,{[," * 200, "UTF-16"),
+        (b"\x8f{[,{[," * 200, "It is not JSON"),
+        (b'{"images": [{"content": [255, 216, 255, 224]}]}', "not documented. Send `{"),
+        (b'{"images": []}', "The list of images is empty. Send `{"),
+        (b"", "The request has no body. Send `{"),
     ],
 )
-def test_the_error_that_says_what_to_change_comes_first_and_names_the_member(
-    text: bytes, named: tuple[str, str]
-) -> None:
-    body = JsonBody(max_images=4)
-    body.feed(text)
-    with pytest.raises(MalformedJson) as raised:
-        body.finish()
+def test_what_is_no_json_or_has_no_image_is_told_what_to_send(data: bytes, words: str) -> None:
+    with pytest.raises(ServiceError) as refused:
+        read("application/json", data)
 
-    rows = [(row["parameter"], row["detail"]) for row in raised.value.members["errors"]]
-    assert rows[0] == named
-    assert rows[1][1] == "It is missing."
-    assert f"{named[0]}: {named[1]}" in raised.value.detail
+    assert words in refused.value.detail
 
 
-def test_a_useful_error_is_told_after_many_that_are_not() -> None:
-    body = JsonBody(max_images=20)
-    body.feed(b'{"images": [' + b"{}, " * 12 + b'{"url": "https://a.example/b.jpg"}]}')
-    with pytest.raises(MalformedJson) as raised:
-        body.finish()
-
-    assert raised.value.members["errors"][0] == {"parameter": "images.12.url", "detail": URL_MEMBER}
-    assert len(raised.value.members["errors"]) == 8
-
-
-@pytest.mark.parametrize("text", [b'{"pr1v4te": 1}', b'{"images": [{"pr1v4te": 1}]}', b'{"images": [], "imagez1v": 1}'])
-def test_a_member_whose_name_may_be_private_is_not_repeated(text: bytes) -> None:
-    body = JsonBody(max_images=4)
-    body.feed(text)
-    with pytest.raises(MalformedJson) as raised:
-        body.finish()
-
-    assert UNDOCUMENTED_MEMBER in [row["detail"] for row in raised.value.members["errors"]]
-    assert "1v" not in str(raised.value.problem())
+def test_a_form_without_a_boundary_is_told_who_writes_it() -> None:
+    with pytest.raises(MalformedMultipart, match="Leave it out: your HTTP library writes it"):
+        read("multipart/form-data", FORM)
