@@ -27,6 +27,15 @@ file_option = path_option(
 )
 
 
+def _caller(_context: click.Context, _argument: click.Parameter, name: str) -> str:
+    """Return the name of a caller. A line with another one would be a remark, or have its words in wrong places."""
+    try:
+        api_keys.check_name(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return name
+
+
 @click.group()
 def keys() -> None:
     """Manage the API keys of callers. Only hashes of the keys are stored."""
@@ -34,7 +43,7 @@ def keys() -> None:
 
 @keys.command()
 @file_option
-@click.argument("name")
+@click.argument("name", callback=_caller)
 @click.option(
     "--scope",
     "scopes",

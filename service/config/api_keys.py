@@ -125,15 +125,21 @@ def parse(text: str) -> tuple[Key, ...]:
     return tuple(keys)
 
 
+def check_name(name: str) -> None:
+    """Raise `ValueError` for text that cannot be the name of a caller, without the text."""
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise ValueError(
+            "the name must be 1 to 32 characters of a-z 0-9 . _ -, begin with a letter or digit, and not be "
+            f"{' or '.join(sorted(RESERVED))}"
+        )
+
+
 def _key(words: list[str]) -> Key:
     """Return the key from the words of its line. Raise `ValueError`, without any value of the line."""
     if len(words) < 3:
         raise ValueError("a key needs a name, scopes and a digest")
     name, listed, digits, *options = words
-    if not NAME.fullmatch(name) or name in RESERVED:
-        raise ValueError(
-            f"the name must be 1 to 32 characters of a-z 0-9 . _ -, and not {' or '.join(sorted(RESERVED))}"
-        )
+    check_name(name)
     opened = frozenset(listed.split(","))
     if not opened <= set(scopes()):
         raise ValueError(f"the scopes are {', '.join(scopes())}")
