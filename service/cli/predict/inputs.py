@@ -2,13 +2,14 @@
 
 import glob
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Final
 
-from service.cli.predict.failures import InputProblemError
+from service.cli.predict.failures import InputProblemError, RunFailedError
 from service.errors import BodyTooLarge
 from service.measure import image_file
 from service.measure.accuracy import listing
@@ -19,6 +20,7 @@ STDIN: Final = "-"
 UNREADABLE: Final = "file_unreadable"
 NOT_FOUND: Final = "file_not_found"
 NO_IMAGES: Final = "folder_without_images"
+URL: Final = re.compile(r"(https?|file|s3|gs):/|data:", re.IGNORECASE)  # a path keeps one slash of two
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,11 @@ def find(arguments: Iterable[str], left_out: Remarks) -> Iterator[InputFile]:
 
     An argument is a file, a folder, a pattern such as `photos/**/*.jpg`, or `-` for standard input. An argument that
     matches nothing is yielded too: `read` raises for it. Files of a folder that are not images are in `left_out`.
+    Raises `RunFailedError` for an empty argument.
     """
     for argument in arguments:
+        if not argument:  # of a variable without a value; as a path it would be the working folder
+            raise RunFailedError("a file has an empty name; the working folder is .")
         if argument == STDIN:
             yield InputFile(STDIN, None, PurePath("stdin"))
         elif os.path.lexists(argument) or not glob.has_magic(argument):
@@ -61,6 +66,8 @@ def read(file: InputFile) -> bytes:
         return sys.stdin.buffer.read()
     try:
         if not file.path.exists():
+            if URL.match(file.name):
+                raise InputProblemError(NOT_FOUND, f"{file.name} is a URL. Download the image, and name its file")
             raise InputProblemError(NOT_FOUND, f"{file.name}: there is no such file, and no file matches it")
         if file.path.is_dir():
             os.scandir(file.path).close()  # raises if it cannot be read

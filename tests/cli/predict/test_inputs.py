@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from service.cli.predict import inputs
-from service.cli.predict.failures import InputProblemError
+from service.cli.predict.failures import InputProblemError, RunFailedError
 from service.measure import image_file
 from service.tasks.scoring_base import Remark
 from tests.gateway.fixtures.images import image_bytes
@@ -41,6 +41,20 @@ def test_a_folder_is_its_images_sorted_and_names_what_is_left_out(photos: Path) 
     assert [file.place for file in files] == [PurePath("a/1.png"), PurePath("b/2.png")]
     assert [file.name for file in files] == [str(photos / "a/1.png"), str(photos / "b/2.png")]
     assert [(remark.path.name, remark.reason) for remark in left_out] == [("notes.txt", "it is not an image")]
+
+
+def test_an_empty_name_is_no_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+
+    with pytest.raises(RunFailedError, match="empty name"):
+        found("")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example/a.jpg", "HTTP://a.example/", "data:image/png;base64,AA", "s3://b/c"]
+)
+def test_a_url_is_said_to_be_one(url: str) -> None:
+    assert problem(url)["detail"].endswith("is a URL. Download the image, and name its file")
 
 
 def test_a_pattern_is_the_files_that_match_it(photos: Path) -> None:
