@@ -120,5 +120,6 @@ def test_no_width_needs_to_be_scrolled_sideways(width: int, browser: Browser, pl
         await_answer(page)
         unfold(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator(".legend").evaluate("list => list.scrollWidth <= list.clientWidth")
     finally:
         context.close()
