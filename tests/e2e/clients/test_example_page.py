@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.e2e.running import Running
@@ -47,3 +48,16 @@ def test_a_service_that_is_not_there_is_said(page: Page, origin: str, photos: Pa
     expect(status).to_contain_text("no answer of the service at http://127.0.0.1:1: ")
     expect(status).to_contain_text(f"it does not allow the origin {origin} (RESNEST_CORS_ORIGINS)")
     expect(status).to_contain_text("add ?service=URL")
+
+
+def test_an_address_without_http_is_said(page: Page, origin: str, photos: Path) -> None:
+    segmented(page, f"{origin}/example/?service=127.0.0.1:1", photos / "photo.jpg")
+
+    expect(page.get_by_role("status")).to_contain_text("the URL of a service has http:// or https://")
+
+
+def test_a_photo_that_the_browser_cannot_show_is_said(page: Page, origin: str, asked: Running, photos: Path) -> None:
+    Image.linear_gradient("L").convert("RGB").save(photos / "scan.tiff")
+    segmented(page, f"{origin}/example/?service={asked.client.base_url}", photos / "scan.tiff")
+
+    expect(page.get_by_role("status")).to_contain_text("could not be decoded")
