@@ -15,13 +15,31 @@ import psutil
 
 from service.host.processes import free_port
 from service.host.run_folders import short_folder
-from tests.e2e.running import COMMAND, START_S, address_options, leader_of, until, worker_addresses
+from tests.e2e.running import COMMAND, START_PAUSE_S, START_S, address_options, leader_of, until, worker_addresses
 from tests.e2e.test_answers import upload
 
 CALLERS = 8
 WORKER = "model_service_worker"
 CHECK_INTERVAL_S = 0.2
 DRAIN_S = 2.0  # of a gateway: several check intervals, so that the callers notice that it is not ready
+PAUSE_S = (
+    0.2  # of a caller after an answer, while a server starts: callers without pauses make a start three times longer
+)
+
+
+class Answers(Counter[int]):
+    """The answers to callers by status, 0 for no answer, and how long each caller pauses after one."""
+
+    pause_s = 0.0
+
+    @contextmanager
+    def fewer(self) -> Iterator[None]:
+        """Let the callers pause between two requests during the `with`."""
+        self.pause_s = PAUSE_S
+        try:
+            yield
+        finally:
+            self.pause_s = 0.0
 
 
 class Server:
@@ -78,10 +96,10 @@ class Fleet:
         return min(map(_ready_workers, self.clients))
 
     def await_all_ready(self) -> None:
-        until(lambda: self.ready_workers() == len(self.workers), START_S)
+        until(lambda: self.ready_workers() == len(self.workers), START_S, pause_s=START_PAUSE_S)
 
     @contextmanager
-    def loaded(self) -> Iterator[Counter[int]]:
+    def loaded(self) -> Iterator[Answers]:
         """Send requests to all gateways, as `loaded` does."""
         with loaded([str(client.base_url) for client in self.clients]) as answers:
             yield answers
@@ -98,12 +116,12 @@ def _ready_workers(client: httpx.Client) -> int:
 
 
 @contextmanager
-def loaded(urls: Sequence[str]) -> Iterator[Counter[int]]:
+def loaded(urls: Sequence[str]) -> Iterator[Answers]:
     """Run callers that send requests until the end of the `with`; yield their answers by status, 0 for no answer.
 
     A gateway that is not ready gets no new request, as with an orchestrator's load balancer.
     """
-    answers: Counter[int] = Counter()
+    answers = Answers()
     stop = threading.Event()
     ready = list(urls)
 
@@ -121,6 +139,7 @@ def loaded(urls: Sequence[str]) -> Iterator[Counter[int]]:
                 number += 1
                 url = f"{ready[number % len(ready)]}/v1/classify"
                 answers[status(client, "POST", url, content=data)] += 1
+                stop.wait(answers.pause_s)
 
     callers = [threading.Thread(target=call, args=(seed,)) for seed in range(CALLERS)]
     threads = [threading.Thread(target=check), *callers]

@@ -71,7 +71,8 @@ def test_while_the_server_of_one_model_is_stopped_the_other_model_fails_no_reque
             stopped = segment()
             ready = client.get("/readyz").status_code
             servers["tiny-segmenter"].start()
-            until(lambda: state("tiny-segmenter") == "ready", START_S, lambda: state("tiny-segmenter"))
+            with answers.fewer():
+                until(lambda: state("tiny-segmenter") == "ready", START_S, lambda: state("tiny-segmenter"))
             wait_for_more(answers)
             again = segment()
 
