@@ -25,6 +25,7 @@ from tests.e2e.running import (
     Running,
     address_options,
     leader_of,
+    probed,
     running,
     until,
     worker_addresses,
@@ -67,7 +68,20 @@ def statuses_until_ready(service: Running, timeout_s: float) -> list[int]:
     return seen
 
 
-def test_it_heals_after_killed_workers_and_a_killed_torchserve_and_leaves_nothing(
+def end_with_a_request_in_flight(service: Running) -> None:
+    """End the service while it answers a large image. The gateway ends before TorchServe does."""
+    found: list[int] = []
+    large = upload(5, 3000, 4000)
+    request = threading.Thread(target=lambda: found.append(post(service, "/v1/classify", large).status_code))
+    request.start()
+    in_flight = 'resnest_http_requests_in_flight{route="/v1/classify"} 1.0'
+    until(lambda: in_flight in service.client.get("/metrics").text, 10, pause_s=0.01)
+    assert service.end() == 0
+    request.join(30)
+    assert found == [200]
+
+
+def test_it_heals_after_killed_workers_and_a_killed_torchserve_answers_until_its_end_and_leaves_nothing(
     one_model: Path, tmp_path: Path
 ) -> None:
     with running(one_model, tmp_path / "run", free_port()) as service:
@@ -88,13 +102,13 @@ def test_it_heals_after_killed_workers_and_a_killed_torchserve_and_leaves_nothin
 
         service.members("")
         assert len(service.left()) >= 3
-        assert service.end() == 0
+        end_with_a_request_in_flight(service)
         until(lambda: not service.left(), 5, service.left)
         assert "Traceback" not in service.output
         assert list(service.temporary.glob("resnest-*")) == []
 
 
-def test_a_model_whose_worker_is_killed_again_and_again_leaves_the_others_in_service(
+def test_a_model_whose_worker_is_killed_again_leaves_the_others_in_service_and_no_process_outlives_the_supervisor(
     served_store: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
@@ -119,6 +133,12 @@ def test_a_model_whose_worker_is_killed_again_and_again_leaves_the_others_in_ser
         assert post(service, "/v1/segment", upload(0)).status_code == 200
         assert service.members(JAVA) == [java], "a restart of TorchServe ends the other models' workers too"
 
+        service.members("")
+        service.process.kill()
+        service.process.wait()
+        assert len(service.left()) >= 3
+        until(lambda: not service.left(), 40, service.left)
+
 
 def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, tmp_path: Path) -> None:
     """As in a container: the command runs TorchServe, and packages into its own folder, not into the store."""
@@ -132,8 +152,8 @@ def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, 
 
     try:
         assert not healthy()
-        until(lambda: healthy() or worker.poll() is not None, START_S, (tmp_path / "log").read_text, PROCESS_PAUSE_S)
-        assert worker.poll() is None, (tmp_path / "log").read_text(encoding="utf-8")
+        until(lambda: probed(environment) or worker.poll() is not None, START_S, pause_s=PROCESS_PAUSE_S)
+        assert healthy(), (tmp_path / "log").read_text(encoding="utf-8")
         (java,) = psutil.Process(worker.pid).children()
         assert JAVA in java.cmdline()
         request = frame.pack({}, {"image": np.zeros((64, 64, 3), np.uint8)})
@@ -153,32 +173,6 @@ def test_a_worker_alone_answers_over_tcp_and_health_tells_when(one_model: Path, 
         worker.terminate()
         worker.wait(60)
     assert not healthy()
-
-
-def test_requests_in_flight_are_answered_before_the_end(one_model: Path, tmp_path: Path) -> None:
-    """The gateway ends before TorchServe does."""
-    with running(one_model, tmp_path / "run", free_port()) as service:
-        service.await_ready()
-        large = upload(5, 3000, 4000)
-        found: list[int] = []
-        request = threading.Thread(target=lambda: found.append(post(service, "/v1/classify", large).status_code))
-        request.start()
-        until(
-            lambda: 'resnest_http_requests_in_flight{route="/v1/classify"} 1.0' in service.client.get("/metrics").text,
-            10,
-        )
-        assert service.end() == 0
-        request.join(30)
-        assert found == [200]
-
-
-def test_nothing_outlives_a_supervisor_that_is_killed(one_model: Path, tmp_path: Path) -> None:
-    with running(one_model, tmp_path / "run", free_port()) as service:
-        service.await_ready()
-        service.process.kill()
-        service.process.wait()
-        assert len(service.family) >= 3
-        until(lambda: not service.left(), 40, service.left)
 
 
 def test_a_busy_port_is_told_before_anything_starts(one_model: Path, tmp_path: Path) -> None:
