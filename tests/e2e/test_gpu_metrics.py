@@ -4,7 +4,6 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -27,13 +26,13 @@ globals().update({name: getattr(_fake, name) for name in dir(_fake) if name.lowe
 """
 
 
-@pytest.fixture
-def metrics_address(tmp_path: Path) -> Iterator[str]:
-    (tmp_path / "modules").mkdir()
-    (tmp_path / "modules/pynvml.py").write_text(MODULE, encoding="utf-8")
-    store = write_store(tmp_path / "store", "tiny-classifier")
+@pytest.fixture(scope="module")
+def metrics_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    modules, store = tmp_path_factory.mktemp("modules"), tmp_path_factory.mktemp("store")
+    (modules / "pynvml.py").write_text(MODULE, encoding="utf-8")
+    write_store(store, "tiny-classifier")
     addresses = worker_addresses()
-    paths = os.pathsep.join(map(str, (tmp_path / "modules", ROOT)))
+    paths = os.pathsep.join(map(str, (modules, ROOT)))
     with short_folder(tempfile.gettempdir()) as folder:
         environment = {"RESNEST_MODEL_STORE": str(store), "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
         server = Server(folder / "worker", ["worker", *address_options(addresses)], environment)
