@@ -2,16 +2,20 @@
 
 import base64
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 from pycocotools import mask as coco
 
 from service.imaging import masks
+from tests.e2e.chromium import WAIT_MS
+from tests.e2e.playground.pages import Watched
+from tests.e2e.running import Running
 
 pytestmark = pytest.mark.e2e
 
@@ -26,7 +30,20 @@ CALL = """async ([name, call, argument]) => {
         return `${error.name}: ${error.message}`;
     }
 }"""
+
 RUNS, PNG = ("decode/rle.js", "decodeRuns"), ("decode/png.js", "decodeIndexedPng")
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, playground: Running) -> Iterator[Page]:
+    """One page for all tests of this file: a call changes nothing on it, and to open a page takes a second."""
+    made = browser.new_page(base_url=str(playground.client.base_url))
+    made.set_default_timeout(WAIT_MS)
+    watched = Watched(made, str(playground.client.base_url))
+    watched.open()
+    yield made
+    made.close()
+    assert watched.complaints == []
 
 
 def call(page: Page, function: tuple[str, str], argument: Any) -> Any:
