@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from playwright.sync_api import ConsoleMessage, Page, Request
+from playwright.sync_api import ConsoleMessage, Error, Page, Request, ViewportSize
 
 STATUS = "Failed to load resource"  # what the console says of each answer of 400 and above
+WINDOW: ViewportSize = {"width": 1280, "height": 720}  # that of Playwright
 Endpoint = Literal["Classify", "Segment", "Detect", "Explain", "Similarity"]
 
 
@@ -18,13 +19,29 @@ class Watched:
         self.address = address
         self.complaints: list[str] = []
         page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("pageerror", self._fail)
         page.on("request", self._see)
 
     def open(self) -> None:
         """Go to the playground, and wait until it has loaded the models."""
         self.page.goto(self.address)
         self.page.get_by_role("radio", name="Classify").wait_for()
+
+    def leave(self) -> None:
+        """Leave the page as a new one is, without what a test has changed."""
+        self.page.evaluate("() => sessionStorage.clear()")
+        self.page.goto("about:blank")
+        self.page.remove_listener("console", self._hear)
+        self.page.remove_listener("pageerror", self._fail)
+        self.page.remove_listener("request", self._see)
+        self.page.unroute_all()
+        self.page.context.clear_permissions()
+        self.page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+        self.page.set_viewport_size(WINDOW)
+        self.page.mouse.move(0, 0)
+
+    def _fail(self, error: Error) -> None:
+        self.complaints.append(f"error: {error}")
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"} and not message.text.startswith(STATUS):
