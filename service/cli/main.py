@@ -35,7 +35,7 @@ from service.host import gateways, host_checks, run_folders, torchserve
 from service.host import health as health_checks
 from service.host.gateway_slots import GatewaySlot
 from service.host.gateways import GatewayError
-from service.host.processes import stop_signals
+from service.host.processes import loading_modules, stop_signals
 from service.host.run_options import RunOptions, StartError, require_free_port, require_keys
 from service.host.served_models import model_archive, packaging
 from service.host.served_models.reload import ReloadError
@@ -241,8 +241,8 @@ def gateway() -> None:
         with stop_signals() as stop_signal:
             gateways.serve(settings.gateway_workers, os.environ, settings.shutdown_timeout_s, stop_signal)
         return
-    from service.gateway.server.uvicorn_server import serve
-
+    with loading_modules():
+        from service.gateway.server.uvicorn_server import serve
     serve(settings, slot)
 
 

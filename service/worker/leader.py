@@ -16,6 +16,7 @@ from io import BufferedReader
 from types import SimpleNamespace
 from typing import Any, NoReturn, Protocol, cast
 
+from service.host.processes import loading_modules
 from service.models.cards import CardError
 from service.worker import drain, election, messages
 from service.worker.election import Leader, Terms
@@ -52,7 +53,8 @@ def lead(
 
 def new_handler(module: str) -> Handler:
     """Return an instance of the only class that the module defines."""
-    found = importlib.import_module(module)
+    with loading_modules():
+        found = importlib.import_module(module)
     (kind,) = (each for _, each in inspect.getmembers(found, inspect.isclass) if each.__module__ == found.__name__)
     return cast("Handler", kind())
 

@@ -1,5 +1,7 @@
 """How child processes end with their parent, and what signals do to a command."""
 
+import gc
+import importlib
 import os
 import signal
 import subprocess
@@ -10,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.host.processes import Child, free_ports, parent_death_signal, stop_signals
+from service.host.processes import Child, free_ports, loading_modules, parent_death_signal, stop_signals
 from tests.e2e.running import until
 
 SLEEP = "import time; time.sleep(60)"
@@ -171,3 +173,21 @@ def test_the_signal_is_the_one_asked_for() -> None:
 
     assert done.stdout.strip() == "sent"
     assert time.monotonic() - begun < 60
+
+
+def test_modules_are_loaded_without_garbage_collection_and_are_excluded_from_later_ones() -> None:
+    before = gc.get_freeze_count()
+
+    with loading_modules():
+        assert not gc.isenabled()
+        made: list[list[int]] = [[] for _ in range(1_000)]
+
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(made)
+
+
+def test_garbage_is_collected_again_after_a_module_that_is_missing() -> None:
+    with pytest.raises(ModuleNotFoundError), loading_modules():
+        importlib.import_module("no_such_module")
+
+    assert gc.isenabled()
