@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,10 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
+from service.cli.main import main
 from service.host.processes import free_port
 from service.measure.pipeline import Pipeline
 from service.models import cards, zoo
@@ -33,6 +34,13 @@ def call(*words: str, **environment: str) -> str:
     return done.stdout
 
 
+def call_here(*words: str) -> str:
+    """Do the same in this process, which has torch: to load it takes a second of a core."""
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """A store with `mine` 1.0 and 2.0, imported with the documented command, and a segmenter."""
@@ -44,7 +52,7 @@ def store(tmp_path: Path) -> Path:
     for version, sign in (("1.0", 1), ("2.0", -1)):
         changed = {**state, "fc.weight": sign * state["fc.weight"], "fc.bias": sign * state["fc.bias"]}
         torch.save({"state_dict": changed, "epoch": 3}, tmp_path / "my.pth")
-        call("models", "import", str(tmp_path / "my.pth"), *words, "--version", version, "--store", str(folder))
+        call_here("models", "import", str(tmp_path / "my.pth"), *words, "--version", version, "--store", str(folder))
     return folder
 
 
@@ -115,9 +123,9 @@ def test_a_checkpoint_of_ones_own_is_imported_served_and_scored_in_two_versions(
     secret = re.search(r"rsn_\S+", call("keys", "new", "tests", "--file", str(tmp_path / "keys")))
     assert secret is not None
     arguments = ("--keys-file", str(tmp_path / "keys"), "--default", "mine@1.0")
-    port = free_port()
-    with running(store, tmp_path / "run", port, *arguments) as service:
+    with running(store, tmp_path / "run", free_port(), *arguments) as service:
         service.await_ready()
+        url = str(service.client.base_url)
         service.client.headers["Authorization"] = f"Bearer {secret[0]}"
         check_versions(service, store)
         check_best_mask(service, store)
@@ -127,11 +135,8 @@ def test_a_checkpoint_of_ones_own_is_imported_served_and_scored_in_two_versions(
             ("tiny-segmenter", str(pairs), "--quality", "best"),
         ):
             options = ("--store", str(store), "--format", "json")
-            url = ("--url", f"http://127.0.0.1:{port}")
-            with ThreadPoolExecutor(1) as meanwhile:
-                offline = meanwhile.submit(call, "evaluate", *words, *options)
-                there = call("evaluate", *words, *options, *url, RESNEST_API_KEY=secret[0])
-            here = offline.result()
+            here = call_here("evaluate", *words, *options)
+            there = call("evaluate", *words, *options, "--url", url, RESNEST_API_KEY=secret[0])
             assert json.loads(there)["models"][0].keys() == json.loads(here)["models"][0].keys()
             assert measures(there) == measures(here)
         assert service.end() == 0
