@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.e2e.running import START_S, until
 from tests.e2e.shared_memory import MAY_FAIL, MODEL, Callers, Faults, files_in, metric, serving, wait_for
 
-IMAGES = 1_000  # before the faults, and again meanwhile and after them
+IMAGES = 400  # before the faults, and again meanwhile and after them
 TIMEOUT_S = 120.0
 
 
