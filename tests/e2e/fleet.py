@@ -15,7 +15,16 @@ import psutil
 
 from service.host.processes import free_port
 from service.host.run_folders import short_folder
-from tests.e2e.running import COMMAND, START_PAUSE_S, START_S, address_options, leader_of, until, worker_addresses
+from tests.e2e.running import (
+    COMMAND,
+    NO_HTTPS,
+    START_PAUSE_S,
+    START_S,
+    address_options,
+    leader_of,
+    until,
+    worker_addresses,
+)
 from tests.e2e.test_answers import upload
 
 CALLERS = 8
@@ -126,7 +135,7 @@ def loaded(urls: Sequence[str]) -> Iterator[Answers]:
     ready = list(urls)
 
     def check() -> None:
-        with httpx.Client(timeout=5) as client:
+        with httpx.Client(timeout=5, verify=NO_HTTPS) as client:
             while not stop.wait(CHECK_INTERVAL_S):
                 found = [url for url in urls if status(client, "GET", f"{url}/readyz") == 200]
                 ready[:] = found or urls
@@ -134,7 +143,7 @@ def loaded(urls: Sequence[str]) -> Iterator[Answers]:
     def call(seed: int) -> None:
         data = upload(seed, 96, 72, "PNG")
         number = seed
-        with httpx.Client(timeout=60) as client:
+        with httpx.Client(timeout=60, verify=NO_HTTPS) as client:
             while not stop.is_set():
                 number += 1
                 url = f"{ready[number % len(ready)]}/v1/classify"

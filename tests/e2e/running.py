@@ -2,6 +2,7 @@
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -17,8 +18,10 @@ from service.host.processes import free_port
 
 START_S = 120.0  # a CI machine has two shared cores; on an idle machine a start takes 8 s
 START_PAUSE_S = 0.2  # between two looks whether a service has started
-PROCESS_PAUSE_S = 0.5  # between two starts of PROBE
+PROCESS_PAUSE_S = 0.5  # between two starts of PROBE, or of a shell
 COMMAND = str(Path(sys.executable).with_name("resnest-service"))
+# For clients that are made often: each would load the certificates of the public hosts, which takes 27 ms of a core.
+NO_HTTPS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 PROBE = [sys.executable, "-m", "service.host.health"]  # 0.1 s of a core; `resnest-service health` takes 0.7
 
 
@@ -29,7 +32,7 @@ class Running:
         self.process = process
         self.log = log
         self.temporary = temporary
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=NO_HTTPS)
         self.family: set[psutil.Process] = set()
 
     @property

@@ -19,7 +19,7 @@ from service.host.processes import free_port
 from service.models import zoo
 from service.tasks.shared_image import PREFIX
 from tests.e2e.fleet import WORKER
-from tests.e2e.running import Running, running
+from tests.e2e.running import NO_HTTPS, Running, running
 from tests.gateway.fixtures.fake_outputs import offline_scores
 from tests.gateway.fixtures.images import image_bytes
 from tests.stores import write_store
@@ -96,7 +96,7 @@ class Callers:
 
     def _call(self, seed: int) -> None:
         chance = random.Random(seed)
-        with httpx.Client(timeout=60) as client:
+        with httpx.Client(timeout=60, verify=NO_HTTPS) as client:
             while not self._stop.is_set():
                 chosen = chance.choices(self._images, k=FORM)
                 files = [("file", (f"{index}.png", content)) for index, (content, _) in enumerate(chosen)]

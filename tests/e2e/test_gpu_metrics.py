@@ -12,7 +12,7 @@ from service.host.run_folders import short_folder
 from service.worker.resources.gauges import LOAD_TIME
 from service.worker.resources.gpu_report import GAUGES
 from tests.e2e.fleet import Server
-from tests.e2e.running import START_S, address_options, until, worker_addresses
+from tests.e2e.running import NO_HTTPS, START_S, address_options, until, worker_addresses
 from tests.laws.sources import ROOT
 from tests.stores import write_store
 
@@ -44,7 +44,7 @@ def metrics_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def read(address: str) -> str:
     try:
-        return httpx.get(f"{address}/metrics").text
+        return httpx.get(f"{address}/metrics", verify=NO_HTTPS).text
     except httpx.HTTPError:
         return ""
 

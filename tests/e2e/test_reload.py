@@ -11,7 +11,7 @@ import pytest
 
 from service.host.processes import free_port
 from tests.e2e.fleet import WORKER
-from tests.e2e.running import COMMAND, Running, running, until
+from tests.e2e.running import COMMAND, NO_HTTPS, Running, running, until
 from tests.e2e.test_answers import upload
 from tests.e2e.test_gateways import GATEWAY
 from tests.stores import write_store
@@ -33,7 +33,7 @@ def reload(service: Running, store: Path, *options: str, fails: bool = False) ->
 
 def ask(service: Running, *words: Any, **request: Any) -> httpx.Response:
     """Send a request on a connection of its own."""
-    with httpx.Client(base_url=service.client.base_url, timeout=60) as client:
+    with httpx.Client(base_url=service.client.base_url, timeout=60, verify=NO_HTTPS) as client:
         return client.request(*words, **request)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from service.host.processes import free_port
 from tests.e2e.fleet import WORKER
-from tests.e2e.running import Running, leader_of, running, until
+from tests.e2e.running import NO_HTTPS, PROCESS_PAUSE_S, Running, leader_of, running, until
 from tests.e2e.test_answers import upload
 from tests.stores import write_store
 
@@ -57,7 +57,9 @@ def overload(service: Running) -> None:
     data, address = upload(0), str(service.client.base_url).rstrip("/")
 
     def call() -> None:
-        httpx.post(f"{address}/v1/classify", content=data, headers={"Content-Type": "image/jpeg"}, timeout=60)
+        httpx.post(
+            f"{address}/v1/classify", content=data, headers={"Content-Type": "image/jpeg"}, timeout=60, verify=NO_HTTPS
+        )
 
     for _ in range(3):
         threads = [threading.Thread(target=call) for _ in range(CALLERS)]
@@ -86,7 +88,7 @@ def test_the_first_page_finds_who_loses_answers_since_when_and_which_process_die
         assert shell.run(losing) == ""
 
         overload(service)
-        until(lambda: bool(shell.run(losing)), 60, lambda: service.output)
+        until(lambda: bool(shell.run(losing)), 60, lambda: service.output, PROCESS_PAUSE_S)
         (found,) = shell.objects(losing)
         assert found["code"] == "overloaded"
         assert found["requests"] >= 1
@@ -96,13 +98,16 @@ def test_the_first_page_finds_who_loses_answers_since_when_and_which_process_die
         killed = set(service.members(WORKER))
         leader_of(killed).send_signal(signal.SIGKILL)
         died = "logs_of worker" + changed.partition("logs_of worker")[2]
-        until(lambda: bool(shell.run(died)), 60, lambda: service.output)
+        until(lambda: bool(shell.run(died)), 60, lambda: service.output, PROCESS_PAUSE_S)
         deaths = shell.objects(died)  # the follower ends with its leader
         assert {each["model"] for each in deaths} == {MODEL}
         assert any("SIGKILL" in each["event"] for each in deaths)
         until(lambda: bool(set(service.members(WORKER)) - killed), 60, lambda: service.output)  # the state is older
         until(
-            lambda: shell.objects(readiness)[0]["models"][MODEL]["state"] == "ready", 60, lambda: shell.run(readiness)
+            lambda: shell.objects(readiness)[0]["models"][MODEL]["state"] == "ready",
+            60,
+            lambda: shell.run(readiness),
+            PROCESS_PAUSE_S,
         )
         (state,) = shell.objects(readiness)
         assert state["models"][MODEL]["workers_ready"] == state["models"][MODEL]["workers_configured"] == 1

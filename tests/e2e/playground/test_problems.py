@@ -13,7 +13,7 @@ from service.host.processes import free_port
 from tests.e2e.fleet import Server
 from tests.e2e.playground.pages import Watched, await_answer, choose, choose_example, choose_files
 from tests.e2e.playground.prefix_proxy import prefix_proxy
-from tests.e2e.running import START_S, Running, until
+from tests.e2e.running import NO_HTTPS, START_S, Running, until
 from tests.e2e.test_answers import upload
 
 pytestmark = pytest.mark.e2e
@@ -44,7 +44,7 @@ def gateway(playground: Running, store: Path, folder: Path, **settings: str) -> 
 
 def answers(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/readyz").status_code == 200
+        return httpx.get(f"{address}/readyz", verify=NO_HTTPS).status_code == 200
     except httpx.HTTPError:
         return False
 
