@@ -16,8 +16,8 @@ import psutil
 
 from service.host.processes import free_port
 
-START_S = 120.0  # a CI machine has two shared cores; on an idle machine a start takes 8 s
-START_PAUSE_S = 0.2  # between two looks whether a service has started
+START_S = 120.0  # a CI machine has two shared cores. On an idle one a start takes 8 s.
+START_PAUSE_S = 0.2  # between two looks. A service takes seconds
 PROCESS_PAUSE_S = 0.5  # between two starts of PROBE, or of a shell
 COMMAND = str(Path(sys.executable).with_name("resnest-service"))
 # For clients that are made often: each would load the certificates of the public hosts, which takes 27 ms of a core.
