@@ -28,17 +28,19 @@ HISTOGRAM = ("bucket", "sum", "count")
 Manifest = Mapping[str, Any]
 
 
+@cache  # as in `dashboards` and `metrics`: hundreds of tests ask for the same. Do not change what they return.
 def load(path: str) -> Any:
     """Parse a YAML file of the project."""
-    return yaml.safe_load((TOP / path).read_text(encoding="utf-8"))
+    return yaml.load((TOP / path).read_bytes(), yaml.CSafeLoader)  # 10 times as fast as the loader in Python
 
 
 def rules(kind: str) -> list[dict[str, Any]]:
     """Return the rules of a kind, `alert` or `record`, in all rule files."""
-    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(PROMETHEUS.glob("rules/*.yml"))]
+    files = [load(str(path)) for path in sorted(PROMETHEUS.glob("rules/*.yml"))]
     return [rule for file in files for group in file["groups"] for rule in group["rules"] if kind in rule]
 
 
+@cache
 def dashboards() -> dict[str, dict[str, Any]]:
     """Return the dashboards by file name."""
     return {path.name: json.loads(path.read_text(encoding="utf-8")) for path in GRAFANA.glob("dashboards/*.json")}
@@ -95,11 +97,19 @@ def series_of(name: str, kind: str) -> list[str]:
     return {"counter": [f"{name}_total"], "histogram": [f"{name}_{part}" for part in HISTOGRAM]}.get(kind, [name])
 
 
+@cache
 def metrics() -> dict[str, list[str]]:
     """Return the metrics of gateways and workers, each with the names of its series."""
     of_workers = {name: [name] for name, _ in (*GAUGES, LOAD_TIME)}
     defined = [each for each in Metrics().registry.collect() if each.name.startswith("resnest_")]
     return of_workers | {each.name: series_of(each.name, each.type) for each in defined}
+
+
+def validate(manifest: Manifest, release: str) -> None:
+    """Raise kubernetes_validate's `ValidationError` if a manifest does not fit the schemas of a release."""
+    import kubernetes_validate  # noqa: PLC0415 - takes 1.5 s, and every process of the tests loads every module
+
+    kubernetes_validate.validate(manifest, release, strict=True)
 
 
 @cache

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -73,7 +72,7 @@ def test_a_component_is_valid_to_the_schemas_of_kubernetes_and_in_the_namespace(
     base = reading.rendered("base")
     for manifest in with_component(name):
         if manifest["kind"] not in CUSTOM and manifest not in base:
-            kubernetes_validate.validate(manifest, SINCE.get(name, RELEASES[0]), strict=True)
+            reading.validate(manifest, SINCE.get(name, RELEASES[0]))
         if manifest["kind"] not in CLUSTER_WIDE:
             assert manifest["metadata"]["namespace"] == "resnest"
 
@@ -228,7 +227,7 @@ def test_what_capacity_writes_sets_the_numbers_of_a_deployment(
         )
         return
     spec = one(manifests, "HorizontalPodAutoscaler", "worker")["spec"]
-    kubernetes_validate.validate(one(manifests, "HorizontalPodAutoscaler", "worker"), RELEASES[0], strict=True)
+    reading.validate(one(manifests, "HorizontalPodAutoscaler", "worker"), RELEASES[0])
     assert spec["maxReplicas"] == 6
     assert [each["external"]["target"]["averageValue"] for each in spec["metrics"]] == ["2200m", "35000m"]
 

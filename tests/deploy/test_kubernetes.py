@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-import kubernetes_validate
 import pytest
 
 from deploy.kubernetes.canary_rollout import CANARY
@@ -41,7 +40,7 @@ def settings(overlay: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
 @every_overlay
 def test_every_manifest_is_valid_to_the_schemas_of_a_release(overlay: str, release: str) -> None:
     for manifest in rendered(overlay):
-        kubernetes_validate.validate(manifest, release, strict=True)
+        reading.validate(manifest, release)
 
 
 @every_overlay

@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -69,7 +68,7 @@ def test_each_model_has_workers_an_autoscaler_and_a_budget_of_its_own(manifests:
     assert of_kind(manifests, "HorizontalPodAutoscaler").keys() == names | {"gateway"}
     assert {each["RESNEST_MODELS"] for each in served.values()} == {CLASSIFIER, SEGMENTER}
     for manifest in manifests:
-        kubernetes_validate.validate(manifest, RELEASES[0], strict=True)
+        reading.validate(manifest, RELEASES[0])
 
 
 @pytest.mark.parametrize("components", [(), ("no-shared-worker",)], ids=["beside workers of all models", "alone"])
@@ -220,7 +219,7 @@ def test_an_autoscaler_counts_the_offered_images_too_where_their_number_is_named
     assert names == [rule["name"]["as"] for rule in reading.adapter_rules()]
     assert offered["metric"]["selector"]["matchExpressions"][0]["values"] == [CLASSIFIER]
     assert offered["target"] == {"type": "AverageValue", "averageValue": "35500m"}
-    kubernetes_validate.validate(spec, RELEASES[0], strict=True)
+    reading.validate(spec, RELEASES[0])
 
 
 def test_the_command_in_a_written_file_writes_it_again(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from service.engines.training import linear_head
 from service.engines.training.linear_head import PENALTIES, Features, Ids, LinearHead
@@ -29,6 +28,8 @@ def logits(head: LinearHead, features: Features) -> torch.Tensor:
 @pytest.mark.parametrize("counts", [(60, 60, 60), (90, 20, 10)], ids=["balanced", "imbalanced"])
 @pytest.mark.parametrize("dimensions", [12, 400], ids=["more images than features", "fewer"])
 def test_the_head_is_the_optimum_that_scikit_learn_finds(counts: tuple[int, ...], dimensions: int) -> None:
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - takes 0.8 s, in every process of the tests
+
     features, ids = blobs(counts, dimensions, distance=0.4)
     head = linear_head.fit(features, ids, folds_of(ids))
 

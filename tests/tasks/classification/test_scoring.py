@@ -1,12 +1,11 @@
 """The scores of classifiers, compared with scikit-learn and torchmetrics on random data, and with manual counts."""
+# ruff: noqa: PLC0415 - scikit-learn or torchmetrics takes 0.8 s, and every process of the tests loads every module
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from sklearn import metrics
-from torchmetrics.functional import classification as reference
 
 from service.tasks.classification import scoring
 from service.tasks.classification.scoring import ClassificationOutcome, ClassificationScores
@@ -41,6 +40,8 @@ Case = tuple[Any, Any, ClassificationScores]
 
 
 def test_top_1_and_top_5_are_scikit_learns(case: Case) -> None:
+    from sklearn import metrics
+
     true, scores, found = case
     everything = list(range(CLASSES))
     assert found.images == 500
@@ -49,6 +50,8 @@ def test_top_1_and_top_5_are_scikit_learns(case: Case) -> None:
 
 
 def test_the_confusion_and_the_labels_figures_are_scikit_learns(case: Case) -> None:
+    from sklearn import metrics
+
     true, scores, found = case
     predicted = scores.argmax(1)
     expected = metrics.confusion_matrix(true, predicted, labels=range(CLASSES))
@@ -67,6 +70,8 @@ def test_the_confusion_and_the_labels_figures_are_scikit_learns(case: Case) -> N
 
 
 def test_the_calibration_error_is_torchmetrics(case: Case) -> None:
+    from torchmetrics.functional import classification as reference
+
     true, scores, found = case
     expected = reference.multiclass_calibration_error(
         torch.from_numpy(scores), torch.from_numpy(true), CLASSES, n_bins=scoring.BINS, norm="l1"

@@ -1,13 +1,11 @@
 """Scores of segmenters against scikit-learn and torchmetrics on random data, and against counts by hand."""
+# ruff: noqa: PLC0415 - scikit-learn or torchmetrics takes 0.8 s, and every process of the tests loads every module
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from sklearn import metrics
-from torchmetrics.functional import classification as reference
-from torchmetrics.functional.segmentation import mean_iou
 
 from service.tasks.scoring_base import IGNORED
 from service.tasks.segmentation import scoring
@@ -33,6 +31,9 @@ def sparse(true: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> Segmentat
 
 @pytest.mark.parametrize("seed", range(3))
 def test_iou_and_accuracy_are_those_of_scikit_learn_and_torchmetrics(seed: int) -> None:
+    from sklearn import metrics
+    from torchmetrics.functional import classification as reference
+
     true, found = masks(seed)
     scores = scoring.scores(LABELS, [sparse(*pair) for pair in zip(true, found, strict=True)])
     counted = true != IGNORED
@@ -49,6 +50,8 @@ def test_iou_and_accuracy_are_those_of_scikit_learn_and_torchmetrics(seed: int) 
 
 
 def test_one_pictures_iou_is_torchmetrics_too() -> None:
+    from torchmetrics.functional.segmentation import mean_iou
+
     true, found = (np.random.default_rng(5).integers(0, 3, (1, 20, 20)) for _ in range(2))
     counts = scoring.pixel_counts(true.astype(np.uint8), found.astype(np.uint8), 3)
     scores = scoring.scores_of_counts(counts, "abc", 1)
