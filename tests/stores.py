@@ -41,7 +41,8 @@ MODELS: Mapping[str, tuple[str, tuple[str, ...], Tables]] = {
         "segmentation",
         PETS,
         {
-            "network": {"name": "deeplab_resnest14", "classes": 3, "output_stride": 16},
+            # The published head has 256 channels, and more weights than the backbone.
+            "network": {"name": "deeplab_resnest14", "classes": 3, "output_stride": 16, "head_channels": 16},
             "input": {"profile": "proportional", "size": 64, "interpolation": "bilinear", "multiple": 16},
             "serving": {"batch_size": 4, "max_batch_delay_ms": 20, "workers": 1, "deadline_s": 10},
         },

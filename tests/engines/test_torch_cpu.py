@@ -18,7 +18,7 @@ Pixels = npt.NDArray[np.uint8]
 
 def logits(card: cards.ModelCard, images: Pixels) -> torch.Tensor:
     """Return the logits of the card's network for the images, from a direct computation."""
-    network = networks.build(card.network.name, card.network.classes, card.network.output_stride)
+    network = networks.build(**card.network.arguments())
     network.load_state_dict(safetensors.torch.load_file(card.weights_path), strict=False)
     scaled = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (card.input.mean, card.input.std))
