@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.model_store.recipes.runs import RECIPES, few, run
+from tests.model_store.recipes.runs import RECIPES, few, run_command
 
 sys.path.insert(0, str(RECIPES))
 
@@ -50,11 +50,11 @@ def photos_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def few_photos(photos_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a few photos of each split, because an epoch with all of them takes 12 s."""
-    return few(photos_folder, tmp_path_factory.mktemp("few") / "photos", fit=8, validation=2)
+    return few(photos_folder, tmp_path_factory.mktemp("few") / "photos", fit=4, validation=2)
 
 
 @pytest.fixture(scope="session")
 def classifier_run(few_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Return the folder after one epoch of the classifier's recipe, and its output."""
     out = tmp_path_factory.mktemp("classifier")
-    return out, run("train_classifier.py", photos=few_photos, out=out, epochs=1, batch=16, workers=0)
+    return out, run_command("train_classifier", photos=few_photos, out=out, epochs=1, batch=16, workers=0)

@@ -7,7 +7,7 @@ import numpy as np
 from scenes import CLASSES
 
 from service.measure.accuracy import datasets
-from tests.model_store.recipes.runs import run
+from tests.model_store.recipes.runs import run_command
 
 
 def test_the_written_set_is_read_as_the_same_scenes(photos_folder: Path, tmp_path: Path) -> None:
@@ -36,6 +36,6 @@ def test_the_same_photos_give_the_same_set(photos_folder: Path) -> None:
 
 
 def test_the_command_writes_the_whole_set(photos_folder: Path, tmp_path: Path) -> None:
-    run("composites.py", photos=photos_folder, out=tmp_path)
+    run_command("composites", photos=photos_folder, out=tmp_path)
 
     assert len(list((tmp_path / composites.SPLIT).glob("*.png"))) == composites.COUNT

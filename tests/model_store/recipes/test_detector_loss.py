@@ -174,7 +174,7 @@ def test_training_lowers_the_loss(name: str) -> None:
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-4)
     true = truth((10, 10, 50, 40), (60, 20, 90, 60))
     history = []
-    for _ in range(25):
+    for _ in range(15):
         terms = detector_loss.loss(network, network.trunk.backbone.stages(image()), [true])
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()

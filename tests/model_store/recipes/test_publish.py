@@ -3,7 +3,9 @@
 import tomllib
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import publish
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -48,12 +50,16 @@ def unpublished(folder: Path, task: str) -> tuple[Path, Path]:
     network, profile, labels = LABELS[task]
     model = folder / "drawn"
     model.mkdir()
-    few = "\nproposals = 30" if task == "detection" else ""
-    card = CARD.format(task=task, network=network, classes=len(labels), settings=few, profile=profile, zeros="0" * 64)
+    width: dict[str, Any] = {"head_channels": 16} if task == "segmentation" else {}
+    settings = "".join(f"\n{name} = {value}" for name, value in width.items())
+    settings += "\nproposals = 30" if task == "detection" else ""
+    card = CARD.format(
+        task=task, network=network, classes=len(labels), settings=settings, profile=profile, zeros="0" * 64
+    )
     (model / "card.toml").write_text(card)
     (model / "labels.txt").write_text("\n".join(labels) + "\n")
     torch.manual_seed(0)
-    save_file(networks.build(network, len(labels)).half().state_dict(), folder / "trained.safetensors")
+    save_file(networks.build(network, len(labels), **width).half().state_dict(), folder / "trained.safetensors")
     return model, folder / "trained.safetensors"
 
 
@@ -61,12 +67,13 @@ def unpublished(folder: Path, task: str) -> tuple[Path, Path]:
     ("task", "first"), [("classification", "top1"), ("segmentation", "mean_iou"), ("detection", "box_ap")]
 )
 def test_publishing_completes_a_card_that_then_serves(
-    task: str, first: str, photos_folder: Path, tmp_path: Path
+    task: str, first: str, photos_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(publish.SIZES, task, (64, 96))
     model, weights = unpublished(tmp_path, task)
 
     folder = few(photos_folder, tmp_path / "photos", validation=1)
-    said = run("publish.py", photos=folder, weights=weights, model=model, composites=4)
+    said = run("publish", photos=folder, weights=weights, model=model, composites=4)
 
     text = (model / "card.toml").read_text()
     measured = tomllib.loads(text)["measured"]

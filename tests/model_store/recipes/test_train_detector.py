@@ -159,9 +159,9 @@ def test_truth_has_a_scenes_boxes_class_ids_and_masks() -> None:
 
 
 def test_a_run_leaves_weights_that_fit_the_card(backbone: Path, photos_folder: Path, tmp_path: Path) -> None:
-    options = {"photos": photos_folder, "backbone": backbone, "out": tmp_path, "scenes": 2, "batch": 1}
-    run("train_detector.py", **options, epochs=1)
-    said = run("train_detector.py", **options, epochs=2)  # resumes
+    options = {"photos": photos_folder, "backbone": backbone, "out": tmp_path, "scenes": 2, "batch": 1, "device": "cpu"}
+    run("train_detector", **options, epochs=1)
+    said = run("train_detector", **options, epochs=2)  # resumes
 
     card = cards.read(RECIPES.parent / "starter-detector")
     weights = load_file(tmp_path / "weights.safetensors")
@@ -171,9 +171,9 @@ def test_a_run_leaves_weights_that_fit_the_card(backbone: Path, photos_folder: P
 
 
 def test_a_run_ends_when_its_minutes_are_over(backbone: Path, photos_folder: Path, tmp_path: Path) -> None:
-    options = {"photos": photos_folder, "backbone": backbone, "out": tmp_path, "scenes": 2, "batch": 1}
+    options = {"photos": photos_folder, "backbone": backbone, "out": tmp_path, "scenes": 2, "batch": 1, "device": "cpu"}
 
-    said = run("train_detector.py", **options, epochs=50, minutes=0.001)
+    said = run("train_detector", **options, epochs=50, minutes=0.001)
 
     assert said.count("epoch") == 1
     assert (tmp_path / "weights.safetensors").is_file()

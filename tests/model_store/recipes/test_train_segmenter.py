@@ -111,7 +111,8 @@ def test_a_run_starts_from_the_classifier_and_leaves_weights_that_fit_the_card(
     given = load_file(backbone)
     assert all(torch.equal(value, given[key].to(value.dtype)) for key, value in started.items())
 
-    said = run("train_segmenter.py", photos=few_photos, backbone=backbone, out=tmp_path, epochs=1, batch=4, workers=0)
+    options = {"photos": few_photos, "backbone": backbone, "out": tmp_path, "device": "cpu"}
+    said = run("train_segmenter", **options, epochs=1, batch=4, workers=0)
 
     card = cards.read(RECIPES.parent / "starter-segmenter")
     network = networks.build(**card.network.arguments())
