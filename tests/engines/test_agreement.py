@@ -30,17 +30,18 @@ Pixels = npt.NDArray[np.uint8]
 ROOT = Path(__file__).parents[2]
 STORE = ROOT / "model_store"
 PHOTOS = ROOT.parent / "shared" / "data" / "starter-photos"
-CLASSIFIER, IMAGES = "starter-classifier", 64
+CLASSIFIER, IMAGES = "starter-classifier", 32
+SEGMENTER, SEGMENTER_IMAGES = "starter-segmenter", 6
 # An image takes 25 ms of a classifier and 0.15 s of a segmenter, whose images have thousands of pixels to compare.
 MODELS = [
     (CLASSIFIER, IMAGES),
-    ("starter-segmenter", 12),
+    (SEGMENTER, SEGMENTER_IMAGES),
     pytest.param(CLASSIFIER, 200, marks=pytest.mark.stress),
-    pytest.param("starter-segmenter", 40, marks=pytest.mark.stress),
+    pytest.param(SEGMENTER, 40, marks=pytest.mark.stress),
 ]
 # PyTorch takes 5 to 10 s for one image in bfloat16 on a processor that does not multiply it.
-SLOW_COUNT = {"starter-classifier": 4, "starter-segmenter": 2}
-DETECTOR, DETECTOR_IMAGES = "starter-detector", 8
+SLOW_COUNT = {CLASSIFIER: 4, SEGMENTER: 2}
+DETECTOR, DETECTOR_IMAGES = "starter-detector", 4
 # Of confident detections: the least share that both find, the largest mean difference of scores and of masks (of 1).
 DETECTIONS = {"fp32": (0.995, 1e-4, 1e-3), "bf16": (0.95, 5e-3, 0.03)}
 LOGIT_TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}  # of the mean difference; the largest logits are 1 to 6
@@ -157,4 +158,4 @@ def mask_differences(ours: Sequence[BatchArrays], theirs: Sequence[BatchArrays])
 
 def test_the_pictures_have_several_labels_and_shapes() -> None:
     assert len({int(each["scores"].argmax()) for each in expected(CLASSIFIER, IMAGES)}) > 2
-    assert len({image.shape for image in prepared("starter-segmenter", 12)}) > 2
+    assert len({image.shape for image in prepared(SEGMENTER, SEGMENTER_IMAGES)}) > 2

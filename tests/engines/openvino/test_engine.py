@@ -1,5 +1,6 @@
 """The OpenVINO engine: its cache, its errors and its outputs."""
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,20 @@ Pixels = npt.NDArray[np.uint8]
 @pytest.fixture
 def card(store: Path) -> ModelCard:
     return cards.read(store / "tiny-classifier")
+
+
+@pytest.fixture(scope="module")
+def compiled(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the cache after a first start of the classifier. Do not change it."""
+    folder = tmp_path_factory.mktemp("compiled")
+    openvino_engine.load(cards.read(store / "tiny-classifier"), cache=CompileCache(folder))
+    return folder
+
+
+@pytest.fixture
+def filled(compiled: Path, tmp_path: Path) -> Path:
+    """Return a copy of that cache. A first start takes a second of a core, and a second one a tenth."""
+    return shutil.copytree(compiled, tmp_path / "filled")
 
 
 def kept(folder: Path) -> dict[Path, bytes]:
@@ -53,26 +68,27 @@ def test_a_first_start_keeps_neither_the_torch_network_nor_what_would_check_it(s
     assert kept(tmp_path)
 
 
-def test_a_second_start_builds_no_torch_network(card: ModelCard, tmp_path: Path) -> None:
+def test_a_second_start_builds_no_torch_network(card: ModelCard, filled: Path, tmp_path: Path) -> None:
     """The weights have the right checksum but cannot be parsed, so only the cache can provide the network."""
-    openvino_engine.load(card, cache=CompileCache(tmp_path))
-    (path,) = kept(tmp_path)
+    (path,) = kept(filled)
     folder = write_store(tmp_path / "other", "tiny-classifier", weights=False) / "tiny-classifier"
     folder.joinpath("weights.safetensors").write_bytes(card.weights_path.read_bytes())
     weights = card.weights.model_copy(update={"format": "pth"})
     unreadable = card.model_copy(update={"folder": folder, "weights": weights})
-    assert openvino_engine.load(unreadable, cache=CompileCache(tmp_path))
+    assert openvino_engine.load(unreadable, cache=CompileCache(filled))
     path.unlink()
     with pytest.raises(CardError, match="is not a pth weight file"):
-        openvino_engine.load(unreadable, cache=CompileCache(tmp_path))
+        openvino_engine.load(unreadable, cache=CompileCache(filled))
 
 
-def test_weights_that_were_exchanged_are_refused_with_a_full_cache_too(tmp_path: Path) -> None:
+def test_weights_that_were_exchanged_are_refused_with_a_full_cache_too(filled: Path, tmp_path: Path) -> None:
     card = cards.read(write_store(tmp_path / "store", "tiny-classifier") / "tiny-classifier")
-    openvino_engine.load(card, cache=CompileCache(tmp_path / "cache"))
+    before = kept(filled)
+    openvino_engine.load(card, cache=CompileCache(filled))
+    assert kept(filled) == before
     card.weights_path.write_bytes(b"others")
     with pytest.raises(CardError, match="SHA-256"):
-        openvino_engine.load(card, cache=CompileCache(tmp_path / "cache"))
+        openvino_engine.load(card, cache=CompileCache(filled))
 
 
 @pytest.mark.parametrize(
@@ -95,11 +111,11 @@ def test_another_model_is_never_taken_for_what_was_kept(
 
 @pytest.mark.parametrize("times", [0, 1, 100])
 def test_what_was_kept_and_cannot_be_used_is_made_anew(
-    card: ModelCard, images: Pixels, tmp_path: Path, caplog: pytest.LogCaptureFixture, times: int
+    card: ModelCard, images: Pixels, filled: Path, caplog: pytest.LogCaptureFixture, times: int
 ) -> None:
-    cache = CompileCache(tmp_path)
+    cache = CompileCache(filled)
     expected = openvino_engine.load(card, cache=cache)(images)["scores"]
-    (path,) = kept(tmp_path)
+    (path,) = kept(filled)
     cache.write(card.name, path.stem, times * b"sound, and no compiled model")
     np.testing.assert_array_equal(openvino_engine.load(card, cache=cache)(images)["scores"], expected)
     assert "compiling again" in caplog.text

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import lru_cache
 
 import pytest
 import torch
@@ -37,14 +38,21 @@ def built(name: str, head_channels: int | None = None) -> nn.Module:
     return randomised(networks.build(name, 7, head_channels=head_channels))
 
 
+@lru_cache(maxsize=1)  # from one test to the next, often only the form changes
+def answered(
+    name: str, head_channels: int | None, count: int, height: int, width: int
+) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    """Return a network, images, and its logits of them. Rewrite a copy of the network."""
+    network, x = built(name, head_channels), random_map(count, 3, height, width)
+    return network, x, network(x)
+
+
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 @pytest.mark.parametrize("name", BACKBONES)
 @torch.inference_mode()
 def test_a_classifier_gives_the_same_logits(name: str, form: Form) -> None:
-    network = built(name)
-    x = random_map(2, 3, 65, 49)
-    expected = network(x)
-    assert_equal(rewrite(network, form)(x), expected)
+    network, x, expected = answered(name, None, 2, 65, 49)
+    assert_equal(rewrite(copy.deepcopy(network), form)(x), expected)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
@@ -52,10 +60,8 @@ def test_a_classifier_gives_the_same_logits(name: str, form: Form) -> None:
 @pytest.mark.parametrize("sides", [(64, 96), (41, 233)], ids=str)
 @torch.inference_mode()
 def test_a_segmenter_gives_the_same_logits(head: str, sides: tuple[int, int], form: Form) -> None:
-    network = built(f"{head}_resnest14", head_channels=16)
-    x = random_map(1, 3, *sides)
-    expected = network(x)
-    assert_equal(rewrite(network, form)(x), expected)
+    network, x, expected = answered(f"{head}_resnest14", 16, 1, *sides)
+    assert_equal(rewrite(copy.deepcopy(network), form)(x), expected)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())

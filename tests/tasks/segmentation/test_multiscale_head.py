@@ -122,14 +122,19 @@ def photo(height: int, width: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "sides"),
-    [(HEADS[0], (20, 100)), (HEADS[1], (30, 45)), (HEADS[2], (90, 70))],
+    ("name", "sides", "scales"),
+    [(HEADS[0], (20, 100), SCALES), (HEADS[1], (30, 45), FEW_SCALES), (HEADS[2], (90, 70), FEW_SCALES)],
 )
-def test_the_best_mask_is_the_published_protocols(name: str, sides: tuple[int, int], card: ModelCard) -> None:
+def test_the_best_mask_is_the_published_protocols(
+    name: str, sides: tuple[int, int], scales: tuple[float, ...], card: ModelCard
+) -> None:
     network, x = random_network(name), photo(*sides)
+    card = card.model_copy(update={"multiscale": Multiscale(window=CROP, scales=scales)})
     with torch.inference_mode():
-        expected = published(network, x)
+        expected = published(network, x, scales)
         found = multiscale(LoadedNetwork(network, card, BLACK), x)
+
+    assert Multiscale(window=CROP).scales == SCALES
 
     likely, mask = (expected / expected.sum(dim=0)).max(dim=0)
     assert len(mask.unique()) > 1
