@@ -25,6 +25,9 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help run test coverage check format stress bench-gpu starter-models image-check verify-cluster observability-demo problems settings objectives dashboards dist sbom lock plan site clean
 
+# Container images often set it. Each of the hundreds of processes of the tests would compile the sources again.
+unexport PYTHONDONTWRITEBYTECODE
+
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
