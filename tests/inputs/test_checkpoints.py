@@ -6,6 +6,7 @@ A form of `READ` imports to the same bytes as the bare state dict. A form of `DE
 import argparse
 import collections
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +31,39 @@ def state() -> State:
     return made_state()
 
 
-@pytest.fixture
-def imported(tmp_path: Path) -> Callable[..., tuple[str, Reading]]:
-    """Return a function that converts a file and returns the SHA-256 of the result and what was read."""
-
-    def run(data: bytes, choice: Choice = Choice()) -> tuple[str, Reading]:  # noqa: B008 - immutable
-        source, target = tmp_path / "mine.pth", tmp_path / "weights.safetensors"
-        source.write_bytes(data)
-        reading = convert(archive.unpack(source, tmp_path / "unpacked"), NETWORK, "official", target, choice)
-        return sha256(target), reading
-
-    return run
+def run_import(folder: Path, data: bytes, choice: Choice = Choice()) -> tuple[str, Reading]:  # noqa: B008 - immutable
+    """Convert a file in a folder, and return the SHA-256 of the result and what was read."""
+    source, target = folder / "mine.pth", folder / "weights.safetensors"
+    source.write_bytes(data)
+    reading = convert(archive.unpack(source, folder / "unpacked"), NETWORK, "official", target, choice)
+    return sha256(target), reading
 
 
 Import = Callable[..., tuple[str, Reading]]
 
 
+@pytest.fixture
+def imported(tmp_path: Path) -> Import:
+    return partial(run_import, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def bare(state: State, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the SHA-256 of what the bare state dict becomes."""
+    return run_import(tmp_path_factory.mktemp("bare"), pth(state))[0]
+
+
 @pytest.mark.parametrize("form", READ)
 def test_a_form_that_people_have_imports_to_the_bytes_of_the_bare_weights(
-    imported: Import, state: State, form: str
+    imported: Import, state: State, bare: str, form: str
 ) -> None:
-    assert imported(READ[form](state))[0] == imported(pth(state))[0]
+    assert imported(READ[form](state))[0] == bare
 
 
 @pytest.mark.parametrize("form", CHOSEN)
-def test_weights_that_are_asked_for_are_the_ones_imported(imported: Import, state: State, form: str) -> None:
+def test_weights_that_are_asked_for_are_the_ones_imported(imported: Import, state: State, bare: str, form: str) -> None:
     write, choice = CHOSEN[form]
-    assert imported(write(state), choice)[0] == imported(pth(state))[0]
+    assert imported(write(state), choice)[0] == bare
 
 
 @pytest.mark.parametrize("what", TOLD)

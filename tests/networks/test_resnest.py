@@ -1,5 +1,6 @@
 """Every ResNeSt variant against the official package, with and without dilation."""
 
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -70,11 +71,17 @@ def test_a_variant_equals_the_official_one(name: str) -> None:
     assert answer.std() > 1e-2
 
 
+@lru_cache(maxsize=1)  # from one test to the next, often only the sides of the image change
+def pair(name: str) -> tuple[ResNet, Any]:
+    network, reference = ours(name), official(name)
+    give(random_state(network), network, reference)
+    return network, reference
+
+
 @pytest.mark.parametrize("sides", [(32, 32), (33, 64), (97, 95), (224, 224)])
 @pytest.mark.parametrize("name", ["resnest14", "resnest50_fast_4s2x40d"])
 def test_a_variant_equals_the_official_one_at_any_size(name: str, sides: tuple[int, int]) -> None:
-    network, reference = ours(name), official(name)
-    give(random_state(network), network, reference)
+    network, reference = pair(name)
 
     with torch.inference_mode():
         assert distance(network(random_images(*sides)), reference(random_images(*sides))) < TOLERANCE

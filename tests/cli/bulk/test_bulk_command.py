@@ -34,15 +34,24 @@ from tests.stores import write_store
 
 pytestmark = pytest.mark.anyio
 
-COUNT = 200
+COUNT = 40
+MANY = 200  # so many that a run takes seconds, and can be killed three times
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Return a folder of images, of which every 20th is broken."""
-    folder = tmp_path / "photos"
+    return written(tmp_path / "photos", COUNT)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    return written(tmp_path / "many", MANY)
+
+
+def written(folder: Path, count: int) -> Path:
+    """Return a new folder of images, of which every 20th is broken."""
     folder.mkdir()
-    for number in range(COUNT):
+    for number in range(count):
         whole = image_bytes(number)
         (folder / f"{number:03}.png").write_bytes(whole[:100] if number % 20 == 0 else whole)
     return folder
@@ -76,28 +85,28 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 
 async def test_a_run_that_is_killed_again_and_again_has_one_line_for_each_input_in_the_end(
-    listening: Running, photos: Path, tmp_path: Path
+    listening: Running, many: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "results.jsonl"
     async with listening() as client:
         url, killed = str(client.base_url), 0
         for share in (0.1, 0.4, 0.7):
-            process = await started(url, photos, "--out", out, "--query", "top_k=2")
-            await until(lambda: lines(out) >= share * COUNT or process.returncode is not None, 60)  # noqa: B023
+            process = await started(url, many, "--out", out, "--query", "top_k=2")
+            await until(lambda: lines(out) >= share * MANY or process.returncode is not None, 60)  # noqa: B023
             if process.returncode is None:
                 process.send_signal(signal.SIGKILL)
                 killed += 1
             await process.communicate()
-        last = await started(url, photos, "--out", out, "--query", "top_k=2")
+        last = await started(url, many, "--out", out, "--query", "top_k=2")
         _, said = await last.communicate()
 
     found = documents(out)
     assert killed >= 2
     assert last.returncode == 3, said
-    assert Counter(each["file"] for each in found) == Counter(names_in(photos))
-    assert sum("error" in each for each in found) == COUNT // 20
+    assert Counter(each["file"] for each in found) == Counter(names_in(many))
+    assert sum("error" in each for each in found) == MANY // 20
     assert all(len(each["predictions"]) == 2 for each in found if "error" not in each)
-    assert f"{COUNT} inputs" in said.decode()
+    assert f"{MANY} inputs" in said.decode()
 
 
 async def test_a_run_that_is_complete_asks_nothing_and_new_files_are_added(
