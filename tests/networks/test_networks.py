@@ -152,7 +152,7 @@ def without_gradient(network: nn.Module) -> list[str]:
 @pytest.mark.filterwarnings("ignore:`torch.jit.:DeprecationWarning")
 def test_a_trace_answers_for_other_batches_and_sizes(name: str) -> None:
     sides = (80, 112) if "_psa" in name else (65, 97)  # PSANet's trace is for even maps
-    network, other = built(name), random_images(*sides, count=2)
+    network, other = shallow(name), random_images(*sides, count=2)
 
     with torch.inference_mode():
         traced = torch.jit.trace(network, random_images(64, 64), check_trace=False)
@@ -161,7 +161,7 @@ def test_a_trace_answers_for_other_batches_and_sizes(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["resnest50", "deeplab_resnest14"])
 def test_an_export_answers_for_other_batches(name: str) -> None:
-    network, other = built(name), random_images(64, 64, count=3)
+    network, other = shallow(name), random_images(64, 64, count=3)
 
     exported = torch.export.export(
         network, (random_images(64, 64, count=2),), dynamic_shapes=({0: torch.export.Dim("batch", max=64)},)

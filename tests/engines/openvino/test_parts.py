@@ -1,5 +1,6 @@
 """Compiled graphs of a detector, compared with PyTorch."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,21 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
     return cards.read(write_store(tmp_path_factory.mktemp("store"), "tiny-detector", changes=exact) / "tiny-detector")
 
 
+@pytest.fixture(scope="module")
+def filled(card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the cache after a first start. Do not change it."""
+    folder = tmp_path_factory.mktemp("filled")
+    parts.load(card, "cpu", CompileCache(folder))(pixels(96, 128))
+    return folder
+
+
 def pixels(height: int, width: int, seed: int = 0) -> Pixels:
     coarse = np.random.default_rng(seed).integers(0, 256, (1, height // 8 + 1, width // 8 + 1, 3), np.uint8)
     return coarse.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
 
 
-def test_images_of_any_size_get_the_detections_that_pytorch_gives_them(card: ModelCard, tmp_path: Path) -> None:
-    compiled, eager = parts.load(card, "cpu", CompileCache(tmp_path)), multi_graph.load(card, "cpu")
+def test_images_of_any_size_get_the_detections_that_pytorch_gives_them(card: ModelCard, filled: Path) -> None:
+    compiled, eager = parts.load(card, "cpu", CompileCache(filled)), multi_graph.load(card, "cpu")
     for sides in ((96, 128), (60, 96), (33, 128), (96, 128)):
         found, expected = compiled(pixels(*sides)), eager(pixels(*sides))
         assert len(expected["scores"][0]) > 3
@@ -39,8 +48,8 @@ def test_images_of_any_size_get_the_detections_that_pytorch_gives_them(card: Mod
         assert np.abs(found["masks"][0].astype(int) - expected["masks"][0]).max() <= 3
 
 
-def test_outputs_of_an_image_are_not_overwritten_by_the_next(card: ModelCard, tmp_path: Path) -> None:
-    engine = parts.load(card, "cpu", CompileCache(tmp_path))
+def test_outputs_of_an_image_are_not_overwritten_by_the_next(card: ModelCard, filled: Path) -> None:
+    engine = parts.load(card, "cpu", CompileCache(filled))
     first = engine(pixels(96, 128))
     kept = {name: rows[0].copy() for name, rows in first.items()}
     engine(pixels(96, 128, seed=1))
@@ -59,10 +68,12 @@ def test_the_graphs_come_from_the_cache_at_the_next_start(card: ModelCard, tmp_p
     np.testing.assert_array_equal(first["boxes"][0], second["boxes"][0])
 
 
-def test_a_damaged_file_of_the_cache_is_compiled_again(card: ModelCard, tmp_path: Path) -> None:
-    cache = CompileCache(tmp_path)
+def test_a_damaged_file_of_the_cache_is_compiled_again(card: ModelCard, filled: Path, tmp_path: Path) -> None:
+    cache = CompileCache(shutil.copytree(filled, tmp_path / "cache"))
     expected = parts.load(card, "cpu", cache)(pixels(96, 128))
-    for path in tmp_path.rglob("*.compiled"):
+    damaged = list(tmp_path.rglob("*.compiled"))
+    assert len(damaged) == 3
+    for path in damaged:
         cache.write(path.parent.name, path.stem, b"not a model, but with the right checksum " * 9)
     np.testing.assert_array_equal(parts.load(card, "cpu", cache)(pixels(96, 128))["boxes"][0], expected["boxes"][0])
 
