@@ -65,7 +65,7 @@ async def test_an_overlay_leaves_the_background_alone_in_every_language(tmp_path
 
     async def ask(lang: str) -> dict[str, Any]:
         query = {"overlay": "png", "mask": "none", "lang": lang}
-        return await LocalModel.load(endpoint("segment"), query, store).answer(image_bytes())
+        return await LocalModel.load(endpoint("segment"), query, store).answer(image_bytes(5))  # shows background
 
     english, german = await ask("en"), await ask("de")
 
