@@ -201,7 +201,6 @@ def test_progress_is_not_mixed_with_the_report(store: Path, photos: Path, monkey
         (("unknown", "photos"), "no model is named unknown"),
         (("tiny-segmenter", "photos"), "has no image with a mask"),
         (("tiny-classifier", "photos", "--layout", "voc"), "is not a data set of the layout voc"),
-        (("tiny-classifier", "photos", "--url", "file:///tmp"), "is not the URL of a service"),
     ],
 )
 @pytest.mark.usefixtures("photos")
