@@ -19,11 +19,15 @@ from tests.stores import write_store
 def pytest_configure() -> None:
     """Let idle threads of torch sleep, before a test module loads it, and give engines a cache folder for the tests.
 
-    All processes of one run share the folder, so that each model is compiled once. A shell lets its background jobs
-    ignore SIGINT, and so would the programs that the tests start and interrupt.
+    All processes of one run share the folder, so that each model is compiled once. A shell lets background jobs ignore
+    SIGINT, and nohup lets them ignore SIGHUP. The programs that the tests start and interrupt must not inherit that.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     os.environ |= SLEEPING_THREADS | os.environ
+    # With its support of forks, gRPC at times aborts the child before it becomes the program that a test starts.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="resnest-tests-")
 
