@@ -119,11 +119,12 @@ def test_a_request_that_is_cleared_away_leaves_nothing_behind(page: Page) -> Non
     expect(page.get_by_role("status")).to_have_text("")
 
 
-def test_a_browser_that_stores_nothing_for_pages_keeps_the_key_until_the_page_is_left(page: Page) -> None:
-    page.add_init_script(
+def test_a_browser_that_stores_nothing_for_pages_keeps_the_key_until_the_page_is_left(context: BrowserContext) -> None:
+    context.add_init_script(
         "Object.defineProperty(window, 'sessionStorage', {get() { throw new DOMException('', 'SecurityError') }})"
     )
-    page.reload()
+    page = context.new_page()
+    page.goto("/")
     choose(page, "Classify")
     page.get_by_text("API key: none").click()
     page.get_by_label("Key or token. It stays in this tab.").fill(KEY)
