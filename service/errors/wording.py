@@ -17,6 +17,5 @@ def first_of(rows: Sequence[Mapping[str, str]]) -> str:
 def with_choices(problem: Mapping[str, Any]) -> str:
     """Return the `detail` of a problem document, and the values to choose from. Raise `KeyError` without a `detail`."""
     listed = {name: problem[name] for name in CHOICES if isinstance(problem.get(name), list)}
-    choices = "".join(f"; {name}: {', '.join(map(str, values)) or 'none'}" for name, values in listed.items())
-    detail = str(problem["detail"])
-    return f"{detail.removesuffix('.')}{choices}" if choices else detail
+    choices = [f"{name.capitalize()}: {', '.join(map(str, values)) or 'none'}." for name, values in listed.items()]
+    return " ".join([str(problem["detail"]), *choices])

@@ -26,9 +26,9 @@ def test_a_row_without_a_name_is_about_the_body() -> None:
     ("members", "words"),
     [
         ({}, "No such model."),
-        ({"available": ["a", "b"]}, "No such model; available: a, b"),
-        ({"available": []}, "No such model; available: none"),
-        ({"accepted": ["image/png"]}, "No such model; accepted: image/png"),
+        ({"available": ["a", "b"]}, "No such model. Available: a, b."),
+        ({"available": []}, "No such model. Available: none."),
+        ({"accepted": ["image/png"]}, "No such model. Accepted: image/png."),
         ({"available": None}, "No such model."),
         ({"available": "a"}, "No such model."),
     ],

@@ -1,7 +1,8 @@
 // Errors: what the service answers in place of a result, and what happens if it does not answer.
 
 const EXCERPT = 200; // characters of an answer that is no problem document
-const CHOICES = /** @type {const} */ (["available", "accepted"]); // members that list what to use instead
+// Members that list what to use instead, each with its name in the message.
+const CHOICES = /** @type {const} */ ({ available: "Available", accepted: "Accepted" });
 const KEY_OPTION = "The client sends the key of its option `key`: new Client(url, { key: KEY }).";
 
 /**
@@ -128,12 +129,12 @@ function secondsOf(value) {
  */
 function withChoices(problem) {
   if (problem.status === 401 && problem.reason === "missing") return `${problem.detail} ${KEY_OPTION}`;
-  let choices = "";
-  for (const name of CHOICES) {
+  let message = problem.detail;
+  for (const name of /** @type {(keyof typeof CHOICES)[]} */ (Object.keys(CHOICES))) {
     const values = problem[name];
-    if (Array.isArray(values)) choices += `; ${name}: ${values.join(", ") || "none"}`;
+    if (Array.isArray(values)) message += ` ${CHOICES[name]}: ${values.join(", ") || "none"}.`;
   }
-  return choices ? problem.detail.replace(/\.$/, "") + choices : problem.detail;
+  return message;
 }
 
 /** @param {number} status */

@@ -120,8 +120,8 @@ def _with_choices(problem: Problem) -> str:
     if problem.status == 401 and (problem.model_extra or {}).get("reason") == "missing":
         return f"{problem.detail} {KEY_OPTION}"
     listed = {name: values for name in CHOICES if (values := getattr(problem, name)) is not None}
-    choices = "".join(f"; {name}: {', '.join(values) or 'none'}" for name, values in listed.items())
-    return f"{problem.detail.removesuffix('.')}{choices}" if choices else problem.detail
+    choices = [f"{name.capitalize()}: {', '.join(values) or 'none'}." for name, values in listed.items()]
+    return " ".join([problem.detail, *choices])
 
 
 def _class_of(status: int) -> type[ProblemError]:

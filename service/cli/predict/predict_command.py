@@ -128,7 +128,7 @@ def _runs(endpoint: Endpoint[Any]) -> Decorated:
         write = output.writer(form or output.FORMS[0], Columns.of(endpoint), width)
         failed = asyncio.run(_ask_all(asked, found, write, ImageFiles(into) if into else None))
         if failed:
-            click.echo(f"{failed} of {len(found)} files have a problem", err=True)
+            click.echo(f"files with a problem: {failed} of {len(found)}", err=True)
             click.get_current_context().exit(SOME_FAILED)
 
     return run

@@ -53,7 +53,7 @@ def test_a_bad_file_has_its_problem_and_the_exit_status_says_that_there_is_one(s
     assert result.exit_code == 3
     assert ["predictions" in each for each in found] == [True, True, False, False]
     assert [each["error"]["code"] for each in found[2:]] == ["image_corrupt", "file_not_found"]
-    assert "2 of 4 files have a problem" in result.stderr
+    assert "files with a problem: 2 of 4" in result.stderr
 
 
 def test_csv_has_a_row_for_each_class(store: Path, photos: Path) -> None:

@@ -42,7 +42,7 @@ async def test_a_bad_image_is_an_answer_with_its_problem(listening: Running) -> 
     ("query", "reason"),
     [
         ({"top_k": "999"}, "422 invalid_parameter: top_k: At most 7"),
-        ({"model": ["none"]}, "404 model_not_found: .* for classification; available: tiny-classifier, "),
+        ({"model": ["none"]}, "404 model_not_found: .* for classification\\. Available: tiny-classifier, "),
     ],
 )
 async def test_what_is_wrong_for_every_image_ends_the_run(

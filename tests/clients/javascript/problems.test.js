@@ -56,9 +56,9 @@ test("a request without a key is told the option for it", () => {
 test("the message has the values to choose from", () => {
   /** @type {[object, string][]} */
   const cases = [
-    [{ available: ["a", "b"] }, "404 x: Why; available: a, b"],
-    [{ available: [] }, "404 x: Why; available: none"],
-    [{ accepted: ["image/png"] }, "404 x: Why; accepted: image/png"],
+    [{ available: ["a", "b"] }, "404 x: Why. Available: a, b."],
+    [{ available: [] }, "404 x: Why. Available: none."],
+    [{ accepted: ["image/png"] }, "404 x: Why. Accepted: image/png."],
     [{ available: "a" }, "404 x: Why."],
   ];
   for (const [members, message] of cases) {

@@ -68,9 +68,9 @@ def test_the_exception_says_what_happened_and_has_what_to_quote() -> None:
 @pytest.mark.parametrize(
     ("member", "values", "words"),
     [
-        ("available", ["a", "b"], "Why; available: a, b"),
-        ("available", [], "Why; available: none"),
-        ("accepted", ["image/png"], "Why; accepted: image/png"),
+        ("available", ["a", "b"], "Why. Available: a, b."),
+        ("available", [], "Why. Available: none."),
+        ("accepted", ["image/png"], "Why. Accepted: image/png."),
     ],
 )
 def test_the_message_has_the_values_to_choose_from(member: str, values: list[str], words: str) -> None:

@@ -139,7 +139,7 @@ async def test_what_the_service_does_wrong_ends_the_run(url: str, fake: FakeTorc
 
 
 async def test_a_model_that_is_not_served_is_told(url: str) -> None:
-    with pytest.raises(CardError, match=r"404.*; available: tiny-classifier, "):
+    with pytest.raises(CardError, match=r"404.*\. Available: tiny-classifier, "):
         await subject(url, "nobody")
 
 
