@@ -26,6 +26,7 @@ from tests.random_weights import calibrate, calibrate_detector
 PUBLISHED = Path(__file__).parents[1] / "model_store"
 MADE = {"made-resnest50": "resnest50", "made-deeplab50": "deeplab_resnest50_ade"}  # each with the card it copies
 STARTERS = ("starter-classifier", "starter-segmenter")  # trained models whose weights are in PUBLISHED
+SOURCE = "python -m benchmarks.made_models"  # of the cards of made models
 SEED = 20041955
 SPREAD = 4.0  # deviation of a logit over the samples: the best of 1000 classes then gets about 0.1 to 0.9
 # The scale of a block beside its shortcut. With 1, rounding to bf16 would change a random network's answers by a third.
@@ -66,7 +67,7 @@ def card_text(original: ModelCard, name: str, digest: str) -> str:
         "name": name,
         "summary": f"{original.network.name} with random weights, for speed measurements.",
         "licence": "CC0-1.0",
-        "source": "python -m benchmarks.made_models",
+        "source": SOURCE,
     }
     document["weights"] = {"file": f"weights/{name}.safetensors", "sha256": digest}
     document.pop("published", None)

@@ -9,6 +9,7 @@ import click
 import numpy as np
 import torch
 
+from benchmarks import made_models
 from benchmarks.gpu.options import IMAGES_PER_MASK, GpuOptions
 from service.engines import Engine, Images, torch_cpu
 from service.engines.heads import head_of
@@ -19,6 +20,9 @@ from service.tasks.torch_head import BatchArrays
 from tests.engines import numerics
 
 NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+# The minimum share of equal pixels, and the maximum mean difference of scores, of a made segmenter in 16 bits. Its
+# weights are random, so two of its classes are often close. Plain PyTorch in bf16 has 88 to 92 % of the pixels of fp32.
+EQUAL_OF_RANDOM_MASKS, TOLERANCE_OF_RANDOM_MASKS = 0.8, 2e-2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +45,19 @@ class Reference:
         """Compare the engine's outputs with these, and print the result. `form` names that of its network."""
         ours = [engine(batch) for batch in self.batches]
         found = numerics.compare(ours, self.outputs, scoring_of(self.card.task))
-        holds = found.holds(NAMES[dtype])
+        holds = is_close(found, self.card, dtype)
         click.echo(
             f"{self.card.name}{f', {form}' if form else ''}: of {found.images} images {found.equal:.2%} equal, "
             f"scores {found.difference:.1e} apart{'' if holds else ' - TOO FAR'}"
         )
         return {"model": self.card.name, "form": form, **dataclasses.asdict(found), "holds": holds}
+
+
+def is_close(found: numerics.Agreement, card: ModelCard, dtype: torch.dtype) -> bool:
+    """Return whether an engine of this type answers as closely to single precision as rounding allows."""
+    if dtype == torch.float32 or head_of(card).has_fixed_size or card.source != made_models.SOURCE:
+        return found.holds(NAMES[dtype])
+    return found.equal >= EQUAL_OF_RANDOM_MASKS and found.difference <= TOLERANCE_OF_RANDOM_MASKS
 
 
 def batches(card: ModelCard, options: GpuOptions) -> Iterator[Images]:
