@@ -141,3 +141,9 @@ def _weights(**network: Any) -> bytes:
             calibrate(module, torch.cat(upsampled), SPREAD)
     state = {key: value for key, value in module.state_dict().items() if "num_batches_tracked" not in key}
     return save({key: value.half().contiguous() for key, value in state.items()})
+
+
+def rename_model(model: Path, target: Path) -> None:
+    """Move the folder of a model, and give its card the name of the new one."""
+    card = model.rename(target) / "card.toml"
+    card.write_text(card.read_text(encoding="utf-8").replace(model.name, target.name), encoding="utf-8")

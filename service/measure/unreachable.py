@@ -4,8 +4,15 @@ import os
 import ssl
 from typing import Final
 
+from service.errors import Unauthenticated
+
 WAYS_OUT: Final = "start `resnest-service run` there, or name the address of a running service with --url"
 KEY_SOURCE: Final = "This command sends the key of RESNEST_API_KEY or --api-key."
+
+
+def way_out(code: str) -> str:
+    """Return what follows the detail of a problem with this code: where the key comes from, if it is about the key."""
+    return f" {KEY_SOURCE}" if code == Unauthenticated.code() else ""
 
 
 def reason(error: BaseException) -> str:

@@ -158,23 +158,26 @@ def test_a_rollout_that_is_interrupted_sets_the_weight_back(
     assert (process.returncode, cluster.weights()) == (1, [25, 0]), output
 
 
-def test_a_weight_that_cannot_be_set_back_is_told_above_all(cluster: Cluster) -> None:
+def end_without_prometheus(cluster: Cluster, refusals: int) -> tuple[int, str]:
+    """Return the exit code and the output of a rollout that sets its weight back while so many calls are refused."""
     process = started(cluster, f"127.0.0.1:{free_port()}", "--wait", "60", "--every", "1")
     until(lambda: cluster.weights() == [5], "the first weight is set")
-    cluster.change(refusals=1000)
+    cluster.change(refusals=refusals)
     output = process.communicate(timeout=60)[0]
+    return process.returncode, output
 
-    assert (process.returncode, cluster.weight()) == (NOT_BACK, 5), output
+
+def test_a_weight_that_cannot_be_set_back_is_told_above_all(cluster: Cluster) -> None:
+    code, output = end_without_prometheus(cluster, refusals=1000)
+
+    assert (code, cluster.weight()) == (NOT_BACK, 5), output
     assert "THE CANARY STILL HAS ITS SHARE" in output.splitlines()[-1]
 
 
 def test_a_server_that_refuses_for_a_moment_does_not_leave_the_canary_its_share(cluster: Cluster) -> None:
-    process = started(cluster, f"127.0.0.1:{free_port()}", "--wait", "60", "--every", "1")
-    until(lambda: cluster.weights() == [5], "the first weight is set")
-    cluster.change(refusals=1)
-    output = process.communicate(timeout=60)[0]
+    code, output = end_without_prometheus(cluster, refusals=1)
 
-    assert (process.returncode, cluster.weight()) == (NO_DATA, 0), output
+    assert (code, cluster.weight()) == (NO_DATA, 0), output
 
 
 def test_neither_more_signals_nor_a_closed_terminal_keep_the_weight_from_being_set_back(cluster: Cluster) -> None:

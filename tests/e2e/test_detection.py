@@ -14,7 +14,7 @@ from service.measure.pipeline import Pipeline
 from service.models import cards
 from tests.e2e.running import Running, running
 from tests.e2e.test_answers import post, upload
-from tests.stores import serving, write_store
+from tests.stores import rename_model, serving, write_store
 
 pytestmark = pytest.mark.e2e
 
@@ -30,8 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for engine in ENGINES:
         # Random scores are so close that bfloat16 changes their order.
         write_store(folder, MODEL, changes={"serving": {"engine": engine, "precision": "fp32"}})
-        card = (folder / MODEL).rename(folder / engine) / "card.toml"
-        card.write_text(card.read_text(encoding="utf-8").replace(MODEL, engine), encoding="utf-8")
+        rename_model(folder / MODEL, folder / engine)
     return folder
 
 

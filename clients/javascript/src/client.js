@@ -39,8 +39,8 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1; // a longer one ends at once
 /** @typedef {CommonParameters & { classes?: string[], top_k?: number, overlay?: Overlay }} ExplainParameters */
 
 /**
- * A client of the service at `url`, or on a page, at a path of its own origin. Its methods throw a `ProblemError` for a problem, and a `NoAnswerError` if there is no
- * answer. The last argument of each method replaces options for one call.
+ * A client of the service at `url`, or on a page, at a path of its own origin. Its methods throw a `ProblemError` for a
+ * problem, and a `NoAnswerError` if there is no answer. The last argument of each method replaces options for one call.
  */
 export class Client {
   /**

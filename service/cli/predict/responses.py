@@ -6,14 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from service.cli.predict.failures import RunFailedError
-from service.errors import (
-    BodyTooLarge,
-    DeadlineExceeded,
-    InvalidHeader,
-    InvalidParameter,
-    ModelRefused,
-    Unauthenticated,
-)
+from service.errors import BodyTooLarge, DeadlineExceeded, InvalidHeader, InvalidParameter, ModelRefused
 from service.errors.wording import with_choices
 from service.measure import unreachable
 
@@ -69,8 +62,7 @@ def read(reply: ServiceReply, url: str, *, is_image: bool) -> dict[str, Any]:
         raise BusyError(detail, problem=document)
     if (status in OF_THE_IMAGE or status >= 500) and code not in OF_THE_QUERY and is_image:
         return {"error": document}
-    way_out = f" {unreachable.KEY_SOURCE}" if code == Unauthenticated.code() else ""
-    raise RunFailedError(f"{url} answered {status} {code}: {detail}{way_out}")
+    raise RunFailedError(f"{url} answered {status} {code}: {detail}{unreachable.way_out(code)}")
 
 
 def is_cached(reply: ServiceReply) -> bool:

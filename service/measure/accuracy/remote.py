@@ -12,7 +12,7 @@ from urllib import request
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 
-from service.errors import BodyTooLarge, Unauthenticated, every_error
+from service.errors import BodyTooLarge, every_error
 from service.errors.wording import with_choices
 from service.measure import unreachable
 from service.measure.accuracy.scoring import scoring_of
@@ -151,5 +151,4 @@ def _error_of(url: str, error: HTTPError) -> Exception:
         return _BusyError(detail, min(float(retry_after) if retry_after.isdecimal() else 1.0, MAX_PAUSE_S))
     if code in ERRORS and error.code in REJECTED:
         return ERRORS[code](detail)
-    way_out = f" {unreachable.KEY_SOURCE}" if code == Unauthenticated.code() else ""
-    return CardError(f"{url} answered {error.code}: {with_choices(problem)}{way_out}")
+    return CardError(f"{url} answered {error.code}: {with_choices(problem)}{unreachable.way_out(code)}")

@@ -10,7 +10,7 @@ from service.host.processes import free_port
 from tests.e2e.chromium import WAIT_MS, chromium
 from tests.e2e.playground.pages import Watched
 from tests.e2e.running import Running, running
-from tests.stores import write_store
+from tests.stores import rename_model, write_store
 
 SECOND, SECOND_DETECTOR = "tiny-segmenter-b", "tiny-detector-b"
 
@@ -32,8 +32,7 @@ def playground_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     smaller = {"size": 96, "short": 64}
     for name, second, sides in (("tiny-segmenter", SECOND, {"size": 48}), ("tiny-detector", SECOND_DETECTOR, smaller)):
         other = write_store(tmp_path_factory.mktemp("other"), name, changes={"input": sides})
-        card = other.joinpath(name).rename(store / second) / "card.toml"
-        card.write_text(card.read_text(encoding="utf-8").replace(name, second), encoding="utf-8")
+        rename_model(other / name, store / second)
     return store
 
 
