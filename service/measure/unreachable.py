@@ -15,6 +15,11 @@ def way_out(code: str) -> str:
     return f" {KEY_SOURCE}" if code == Unauthenticated.code() else ""
 
 
+def redirected(url: str, target: str) -> str:
+    """Return what to do about a service that redirects to another address."""
+    return f"{url} redirects to {target}; name the address of the service there with --url"
+
+
 def reason(error: BaseException) -> str:
     """Return why a connection or a response failed: the operating system's words, without those of a library.
 

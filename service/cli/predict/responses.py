@@ -81,7 +81,7 @@ def _read_foreign(reply: ServiceReply, url: str, *, is_image: bool) -> dict[str,
         detail = "A proxy before the service answered 413: the file has more bytes than it lets through."
         return {"error": {"code": BodyTooLarge.code(), "status": BodyTooLarge.status, "detail": detail}}
     if 300 <= reply.status < 400 and (target := reply.headers.get("Location")):
-        raise RunFailedError(f"{url} redirects to {target}; name the address of the service there with --url")
+        raise RunFailedError(unreachable.redirected(url, target))
     raise RunFailedError(f"{url} answered {reply.status} with what is no answer of this service; it may be of a proxy")
 
 

@@ -119,6 +119,13 @@ def _run(service: Service, card: dict[str, Any], classes: int, more: str) -> Run
     return run
 
 
+class _NoRedirects(request.HTTPRedirectHandler):
+    """Redirect handler that follows none: urllib would turn a POST into a GET, which loses the image."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return None, so that the redirect is an error response."""
+
+
 def _opener(url: str) -> request.OpenerDirector:
     """Return what sends requests: through the proxy of the environment, if there is one, but never to this machine."""
     host = urlsplit(url).hostname or ""
@@ -126,7 +133,7 @@ def _opener(url: str) -> request.OpenerDirector:
         is_here = ipaddress.ip_address(host).is_loopback
     except ValueError:
         is_here = host == "localhost"
-    return request.build_opener(*([request.ProxyHandler({})] if is_here else []))
+    return request.build_opener(_NoRedirects(), *([request.ProxyHandler({})] if is_here else []))
 
 
 def _proxy_of(error: HTTPError) -> str:
@@ -144,6 +151,8 @@ def _error_of(url: str, error: HTTPError) -> Exception:
     except (ValueError, KeyError, TypeError, OSError):
         if error.code == BodyTooLarge.status:
             return BodyTooLarge(f"{_proxy_of(error)} before {url} answered 413: it takes no body of that size")
+        if target := error.headers.get("Location"):
+            return CardError(unreachable.redirected(url, target))
         said = f"{url} answered {error.code} {error.reason}"
         return CardError(f"{said}. That is no answer of this service; it may be of a proxy.")
     if error.code in BUSY:

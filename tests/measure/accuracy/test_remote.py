@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aiohttp import web
 from PIL import Image
 
 from service.config import api_keys
@@ -20,6 +21,7 @@ from service.models.cards import CardError, ModelCard
 from service.models.identity import identity
 from service.tasks.classification.scoring import best_classes
 from service.tasks.segmentation.scoring import mask_of
+from tests.cli.predict.scripted_service import scripted
 from tests.gateway.conftest import (
     Running,
     anyio_backend,
@@ -136,6 +138,14 @@ async def test_what_the_service_does_wrong_ends_the_run(url: str, fake: FakeTorc
     fake.behaviour = "nonsense"
     with pytest.raises(CardError, match="answered 502"):
         await asked(run, image_bytes())
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_image_is_lost_in_a_redirection(scripted: tuple[str, Any], status: int) -> None:
+    url, responses = scripted
+    responses += [web.Response(status=status, headers={"Location": f"{url}/v1/models"})]
+    with pytest.raises(CardError, match=f"redirects to {url}/v1/models; name the address"):
+        await asked(Service(url).ask, "/v1/classify", image_bytes())
 
 
 async def test_a_model_that_is_not_served_is_told(url: str) -> None:
