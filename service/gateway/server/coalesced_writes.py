@@ -39,6 +39,12 @@ class CoalescedWriter:
         self.flush()
         self._transport.close()
 
+    def write_eof(self) -> None:
+        """Say that nothing more is sent, after everything is sent, and go on receiving."""
+        self.flush()
+        if not self._transport.is_closing() and self._transport.can_write_eof():
+            self._transport.write_eof()
+
     def is_closing(self) -> bool:
         """Return whether the connection is closed or closing."""
         return self._transport.is_closing()

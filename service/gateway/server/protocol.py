@@ -246,9 +246,10 @@ class Protocol(HttpToolsProtocol):
                 self.transport.close()
 
     def _close_soon(self) -> None:
-        """Close later: closing with unread bytes resets the connection, and the reset can overtake the response."""
+        """Send no more, and close later: a reset because of unread bytes can overtake the response (RFC 9112, 9.6)."""
         self._rejected = True
         self._stop_timer()
+        self._writer.write_eof()
         self._header_timer = self.loop.call_later(LINGER_S, self.transport.close)
 
     def _write(self, status: int, content: bytes, request_id: str, more: Iterable[tuple[bytes, bytes]]) -> None:
@@ -271,10 +272,8 @@ class Protocol(HttpToolsProtocol):
         return bool(self.pipeline) or self.cycle.response_started or not self.cycle.more_body
 
     def _set_framing_error(self) -> None:
-        self._error = HeadersTooLarge(
-            f"The request line and headers, or the framing of chunks, have more than {MAX_FRAMING} bytes.",
-            limit=MAX_FRAMING,
-        )
+        detail = f"The request line and headers, or the framing of chunks, have more than {MAX_FRAMING} bytes."
+        self._error = HeadersTooLarge(detail, limit=MAX_FRAMING)
 
     def _start_header_timer(self) -> None:
         self._stop_timer()

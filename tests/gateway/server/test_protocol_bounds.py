@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from service.gateway.server import protocol
 from service.gateway.server.protocol import MAX_QUEUED
 from service.measure.load.http_connection import post
 from tests.gateway.conftest import Running, until
@@ -60,6 +61,25 @@ async def test_what_is_no_request_does_not_cost_the_one_before_it_its_answer(
 
     assert received.startswith(b"HTTP/1.1 200 OK")
     assert received.count(b"HTTP/1.1") == 1
+
+
+async def test_who_reads_to_the_end_has_a_refusal_at_once_and_may_still_send(
+    listening: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LINGER_S", 60)
+    async with listening() as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+        writer.write(b"POST /v1/classify HTTP/1.0\r\n\r\n")
+        received = await asyncio.wait_for(reader.read(), 10)
+        for _ in range(20):
+            writer.write(bytes(65_536))
+            await writer.drain()
+        is_open = not server_end(writer).transport.is_closing()
+        writer.close()
+        await writer.wait_closed()  # a reset would be an error
+
+    assert received.startswith(b"HTTP/1.1 411")
+    assert is_open
 
 
 async def test_a_connection_that_was_reset_leaves_no_clock(listening: Running) -> None:
