@@ -109,10 +109,12 @@ def run(cluster: Cluster, gateways: Pair, *words: str) -> tuple[int, str, Counte
 def test_a_canary_that_keeps_its_objectives_gets_all_traffic_in_steps_and_the_pods_for_it(
     cluster: Cluster, gateways: Pair
 ) -> None:
+    """The stable gateways stay as many. Their autoscaler would remove them, and a rollback would meet the fewest."""
     code, output, answers = run(cluster, gateways)
 
     assert (code, cluster.weights()) == (0, [5, 25, 50, 100]), output
     assert cluster.scales() == [2, 4, 8]
+    assert cluster.least() == PODS
     assert {status for _, status in answers} == {200}
     assert answers[CANARY, 200] > 20
     assert answers[STABLE, 200] > 20
@@ -215,20 +217,14 @@ def test_a_canary_whose_pods_are_gone_loses_its_share_at_the_next_look(cluster: 
     assert "at 50 % no pod of gateway-canary is ready" in output
 
 
-def test_the_stable_gateways_stay_as_many_until_all_traffic_is_theirs_again(cluster: Cluster, gateways: Pair) -> None:
-    """Their autoscaler would remove those without traffic, and a rollback would meet the fewest."""
-    code, output, _ = run(cluster, gateways, "--weights", "50,100", "--most-burn", "1e9")
-    assert (code, cluster.least()) == (0, PODS), output
-
-    code, output, _ = run(cluster, gateways, "--weights", "50,0", "--most-burn", "1e9")
-
-    assert (code, cluster.weight(), cluster.least()) == (0, 0, LEAST), output
-    assert cluster.state["hpa"]["metadata"]["annotations"] == {}
+def in_a_rollout(cluster: Cluster) -> None:
+    """Let the autoscaler keep as many stable gateways as an earlier rollout has left."""
+    cluster.change(hpa={"metadata": {"annotations": {KEPT: str(LEAST)}}, "spec": {"minReplicas": PODS}})
 
 
 @pytest.mark.parametrize("words", [("--weights", "5"), ("--back",)])
 def test_the_autoscaler_is_as_before_after_a_stop_and_a_rollback(cluster: Cluster, words: tuple[str, ...]) -> None:
-    cluster.change(hpa={"metadata": {"annotations": {KEPT: str(LEAST)}}, "spec": {"minReplicas": PODS}})
+    in_a_rollout(cluster)
     process = started(cluster, f"127.0.0.1:{free_port()}", *words)
     output = process.communicate(timeout=60)[0]
 
@@ -259,10 +255,15 @@ def test_all_traffic_is_given_back_on_demand(cluster: Cluster) -> None:
     assert (process.returncode, cluster.weights(), cluster.scales()) == (0, [0], []), output
 
 
-def test_a_share_that_falls_takes_the_pods_away_after_it(cluster: Cluster, gateways: Pair) -> None:
+def test_a_share_that_falls_takes_the_pods_away_after_it_and_frees_the_autoscaler(
+    cluster: Cluster, gateways: Pair
+) -> None:
+    in_a_rollout(cluster)
     code, output, _ = run(cluster, gateways, "--weights", "50,0", "--most-burn", "1e9")
 
     assert (code, cluster.weights(), cluster.scales()) == (0, [50, 0], [4, 1]), output
+    assert cluster.least() == LEAST
+    assert cluster.state["hpa"]["metadata"]["annotations"] == {}
 
 
 @pytest.mark.parametrize("weights", ["", "5,x", "5,101", "-1"])

@@ -64,7 +64,8 @@ def is_ready(folder: Path) -> bool:
 
 
 # With a short name, the sockets are not reached by another path; test_life.py has such a worker.
-@pytest.mark.parametrize("name", ["long" * 40, pytest.param("w", marks=pytest.mark.stress)])
+@pytest.mark.stress  # 30 s
+@pytest.mark.parametrize("name", ["long" * 40, "w"])
 def test_two_workers_with_one_temporary_folder_do_not_disturb_each_other(
     name: str, one_model: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:

@@ -1,7 +1,6 @@
-"""Callers notice nothing when model servers die, and when models are added and removed in the order of the docs."""
+"""Callers notice nothing when model servers die, and when a model is added in the order of the docs."""
 
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ NEW = "tiny-classifier-b"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of one model. A test that changes it restores it."""
+    """A store of one model. The last test adds another one."""
     return write_store(tmp_path_factory.mktemp("fleet"), "tiny-classifier")
 
 
@@ -107,9 +106,7 @@ def test_a_worker_that_is_killed_under_load_loses_no_request(servers: Fleet) -> 
     check_retries(servers)
 
 
-def test_rolling_restarts_under_load_that_add_a_model_and_remove_it_lose_no_request(
-    servers: Fleet, store: Path
-) -> None:
+def test_rolling_restarts_under_load_that_add_a_model_lose_no_request(servers: Fleet, store: Path) -> None:
     with servers.loaded() as answers:
         write_store(store, NEW)
         replace_workers(servers, answers)
@@ -120,14 +117,6 @@ def test_rolling_restarts_under_load_that_add_a_model_and_remove_it_lose_no_requ
         assert served(servers.clients) == {name: identity(card) for name, card in read_all(store).items()}
         assert statuses(servers) == [200, 200]
 
-        shutil.rmtree(store / NEW)
-        check_retries(servers)
-        replace_gateways(servers, answers)
-        assert list(served(servers.clients)) == ["tiny-classifier"]
-        assert statuses(servers) == [404, 404]
-        replace_workers(servers, answers)
-        wait_for_more(answers)
-
     assert set(answers) == {200}, answers
-    assert answers.total() > 24 * MORE
+    assert answers.total() > 12 * MORE
     check_retries(servers)

@@ -168,7 +168,7 @@ async def test_a_killed_one_loses_its_own_connections_alone_and_comes_back(pair:
 
 
 async def test_the_end_under_load_loses_no_request(store: Path, tmp_path: Path) -> None:
-    with running(store, tmp_path / "run", free_port(), "--gateway-workers", "2", RESNEST_DRAIN_S="10") as service:
+    with running(store, tmp_path / "run", free_port(), "--gateway-workers", "2", RESNEST_DRAIN_S="4") as service:
         service.await_ready()
         load = Load(service)
         async with asyncio.TaskGroup() as callers:

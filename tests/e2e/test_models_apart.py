@@ -16,7 +16,8 @@ from tests.e2e.test_answers import upload
 from tests.e2e.test_faults import wait_for_more
 from tests.stores import write_store
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+# 30 s. tests/gateway/behaviour/test_readyz.py has the part of the gateway.
+pytestmark = [pytest.mark.e2e, pytest.mark.stress, pytest.mark.timeout(600)]
 
 MODELS = ("tiny-classifier", "tiny-segmenter")
 

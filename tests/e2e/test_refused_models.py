@@ -59,7 +59,11 @@ def misfit(store: Path, name: str, folder: Path) -> None:
     shutil.copy(other, card.with_name("weights.safetensors"))
 
 
-@pytest.fixture(scope="module", params=[(change_a_byte, misfit), (misfit, change_a_byte)], ids=["a byte", "a network"])
+@pytest.fixture(
+    scope="module",
+    params=[(change_a_byte, misfit), pytest.param((misfit, change_a_byte), marks=pytest.mark.stress)],
+    ids=["a byte", "a network"],
+)
 def left(
     request: pytest.FixtureRequest, served_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:

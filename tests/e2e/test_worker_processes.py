@@ -1,4 +1,4 @@
-"""While processes of a model are killed, each answer is the right one or says that the model is not available."""
+"""While processes of a model are ended, each answer is the right one or says that the model is not available."""
 
 import signal
 import threading
@@ -82,14 +82,18 @@ def java(service: Running) -> psutil.Process:
     return service.members(JAVA)[0]
 
 
-def test_no_answer_is_wrong_while_leaders_and_followers_and_torchserve_are_killed(tmp_path: Path) -> None:
-    faults: list[tuple[Callable[[Running], psutil.Process], signal.Signals]] = [
-        (leader, signal.SIGKILL),
-        (follower, signal.SIGKILL),
-        (leader, signal.SIGTERM),
-        (follower, signal.SIGTERM),
-        (java, signal.SIGKILL),
-    ]
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [(leader, signal.SIGKILL), (follower, signal.SIGKILL)],
+        pytest.param(
+            [(leader, signal.SIGTERM), (follower, signal.SIGTERM), (java, signal.SIGKILL)], marks=pytest.mark.stress
+        ),
+    ],
+)
+def test_no_answer_is_wrong_while_leaders_and_followers_and_torchserve_are_ended(
+    faults: list[tuple[Callable[[Running], psutil.Process], signal.Signals]], tmp_path: Path
+) -> None:
     store = write_store(tmp_path / "store", "tiny-classifier")
     with running(store, tmp_path / "run", free_port()) as service:
         service.await_ready()

@@ -19,7 +19,12 @@ from tests.measure.test_pipeline import encoded
 from tests.models.weights.checkpoints import pth
 
 # Squeeze-and-Excitation, selective kernels, ResNet-RS, and one with tables outside its state dict.
-SMALL = [("seresnet18", 64), ("skresnet18", 64), ("resnetrs50", 64), ("swin_tiny_patch4_window7_224", 224)]
+SMALL = [
+    pytest.param("seresnet18", 64, marks=pytest.mark.stress),
+    ("skresnet18", 64),
+    pytest.param("resnetrs50", 64, marks=pytest.mark.stress),
+    ("swin_tiny_patch4_window7_224", 224),
+]
 
 
 @pytest.mark.parametrize(("name", "size"), SMALL)

@@ -1,5 +1,6 @@
 """Ten thousand requests while workers are killed and model servers and gateways are replaced again and again."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,15 @@ import pytest
 from service.host.processes import free_port
 from tests.e2e.fleet import Fleet, fleet, kill_a_worker, loaded
 from tests.e2e.running import START_S, Running, running, until
-from tests.e2e.test_faults import replace_gateways, replace_workers, wait_for_more
+from tests.e2e.test_faults import (
+    NEW,
+    check_retries,
+    replace_gateways,
+    replace_workers,
+    served,
+    statuses,
+    wait_for_more,
+)
 from tests.stores import write_store
 from tests.stress.scale import scaled
 
@@ -79,5 +88,21 @@ def test_rolling_restarts_lose_none_of_ten_thousand_requests(
     store = write_store(tmp_path / "store", "tiny-classifier", changes=PATIENT)
     with fleet(store, gateways=2) as servers, servers.loaded() as answers:
         until_all(answers, lambda: replace(servers, answers))
+
+    assert set(answers) == {200}, answers
+
+
+def test_rolling_restarts_under_load_that_remove_a_model_lose_no_request(tmp_path: Path) -> None:
+    """The order is the opposite of that in which a model is added."""
+    store = write_store(tmp_path / "store", "tiny-classifier", NEW)
+    with fleet(store, gateways=2) as servers, servers.loaded() as answers:
+        assert statuses(servers) == [200, 200]
+        shutil.rmtree(store / NEW)
+        replace_gateways(servers, answers)
+        assert list(served(servers.clients)) == ["tiny-classifier"]
+        assert statuses(servers) == [404, 404]
+        replace_workers(servers, answers)
+        wait_for_more(answers)
+        check_retries(servers)
 
     assert set(answers) == {200}, answers

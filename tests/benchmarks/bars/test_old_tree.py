@@ -9,6 +9,7 @@ from benchmarks.bars import old_tree
 from benchmarks.bars.old_tree import OldTree
 from benchmarks.contest.contestants import CONTESTANTS, ROOT
 from benchmarks.contest.runner import ContestError
+from tests.edges import edges
 from tests.stores import write_store
 
 ENGINE = """
@@ -40,7 +41,7 @@ def make_tree(root: Path, layout: str) -> OldTree:
     return OldTree(root)
 
 
-@pytest.mark.parametrize("layout", ["old", "new"])
+@pytest.mark.parametrize("layout", edges(["old", "new"], "old"))
 def test_engines_of_both_trees_take_turns(tmp_path: Path, layout: str) -> None:
     tree = make_tree(tmp_path / "tree", layout)
     store = write_store(tmp_path / "store", "tiny-segmenter")

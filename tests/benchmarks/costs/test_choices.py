@@ -75,6 +75,7 @@ def test_the_programs_measure_servers_clients_and_encoders(tmp_path: Path) -> No
 
 
 @pytest.mark.e2e
+@pytest.mark.stress  # 12 s
 async def test_a_real_torchserve_is_measured_with_each_delay(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         concurrent, lone = await delay(stack, tmp_path)

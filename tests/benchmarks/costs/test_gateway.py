@@ -37,6 +37,7 @@ def test_checkouts_are_compared_within_a_round() -> None:
     assert ratios([0.0], [0.0]) == "-"
 
 
+@pytest.mark.stress  # 13 s
 def test_each_part_of_a_service_uses_processor_time_for_an_image(tmp_path: Path) -> None:
     store = write_store(tmp_path, "tiny-classifier")
 

@@ -6,6 +6,7 @@ from click.testing import CliRunner
 from benchmarks.costs import many_gateways
 
 
+@pytest.mark.stress  # 10 s
 def test_the_batches_of_several_gateways_are_merged_by_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway has 3 of the 24 callers, so a larger batch has images of several gateways. The start takes 5 s."""
     monkeypatch.setenv("RESNEST_WORKER_CONNECTIONS", "8")

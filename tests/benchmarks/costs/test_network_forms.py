@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from benchmarks.costs import network_forms
 
 
+@pytest.mark.stress  # 16 s
 def test_each_form_of_both_engines_is_compared_with_the_reference(store: Path) -> None:
     options = ["--rounds", "1", "--threads", "1", "--precision", "f32", "--batch", "2", "--sides", "64", "96"]
     result = CliRunner().invoke(network_forms.main, [str(store), "tiny-classifier", "tiny-segmenter", *options])

@@ -52,6 +52,7 @@ def test_every_memory_format_has_no_rewrite_then_one_more_each_time() -> None:
     assert list(forms.forms())[2].rewrites == ("fold", "taps")
 
 
+@pytest.mark.stress  # 11 s; test_gpu.py has the forms of a tiny classifier
 def test_each_form_is_measured_and_one_that_fails_says_why(store: Path, applied: list[Switches]) -> None:
     reference = Reference.of(cards.read(store / "tiny-classifier"), OPTIONS)
     work = partial(roofline.work, reference.card, dtype=OPTIONS.dtype)

@@ -21,31 +21,36 @@ def test_without_a_cuda_device_it_says_so_and_fails() -> None:
     assert result.stderr == f"Error: {__main__.NO_DEVICE}\n"
 
 
-def test_it_goes_from_answers_to_rates_and_writes_all_of_it_down(tmp_path: Path) -> None:
-    small = {"input": {"size": 32}}  # each model is measured in ten forms
-    store = write_store(tmp_path / "store", "tiny-classifier", "tiny-segmenter", changes=small)
-    models = ["--model", "tiny-classifier", "--model", "tiny-segmenter"]
-    command = [*SMALL, "--precision", "fp32", "--engine-only", "--store", str(store), *models, "--into", str(tmp_path)]
-    result = CliRunner().invoke(__main__.main, command)
+@pytest.mark.parametrize(
+    ("name", "images", "compared", "sizes"),
+    [
+        ("tiny-classifier", [1, 2], 10, {1, 2}),
+        pytest.param("tiny-segmenter", [1, 2, 4], 2, {1, 4}, marks=pytest.mark.stress),  # 12 s
+    ],
+)
+def test_it_goes_from_answers_to_rates_and_writes_all_of_it_down(
+    tmp_path: Path, name: str, images: list[int], compared: int, sizes: set[int]
+) -> None:
+    store = write_store(tmp_path / "store", name, changes={"input": {"size": 32}})  # each is measured in ten forms
+    command = [*SMALL, "--precision", "fp32", "--engine-only", "--store", str(store), "--model", name]
+    result = CliRunner().invoke(__main__.main, [*command, "--into", str(tmp_path)])
     assert result.exit_code == 0, result.output
     document = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
-    classifier, segmenter = document["models"]
-    assert [each["images"] for each in classifier["engine"]] == [1, 2]
-    assert [each["images"] for each in segmenter["engine"]] == [1, 2, 4]
-    for each in classifier["engine"] + segmenter["engine"]:
+    (model,) = document["models"]
+    assert [each["images"] for each in model["engine"]] == images
+    for each in model["engine"]:
         assert each["per_s"] == pytest.approx(each["images"] / each["ms"] * 1e3)
         assert each["matrix_share"] > 0
         assert each["memory_share"] > 0
-    assert (classifier["agreement"]["images"], segmenter["agreement"]["images"]) == (10, 2)
+    assert model["agreement"]["images"] == compared
     page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert page == __main__.page(document)
-    assert "| tiny-classifier | 10 | 100.00% |" in page
-    for model, sizes in ((classifier, {1, 2}), (segmenter, {1, 4})):
-        assert [each["form"] for each in model["forms"]] == [str(form) for form in forms.forms()]
-        for form in model["forms"]:
-            assert form["agreement"]["holds"]
-            assert {each["images"] for each in form["engine"]} == sizes
-    assert "of 10 images 100.00% equal" in result.output
+    assert f"| {name} | {compared} | 100.00% |" in page
+    assert [each["form"] for each in model["forms"]] == [str(form) for form in forms.forms()]
+    for form in model["forms"]:
+        assert form["agreement"]["holds"]
+        assert {each["images"] for each in form["engine"]} == sizes
+    assert f"of {compared} images 100.00% equal" in result.output
 
 
 @pytest.mark.e2e

@@ -22,6 +22,7 @@ from service.engines.openvino import quantise as quantising
 from service.host.served_models import model_archive
 from service.models import cards
 from service.models.cards import CardError, ModelCard
+from tests.edges import edges
 from tests.stores import serving, write_store
 
 Pixels = npt.NDArray[np.uint8]
@@ -62,7 +63,7 @@ def squares() -> Pixels:
     return np.kron(colours, np.ones((1, 8, 8, 1), np.uint8))
 
 
-@pytest.fixture(scope="module", params=["tiny-classifier", "tiny-segmenter"])
+@pytest.fixture(scope="module", params=edges(["tiny-classifier", "tiny-segmenter"], "tiny-classifier"))
 def quantised(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Quantised:
     store = write_store(tmp_path_factory.mktemp("quantised"), request.param)
     before = cards.read(store / request.param)

@@ -15,6 +15,7 @@ from service.measure.pipeline import Pipeline
 from service.models import cards
 from service.models.cards import ModelCard
 from service.tasks.torch_head import BatchArrays
+from tests.edges import edges
 
 WAIT_S = 30.0
 
@@ -24,7 +25,7 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(THREADS, "2")
 
 
-@pytest.mark.parametrize("model", ["tiny-classifier", "tiny-segmenter"])
+@pytest.mark.parametrize("model", edges(["tiny-classifier", "tiny-segmenter"], "tiny-classifier"))
 @pytest.mark.usefixtures("two_threads")
 def test_the_limit_is_measured_in_full_batches_by_the_better_arrangement(store: Path, model: str) -> None:
     card = cards.read(store / model)

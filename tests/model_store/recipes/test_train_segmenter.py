@@ -103,6 +103,7 @@ def test_scores_are_intersection_over_union_of_the_pixels_that_have_a_class(phot
     assert all_background["validation_miou"] == pytest.approx((known - animal) / known / 3)
 
 
+@pytest.mark.stress  # 11 s
 def test_a_run_starts_from_the_classifier_and_leaves_weights_that_fit_the_card(
     classifier_run: tuple[Path, str], few_photos: Path, tmp_path: Path
 ) -> None:

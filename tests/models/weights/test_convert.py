@@ -13,6 +13,7 @@ from torch import Tensor
 from service.models.cards import KeyProfile, Network
 from service.models.weights.checksums import WeightsError
 from service.models.weights.convert import convert
+from tests.edges import edges
 from tests.models.weights.checkpoints import (
     CLASSES,
     State,
@@ -97,7 +98,7 @@ def test_an_encoding_segmenter_is_ours_key_by_key(made: Make) -> None:
     assert {key.partition(".")[0] for key in state} == {"pretrained", "head", "auxlayer"}
 
 
-@pytest.mark.parametrize("head", ["deeplab", "deeplabplus", "psp", "fcn"])
+@pytest.mark.parametrize("head", edges(["deeplab", "deeplabplus", "psp", "fcn"], "deeplabplus"))
 @pytest.mark.parametrize("counted", [True, False], ids=["with counters", "without"])
 def test_a_segmenter_of_mmsegmentations_becomes_ours_number_by_number(made: Make, head: str, *, counted: bool) -> None:
     """The checkpoint has class names and a palette beside the weights. SyncBN has the same counters as BatchNorm."""
