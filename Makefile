@@ -23,7 +23,7 @@ AGAIN = --last-failed --last-failed-no-failures=none
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage check format stress bench-gpu starter-models image-check verify-cluster observability-demo problems settings objectives dashboards dist sbom lock plan site clean
+.PHONY: help run test coverage lint check format stress bench-gpu starter-models image-check verify-cluster observability-demo problems settings objectives dashboards dist sbom lock plan site clean
 
 # Container images often set it. Each of the hundreds of processes of the tests would compile the sources again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,7 +34,7 @@ help: ## this list
 run: $(VENV)/worker.stamp ## serve the built-in models on http://127.0.0.1:8000 (ARGS="--port 9000")
 	@exec $(BIN)/resnest-service run $(ARGS)
 
-test: check ## format, lint, types, unit tests, end-to-end tests against a real TorchServe
+test: lint ## format, lint, types, unit tests, end-to-end tests against a real TorchServe
 	@# One OpenMP thread: torch's threads would compete with TorchServe and the gateway for two cores. The tests of a file
 	@# share fixtures, so they stay in one process, and so do files that share a service. Unit tests wait for a fifth of
 	@# their time and end-to-end tests for half of it, so three processes use two cores. By default, xdist begins with the
@@ -51,9 +51,11 @@ coverage: $(VENV)/test.stamp ## the same tests with branch coverage, at least 95
 	$(UNIT_TESTS) --cov --cov-report= --cov-fail-under=0
 	$(TEST) --cov --cov-append --cov-report=term:skip-covered tests/e2e
 
-check: $(VENV)/test.stamp ## check format, lint and strict types
+lint: $(VENV)/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+check: lint ## check format, lint and strict types
 	$(BIN)/mypy
 
 format: $(VENV)/test.stamp ## format the code and fix lint errors
