@@ -35,6 +35,13 @@ async def test_the_same_model_named_twice_is_one_model(client: httpx.AsyncClient
     ClassifyResponse.model_validate(response.json())
 
 
+async def test_who_joins_names_by_a_comma_is_told_to_repeat_the_parameter(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/classify?model=tiny-classifier,tiny-classifier-b", content=image_bytes())
+
+    assert response.status_code == 404
+    assert response.json()["detail"].endswith("To ask several models, repeat the parameter, as in model=a&model=b.")
+
+
 async def test_a_model_that_fails_leaves_the_other_models_answers(
     client: httpx.AsyncClient, fake: FakeTorchServe
 ) -> None:
