@@ -1,6 +1,7 @@
 """Coalesce consecutive writes to a connection into one."""
 
 import asyncio
+from contextlib import suppress
 
 UNREAD_S = 60.0
 
@@ -15,11 +16,12 @@ class CoalescedWriter:
         self._transport = transport
         self._loop = loop
         self._held = b""
+        self._is_ended = False
         self._read_timer: asyncio.TimerHandle | None = None
 
     def write(self, data: bytes) -> None:
         """Send with the next write, at the end of the loop iteration, or at `flush`, whichever is first."""
-        if not data:
+        if not data or self._is_ended:
             return
         if self._held:
             held, self._held = self._held, b""
@@ -31,7 +33,7 @@ class CoalescedWriter:
     def send(self, data: bytes) -> None:
         """Send at once, after the held data."""
         self.flush()
-        if not self._transport.is_closing():
+        if not self._is_ended and not self._transport.is_closing():
             self._transport.write(data)
 
     def close(self) -> None:
@@ -40,10 +42,15 @@ class CoalescedWriter:
         self._transport.close()
 
     def write_eof(self) -> None:
-        """Say that nothing more is sent, after everything is sent, and go on receiving."""
+        """End our direction after everything is sent, and go on receiving. What is written later is discarded.
+
+        Uvicorn writes `100 Continue` for an application that still reads the body of a refused request.
+        """
         self.flush()
+        self._is_ended = True
         if not self._transport.is_closing() and self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):  # the client has reset the connection
+                self._transport.write_eof()
 
     def is_closing(self) -> bool:
         """Return whether the connection is closed or closing."""
@@ -51,9 +58,9 @@ class CoalescedWriter:
 
     def flush(self) -> None:
         """Send the held data."""
-        if self._held and not self._transport.is_closing():
-            self._transport.write(self._held)
-        self._held = b""
+        held, self._held = self._held, b""
+        if held and not self._transport.is_closing():
+            self._transport.write(held)
 
     def start_read_timer(self) -> None:
         """Abort the connection if the client reads nothing of the written data for `UNREAD_S`."""

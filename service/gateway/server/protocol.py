@@ -249,8 +249,8 @@ class Protocol(HttpToolsProtocol):
         """Send no more, and close later: a reset because of unread bytes can overtake the response (RFC 9112, 9.6)."""
         self._rejected = True
         self._stop_timer()
-        self._writer.write_eof()
         self._header_timer = self.loop.call_later(LINGER_S, self.transport.close)
+        self._writer.write_eof()
 
     def _write(self, status: int, content: bytes, request_id: str, more: Iterable[tuple[bytes, bytes]]) -> None:
         """Send a problem document."""

@@ -1,6 +1,7 @@
 """How long a useless connection stays open, and how many requests one client may pipeline."""
 
 import asyncio
+import logging
 import socket
 import struct
 
@@ -80,6 +81,31 @@ async def test_who_reads_to_the_end_has_a_refusal_at_once_and_may_still_send(
 
     assert received.startswith(b"HTTP/1.1 411")
     assert is_open
+
+
+@pytest.mark.parametrize(
+    "anyio_backend",
+    [("asyncio", {"use_uvloop": with_uvloop}) for with_uvloop in (False, True)],
+    ids=["asyncio", "uvloop"],
+)
+@pytest.mark.usefixtures("anyio_backend")
+async def test_a_refusal_within_a_body_that_the_application_waits_for_ends_the_connection_in_time(
+    listening: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Uvicorn then wants to write `100 Continue` behind the problem."""
+    monkeypatch.setattr(protocol, "LINGER_S", 1)
+    async with listening() as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+        head = "POST /v1/classify HTTP/1.1\r\nHost: gateway\r\nContent-Type: image/png\r\nExpect: 100-continue\r\n"
+        writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\nZZ\r\n".encode())
+        received = await asyncio.wait_for(reader.read(), 10)
+        end = server_end(writer)
+        await until(lambda: end.parser is None)
+        writer.close()
+
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.count(b"HTTP/1.1") == 1
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
 
 
 async def test_a_connection_that_was_reset_leaves_no_clock(listening: Running) -> None:
