@@ -144,8 +144,6 @@ class ModelRegistry:
         card, detail = find(self.cards, name), f"No model of that name is served for {task}."
         if card is not None:
             detail = f"{card.name} {_purpose(card, task, operation)}"
-        elif "," in name:  # no name has one
-            detail += " To ask several models, repeat the parameter, as in model=a&model=b."
         elif similar := mistakes.nearest(name, self.cards):
             detail += f" Did you mean {similar}?"
             if similar not in available:

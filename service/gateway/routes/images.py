@@ -38,6 +38,7 @@ Block = dict[str, Any] | ServiceError
 
 # The most work for the masks of one request, in decoded pixels that take as long: a minute of one core.
 MAX_PAINTING_PIXELS: Final = 3_000_000_000
+ONE_MODEL: Final = "This endpoint takes one model."
 
 
 class ImageRoute(NamedTuple):
@@ -77,9 +78,12 @@ def _for_fastapi(model: type[BaseModel], serve: Serve) -> Callable[..., Awaitabl
 
 async def serve(task: Task, endpoint: Endpoint[Any], request: Request, query: Any, components: Components) -> Response:
     """Serve one request to an endpoint. Raises `ServiceError`."""
+    if any("," in name for name in query.model):
+        several = "Repeat the parameter for several models, as in model=a&model=b."
+        raise invalid("model", f"A name has no comma. {several if endpoint.compares_models else ONE_MODEL}")
     cards = components.versions.choose(request, task.name, query.model, endpoint.operation(query))
     if len(cards) > 1 and not endpoint.compares_models:
-        raise invalid("model", "This endpoint takes one model.", limit=1, actual=len(cards))
+        raise invalid("model", ONE_MODEL, limit=1, actual=len(cards))
     rendering = endpoint.plan(cards, query)
     offers = [JSON, *rendering.media_types]
     accept = request.headers.get("accept")

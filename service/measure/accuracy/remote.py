@@ -151,7 +151,7 @@ def _error_of(url: str, error: HTTPError) -> Exception:
     except (ValueError, KeyError, TypeError, OSError):
         if error.code == BodyTooLarge.status:
             return BodyTooLarge(f"{_proxy_of(error)} before {url} answered 413: it takes no body of that size")
-        if target := error.headers.get("Location"):
+        if 300 <= error.code < 400 and (target := error.headers.get("Location")):
             return CardError(unreachable.redirected(url, target))
         said = f"{url} answered {error.code} {error.reason}"
         return CardError(f"{said}. That is no answer of this service; it may be of a proxy.")

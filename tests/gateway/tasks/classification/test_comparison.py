@@ -35,11 +35,22 @@ async def test_the_same_model_named_twice_is_one_model(client: httpx.AsyncClient
     ClassifyResponse.model_validate(response.json())
 
 
-async def test_who_joins_names_by_a_comma_is_told_to_repeat_the_parameter(client: httpx.AsyncClient) -> None:
-    response = await client.post("/v1/classify?model=tiny-classifier,tiny-classifier-b", content=image_bytes())
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("classify", "Repeat the parameter for several models, as in model=a&model=b."),
+        ("detect", "Repeat the parameter for several models, as in model=a&model=b."),
+        ("segment", "This endpoint takes one model."),
+        ("embed", "This endpoint takes one model."),
+    ],
+)
+async def test_who_joins_names_by_a_comma_is_told_how_to_name_models(
+    client: httpx.AsyncClient, path: str, told: str
+) -> None:
+    response = await client.post(f"/v1/{path}?model=tiny-a,tiny-b", content=image_bytes())
 
-    assert response.status_code == 404
-    assert response.json()["detail"].endswith("To ask several models, repeat the parameter, as in model=a&model=b.")
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+    assert response.json()["detail"] == f"model: A name has no comma. {told}"
 
 
 async def test_a_model_that_fails_leaves_the_other_models_answers(
