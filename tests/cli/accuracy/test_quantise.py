@@ -22,7 +22,6 @@ from service.engines.openvino import quantise as quantising
 from service.host.served_models import model_archive
 from service.models import cards
 from service.models.cards import CardError, ModelCard
-from tests.edges import edges
 from tests.stores import serving, write_store
 
 Pixels = npt.NDArray[np.uint8]
@@ -63,7 +62,7 @@ def squares() -> Pixels:
     return np.kron(colours, np.ones((1, 8, 8, 1), np.uint8))
 
 
-@pytest.fixture(scope="module", params=edges(["tiny-classifier", "tiny-segmenter"], "tiny-classifier"))
+@pytest.fixture(scope="module", params=["tiny-classifier", "tiny-segmenter"])
 def quantised(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Quantised:
     store = write_store(tmp_path_factory.mktemp("quantised"), request.param)
     before = cards.read(store / request.param)
