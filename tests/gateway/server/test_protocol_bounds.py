@@ -83,11 +83,7 @@ async def test_who_reads_to_the_end_has_a_refusal_at_once_and_may_still_send(
     assert is_open
 
 
-@pytest.mark.parametrize(
-    "anyio_backend",
-    [("asyncio", {"use_uvloop": with_uvloop}) for with_uvloop in (False, True)],
-    ids=["asyncio", "uvloop"],
-)
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": each}) for each in (False, True)])
 @pytest.mark.usefixtures("anyio_backend")
 async def test_a_refusal_within_a_body_that_the_application_waits_for_ends_the_connection_in_time(
     listening: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -104,7 +100,7 @@ async def test_a_refusal_within_a_body_that_the_application_waits_for_ends_the_c
         writer.close()
 
     assert received.startswith(b"HTTP/1.1 400")
-    assert received.count(b"HTTP/1.1") == 1
+    assert received.count(b"HTTP/1.1 ") == 1
     assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
 
 
