@@ -146,11 +146,10 @@ def main() -> None:
     envvar="RESNEST_DEFAULT_MODELS",
     help="Default model of its task, for requests that name no model. At most one for each task.",
 )
-@click.option(
+@names_option(
     "--cors",
     "cors_origins",
     metavar="ORIGIN[,ORIGIN...]",
-    default="",
     envvar="RESNEST_CORS_ORIGINS",
     help="Origins whose web pages may call, such as https://app.example, or * for all.",
 )

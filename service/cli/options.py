@@ -42,11 +42,13 @@ class LazyDefaultOption(click.Option):
         return super().get_default(ctx, call=True)
 
 
-def names_option(*declarations: str, envvar: str, help: str) -> Callable[[Decorated], Decorated]:  # noqa: A002 - click's
-    """Return an option that takes names separated by commas, and may be repeated. Its value is a tuple of names."""
-    return click.option(
-        *declarations, multiple=True, metavar="NAME[,NAME...]", envvar=envvar, callback=_split_names, help=help
-    )
+def names_option(*declarations: str, **settings: Any) -> Callable[[Decorated], Decorated]:
+    """Return an option that takes names separated by commas, and may be repeated. Its value is a tuple of names.
+
+    `settings` are further ones of `click.option`.
+    """
+    settings = {"metavar": "NAME[,NAME...]", **settings}
+    return click.option(*declarations, multiple=True, callback=_split_names, **settings)
 
 
 def _split_names(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

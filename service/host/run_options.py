@@ -34,7 +34,7 @@ class RunOptions:
     start_timeout_s: float = 180.0
     gateway_workers: int = 1
     strict: bool = False
-    cors_origins: str = ""
+    cors_origins: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:

@@ -278,7 +278,7 @@ class ProcessTree:
             "RESNEST_HOST": self._options.host,
             "RESNEST_PORT": str(self._options.port),
             "RESNEST_ALLOW_NO_KEYS": str(self._options.allow_no_keys),
-            "RESNEST_CORS_ORIGINS": self._options.cors_origins,
+            "RESNEST_CORS_ORIGINS": ",".join(self._options.cors_origins),
             "RESNEST_GATEWAY_WORKERS": str(self._options.gateway_workers),
         }
         files = {"RESNEST_KEYS_FILE": self._options.keys_file, "RESNEST_TRAFFIC_FILE": self._options.traffic_file}

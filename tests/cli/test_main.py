@@ -83,6 +83,12 @@ def test_models_may_be_named_by_commas_by_repetition_and_by_the_environment(stor
         assert [Path(line).name for line in result.output.split()] == both
 
 
+def test_origins_may_be_named_by_commas_and_by_repetition() -> None:
+    words = ["--cors", "https://a.example,https://b.example", "--cors", "https://c.example"]
+    context = main.commands["run"].make_context("run", words)
+    assert context.params["cors_origins"] == ("https://a.example", "https://b.example", "https://c.example")
+
+
 def test_a_setting_of_the_gateway_that_makes_no_sense_is_told_by_its_variable() -> None:
     result = call("gateway", RESNEST_MAX_IMAGES="many")
     assert result.exit_code == 1
