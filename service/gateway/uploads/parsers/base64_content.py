@@ -16,6 +16,7 @@ HINTS: Final = (
     (("http://", "https://"), "The content is a URL. The service fetches none: send the bytes of the image in base64."),
     (("b'", 'b"'), "The content begins with Python's b'...'. Send the text alone: base64.b64encode(data).decode()."),
     (("<",), "The content is markup, not base64."),
+    (("[object ",), "The content is a JavaScript object as text. Read the file first, and encode its bytes."),
 )
 FILE_NAME: Final = "The content is the name of a file. Send the bytes of that file in base64."
 BLANKS: Final = "The content has blanks in it. They may be plus signs that a form decoder has changed."

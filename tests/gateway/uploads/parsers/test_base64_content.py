@@ -41,6 +41,7 @@ REFUSED = {
     "plus signs that became blanks": (TEXT.replace("+", " "), "may be plus signs"),
     "a URL": ("https://example.org/a.png", "fetches none"),
     "Python's bytes": (f"b'{TEXT}'", r"\.decode\(\)"),
+    "JavaScript's object": ("[object Promise]", "JavaScript object as text"),
     "markup": ("<img src='data:image/png;base64,AAAA'>", "markup"),
     "the path of a file": ("C:\\a.png", "name of a file"),
     "the name of a file, as for curl": ("@cat.jpg", "name of a file"),

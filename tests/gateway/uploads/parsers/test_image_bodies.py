@@ -1,6 +1,7 @@
 """Bodies chunk by chunk. `tests/gateway/uploads/test_body.py` sends them over HTTP."""
 
 import base64
+import json
 import re
 from contextlib import suppress
 
@@ -9,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from service.errors import EmptyBody, MalformedJson, MalformedMultipart, ServiceError, UnsupportedMediaType
+from service.errors import (
+    EmptyBody,
+    InvalidBase64,
+    MalformedJson,
+    MalformedMultipart,
+    ServiceError,
+    UnsupportedMediaType,
+)
 from service.gateway.uploads.parsers.image_bodies import (
     SNIFFED_BYTES,
     JsonBody,
@@ -127,6 +135,17 @@ def test_what_is_no_json_or_has_no_image_is_told_what_to_send(data: bytes, words
         read("application/json", data)
 
     assert words in refused.value.detail
+
+
+def test_an_object_of_javascript_as_text_is_the_problem_of_one_image() -> None:
+    document = {"images": [{"content": "[object Promise]"}, {"content": base64.b64encode(PICTURE).decode()}]}
+    body = JsonBody(max_images=2)
+    body.feed(json.dumps(document).encode())
+
+    first, second = body.finish()
+
+    assert isinstance(first.content, InvalidBase64)
+    assert second.content == PICTURE
 
 
 def test_a_form_without_a_boundary_is_told_who_writes_it() -> None:
