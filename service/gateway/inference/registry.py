@@ -14,6 +14,7 @@ from service.imaging import decoder
 from service.models import labels, model_order
 from service.models.cards import CardError, ModelCard
 from service.models.identity import identity
+from service.models.model_folder import is_name
 from service.models.zoo import find
 from service.tasks import PREDICT, can_run, task_of
 
@@ -66,7 +67,8 @@ class ModelRegistry:
         for name in names:
             card = find(available, name)
             if card is None:
-                raise self._not_found(task, name, operation)
+                is_named = len(names) > 1 and is_name(name)
+                raise self._not_found(task, name, operation, name if is_named else "of that name")
             chosen[card.name] = card
         return list(chosen.values())
 
@@ -136,12 +138,15 @@ class ModelRegistry:
         """Return the cards of a task whose models can run the operation."""
         return {name: card for name, card in self.cards.items() if card.task == task and can_run(card, operation)}
 
-    def _not_found(self, task: str, name: str, operation: str) -> ModelNotFound:
-        """Return the error for a name, with what a served model of that name or of the most similar one is for."""
+    def _not_found(self, task: str, name: str, operation: str, called: str) -> ModelNotFound:
+        """Return the error for a name, with what a served model of that name or of the most similar one is for.
+
+        `called` is how the error names the model.
+        """
         available = self._candidates(task, operation)
         if not available:
             return self._none_served(task, operation)
-        card, detail = find(self.cards, name), f"No model of that name is served for {task}."
+        card, detail = find(self.cards, name), f"No model {called} is served for {task}."
         if card is not None:
             detail = f"{card.name} {_purpose(card, task, operation)}"
         elif similar := mistakes.nearest(name, self.cards):

@@ -80,6 +80,16 @@ def test_a_name_that_does_not_serve_the_task_is_told_what_serves_it_or_a_similar
     assert raised.value.detail == detail
 
 
+@pytest.mark.parametrize(("name", "called"), [("nobody", "nobody"), ("<b>no name</b>", "of that name")])
+def test_of_several_names_the_one_that_is_not_served_is_told_if_a_model_may_have_it(
+    name: str, called: str, registry: ModelRegistry
+) -> None:
+    with pytest.raises(ModelNotFound) as raised:
+        registry.choose("classification", ["tiny-classifier", name])
+
+    assert raised.value.detail == f"No model {called} is served for classification."
+
+
 def test_the_most_similar_name_of_all_tasks_is_told_where_no_task_is_asked(registry: ModelRegistry) -> None:
     with pytest.raises(ModelNotFound) as raised:
         registry.card("tiny-detectr")
