@@ -124,6 +124,7 @@ def main() -> None:
 @path_option(
     "--keys-file",
     kind="file",
+    exists=True,
     envvar="RESNEST_KEYS_FILE",
     help="File of API keys, which `resnest-service keys new` creates. Callers are not authenticated without this file, "
     "RESNEST_KEYS and RESNEST_JWT_KEYS.",

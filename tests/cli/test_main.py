@@ -89,6 +89,12 @@ def test_origins_may_be_named_by_commas_and_by_repetition() -> None:
     assert context.params["cors_origins"] == ("https://a.example", "https://b.example", "https://c.example")
 
 
+def test_a_file_of_keys_that_is_missing_ends_run_before_it_starts_anything(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["run", "--keys-file", str(tmp_path / "keys")])
+    assert done.exit_code == 2
+    assert "does not exist" in done.output
+
+
 def test_a_setting_of_the_gateway_that_makes_no_sense_is_told_by_its_variable() -> None:
     result = call("gateway", RESNEST_MAX_IMAGES="many")
     assert result.exit_code == 1
