@@ -175,6 +175,7 @@ def test_a_service_with_keys_asks_for_one_and_takes_it(
         page = watched.page
         page.goto(address)
         expect(page.locator(".problem")).to_contain_text("unauthenticated")
+        expect(page.get_by_role("status").filter(has_text="Enter a key under API key.")).to_be_visible()
         field = page.get_by_label("Key or token. It stays in this tab.")
         expect(field).to_be_visible()
         field.fill(KEY)

@@ -222,9 +222,10 @@ class Playground {
 
   /** @param {Problem} problem */
   fail(problem) {
-    this.status.textContent = `Not answered: ${problem.title}.`;
+    const isAboutKey = problem.status === 401 || problem.status === 403;
+    this.status.textContent = `Not answered: ${problem.title}.${isAboutKey ? " Enter a key under API key." : ""}`;
     this.result.replaceChildren(problemPanel(problem));
-    if (problem.status === 401 || problem.status === 403) openKey();
+    if (isAboutKey) openKey();
   }
 }
 
