@@ -133,7 +133,7 @@ clean: ## remove the environment and generated files
 
 $(VENV)/worker.stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; run make PYTHON=/path/to/python3")'
-	@echo "Setting up $(VENV): downloads about $(if $(TORCH_INDEX),0.4 GB,0.4 GB with PyTorch for CPUs and 3 GB with CUDA)"
+	@echo "Setting up $(VENV): downloads about $(if $(TORCH_INDEX),0.4 GB,0.4 GB with PyTorch for CPUs and 3 GB with CUDA), in some minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --editable '.[worker,heic]'
 	@touch $@
