@@ -54,3 +54,12 @@ export function checkImage(image) {
   if (IMAGES.has(kind) || ArrayBuffer.isView(image)) return;
   throw new TypeError("an image is a File, a Blob, an ArrayBuffer or bytes. Read the file of a path first");
 }
+
+/**
+ * Throw a `TypeError` for what is no name of a model. The answer of several models has other members.
+ * @param {unknown} model
+ */
+export function checkModel(model) {
+  if (model === undefined || model === null || typeof model === "string") return;
+  throw new TypeError("`model` is the name of one model. compare(image, models) classifies with several");
+}

@@ -1,6 +1,6 @@
 // Send images to the service, and return its answers.
 
-import { checkImage, serviceUrl, usableKey } from "./checks.js";
+import { checkImage, checkModel, serviceUrl, usableKey } from "./checks.js";
 import { errorOf, foreignAnswer, NoAnswerError, redirected } from "./problems.js";
 import { Deadline, pause, RetryPolicy } from "./retries.js";
 
@@ -60,7 +60,7 @@ export class Client {
    * @returns {Promise<import("./results.js").Classification>}
    */
   classify(image, parameters, options) {
-    return this.#ask("v1/classify", image, { ...parameters }, options);
+    return this.#askOne("v1/classify", image, { ...parameters }, options);
   }
 
   /**
@@ -85,7 +85,7 @@ export class Client {
    * @returns {Promise<import("./results.js").Segmentation>}
    */
   segment(image, parameters, options) {
-    return this.#ask("v1/segment", image, { ...parameters }, options);
+    return this.#askOne("v1/segment", image, { ...parameters }, options);
   }
 
   /**
@@ -96,7 +96,7 @@ export class Client {
    * @returns {Promise<import("./results.js").Detections>}
    */
   detect(image, parameters, options) {
-    return this.#ask("v1/detect", image, { ...parameters }, options);
+    return this.#askOne("v1/detect", image, { ...parameters }, options);
   }
 
   /**
@@ -107,7 +107,7 @@ export class Client {
    * @returns {Promise<import("./results.js").Embedding>}
    */
   embed(image, parameters, options) {
-    return this.#ask("v1/embed", image, { ...parameters, encoding: "base64" }, options);
+    return this.#askOne("v1/embed", image, { ...parameters, encoding: "base64" }, options);
   }
 
   /**
@@ -118,7 +118,7 @@ export class Client {
    * @returns {Promise<import("./results.js").Explanation>}
    */
   explain(image, parameters, options) {
-    return this.#ask("v1/explain", image, { ...parameters }, options);
+    return this.#askOne("v1/explain", image, { ...parameters }, options);
   }
 
   /**
@@ -138,6 +138,19 @@ export class Client {
    */
   model(name, options) {
     return this.#send(`v1/models/${encodeURIComponent(name)}`, undefined, options, (model) => model.name && model);
+  }
+
+  /**
+   * Return the answer of one model about one image.
+   * @param {string} path
+   * @param {UploadedImage} image
+   * @param {Record<string, unknown>} parameters
+   * @param {Options} [options]
+   * @returns {Promise<any>}
+   */
+  async #askOne(path, image, parameters, options) {
+    checkModel(parameters.model);
+    return this.#ask(path, image, parameters, options);
   }
 
   /**

@@ -65,8 +65,8 @@ def compare(
     """Return the best classes of an image by each of two or more models."""
     if isinstance(models, str) or len(set(models)) < 2:
         raise ValueError("a comparison needs two models or more")
-    query = _query(model=models, top_k=top_k, min_score=min_score, unknown=unknown, lang=lang)
-    return Call("v1/classify", _one(Comparison), image, query)
+    query = _query(top_k=top_k, min_score=min_score, unknown=unknown, lang=lang)
+    return Call("v1/classify", _one(Comparison), image, {**query, "model": list(models)})
 
 
 def segment(  # noqa: PLR0913 - a parameter for each of the endpoint
@@ -165,7 +165,11 @@ def _one(shape: type[OneImage]) -> Callable[[bytes], OneImage]:
     return read
 
 
-def _query(**values: Value) -> dict[str, str | list[str]]:
+def _query(*, model: str | None = None, **values: Value) -> dict[str, str | list[str]]:
+    """Return the query of a call to one model. Raise `TypeError` if `model` is no name: a list has another answer."""
+    if not isinstance(model, str | None):
+        raise TypeError("`model` is the name of one model. compare(image, models) classifies with several")
+    values = {"model": model, **values}
     given = {name: value for name, value in values.items() if value is not None and value != ()}
     return {name: _written(value) for name, value in given.items()}
 

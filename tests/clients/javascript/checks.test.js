@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { checkImage, serviceUrl, usableKey } from "../../../clients/javascript/src/checks.js";
+import { checkImage, checkModel, serviceUrl, usableKey } from "../../../clients/javascript/src/checks.js";
 
 /** @param {() => void} use */
 function onPage(use) {
@@ -57,5 +57,12 @@ test("an image has bytes", () => {
   }
   for (const other of [undefined, null, "photo.jpg", new URL("file:///photo.jpg"), [1, 2], {}, new ReadableStream()]) {
     assert.throws(() => checkImage(other), TypeError);
+  }
+});
+
+test("a model is one name", () => {
+  for (const model of [undefined, null, "starter-classifier", "starter-classifier@1.0"]) checkModel(model);
+  for (const model of [["a", "b"], ["a"], [], new Set(["a"]), {}]) {
+    assert.throws(() => checkModel(model), { name: "TypeError", message: /one model\. compare\(image, models\)/ });
   }
 });

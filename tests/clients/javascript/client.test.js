@@ -156,6 +156,18 @@ test("a comparison needs two models", async () => {
   await assert.rejects(client.compare(new Blob(), /** @type {any} */ ("starter-classifier")), RangeError);
 });
 
+test("a list of models is refused by each method, and nothing is sent", async () => {
+  await serving([], async (url, seen) => {
+    const client = new Client(url);
+    const models = { model: /** @type {any} */ (["a", "b"]) };
+    for (const method of /** @type {const} */ (["classify", "segment", "detect", "embed", "explain"])) {
+      await assert.rejects(client[method](new Blob(["image"]), models), { name: "TypeError", message: /compare\(/ });
+    }
+
+    assert.deepEqual(seen, []);
+  });
+});
+
 test("what is no image or no key is refused, and nothing is sent", async () => {
   await serving([], async (url, seen) => {
     await assert.rejects(new Client(url).classify(/** @type {any} */ (undefined)), { name: "TypeError" });

@@ -30,6 +30,13 @@ def test_a_comparison_needs_two_models() -> None:
             endpoints.compare(b"", models)
 
 
+@pytest.mark.parametrize("method", ["classify", "segment", "detect", "embed", "explain"])
+@pytest.mark.parametrize("models", [["a", "b"], ("a", "b"), {"a", "b"}, ["a"], []])
+def test_a_list_of_models_is_refused_and_told_the_method_that_compares(method: str, models: object) -> None:
+    with pytest.raises(TypeError, match=r"name of one model\. compare\(image, models\)"):
+        getattr(endpoints, method)(b"", model=models)
+
+
 def test_the_image_is_read_only_when_it_is_sent() -> None:
     missing = Path("missing.jpg")
 
