@@ -1,7 +1,7 @@
 // Send images to the service, and return its answers.
 
 import { checkImage, checkModel, serviceUrl, usableKey } from "./checks.js";
-import { errorOf, foreignAnswer, NoAnswerError, redirected } from "./problems.js";
+import { errorOf, foreignAnswer, noAnswer, redirected } from "./problems.js";
 import { Deadline, pause, RetryPolicy } from "./retries.js";
 
 const GRACE_S = 2; // after the deadline, for the service's own answer that it has passed
@@ -220,11 +220,7 @@ async function exchange(url, image, options, leftS, pick) {
   } catch (error) {
     signal?.throwIfAborted();
     if (!(error instanceof TypeError) && !controller.signal.aborted) throw error;
-    const is_late = controller.signal.aborted;
-    throw new NoAnswerError(noAnswer(url, is_late ? "it took too long" : String(error), is_late), {
-      is_late,
-      cause: error,
-    });
+    throw noAnswer(url, error, controller.signal.aborted);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", cancel);
@@ -246,26 +242,6 @@ function read(response, text, pick) {
   }
   if (!answer) throw foreignAnswer(response, text);
   return answer;
-}
-
-/**
- * Return the message without an answer. A browser hides whether a service of another origin was reached.
- * @param {string} url
- * @param {string} why
- * @param {boolean} isLate
- * @returns {string}
- */
-function noAnswer(url, why, isLate) {
-  const page = globalThis.location;
-  let asked;
-  try {
-    asked = new URL(url, page?.href);
-  } catch {
-    return `no answer of the service: ${why}`;
-  }
-  const isForeign = !isLate && page !== undefined && page.origin !== asked.origin;
-  const origins = isForeign ? `, or it does not allow the origin ${page.origin} (RESNEST_CORS_ORIGINS)` : "";
-  return `no answer of the service at ${asked.origin}: ${why}${origins}`;
 }
 
 /**

@@ -112,6 +112,41 @@ export function redirected(response) {
 }
 
 /**
+ * Return the error for a request to `url` without an answer. A browser hides whether a service of another origin was
+ * reached.
+ * @param {string} url
+ * @param {unknown} error what `fetch` threw
+ * @param {boolean} isLate
+ * @returns {NoAnswerError}
+ */
+export function noAnswer(url, error, isLate) {
+  const why = isLate ? "it took too long" : withCause(error);
+  const page = globalThis.location;
+  let place = "";
+  let origins = "";
+  try {
+    const { origin } = new URL(url, page?.href);
+    place = ` at ${origin}`;
+    const isForeign = !isLate && page !== undefined && page.origin !== origin;
+    if (isForeign) origins = `, or it does not allow the origin ${page.origin} (RESNEST_CORS_ORIGINS)`;
+  } catch {
+    // It is a path of a page without an address of its own.
+  }
+  return new NoAnswerError(`no answer of the service${place}: ${why}${origins}`, { is_late: isLate, cause: error });
+}
+
+/**
+ * Return the text of an error, and why it happened. That of Node's `fetch` itself is always "fetch failed".
+ * @param {unknown} error
+ * @returns {string}
+ */
+function withCause(error) {
+  const { cause } = /** @type {{ cause?: { message?: unknown, code?: unknown } }} */ (Object(error));
+  const why = cause?.message || cause?.code; // of several addresses, `cause` has the code alone
+  return why ? `${error} (${why})` : String(error);
+}
+
+/**
  * Return the seconds in a `Retry-After`: a number, or the date that some proxies send (RFC 9110, section 10.2.3).
  * @param {string} value
  * @returns {number | null}

@@ -120,6 +120,19 @@ test("no service is no answer", async () => {
   await assert.rejects(client.models(), /no answer of the service at http:\/\/127\.0\.0\.1:1: TypeError/);
 });
 
+test("a refused connection is named, of one address and of several", async () => {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+  server.close();
+  await once(server, "close");
+
+  for (const host of ["127.0.0.1", "localhost"]) {
+    const client = new Client(`http://${host}:${port}`, { retries: new RetryPolicy({ attempts: 1 }) });
+    await assert.rejects(client.models(), { name: "NoAnswerError", message: /fetch failed \(.*ECONNREFUSED/ });
+  }
+});
+
 test("on a page of another origin, a missing answer names the setting that allows the origin", async () => {
   const refused = () => Promise.reject(new TypeError("Failed to fetch"));
   const client = new Client("http://a.example:8000", { fetch: refused, retries: new RetryPolicy({ attempts: 1 }) });

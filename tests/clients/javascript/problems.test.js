@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import * as problems from "../../../clients/javascript/src/problems.js";
 
-const { errorOf, ProblemError } = problems;
+const { errorOf, noAnswer, ProblemError } = problems;
 
 /**
  * @param {number} status
@@ -88,4 +88,27 @@ test("an answer of a proxy becomes a problem with the status as its code", () =>
     assert.equal(error.status, 502);
     assert.ok(error.problem.detail);
   }
+});
+
+test("a missing answer says why, if the error of fetch has a cause", () => {
+  /** @type {[unknown, string][]} */
+  const cases = [
+    [new Error("connect ECONNREFUSED 127.0.0.1:8000"), " (connect ECONNREFUSED 127.0.0.1:8000)"],
+    [Object.assign(new AggregateError([]), { code: "ECONNREFUSED" }), " (ECONNREFUSED)"],
+    [undefined, ""],
+    [null, ""],
+    ["", ""],
+    [{}, ""],
+  ];
+  for (const [cause, more] of cases) {
+    const error = noAnswer("http://127.0.0.1:8000/v1/models", new TypeError("fetch failed", { cause }), false);
+    assert.equal(error.message, `no answer of the service at http://127.0.0.1:8000: TypeError: fetch failed${more}`);
+  }
+});
+
+test("a late answer is late, whatever fetch threw", () => {
+  const error = noAnswer("http://a.example/v1/models", new DOMException("Aborted", "AbortError"), true);
+
+  assert.equal(error.message, "no answer of the service at http://a.example: it took too long");
+  assert.ok(error.is_late);
 });
