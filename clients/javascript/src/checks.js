@@ -2,6 +2,7 @@
 
 const KEY = /^[!-~]*$/; // a header cannot have other characters
 const OWN_PATH = /^(\.{0,2}\/(?!\/)|$)/; // of the origin of a page
+const VERSION = /(^|[^/])\/v1$/; // at the end of a path, and no host of this name
 const IMAGES = new Set(["Blob", "File", "ArrayBuffer"]);
 
 /**
@@ -20,7 +21,9 @@ export function serviceUrl(url) {
       "the URL of a service has http:// or https:// and a host, and no user or query, such as http://127.0.0.1:8000",
     );
   }
-  return text.replace(/\/+$/, "");
+  const trimmed = text.replace(/\/+$/, "");
+  if (VERSION.test(trimmed)) throw new TypeError("the URL of a service ends before /v1, which the client adds");
+  return trimmed;
 }
 
 /** @param {string} text */

@@ -126,6 +126,8 @@ def checked_url(url: str) -> str:
         is_valid = False
     if not is_valid:
         raise ValueError(f"the URL of a service has http:// or https:// and a host, and no query, such as {LOCAL}")
+    if parsed.path.rstrip("/").endswith("/v1"):
+        raise ValueError("the URL of a service ends before /v1, which the client adds")
     return url.rstrip("/")
 
 

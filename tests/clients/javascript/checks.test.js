@@ -39,6 +39,15 @@ test("a page may name a path of its own origin, and no address without http://",
   });
 });
 
+test("a URL ends before the version, which the client adds", () => {
+  const wrong = ["http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1/", "https://a.example/vision/v1//"];
+  for (const url of wrong) assert.throws(() => serviceUrl(url), { name: "TypeError", message: /ends before \/v1/ });
+  onPage(() => assert.throws(() => serviceUrl("/v1/"), { message: /ends before \/v1/ }));
+
+  for (const url of ["http://v1", "http://a.example/v10", "http://a.example/v1/vision"])
+    assert.equal(serviceUrl(`${url}/`), url);
+});
+
 test("line ends around a key are removed, and a key that no header can have is not repeated", () => {
   assert.equal(usableKey(" rsn_x\n"), "rsn_x");
   assert.equal(usableKey(undefined), "");

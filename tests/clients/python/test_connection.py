@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from resnest_client import Client, endpoints
+from resnest_client import AsyncClient, Client, endpoints
 from resnest_client.connection import GRACE_S, MAX_REQUEST_TIMEOUT_S, Options, no_answer, read, wait_s
 from resnest_client.endpoints import Call
 from resnest_client.problems import NoAnswerError, RequestError
@@ -84,6 +84,18 @@ def test_a_key_that_no_header_can_have_is_refused_and_not_repeated(key: str) -> 
 def test_what_is_no_url_of_a_service_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="has http:// or https:// and a host"):
         Client(url)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "http://[::1]:8000/v1/", "https://a.example/vision/v1//"])
+def test_a_url_ends_before_the_version_which_the_client_adds(url: str) -> None:
+    for made in (Client, AsyncClient):
+        with pytest.raises(ValueError, match="ends before /v1, which the client adds"):
+            made(url)
+
+
+@pytest.mark.parametrize("url", ["http://v1", "http://a.example/v10/", "http://a.example/v1/vision"])
+def test_a_host_or_a_prefix_may_be_similar_to_the_version(url: str) -> None:
+    Client(url).close()
 
 
 @pytest.mark.parametrize("url", ["http://[::1]:8000", "HTTPS://a.example/vision/", "http://ann:pr1vate@a.example"])
