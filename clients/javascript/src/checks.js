@@ -3,6 +3,8 @@
 const KEY = /^[!-~]*$/; // a header cannot have other characters
 const OWN_PATH = /^(\.{0,2}\/(?!\/)|$)/; // of the origin of a page
 const VERSION = /(^|[^/])\/v1$/; // at the end of a path, and no host of this name
+/** @type {Record<keyof import("./client.js").Options, true>} */
+const OPTIONS = { key: true, timeout_s: true, priority: true, retries: true, signal: true, fetch: true };
 const IMAGES = new Set(["Blob", "File", "ArrayBuffer"]);
 
 /**
@@ -65,4 +67,25 @@ export function checkImage(image) {
 export function checkModel(model) {
   if (model === undefined || model === null || typeof model === "string") return;
   throw new TypeError("`model` is the name of one model. compare(image, models) classifies with several");
+}
+
+/**
+ * Throw a `TypeError` for an option that does not exist, which would have no effect.
+ * @param {object | null | undefined} options
+ */
+export function checkOptions(options) {
+  const name = Object.keys(options ?? {}).find((each) => !Object.hasOwn(OPTIONS, each));
+  if (name === undefined) return;
+  throw new TypeError(`there is no option ${name}. The options are ${Object.keys(OPTIONS).join(", ")}`);
+}
+
+/**
+ * Throw a `TypeError` for an option of the client among the parameters of a request.
+ * @param {URLSearchParams} query
+ */
+export function checkQuery(query) {
+  for (const name of query.keys()) {
+    if (Object.hasOwn(OPTIONS, name))
+      throw new TypeError(`${name} is an option and no parameter: options of a call are its last argument`);
+  }
 }

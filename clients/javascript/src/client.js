@@ -1,6 +1,6 @@
 // Send images to the service, and return its answers.
 
-import { checkImage, checkModel, serviceUrl, usableKey } from "./checks.js";
+import { checkImage, checkModel, checkOptions, checkQuery, serviceUrl, usableKey } from "./checks.js";
 import { errorOf, foreignAnswer, noAnswer, redirected } from "./problems.js";
 import { Deadline, pause, RetryPolicy } from "./retries.js";
 
@@ -48,6 +48,7 @@ export class Client {
    * @param {Options} [options]
    */
   constructor(url = "http://127.0.0.1:8000", options = {}) {
+    checkOptions(options);
     this.url = serviceUrl(url);
     this.options = options;
   }
@@ -164,7 +165,9 @@ export class Client {
   async #ask(path, image, parameters, options) {
     checkImage(image);
     const merged = /** @type {Pick} */ (({ results: [result], ...document }) => result && { ...document, ...result });
-    return this.#send(`${path}?${queryOf(parameters)}`, image, options, merged);
+    const query = queryOf(parameters);
+    checkQuery(query);
+    return this.#send(`${path}?${query}`, image, options, merged);
   }
 
   /**
@@ -176,6 +179,7 @@ export class Client {
    * @returns {Promise<any>}
    */
   async #send(path, image, replaced, pick) {
+    checkOptions(replaced);
     const options = { ...this.options, ...replaced };
     options.key = usableKey(options.key);
     const retries = options.retries ?? new RetryPolicy();

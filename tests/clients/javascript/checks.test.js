@@ -3,7 +3,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { checkImage, checkModel, serviceUrl, usableKey } from "../../../clients/javascript/src/checks.js";
+import {
+  checkImage,
+  checkModel,
+  checkOptions,
+  checkQuery,
+  serviceUrl,
+  usableKey,
+} from "../../../clients/javascript/src/checks.js";
 
 /** @param {() => void} use */
 function onPage(use) {
@@ -73,5 +80,22 @@ test("a model is one name", () => {
   for (const model of [undefined, null, "starter-classifier", "starter-classifier@1.0"]) checkModel(model);
   for (const model of [["a", "b"], ["a"], [], new Set(["a"]), {}]) {
     assert.throws(() => checkModel(model), { name: "TypeError", message: /one model\. compare\(image, models\)/ });
+  }
+});
+
+test("an option that does not exist is refused by its name, with the list of those that do", () => {
+  const all = { key: "rsn_x", timeout_s: 5, priority: 6, retries: {}, signal: undefined, fetch };
+  for (const options of [undefined, null, {}, all]) checkOptions(options);
+  for (const name of ["timeout", "apiKey", "Key", "top_k", "constructor"]) {
+    const message = `there is no option ${name}. The options are ${Object.keys(all).join(", ")}`;
+    assert.throws(() => checkOptions({ key: "rsn_x", [name]: 5 }), { name: "TypeError", message });
+  }
+});
+
+test("an option among the parameters is told where it belongs", () => {
+  for (const query of ["", "top_k=3&model=a&lang=de", "toString=1"]) checkQuery(new URLSearchParams(query));
+  for (const name of ["key", "timeout_s", "priority", "retries", "signal", "fetch"]) {
+    const message = `${name} is an option and no parameter: options of a call are its last argument`;
+    assert.throws(() => checkQuery(new URLSearchParams({ top_k: "3", [name]: "5" })), { name: "TypeError", message });
   }
 });

@@ -181,6 +181,24 @@ test("a list of models is refused by each method, and nothing is sent", async ()
   });
 });
 
+test("an option that does not exist, or among the parameters, is refused, and nothing is sent", async () => {
+  await serving([], async (url, seen) => {
+    const image = new Blob(["image"]);
+    const client = new Client(url);
+    const wrong = /** @type {any} */ ({ timeout: 5 });
+    const misplaced = /** @type {any} */ ({ timeout_s: 5 });
+
+    assert.throws(() => new Client(url, wrong), { name: "TypeError", message: /no option timeout\. .* timeout_s/ });
+    for (const asked of [client.classify(image, {}, wrong), client.compare(image, ["a", "b"], {}, wrong)])
+      await assert.rejects(asked, { name: "TypeError", message: /no option timeout\./ });
+    await assert.rejects(client.models(wrong), { name: "TypeError", message: /no option timeout\./ });
+    for (const asked of [client.embed(image, misplaced), client.compare(image, ["a", "b"], misplaced)])
+      await assert.rejects(asked, { name: "TypeError", message: /timeout_s is an option/ });
+
+    assert.deepEqual(seen, []);
+  });
+});
+
 test("what is no image or no key is refused, and nothing is sent", async () => {
   await serving([], async (url, seen) => {
     await assert.rejects(new Client(url).classify(/** @type {any} */ (undefined)), { name: "TypeError" });
