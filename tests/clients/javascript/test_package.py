@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.clients.javascript.test_modules import CLIENT, MODULES
 from tests.commands import ran
 from tests.gateway.playground.test_sources import TOOLS, needs_tools
+from tests.laws.sources import ROOT
 
 pytestmark = needs_tools
 
@@ -34,6 +36,19 @@ export async function labels(photos: Blob[]): Promise<(string | undefined)[]> {
 }
 
 console.log(`${typeof Client} ${ProblemError.name}`);
+"""
+PAGES = ("docs/api.md", "clients/javascript/README.md")
+SAMPLE = re.compile(r"^```js\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# The functions of Node that the pages use, with the types that `@types/node` gives them.
+NODE = """
+declare module "node:fs" {
+    export function openAsBlob(path: string): Promise<Blob>;
+}
+declare module "node:fs/promises" {
+    export function readdir(path: string): Promise<string[]>;
+    export function readFile(path: string): Promise<Uint8Array<ArrayBuffer>>;
+    export function writeFile(path: string, data: Uint8Array | ReadableStream): Promise<void>;
+}
 """
 WRONG = 'import { Client } from "resnest-client";\nnew Client().classify(new Blob(), { topk: 3 });\n'
 
@@ -61,11 +76,12 @@ def installed(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compiled(folder: Path, text: str) -> str:
-    """Compile a program strictly, and return the compiler's output."""
-    folder.joinpath("program.ts").write_text(text, encoding="utf-8")
+def compiled(folder: Path, programs: dict[str, str]) -> str:
+    """Compile programs, by the names of their files, strictly. Return the compiler's output."""
+    for name, text in programs.items():
+        folder.joinpath(name).write_text(text, encoding="utf-8")
     options = ["--strict", "--noUncheckedIndexedAccess", "--module", "nodenext", "--target", "es2022"]
-    return ran(TOOLS / "tsc", *options, "--lib", "es2022,dom,dom.iterable", "program.ts", folder=folder)
+    return ran(TOOLS / "tsc", *options, "--lib", "es2022,dom,dom.iterable", *programs, folder=folder)
 
 
 def test_the_package_has_every_module_with_its_types_the_readme_and_the_licence(tarball: Path) -> None:
@@ -85,11 +101,18 @@ def test_the_package_needs_no_other(tarball: Path) -> None:
 
 
 def test_a_program_in_typescript_compiles_strictly_and_runs(installed: Path) -> None:
-    compiled(installed, PROGRAM)
+    compiled(installed, {"program.ts": PROGRAM})
 
     assert ran("node", "program.js", folder=installed) == "function ProblemError\n"
 
 
 def test_a_parameter_that_does_not_exist_does_not_compile(installed: Path) -> None:
     with pytest.raises(AssertionError, match="topk"):
-        compiled(installed, WRONG)
+        compiled(installed, {"wrong.ts": WRONG})
+
+
+def test_the_programs_of_the_pages_compile_strictly(installed: Path) -> None:
+    samples = [text for page in PAGES for text in SAMPLE.findall((ROOT / page).read_text(encoding="utf-8"))]
+
+    assert len(samples) >= 4
+    compiled(installed, {"node.d.ts": NODE} | {f"sample{n}.ts": text for n, text in enumerate(samples)})
