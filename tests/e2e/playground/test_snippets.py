@@ -1,6 +1,7 @@
 """The code that the playground shows makes the same request: it runs as it stands, and TypeScript compiles it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -63,8 +64,12 @@ def test_the_curl_command_runs_as_it_stands(page: Page, images: list[Path], tmp_
 
 
 def test_the_python_program_runs_as_it_stands(page: Page, images: list[Path], tmp_path: Path) -> None:
-    tmp_path.joinpath("ask.py").write_text(code_of(page, images, "Python"), encoding="utf-8")
+    code = code_of(page, images, "Python")
+    tmp_path.joinpath("ask.py").write_text(code, encoding="utf-8")
+    modules = re.findall(r"^import (\w+)$", code, re.MULTILINE)
+    installed = [name for name in modules if name not in sys.stdlib_module_names]
 
+    assert code.startswith(f"# pip install {' '.join(installed)}\n")
     lines = ran([sys.executable, "ask.py"], tmp_path).splitlines()
     assert [line.partition(" [")[0] for line in lines] == NAMES
     assert all(line.count("'score'") == 4 for line in lines)

@@ -74,7 +74,8 @@ function python({ endpoint, query, names, hasKey }) {
   const files = names.map((name) => `    ("file", open(${JSON.stringify(name)}, "rb")),`).join("\n");
   const member = query.getAll("model").length > 1 ? "models" : endpoint.member;
   const headers = hasKey ? `    headers={"Authorization": f"Bearer {os.environ['API_KEY']}"},\n` : "";
-  return `${hasKey ? "import os\n\n" : ""}import requests
+  return `# pip install requests
+${hasKey ? "import os\n\n" : ""}import requests
 
 files = [
 ${files}
