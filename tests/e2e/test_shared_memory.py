@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.e2e.running import START_S, until
 from tests.e2e.shared_memory import MAY_FAIL, MODEL, Callers, Faults, files_in, metric, serving, wait_for
 
-IMAGES = 240  # before the faults, and again meanwhile
+IMAGES = 400  # before the faults, and again meanwhile and after them
 TIMEOUT_S = 120.0
 
 
@@ -18,6 +18,7 @@ def test_killed_and_stopped_decoders_workers_and_gateways_swap_no_answers(tmp_pa
             for fault in (*in_turn, faults.kill_a_worker, faults.kill_a_gateway):
                 fault()
                 wait_for(outcomes, 40, TIMEOUT_S)
+            wait_for(outcomes, IMAGES - 240, TIMEOUT_S)
 
         assert not outcomes.wrong, outcomes.wrong
         assert set(outcomes.failed) <= MAY_FAIL, outcomes.failed
