@@ -36,9 +36,9 @@ run: $(VENV)/worker.stamp ## serve the built-in models on http://127.0.0.1:8000 
 
 test: lint ## format, lint, types, unit tests, end-to-end tests against a real TorchServe
 	@# One OpenMP thread: torch's threads would compete with TorchServe and the gateway for two cores. The tests of a file
-	@# share fixtures, so they stay in one process, and so do files that share a service. Unit tests wait for a fifth of
-	@# their time and end-to-end tests for half of it, so three processes use two cores. By default, xdist begins with the
-	@# files of most tests, and ends with one process in a long test and two without any.
+	@# share fixtures, so they stay in one process, and so do files that share a service. Three processes keep two cores
+	@# busy for more than nine tenths of the time, and four take as long. By default, xdist begins with the files of most
+	@# tests, and ends with one process in a long test and two without any.
 ifeq ($(ARGS),)
 	@# What fails beside other work runs once more alone, because a shared machine stalls for seconds. Two failures count.
 	$(UNIT_TESTS) || $(TEST) $(AGAIN) --ignore=tests/e2e
